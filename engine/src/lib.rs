@@ -1,0 +1,2 @@
+//! The media engine: RTP in and out, relayed, played, recorded.
+pub mod seam;

@@ -1,0 +1,285 @@
+//! What call control asks of the media engine, and what it is told.
+//!
+//! A *leg* is one party's media: a local port pair, the party's address, the codec agreed with
+//! it. The SIP shim opens, sets and closes legs; the pbx bridges them, plays to them and records
+//! them. A leg belongs to one worker thread for life.
+//!
+//! Commands for one leg are carried out in the order they were given. A command for a leg that
+//! is no longer there is dropped and counted.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tandem_storage::name::Id;
+use tandem_storage::seam::{ChunkPlace, SoundCodec};
+
+/// One party's media, and the call leg it belongs to: the same number in shim, pbx and engine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct LegId(pub u64);
+
+/// One `Play`, so that its end is not taken for the end of an earlier one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PlayId(pub u64);
+
+/// A codec the engine speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Codec {
+    /// G.711 mu-law (RFC 3551 §4.5.14).
+    Pcmu,
+    /// G.711 A-law (RFC 3551 §4.5.14).
+    Pcma,
+}
+
+impl Codec {
+    /// What a sound recorded from a leg with this codec is kept as.
+    pub fn sound(self) -> SoundCodec {
+        match self {
+            Codec::Pcmu => SoundCodec::Pcmu,
+            Codec::Pcma => SoundCodec::Pcma,
+        }
+    }
+}
+
+/// What was agreed with a party by offer and answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MediaParams {
+    /// Where the party says it receives RTP; `None` while it has not said, or says 0.0.0.0.
+    pub remote_rtp: Option<SocketAddr>,
+    /// Where it receives RTCP (RFC 3605, or RTP port + 1).
+    pub remote_rtcp: Option<SocketAddr>,
+    /// The codec both ways, and its payload type.
+    pub codec: Codec,
+    /// Payload type of `codec`.
+    pub payload_type: u8,
+    /// Payload type of telephone-event (RFC 4733), if agreed.
+    pub dtmf_payload_type: Option<u8>,
+    /// Milliseconds of sound in the packets we make.
+    pub ptime_ms: u8,
+    /// We may send to it.
+    pub send: bool,
+    /// It may send to us.
+    pub receive: bool,
+    /// May the party's address be learned from where its packets come from (RFC 4961)? Learned
+    /// once, within a second of its first packet; afterwards only signalling moves it.
+    pub latch: bool,
+}
+
+/// A piece of something to be played. Pieces follow each other without a gap.
+#[derive(Clone, Debug, PartialEq)]
+pub enum PlayItem {
+    /// A prompt by name, as in `vm-intro` or `digits/7`. An unknown one is skipped and counted.
+    Prompt(Arc<str>),
+    /// A recorded sound, straight from the log.
+    Sound {
+        /// How its samples are kept.
+        codec: SoundCodec,
+        /// Its chunks, in order.
+        places: Arc<[ChunkPlace]>,
+        /// Where to begin, in samples.
+        from_sample: u64,
+    },
+    /// A tone, for instance the beep.
+    Tone {
+        /// In hertz.
+        frequency_hz: u16,
+        /// In milliseconds.
+        duration_ms: u32,
+        /// Level relative to full scale, in decibels (negative).
+        level_dbfs: i8,
+    },
+    /// Nothing.
+    Silence {
+        /// In milliseconds.
+        duration_ms: u32,
+    },
+}
+
+/// What call control asks for.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Command {
+    /// Sets or changes what was agreed with the party.
+    Set {
+        /// Which leg.
+        leg: LegId,
+        /// The agreement.
+        params: MediaParams,
+    },
+    /// Two legs hear each other. Ends what is played to them and any earlier bridge.
+    Bridge {
+        /// One.
+        a: LegId,
+        /// The other.
+        b: LegId,
+    },
+    /// The leg hears nobody.
+    Unbridge {
+        /// Which leg.
+        leg: LegId,
+    },
+    /// The leg hears itself.
+    Echo {
+        /// Which leg.
+        leg: LegId,
+    },
+    /// Plays the items once, in place of what was being played.
+    Play {
+        /// To whom.
+        leg: LegId,
+        /// Its number.
+        play: PlayId,
+        /// What, at most [`PLAY_ITEMS_MAX`].
+        items: Vec<PlayItem>,
+    },
+    /// Ends what is being played; no [`Event::PlayDone`] follows.
+    StopPlay {
+        /// To whom.
+        leg: LegId,
+    },
+    /// Records what the leg says into a sound that has begun in the log.
+    Record {
+        /// Whom.
+        leg: LegId,
+        /// Into what. Its codec must be the leg's.
+        sound: Id,
+        /// Stop after this much.
+        limit: Duration,
+        /// Stop after this much silence, if any.
+        silence: Option<Duration>,
+    },
+    /// Ends the recording; [`Event::RecordDone`] follows.
+    StopRecord {
+        /// Whom.
+        leg: LegId,
+    },
+    /// Sends a digit to the party as RFC 4733 events.
+    SendDigit {
+        /// To whom.
+        leg: LegId,
+        /// `0`-`9`, `*`, `#`, `A`-`D`.
+        digit: char,
+    },
+    /// Frees the leg and its ports. A recording that runs is ended first.
+    Close {
+        /// Which leg.
+        leg: LegId,
+    },
+}
+
+/// The most items in one [`Command::Play`].
+pub const PLAY_ITEMS_MAX: usize = 64;
+
+/// Why a recording ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RecordEnd {
+    /// As asked, or the leg was closed.
+    Stopped,
+    /// The speaker was silent for as long as allowed. The silence is not in the sound's length.
+    Silence,
+    /// It reached its limit.
+    Limit,
+    /// The log took no more.
+    LogRefused,
+}
+
+/// What the engine tells.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Event {
+    /// A key was pressed (counted once, however many packets said so).
+    Digit {
+        /// By whom.
+        leg: LegId,
+        /// `0`-`9`, `*`, `#`, `A`-`D`.
+        digit: char,
+    },
+    /// A [`Command::Play`] was played to its end.
+    PlayDone {
+        /// To whom.
+        leg: LegId,
+        /// Which.
+        play: PlayId,
+    },
+    /// A recording ended and its last chunk was given to the log: a seal may follow.
+    RecordDone {
+        /// Whose.
+        leg: LegId,
+        /// Which.
+        sound: Id,
+        /// Samples given to the log.
+        samples: u64,
+        /// Samples of speech, less the silence that ended it.
+        samples_speech: u64,
+        /// Why.
+        end: RecordEnd,
+    },
+    /// Nothing has come from the party, neither RTP nor RTCP, for the configured time while it
+    /// was expected to send.
+    MediaTimeout {
+        /// Who fell silent.
+        leg: LegId,
+    },
+    /// The leg is gone; what it had been through.
+    Closed {
+        /// Which.
+        leg: LegId,
+        /// Its counts.
+        report: LegReport,
+    },
+}
+
+/// One leg's figures, at its end or on request.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LegReport {
+    /// RTP packets taken from the party.
+    pub packets_received: u64,
+    /// RTP packets sent to it.
+    pub packets_sent: u64,
+    /// Packets that never came, by sequence numbers (RFC 3550 §A.3); negative: duplicates.
+    pub packets_lost: i64,
+    /// Interarrival jitter (RFC 3550 §A.8), in microseconds.
+    pub jitter_us: u32,
+    /// Round trip from the party's last RTCP report, in microseconds; 0: none came.
+    pub round_trip_us: u32,
+    /// Lost of what we sent, by the party's last report, in 256ths.
+    pub fraction_lost_by_peer: u8,
+    /// Packets from addresses that are not the party's, dropped.
+    pub packets_from_strangers: u64,
+    /// Packets that were not RTP, or not of a payload type agreed on, dropped.
+    pub packets_malformed: u64,
+}
+
+/// How an engine is started.
+#[derive(Clone, Debug)]
+pub struct EngineConfig {
+    /// Local address of every leg.
+    pub bind: IpAddr,
+    /// First and last port, inclusive. Even ports carry RTP, the odd one above it RTCP.
+    pub ports: (u16, u16),
+    /// Worker threads; each is pinned to a core of its own where there are enough.
+    pub workers: usize,
+    /// Folder of prompts: WAV files by name.
+    pub prompts_dir: std::path::PathBuf,
+    /// After how much of nothing a leg that should send is reported.
+    pub media_timeout: Duration,
+    /// DSCP of what we send (46: expedited forwarding).
+    pub dscp: u8,
+}
+
+/// Why a leg could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// Every port of the range is in use.
+    #[error("no RTP port is free in {first}-{last}; widen [rtp] ports")]
+    PortsUsedUp {
+        /// First of the range.
+        first: u16,
+        /// Last of the range.
+        last: u16,
+    },
+    /// A worker's queue is full.
+    #[error("the media engine is overloaded")]
+    Overloaded,
+    /// The operating system refused.
+    #[error("opening a media socket: {0}")]
+    Os(#[from] std::io::Error),
+}

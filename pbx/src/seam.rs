@@ -1,0 +1,310 @@
+//! Call control's two sides: what it is told and what it asks for.
+//!
+//! The shim turns SIP into [`SipEvent`]s and [`SipCommand`]s into SIP. Neither names a header, a
+//! status code or a transaction: whatever can be decided without knowing SIP is decided here.
+//!
+//! A call leg has one number everywhere ([`LegId`]). Legs that come in are numbered by the shim
+//! (odd), legs that go out by the pbx (even), so that neither asks the other.
+
+use std::sync::Arc;
+
+use tandem_engine::seam::{Command, Event, LegId};
+use tandem_storage::name::Id;
+use tandem_storage::seam::{Append, LogEvent, Token};
+
+/// Who is calling, as far as it was proved.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Caller {
+    /// The user whose password was shown, or whose registered phone the call came from.
+    pub user: Option<Id>,
+    /// The number it gives (for a user: the extension), at most 64 characters, dialable ones.
+    pub number: Arc<str>,
+    /// The name it gives, at most 64 characters; may be empty.
+    pub name: Arc<str>,
+}
+
+/// Why a leg ended or was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Cause {
+    /// The party hung up.
+    Normal,
+    /// The party gave up before it was answered.
+    Cancelled,
+    /// The party is busy (486, 600).
+    Busy,
+    /// The party declined (603).
+    Declined,
+    /// It rang and nobody answered (408, 480, our own timer).
+    NoAnswer,
+    /// The user has no phone registered.
+    NotRegistered,
+    /// There is no such number (404, 484).
+    NoSuchNumber,
+    /// Not allowed (403).
+    Forbidden,
+    /// No codec in common (488).
+    NotAcceptable,
+    /// No room: ports, calls, disk (503).
+    Congestion,
+    /// The party fell silent without hanging up (media or session timer).
+    Vanished,
+    /// Something else failed (500 and others).
+    Failed,
+    /// This node is stopping.
+    ShuttingDown,
+}
+
+/// What the shim tells.
+#[derive(Clone, Debug, PartialEq)]
+pub enum SipEvent {
+    /// Somebody calls. The leg's media port is open; nothing has been answered yet.
+    Incoming {
+        /// The new leg (odd).
+        leg: LegId,
+        /// Who.
+        caller: Caller,
+        /// What was dialled, at most 64 characters.
+        dialed: Arc<str>,
+    },
+    /// A leg that goes out rings.
+    Ringing {
+        /// Which.
+        leg: LegId,
+    },
+    /// A leg that goes out was answered; its media is set.
+    Answered {
+        /// Which.
+        leg: LegId,
+    },
+    /// A leg that came in has been answered and its party has confirmed (ACK).
+    Confirmed {
+        /// Which.
+        leg: LegId,
+    },
+    /// A leg ended, whichever way, by the other side or by failing. Its media is closed; nothing
+    /// more comes for it.
+    Ended {
+        /// Which.
+        leg: LegId,
+        /// Why.
+        cause: Cause,
+    },
+    /// The party put us on hold, or took us back.
+    Held {
+        /// Which leg.
+        leg: LegId,
+        /// On hold.
+        held: bool,
+    },
+    /// A key, sent in signalling (SIP INFO).
+    Digit {
+        /// Which leg.
+        leg: LegId,
+        /// `0`-`9`, `*`, `#`, `A`-`D`.
+        digit: char,
+    },
+    /// The phones of a user changed: the shim wants the lamp told again.
+    PhoneCame {
+        /// Whose.
+        user: Id,
+    },
+}
+
+/// What the pbx asks of the shim.
+#[derive(Clone, Debug, PartialEq)]
+pub enum SipCommand {
+    /// Tell the caller it rings.
+    Ring {
+        /// A leg that came in.
+        leg: LegId,
+    },
+    /// Answer it.
+    Answer {
+        /// A leg that came in.
+        leg: LegId,
+        /// Prefer the codec agreed on this other leg.
+        like: Option<LegId>,
+    },
+    /// Call all phones of a user at once, as one leg: the first to answer wins.
+    Call {
+        /// The new leg (even).
+        leg: LegId,
+        /// Whose phones.
+        user: Id,
+        /// Who is calling.
+        caller: Caller,
+        /// On behalf of this leg: its codecs are offered first.
+        like: Option<LegId>,
+    },
+    /// End a leg, in whichever phase it is. [`SipEvent::Ended`] does not follow.
+    End {
+        /// Which.
+        leg: LegId,
+        /// Why.
+        cause: Cause,
+    },
+    /// A user's lamp: light it on every phone of the user and for every watcher.
+    Lamp {
+        /// Whose.
+        user: Id,
+        /// Its state.
+        lamp: Lamp,
+    },
+}
+
+/// Message waiting, as in RFC 3842 §3.5.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Lamp {
+    /// Not heard yet.
+    pub new: u32,
+    /// Heard and kept.
+    pub old: u32,
+    /// Of the new ones, urgent.
+    pub new_urgent: u32,
+    /// Of the old ones, urgent.
+    pub old_urgent: u32,
+}
+
+/// A user as the shim needs to know it, given whenever it changes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SipUser {
+    /// Who.
+    pub id: Id,
+    /// What one dials, and the user part of its address.
+    pub extension: Arc<str>,
+    /// For display.
+    pub name: Arc<str>,
+    /// MD5 of `extension:realm:password`, lower-case hex (RFC 8760, RFC 2617).
+    pub ha1_md5: Arc<str>,
+    /// SHA-256 of the same.
+    pub ha1_sha256: Arc<str>,
+}
+
+/// What call control is told.
+#[derive(Clone, Debug)]
+pub enum Input {
+    /// By the shim.
+    Sip(SipEvent),
+    /// By the media engine.
+    Media(Event),
+    /// By the log.
+    Log(LogEvent),
+    /// A PIN was checked.
+    PinChecked {
+        /// For which leg.
+        leg: LegId,
+        /// It is the right one.
+        right: bool,
+    },
+    /// By an administrator, over the control socket.
+    Admin(AdminRequest),
+    /// The node is stopping: no new calls.
+    Drain,
+    /// The node stops now: end every call, seal every recording.
+    Stop,
+}
+
+/// What call control asks for.
+#[derive(Debug)]
+pub enum Output {
+    /// Of the shim.
+    Sip(SipCommand),
+    /// A user came or changed (`Some`) or went (`None`).
+    User {
+        /// Who.
+        id: Id,
+        /// Its new form.
+        user: Option<SipUser>,
+    },
+    /// Of the media engine.
+    Media(Command),
+    /// Of the log.
+    Log {
+        /// Comes back in the answer.
+        token: Token,
+        /// What to write.
+        append: Append,
+    },
+    /// Check a PIN against its hash, away from this thread (it is slow on purpose).
+    CheckPin {
+        /// For which leg.
+        leg: LegId,
+        /// Argon2 hash in PHC form.
+        hash: Arc<str>,
+        /// What was typed.
+        pin: Arc<str>,
+    },
+    /// An answer to an [`AdminRequest`].
+    Admin(AdminReply),
+    /// After [`Input::Stop`]: every call has ended and every seal is durable.
+    Stopped,
+}
+
+/// A question or an order from an administrator, numbered so that its answer finds the asker.
+#[derive(Clone, Debug)]
+pub struct AdminRequest {
+    /// The asker's number.
+    pub asker: u64,
+    /// What is asked.
+    pub ask: AdminAsk,
+}
+
+/// What an administrator can ask of call control.
+#[derive(Clone, Debug)]
+pub enum AdminAsk {
+    /// Calls, as JSON.
+    Calls,
+    /// Users and their lamps, as JSON.
+    Users,
+    /// Counts for status and metrics, as JSON.
+    Counts,
+    /// Messages of an extension, as JSON.
+    Mailbox {
+        /// The extension.
+        extension: Arc<str>,
+    },
+    /// Where a message's samples lie.
+    Message {
+        /// The extension.
+        extension: Arc<str>,
+        /// The message.
+        id: Id,
+    },
+    /// Put a finished sound into a mailbox. Answered when it is durable.
+    Import {
+        /// The extension.
+        extension: Arc<str>,
+        /// How its samples are kept.
+        codec: tandem_storage::seam::SoundCodec,
+        /// The samples; at most the mailbox's longest message.
+        samples: Arc<[u8]>,
+    },
+}
+
+/// The answer.
+#[derive(Clone, Debug)]
+pub struct AdminReply {
+    /// The asker's number.
+    pub asker: u64,
+    /// The answer, or what was wrong with the question.
+    pub answer: Result<AdminAnswer, String>,
+}
+
+/// An answer's form.
+#[derive(Clone, Debug)]
+pub enum AdminAnswer {
+    /// To be printed or shown.
+    Json(serde_json::Value),
+    /// The samples of a message.
+    Sound {
+        /// How they are kept.
+        codec: tandem_storage::seam::SoundCodec,
+        /// Where they are.
+        places: Arc<[tandem_storage::seam::ChunkPlace]>,
+    },
+    /// The message an import became.
+    Imported {
+        /// Its name.
+        id: Id,
+    },
+}

@@ -1,0 +1,1 @@
+//! Web pages and HTTP API: health, readiness, metrics.

@@ -1,0 +1,1 @@
+//! The SIP shim: turns SIP into pbx events and pbx commands into SIP.

@@ -1,0 +1,5 @@
+//! The log every node writes, and what can be read from it.
+pub mod block;
+pub mod name;
+pub mod seam;
+pub mod time;

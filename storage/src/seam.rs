@@ -1,0 +1,214 @@
+//! What goes into the log and what comes back: the types on both sides of its queue.
+//!
+//! Others hand [`Append`]s to a `Log` handle and get [`LogEvent`]s back once the disk has them.
+//! Nothing here says *mailbox* or *user*: the log knows sounds, registers and entries. What a
+//! sound is about, what a register means, is text (JSON) that only the caller reads.
+
+use std::sync::Arc;
+
+use crate::block::ChunkBlock;
+use crate::name::{Id, NodeName};
+use crate::time::WallTime;
+
+/// What a sound is kept as. Chosen when its recording starts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum SoundCodec {
+    /// G.711 mu-law, 8 kHz, one byte a sample.
+    Pcmu = 0,
+    /// G.711 A-law, 8 kHz, one byte a sample.
+    Pcma = 8,
+}
+
+/// How a sound ended. Written once, in its seal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum SealKind {
+    /// It is whole: everything that was said is in it.
+    Whole = 1,
+    /// The writer died while it was being spoken; what had reached the disk is in it.
+    CutShort = 2,
+    /// The speaker took it back, or it was shorter than the minimum: it is nobody's.
+    Discarded = 3,
+}
+
+/// One thing to be written. The order in which one thread submits is the order in the log.
+#[derive(Debug)]
+pub enum Append {
+    /// A sound begins: from here on it survives a power cut, as far as it has been spoken.
+    Begin {
+        /// Its name, from [`crate::name::Ids`].
+        id: Id,
+        /// How its samples are kept.
+        codec: SoundCodec,
+        /// Civil time at which it begins.
+        at: WallTime,
+        /// What it is and whose, for the caller to read back. At most [`TEXT_LEN_MAX`] bytes.
+        about: Arc<str>,
+    },
+    /// At most half a second of a sound that has begun. The block is written as it is, uncopied.
+    Chunk {
+        /// The sound.
+        id: Id,
+        /// 0, 1, 2 … without a gap.
+        index: u32,
+        /// The samples.
+        block: ChunkBlock,
+    },
+    /// A sound ends.
+    Seal {
+        /// The sound.
+        id: Id,
+        /// How.
+        kind: SealKind,
+        /// What is known only now (urgent, say). At most [`TEXT_LEN_MAX`] bytes.
+        about: Arc<str>,
+    },
+    /// A register takes a value; last writer wins.
+    Register {
+        /// For instance `user/office.1.7/dnd`. At most [`KEY_LEN_MAX`] bytes.
+        key: Arc<str>,
+        /// `None` removes it. At most [`TEXT_LEN_MAX`] bytes.
+        value: Option<Arc<str>>,
+    },
+    /// A fact: call log, audit, alarm.
+    Entry {
+        /// For instance `call`. At most [`KEY_LEN_MAX`] bytes.
+        topic: Arc<str>,
+        /// What happened. At most [`TEXT_LEN_MAX`] bytes.
+        body: Arc<str>,
+    },
+}
+
+/// The longest `about`, register value or entry body, in bytes.
+pub const TEXT_LEN_MAX: usize = 64 * 1024;
+/// The longest register key or entry topic, in bytes.
+pub const KEY_LEN_MAX: usize = 256;
+
+/// Hybrid logical clock: milliseconds since the Unix epoch in the upper 48 bits, a counter in the
+/// lower 16. Orders registers between nodes; survives a wall clock that is set back.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Hlc(pub u64);
+
+/// A record's place in the order of all things: its clock, then its writer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Stamp {
+    /// When, by the writer's hybrid clock.
+    pub hlc: Hlc,
+    /// Who wrote it.
+    pub node: NodeName,
+    /// The epoch of the writer's log.
+    pub epoch: u32,
+    /// Its position within the epoch.
+    pub seq: u64,
+}
+
+/// Where the samples of one chunk lie: enough to read them without any index.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ChunkPlace {
+    /// The segment file's number.
+    pub segment: u32,
+    /// Offset of the record in that file, in bytes.
+    pub offset: u64,
+    /// Samples in it (bytes, for G.711).
+    pub samples: u32,
+}
+
+/// A record that is durable here, in the form views are built from.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Committed {
+    /// Its place in the order.
+    pub stamp: Stamp,
+    /// What it says.
+    pub what: What,
+}
+
+/// What a durable record says. The same as [`Append`], less the samples.
+#[derive(Clone, Debug, PartialEq)]
+pub enum What {
+    /// A sound began.
+    Begin {
+        /// Its name.
+        id: Id,
+        /// How its samples are kept.
+        codec: SoundCodec,
+        /// When.
+        at: WallTime,
+        /// What it is and whose.
+        about: Arc<str>,
+    },
+    /// A piece of it is on disk.
+    Chunk {
+        /// The sound.
+        id: Id,
+        /// Which piece.
+        index: u32,
+        /// Where.
+        place: ChunkPlace,
+    },
+    /// It ended.
+    Seal {
+        /// The sound.
+        id: Id,
+        /// How.
+        kind: SealKind,
+        /// What was known only then.
+        about: Arc<str>,
+    },
+    /// A register took a value.
+    Register {
+        /// Which.
+        key: Arc<str>,
+        /// `None`: it was removed.
+        value: Option<Arc<str>>,
+    },
+    /// A fact.
+    Entry {
+        /// What kind.
+        topic: Arc<str>,
+        /// What happened.
+        body: Arc<str>,
+    },
+}
+
+/// The caller's own mark on an [`Append`], given back in the event that answers it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Token(pub u64);
+
+/// What the log tells.
+#[derive(Clone, Debug)]
+pub enum LogEvent {
+    /// It is durable. Come in log order.
+    Committed {
+        /// The caller's mark.
+        token: Token,
+        /// What was written, where it now stands.
+        record: Committed,
+    },
+    /// It was not written and will not be.
+    Refused {
+        /// The caller's mark.
+        token: Token,
+        /// Why.
+        why: Refusal,
+    },
+    /// Whether new sounds can be taken has changed (the disk is full, or no longer).
+    Room {
+        /// True: sounds can begin.
+        can_record: bool,
+    },
+}
+
+/// Why the log did not take a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// No room for new sounds; settings and seals still have a reserve.
+    #[error("the disk is full")]
+    DiskFull,
+    /// A write failed; the log takes nothing more until the node is restarted.
+    #[error("the disk failed; the log is closed until restart")]
+    Poisoned,
+    /// Longer than a record may be.
+    #[error("the record is too long")]
+    TooLong,
+}

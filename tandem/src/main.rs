@@ -1,0 +1,2 @@
+//! Tandem, the program.
+fn main() {}
