@@ -8,7 +8,7 @@
 
 use std::sync::Arc;
 
-use tandem_engine::seam::{Command, Event, LegId};
+use tandem_engine::seam::{Codec, Command, Event, LegId};
 use tandem_storage::name::Id;
 use tandem_storage::seam::{Append, LogEvent, Token};
 
@@ -80,6 +80,8 @@ pub enum SipEvent {
     Confirmed {
         /// Which.
         leg: LegId,
+        /// What was agreed with it: what is recorded from it is kept as this.
+        codec: Codec,
     },
     /// A leg ended, whichever way, by the other side or by failing. Its media is closed; nothing
     /// more comes for it.
@@ -196,6 +198,13 @@ pub enum Input {
         /// It is the right one.
         right: bool,
     },
+    /// A PIN was hashed.
+    PinHashed {
+        /// For which leg.
+        leg: LegId,
+        /// Its Argon2 hash in PHC form; `None` if it could not be hashed.
+        hash: Option<Arc<str>>,
+    },
     /// By an administrator, over the control socket.
     Admin(AdminRequest),
     /// The node is stopping: no new calls.
@@ -231,6 +240,13 @@ pub enum Output {
         leg: LegId,
         /// Argon2 hash in PHC form.
         hash: Arc<str>,
+        /// What was typed.
+        pin: Arc<str>,
+    },
+    /// Hash a new PIN, away from this thread; answered by [`Input::PinHashed`].
+    HashPin {
+        /// For which leg.
+        leg: LegId,
         /// What was typed.
         pin: Arc<str>,
     },
