@@ -1,0 +1,164 @@
+//! How the shim is set up: addresses, times, and the written maximum of every table.
+//!
+//! Made once by the program and handed to [`crate::Shim::new`]. The core reads no other setting
+//! and no clock; what is random in it (tags, branches, nonces) comes from the seed given beside.
+
+use std::net::IpAddr;
+use std::str::FromStr;
+
+/// Everything the core can be told beforehand.
+#[derive(Clone, Debug)]
+pub struct ShimConfig {
+    /// The address in Contact, Via and SDP: where phones reach this node.
+    pub advertise: IpAddr,
+    /// The SIP port in Contact and Via.
+    pub sip_port: u16,
+    /// The digest realm. Stored HA1s are bound to it.
+    pub realm: String,
+    /// Sources whose calls are taken without registration or digest, as from a gateway.
+    pub trusted: Vec<Net>,
+    /// Shortest registration or subscription; shorter ones are answered 423 (RFC 3261 §10.3).
+    pub expires_min_s: u32,
+    /// Registration time when the phone names none.
+    pub expires_default_s: u32,
+    /// Longest registration time granted.
+    pub expires_max_s: u32,
+    /// Session timer we ask for (RFC 4028).
+    pub session_expires_s: u32,
+    /// Shortest session timer we accept.
+    pub min_se_s: u32,
+    /// How long a digest nonce is good for; after it a phone is told `stale=true`.
+    pub nonce_life_s: u32,
+    /// Phones one user may have registered.
+    pub contacts_per_user_max: usize,
+    /// Calls, both ways, in whatever phase.
+    pub dialogs_max: usize,
+    /// Lamp subscriptions of all phones together.
+    pub subscriptions_max: usize,
+    /// Server transactions that still wait for something; beyond it new requests get 503.
+    pub transactions_max: usize,
+    /// Failed logins a source address may make at once before it is slowed.
+    pub failures_burst_max: u32,
+    /// How many of them are forgiven per minute.
+    pub failures_per_minute: u32,
+    /// REGISTERs a source address may send at once before it is slowed.
+    pub registers_burst_max: u32,
+    /// How many REGISTERs per second a source address may send in the long run.
+    pub registers_per_second: u32,
+    /// Source addresses watched at once by the two limits above.
+    pub sources_max: usize,
+    /// `Retry-After` of a 503.
+    pub retry_after_s: u32,
+    /// `Server` and `User-Agent`.
+    pub user_agent: String,
+}
+
+impl Default for ShimConfig {
+    fn default() -> Self {
+        ShimConfig {
+            advertise: IpAddr::from([127, 0, 0, 1]),
+            sip_port: 5060,
+            realm: "tandem".to_owned(),
+            trusted: Vec::new(),
+            expires_min_s: 60,
+            expires_default_s: 300,
+            expires_max_s: 3600,
+            session_expires_s: 1800,
+            min_se_s: 90,
+            nonce_life_s: 300,
+            contacts_per_user_max: 10,
+            dialogs_max: 20_000,
+            subscriptions_max: 10_000,
+            // 4,000 calls a second leave about 8,000 INVITE transactions waiting where every one
+            // is answered within two seconds; BYEs linger 32 s on UDP but wait for nothing.
+            transactions_max: 20_000,
+            failures_burst_max: 10,
+            failures_per_minute: 6,
+            registers_burst_max: 200,
+            registers_per_second: 50,
+            sources_max: 4096,
+            retry_after_s: 5,
+            user_agent: concat!("Tandem/", env!("CARGO_PKG_VERSION")).to_owned(),
+        }
+    }
+}
+
+/// A block of addresses, as in `10.0.0.0/8` or `::1`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Net {
+    address: IpAddr,
+    prefix_bits: u8,
+}
+
+/// Text that is not a block of addresses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("an address block has the form 192.0.2.0/24 or 2001:db8::/32")]
+pub struct NetError;
+
+impl Net {
+    /// The block of all addresses that share the first `prefix_bits` bits of `address`.
+    pub fn new(address: IpAddr, prefix_bits: u8) -> Result<Net, NetError> {
+        let bits_max = if address.is_ipv4() { 32 } else { 128 };
+        if prefix_bits > bits_max {
+            return Err(NetError);
+        }
+        Ok(Net {
+            address,
+            prefix_bits,
+        })
+    }
+
+    /// Is `address` in it?
+    pub fn contains(&self, address: IpAddr) -> bool {
+        match (self.address, address.to_canonical()) {
+            (IpAddr::V4(net), IpAddr::V4(it)) => {
+                let host_bits = 32 - u32::from(self.prefix_bits);
+                (u64::from(u32::from(net)) >> host_bits) == (u64::from(u32::from(it)) >> host_bits)
+            }
+            (IpAddr::V6(net), IpAddr::V6(it)) => {
+                let host_bits = 128 - u32::from(self.prefix_bits);
+                let above = |ip: std::net::Ipv6Addr| u128::from(ip).checked_shr(host_bits);
+                above(net) == above(it)
+            }
+            _ => false,
+        }
+    }
+}
+
+impl FromStr for Net {
+    type Err = NetError;
+    fn from_str(s: &str) -> Result<Self, NetError> {
+        let (address, bits) = match s.split_once('/') {
+            Some((address, bits)) => (address, Some(bits)),
+            None => (s, None),
+        };
+        let address: IpAddr = address.parse().map_err(|_| NetError)?;
+        let whole = if address.is_ipv4() { 32 } else { 128 };
+        let bits = bits.map_or(Ok(whole), str::parse).map_err(|_| NetError)?;
+        Net::new(address, bits)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn blocks_hold_their_addresses() {
+        let check = |net: &str, ip: &str| -> bool {
+            net.parse::<Net>().unwrap().contains(ip.parse().unwrap())
+        };
+        assert!(check("127.0.0.0/8", "127.9.9.9"));
+        assert!(!check("127.0.0.0/8", "128.0.0.1"));
+        assert!(check("10.1.2.3", "10.1.2.3"));
+        assert!(!check("10.1.2.3", "10.1.2.4"));
+        assert!(check("0.0.0.0/0", "8.8.8.8"));
+        assert!(check("2001:db8::/32", "2001:db8:1::1"));
+        assert!(!check("2001:db8::/32", "2001:db9::1"));
+        assert!(check("::/0", "::1"));
+        assert!(check("127.0.0.0/8", "::ffff:127.0.0.1"));
+        for bad in ["", "10.0.0.0/33", "::1/129", "10.0.0/8", "10.0.0.0/x"] {
+            assert!(bad.parse::<Net>().is_err(), "{bad:?}");
+        }
+    }
+}
