@@ -1,0 +1,43 @@
+# The commands of this repository. `make help` lists them.
+
+CARGO ?= cargo
+# How long each fuzz target runs under `make fuzz`; under `make test` each runs for a few seconds.
+FUZZ_SECONDS ?= 60
+# Arguments for the demo: make run ARGS="--bind 192.168.1.10"
+ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help run test bench fuzz check fmt prompts
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+run: ## install what is missing, build, and start the demo office in the foreground
+	@tools/install.sh build
+	$(CARGO) build --release -p tandem
+	@exec $${CARGO_TARGET_DIR:-target}/release/tandem demo $(ARGS)
+
+test: ## install what the tests need, then run every test (the command CI runs)
+	@tools/install.sh test
+	@tools/test.sh
+
+bench: ## figures beside the machine's own limit, in one run
+	@tools/install.sh test
+	$(CARGO) bench -p tandem-benches
+
+fuzz: ## each fuzz target and the simulated world for FUZZ_SECONDS (60)
+	@tools/install.sh build
+	FUZZ_SECONDS=$(FUZZ_SECONDS) $(CARGO) test --release -p tandem-fuzz -- --nocapture
+
+check: ## format, lints, dependency audit
+	@tools/install.sh build
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
+	@tools/audit.sh
+
+fmt: ## format the code
+	$(CARGO) fmt --all
+
+prompts: ## render the phrases that are new or changed (prompts/README.md)
+	@tools/install.sh test
+	@prompts/make

@@ -1,0 +1,37 @@
+#!/usr/bin/env bash
+# Installs what is missing: `tools/install.sh build` what a build needs, `… test` what the tests need
+# as well (real phones, a SIP load generator, sound tools). Needs root or sudo only if something is
+# missing; when nothing is, it takes a few milliseconds and touches nothing.
+set -euo pipefail
+
+# command:package, for Debian and Ubuntu. A command that is there is never installed again.
+build_tools="cc:gcc cc:libc6-dev"
+test_tools="sipp:sip-tester baresip:baresip-core sox:sox flite:flite ip:iproute2"
+
+case "${1:-}" in
+    build) wanted=$build_tools ;;
+    test) wanted="$build_tools $test_tools" ;;
+    *) echo "usage: tools/install.sh build | test" >&2; exit 2 ;;
+esac
+
+missing=()
+for entry in $wanted; do
+    command -v "${entry%%:*}" >/dev/null 2>&1 || missing+=("${entry#*:}")
+done
+
+if [ ${#missing[@]} -gt 0 ]; then
+    as_root=()
+    if [ "$(id -u)" -ne 0 ]; then
+        command -v sudo >/dev/null || { echo "missing: ${missing[*]}. Install them as root, or install sudo." >&2; exit 1; }
+        as_root=(sudo)
+    fi
+    command -v apt-get >/dev/null || { echo "missing: ${missing[*]}. Install them (these are Debian's names) and try again." >&2; exit 1; }
+    echo "installing: ${missing[*]}"
+    "${as_root[@]}" apt-get update -qq
+    "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}"
+fi
+
+if ! command -v cargo >/dev/null; then
+    echo "cargo is missing: install a Rust toolchain (1.88 or newer), for example with https://rustup.rs" >&2
+    exit 1
+fi

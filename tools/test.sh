@@ -1,0 +1,18 @@
+#!/usr/bin/env bash
+# Every test of the repository: units, properties, the bounded fuzz and the simulated world, and the
+# end-to-end tests that run the built program with real phones. With cargo-nextest where it is
+# installed (.config/nextest.toml says what may run side by side), else with cargo test.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+prompts/make --check >/dev/null || { echo "a prompt is not as it should be: prompts/make --check" >&2; exit 1; }
+# The relay and the log are measured against timing in some tests: build everything before anything runs.
+if cargo nextest --version >/dev/null 2>&1; then
+    cargo nextest run --workspace --locked --no-run
+    cargo nextest run --workspace --locked --no-fail-fast
+    cargo test --workspace --locked --doc --no-fail-fast
+else
+    cargo test --workspace --locked --no-run
+    # One test at a time: the end-to-end tests listen to real time.
+    cargo test --workspace --locked --no-fail-fast -- --test-threads 2
+fi
