@@ -27,7 +27,10 @@ pub struct ChunkBlock {
 impl ChunkBlock {
     /// An empty chunk.
     pub fn new() -> ChunkBlock {
-        ChunkBlock { block: Box::new(Block([0; BLOCK_BYTES])), samples: 0 }
+        ChunkBlock {
+            block: Box::new(Block([0; BLOCK_BYTES])),
+            samples: 0,
+        }
     }
 
     /// Copies as much of `samples` as fits; returns how many it took.

@@ -3,3 +3,6 @@ pub mod block;
 pub mod name;
 pub mod seam;
 pub mod time;
+pub mod view;
+
+pub use view::{Sound, View};

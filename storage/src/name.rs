@@ -66,14 +66,18 @@ impl NodeName {
         if bytes[len..].iter().any(|b| *b != 0) {
             return Err(NameError::Node);
         }
-        std::str::from_utf8(&bytes[..len]).map_err(|_| NameError::Node)?.parse()
+        std::str::from_utf8(&bytes[..len])
+            .map_err(|_| NameError::Node)?
+            .parse()
     }
 }
 
 impl FromStr for NodeName {
     type Err = NameError;
     fn from_str(s: &str) -> Result<Self, NameError> {
-        let legal = s.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
+        let legal = s
+            .bytes()
+            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
         if s.is_empty()
             || s.len() > Self::LEN_MAX
             || !legal
@@ -91,13 +95,21 @@ impl FromStr for NodeName {
 impl Ids {
     /// For a log epoch that has just been opened.
     pub fn new(node: NodeName, epoch: u32) -> Ids {
-        Ids { node, epoch, number_last: 0 }
+        Ids {
+            node,
+            epoch,
+            number_last: 0,
+        }
     }
 
     /// A name nobody else has.
     pub fn next_id(&mut self) -> Id {
         self.number_last += 1;
-        Id { node: self.node, epoch: self.epoch, number: self.number_last }
+        Id {
+            node: self.node,
+            epoch: self.epoch,
+            number: self.number_last,
+        }
     }
 }
 
