@@ -18,6 +18,19 @@ pub const CHUNK_HEADER_BYTES: usize = BLOCK_BYTES - CHUNK_SAMPLES_MAX;
 #[repr(C, align(4096))]
 pub struct Block(pub [u8; BLOCK_BYTES]);
 
+impl Block {
+    /// A block of zeros.
+    pub fn zeroed() -> Box<Block> {
+        Box::new(Block([0; BLOCK_BYTES]))
+    }
+}
+
+impl std::fmt::Debug for Block {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Block")
+    }
+}
+
 /// Up to half a second of sound, in the block it will be written from.
 pub struct ChunkBlock {
     block: Box<Block>,
@@ -28,7 +41,7 @@ impl ChunkBlock {
     /// An empty chunk.
     pub fn new() -> ChunkBlock {
         ChunkBlock {
-            block: Box::new(Block([0; BLOCK_BYTES])),
+            block: Block::zeroed(),
             samples: 0,
         }
     }
@@ -55,6 +68,19 @@ impl ChunkBlock {
     /// Nothing in it yet.
     pub fn is_empty(&self) -> bool {
         self.samples == 0
+    }
+
+    /// Lets the log put the header in front of the samples, and clears what an earlier, longer
+    /// half second left behind them.
+    pub(crate) fn put_header(&mut self, put: impl FnOnce(&mut [u8])) {
+        let (record, rest) = self.block.0.split_at_mut(CHUNK_HEADER_BYTES + self.samples);
+        rest.fill(0);
+        put(record);
+    }
+
+    /// All of the block, as it goes to the disk.
+    pub(crate) fn bytes(&self) -> &[u8; BLOCK_BYTES] {
+        &self.block.0
     }
 
     /// Empties it for the next half second; the memory stays.

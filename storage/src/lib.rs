@@ -1,8 +1,26 @@
 //! The log every node writes, and what can be read from it.
+//!
+//! Reading order: `seam` (what goes in and comes out), `record` and `segment` (its bytes), `writer`
+//! (how it gets there), `scan` and `recovery` (what a disk may show, and what it means), `view` (what
+//! the log says), `shell` (files and threads). All but `shell` is pure: no clock, no file.
+#![deny(unsafe_code)]
+
 pub mod block;
+pub mod clock;
+pub mod histogram;
 pub mod name;
+pub mod record;
+pub mod recovery;
+pub mod scan;
 pub mod seam;
+pub mod segment;
+mod shell;
 pub mod time;
 pub mod view;
+pub mod writer;
 
+pub use shell::{
+    DAMAGES_LISTED_MAX, Log, LogConfig, LogStats, OpenError, Opened, QUEUE_MAX, ReadError,
+    RecoveryReport, ShownRecord, SoundReader, VerifyReport, open, show, verify,
+};
 pub use view::{Sound, View};

@@ -1,0 +1,494 @@
+//! A record's bytes.
+//!
+//! All numbers are little-endian. A record starts with 48 bytes:
+//!
+//! ```text
+//!  0  u32  CRC-32C (Castagnoli, RFC 3720 §B.4) of bytes 4 .. length
+//!  4  u32  length of the whole record, without the zeros after it
+//!  8  u32  number of the segment it was written to
+//! 12  u32  epoch
+//! 16  u64  sequence number, from 1 in each epoch without a gap
+//! 24  u64  hybrid clock: 48 bits of milliseconds since 1970, 16 bits of counter
+//! 32  u64  highest sequence number of this epoch that was durable when this was written
+//! 40  u8   kind
+//! 41  7×0
+//! 48  payload
+//! ```
+//!
+//! | kind | payload |
+//! |---|---|
+//! | 1 epoch | u32 the epoch before (0: none), u32 0, u64 its last sequence number that counts |
+//! | 2 begin | id, u8 codec (RTP payload type), u64 begin in ms since 1970, text about |
+//! | 3 chunk | id, u32 index, 16×0, then the samples, so that they start at byte 96 |
+//! | 4 seal | id, u8 how, text about |
+//! | 5 register | text key, u8 1 and text value, or u8 0: removed |
+//! | 6 entry | text topic, text body |
+//! | 7 mark | nothing: its header says how far the log is durable |
+//!
+//! An id is 16 bytes of node name, u32 epoch, u64 number; a text u32 length and UTF-8.
+//!
+//! Records start at multiples of 8, and do not cross a 4 KiB block unless they are longer than
+//! one; then they start at one and nothing follows in their last. What is not a record is zero.
+//! So every block can be read without the one before it, except inside a long record.
+//!
+//! The segment number tells what an earlier life of a recycled file left behind; the durable
+//! mark tells a tail that nobody was promised from damage to something that was.
+
+use std::sync::Arc;
+
+use crate::block::{BLOCK_BYTES, CHUNK_HEADER_BYTES, CHUNK_SAMPLES_MAX};
+use crate::name::{Id, NodeName};
+use crate::seam::{ChunkPlace, Hlc, KEY_LEN_MAX, SealKind, SoundCodec, TEXT_LEN_MAX, What};
+use crate::time::WallTime;
+
+/// The bytes in front of every payload.
+pub const HEADER_BYTES: usize = 48;
+/// The longest record.
+pub const RECORD_BYTES_MAX: usize = 17 * BLOCK_BYTES;
+/// Records begin at multiples of this.
+pub const ALIGN_BYTES: usize = 8;
+
+const ID_BYTES: usize = 28;
+// The longest is a register: header, key, flag, value.
+const _: () = assert!(HEADER_BYTES + 4 + KEY_LEN_MAX + 1 + 4 + TEXT_LEN_MAX <= RECORD_BYTES_MAX);
+const _: () = assert!(HEADER_BYTES + ID_BYTES + 4 + 16 == CHUNK_HEADER_BYTES);
+
+/// What every record says of itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Header {
+    /// The segment it was written to.
+    pub segment: u32,
+    /// The epoch it belongs to.
+    pub epoch: u32,
+    /// Its place in the epoch, from 1.
+    pub seq: u64,
+    /// When.
+    pub hlc: Hlc,
+    /// What was durable of this epoch when it was written.
+    pub durable: u64,
+}
+
+/// What a record says.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Body {
+    /// A node started. Everything of the epoch before up to `last` counts, nothing after it.
+    Epoch {
+        /// The epoch before; 0: this is the first.
+        before: u32,
+        /// Its last sequence number that counts.
+        last: u64,
+    },
+    /// Only its header matters.
+    Mark,
+    /// For the views.
+    Said(What),
+}
+
+/// A record read back.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Record {
+    /// Of itself.
+    pub header: Header,
+    /// What it says.
+    pub body: Body,
+    /// Its length in bytes.
+    pub bytes: usize,
+}
+
+/// Why bytes are not a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Fault {
+    /// The length is impossible.
+    #[error("impossible length")]
+    Length,
+    /// The checksum is another.
+    #[error("wrong checksum")]
+    Checksum,
+    /// The checksum is right but what it protects makes no sense to this version.
+    #[error("unknown content")]
+    Content,
+    /// Bytes that should be zero are not.
+    #[error("bytes after the last record")]
+    Slack,
+}
+
+/// The length of the record that `body` becomes, less the samples of a chunk.
+pub fn front_bytes(body: &Body) -> usize {
+    let payload = match body {
+        Body::Epoch { .. } => 16,
+        Body::Mark => 0,
+        Body::Said(What::Begin { about, .. }) => ID_BYTES + 1 + 8 + 4 + about.len(),
+        Body::Said(What::Chunk { .. }) => CHUNK_HEADER_BYTES - HEADER_BYTES,
+        Body::Said(What::Seal { about, .. }) => ID_BYTES + 1 + 4 + about.len(),
+        Body::Said(What::Register { key, value }) => {
+            4 + key.len() + 1 + value.as_ref().map_or(0, |v| 4 + v.len())
+        }
+        Body::Said(What::Entry { topic, body }) => 4 + topic.len() + 4 + body.len(),
+    };
+    HEADER_BYTES + payload
+}
+
+/// Appends the record to `out`, all but the samples of a chunk, without length and checksum:
+/// [`seal`] puts those in once all of it is in place.
+pub fn encode_front(header: &Header, body: &Body, out: &mut Vec<u8>) {
+    out.extend_from_slice(&[0; 8]);
+    out.extend_from_slice(&header.segment.to_le_bytes());
+    out.extend_from_slice(&header.epoch.to_le_bytes());
+    out.extend_from_slice(&header.seq.to_le_bytes());
+    out.extend_from_slice(&header.hlc.0.to_le_bytes());
+    out.extend_from_slice(&header.durable.to_le_bytes());
+    out.extend_from_slice(&[kind(body), 0, 0, 0, 0, 0, 0, 0]);
+    match body {
+        Body::Epoch { before, last } => {
+            out.extend_from_slice(&before.to_le_bytes());
+            out.extend_from_slice(&[0; 4]);
+            out.extend_from_slice(&last.to_le_bytes());
+        }
+        Body::Mark => {}
+        Body::Said(what) => encode_what(what, out),
+    }
+}
+
+/// Puts length and checksum into a record that is otherwise whole.
+pub fn seal(record: &mut [u8]) {
+    assert!(record.len() >= HEADER_BYTES && record.len() <= RECORD_BYTES_MAX);
+    let bytes = record.len() as u32;
+    record[4..8].copy_from_slice(&bytes.to_le_bytes());
+    let crc = crc_fast::crc32_iscsi(&record[4..]);
+    record[..4].copy_from_slice(&crc.to_le_bytes());
+}
+
+/// Reads the record that `bytes` begins with. `offset` is where that is in its segment, so that
+/// a chunk can say where it lies.
+pub fn decode(bytes: &[u8], offset: u64) -> Result<Record, Fault> {
+    let record = whole(bytes)?;
+    let mut rest = Reader(&record[8..]);
+    let header = Header {
+        segment: rest.u32()?,
+        epoch: rest.u32()?,
+        seq: rest.u64()?,
+        hlc: Hlc(rest.u64()?),
+        durable: rest.u64()?,
+    };
+    let kind = rest.u64()?;
+    let body = decode_body(kind, &mut rest, header.segment, offset)?;
+    if !rest.0.is_empty() || header.epoch == 0 || header.seq == 0 || header.durable >= header.seq {
+        return Err(Fault::Content);
+    }
+    Ok(Record {
+        header,
+        body,
+        bytes: record.len(),
+    })
+}
+
+/// The samples of the chunk that `bytes` begins with, and whose they are.
+pub fn decode_samples(bytes: &[u8]) -> Result<(Id, &[u8]), Fault> {
+    match decode(bytes, 0)?.body {
+        Body::Said(What::Chunk { id, .. }) => Ok((id, &whole(bytes)?[CHUNK_HEADER_BYTES..])),
+        _ => Err(Fault::Content),
+    }
+}
+
+fn whole(bytes: &[u8]) -> Result<&[u8], Fault> {
+    let mut front = Reader(bytes);
+    let crc = front.u32().map_err(|_| Fault::Length)?;
+    let len = front.u32().map_err(|_| Fault::Length)? as usize;
+    if !(HEADER_BYTES..=RECORD_BYTES_MAX.min(bytes.len())).contains(&len) {
+        return Err(Fault::Length);
+    }
+    if crc_fast::crc32_iscsi(&bytes[4..len]) != crc {
+        return Err(Fault::Checksum);
+    }
+    Ok(&bytes[..len])
+}
+
+fn kind(body: &Body) -> u8 {
+    match body {
+        Body::Epoch { .. } => 1,
+        Body::Said(What::Begin { .. }) => 2,
+        Body::Said(What::Chunk { .. }) => 3,
+        Body::Said(What::Seal { .. }) => 4,
+        Body::Said(What::Register { .. }) => 5,
+        Body::Said(What::Entry { .. }) => 6,
+        Body::Mark => 7,
+    }
+}
+
+fn encode_what(what: &What, out: &mut Vec<u8>) {
+    match what {
+        What::Begin {
+            id,
+            codec,
+            at,
+            about,
+        } => {
+            encode_id(id, out);
+            out.push(*codec as u8);
+            out.extend_from_slice(&at.0.to_le_bytes());
+            encode_text(about, out);
+        }
+        What::Chunk { id, index, .. } => {
+            encode_id(id, out);
+            out.extend_from_slice(&index.to_le_bytes());
+            out.extend_from_slice(&[0; 16]);
+        }
+        What::Seal { id, kind, about } => {
+            encode_id(id, out);
+            out.push(*kind as u8);
+            encode_text(about, out);
+        }
+        What::Register { key, value } => {
+            encode_text(key, out);
+            out.push(u8::from(value.is_some()));
+            if let Some(value) = value {
+                encode_text(value, out);
+            }
+        }
+        What::Entry { topic, body } => {
+            encode_text(topic, out);
+            encode_text(body, out);
+        }
+    }
+}
+
+fn encode_id(id: &Id, out: &mut Vec<u8>) {
+    out.extend_from_slice(&id.node.to_bytes());
+    out.extend_from_slice(&id.epoch.to_le_bytes());
+    out.extend_from_slice(&id.number.to_le_bytes());
+}
+
+fn encode_text(text: &str, out: &mut Vec<u8>) {
+    // The writer refuses what is longer than `TEXT_LEN_MAX`.
+    out.extend_from_slice(&(text.len() as u32).to_le_bytes());
+    out.extend_from_slice(text.as_bytes());
+}
+
+fn decode_body(kind: u64, rest: &mut Reader<'_>, segment: u32, at: u64) -> Result<Body, Fault> {
+    Ok(Body::Said(match kind {
+        1 => {
+            let (before, _, last) = (rest.u32()?, rest.u32()?, rest.u64()?);
+            return Ok(Body::Epoch { before, last });
+        }
+        2 => What::Begin {
+            id: rest.id()?,
+            codec: codec(rest.u8()?)?,
+            at: WallTime(rest.u64()?),
+            about: rest.text(TEXT_LEN_MAX)?,
+        },
+        3 => {
+            let (id, index) = (rest.id()?, rest.u32()?);
+            rest.take(16)?;
+            let samples = rest.take(rest.0.len())?.len();
+            if samples > CHUNK_SAMPLES_MAX {
+                return Err(Fault::Content);
+            }
+            let place = ChunkPlace {
+                segment,
+                offset: at,
+                samples: samples as u32,
+            };
+            What::Chunk { id, index, place }
+        }
+        4 => What::Seal {
+            id: rest.id()?,
+            kind: seal_kind(rest.u8()?)?,
+            about: rest.text(TEXT_LEN_MAX)?,
+        },
+        5 => {
+            let key = rest.text(KEY_LEN_MAX)?;
+            let value = match rest.u8()? {
+                0 => None,
+                1 => Some(rest.text(TEXT_LEN_MAX)?),
+                _ => return Err(Fault::Content),
+            };
+            What::Register { key, value }
+        }
+        6 => What::Entry {
+            topic: rest.text(KEY_LEN_MAX)?,
+            body: rest.text(TEXT_LEN_MAX)?,
+        },
+        7 => return Ok(Body::Mark),
+        _ => return Err(Fault::Content),
+    }))
+}
+
+fn codec(byte: u8) -> Result<SoundCodec, Fault> {
+    match byte {
+        0 => Ok(SoundCodec::Pcmu),
+        8 => Ok(SoundCodec::Pcma),
+        _ => Err(Fault::Content),
+    }
+}
+
+fn seal_kind(byte: u8) -> Result<SealKind, Fault> {
+    match byte {
+        1 => Ok(SealKind::Whole),
+        2 => Ok(SealKind::CutShort),
+        3 => Ok(SealKind::Discarded),
+        _ => Err(Fault::Content),
+    }
+}
+
+/// What is left to read. Running short is a [`Fault::Content`]: the checksum was right.
+struct Reader<'a>(&'a [u8]);
+
+impl<'a> Reader<'a> {
+    fn take(&mut self, bytes: usize) -> Result<&'a [u8], Fault> {
+        let (taken, rest) = self.0.split_at_checked(bytes).ok_or(Fault::Content)?;
+        self.0 = rest;
+        Ok(taken)
+    }
+
+    fn array<const N: usize>(&mut self) -> Result<[u8; N], Fault> {
+        let (taken, rest) = self.0.split_first_chunk().ok_or(Fault::Content)?;
+        self.0 = rest;
+        Ok(*taken)
+    }
+
+    fn u8(&mut self) -> Result<u8, Fault> {
+        self.array().map(|[byte]| byte)
+    }
+
+    fn u32(&mut self) -> Result<u32, Fault> {
+        self.array().map(u32::from_le_bytes)
+    }
+
+    fn u64(&mut self) -> Result<u64, Fault> {
+        self.array().map(u64::from_le_bytes)
+    }
+
+    fn id(&mut self) -> Result<Id, Fault> {
+        let node = NodeName::from_bytes(self.array()?).map_err(|_| Fault::Content)?;
+        Ok(Id {
+            node,
+            epoch: self.u32()?,
+            number: self.u64()?,
+        })
+    }
+
+    fn text(&mut self, len_max: usize) -> Result<Arc<str>, Fault> {
+        let len = self.u32()? as usize;
+        if len > len_max {
+            return Err(Fault::Content);
+        }
+        let text = std::str::from_utf8(self.take(len)?).map_err(|_| Fault::Content)?;
+        Ok(text.into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn id() -> impl Strategy<Value = Id> {
+        ("[a-z0-9]{1,16}", any::<u32>(), any::<u64>()).prop_map(|(node, epoch, number)| Id {
+            node: node.parse().unwrap(),
+            epoch,
+            number,
+        })
+    }
+
+    fn text() -> impl Strategy<Value = Arc<str>> {
+        ".{0,40}".prop_map(Arc::from)
+    }
+
+    fn body() -> impl Strategy<Value = Body> {
+        let codec = prop_oneof![Just(SoundCodec::Pcmu), Just(SoundCodec::Pcma)];
+        let how = prop_oneof![
+            Just(SealKind::Whole),
+            Just(SealKind::CutShort),
+            Just(SealKind::Discarded)
+        ];
+        let begin = (id(), codec, any::<u64>(), text()).prop_map(|(id, codec, at, about)| {
+            Body::Said(What::Begin {
+                id,
+                codec,
+                at: WallTime(at),
+                about,
+            })
+        });
+        let seal = (id(), how, text())
+            .prop_map(|(id, kind, about)| Body::Said(What::Seal { id, kind, about }));
+        let register = (text(), proptest::option::of(text()))
+            .prop_map(|(key, value)| Body::Said(What::Register { key, value }));
+        let entry =
+            (text(), text()).prop_map(|(topic, body)| Body::Said(What::Entry { topic, body }));
+        let epoch =
+            (any::<u32>(), any::<u64>()).prop_map(|(before, last)| Body::Epoch { before, last });
+        prop_oneof![begin, seal, register, entry, epoch, Just(Body::Mark)]
+    }
+
+    fn header() -> impl Strategy<Value = Header> {
+        (
+            any::<u32>(),
+            1..u32::MAX,
+            1..u64::MAX,
+            any::<u64>(),
+            any::<u64>(),
+        )
+            .prop_map(|(segment, epoch, seq, hlc, durable)| Header {
+                segment,
+                epoch,
+                seq,
+                hlc: Hlc(hlc),
+                durable: durable % seq,
+            })
+    }
+
+    fn encode(header: &Header, body: &Body) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        encode_front(header, body, &mut bytes);
+        assert_eq!(bytes.len(), front_bytes(body));
+        seal(&mut bytes);
+        bytes
+    }
+
+    proptest! {
+        #[test]
+        fn records_read_back_as_written(header in header(), body in body()) {
+            let bytes = encode(&header, &body);
+            let read = decode(&bytes, 0).unwrap();
+            prop_assert_eq!(read, Record { header, body, bytes: bytes.len() });
+        }
+
+        #[test]
+        fn a_flipped_bit_is_noticed(header in header(), body in body(), bit in any::<usize>()) {
+            let mut bytes = encode(&header, &body);
+            let bit = bit % (bytes.len() * 8);
+            bytes[bit / 8] ^= 1 << (bit % 8);
+            prop_assert!(decode(&bytes, 0).is_err());
+        }
+
+        #[test]
+        fn any_bytes_are_read_or_refused(mut bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
+            let _ = decode(&bytes, 0);
+            // The same behind a right checksum, so that the payload is reached.
+            if bytes.len() >= HEADER_BYTES {
+                bytes[40] %= 9;
+                bytes[41..48].fill(0);
+                seal(&mut bytes);
+                let _ = decode(&bytes, 0);
+            }
+        }
+    }
+
+    #[test]
+    fn the_layout_is_this_one() {
+        let header = Header {
+            segment: 2,
+            epoch: 3,
+            seq: 4,
+            hlc: Hlc(5),
+            durable: 1,
+        };
+        let (key, value) = (Arc::from("k"), Some(Arc::from("v")));
+        let bytes = encode(&header, &Body::Said(What::Register { key, value }));
+        let mut golden = vec![0xc6, 0x3d, 0xbb, 0xa6, 59, 0, 0, 0, 2, 0, 0, 0, 3, 0, 0, 0];
+        golden.extend([4, 0, 0, 0, 0, 0, 0, 0, 5, 0, 0, 0, 0, 0, 0, 0]);
+        golden.extend([1, 0, 0, 0, 0, 0, 0, 0, 5, 0, 0, 0, 0, 0, 0, 0]);
+        golden.extend([1, 0, 0, 0, b'k', 1, 1, 0, 0, 0, b'v']);
+        assert_eq!(bytes, golden);
+    }
+}

@@ -1,0 +1,460 @@
+//! The log on real files: opening it, appending to it from any thread, closing it.
+//!
+//! [`open`] takes the folder's lock, reads the log, opens a new epoch and starts the log thread.
+//! What happens then is decided in `writer.rs`; the thread carries it to the disk and back.
+
+mod files;
+mod inspect;
+mod reader;
+mod sys;
+mod thread;
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use crossbeam::channel::{self, Sender, TrySendError};
+
+use crate::block::ChunkBlock;
+use crate::name::{Ids, NodeName};
+use crate::recovery::{Damage, Ending, NotOurs};
+use crate::seam::{Append, LogEvent, SealKind, Stamp, Token};
+use crate::segment::{SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN};
+use crate::view::View;
+use crate::writer::{Segment, Writer, WriterConfig};
+use files::{Disk, Lock};
+use inspect::Loaded;
+use thread::{Clocks, Command, Figures, Worker};
+
+pub use inspect::{ShownRecord, VerifyReport, show, verify};
+pub use reader::{ReadError, SoundReader};
+
+/// Appends that wait in the queue; whoever comes then gets theirs back.
+pub const QUEUE_MAX: usize = 16 * 1024;
+/// Damages that a report lists; more are counted.
+pub const DAMAGES_LISTED_MAX: usize = 1000;
+
+/// How a log is opened.
+#[derive(Clone, Debug)]
+pub struct LogConfig {
+    /// Its folder.
+    pub dir: PathBuf,
+    /// Whose log it is.
+    pub node: NodeName,
+    /// Length of new segments; brought into the range segments can have.
+    pub segment_bytes: u64,
+    /// New sound is refused when the file system has less than this free.
+    pub reserve_bytes: u64,
+}
+
+impl LogConfig {
+    /// Segments of 32 MiB, a reserve of 64 MiB.
+    pub fn new(dir: impl Into<PathBuf>, node: NodeName) -> LogConfig {
+        LogConfig {
+            dir: dir.into(),
+            node,
+            segment_bytes: 32 << 20,
+            reserve_bytes: 64 << 20,
+        }
+    }
+}
+
+/// A log that is open, and what it said.
+#[derive(Debug)]
+pub struct Opened {
+    /// To append to it.
+    pub log: Log,
+    /// Everything in it, the seals of sounds that were cut short included.
+    pub view: View,
+    /// Names for this epoch.
+    pub ids: Ids,
+    /// What was found.
+    pub report: RecoveryReport,
+}
+
+/// What was found when the log was opened.
+#[derive(Clone, Debug)]
+pub struct RecoveryReport {
+    /// The epoch that was opened.
+    pub epoch: u32,
+    /// Segments read.
+    pub segments: usize,
+    /// Counts.
+    pub ending: Ending,
+    /// What is damaged; at most [`DAMAGES_LISTED_MAX`].
+    pub damages: Vec<Damage>,
+    /// Sounds that were being spoken when the node died, sealed now.
+    pub cut_short: usize,
+    /// Writes go past the page cache.
+    pub is_direct: bool,
+}
+
+/// Why a log could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// Another process has it.
+    #[error("data directory {} is in use by another tandem (pid {pid}); stop that one, or use another directory", dir.display())]
+    InUse {
+        /// The log's folder.
+        dir: PathBuf,
+        /// Who has it.
+        pid: u32,
+    },
+    /// It is another node's.
+    #[error("data directory {} is the log of node {theirs}, not of {ours}; correct [node] name, or use another directory", dir.display())]
+    Foreign {
+        /// The log's folder.
+        dir: PathBuf,
+        /// Whose it is.
+        theirs: NodeName,
+        /// Who wanted it.
+        ours: NodeName,
+    },
+    /// It was written by a newer version.
+    #[error("data directory {} was written by a newer tandem (log format {version}); install that one again", dir.display())]
+    Newer {
+        /// The log's folder.
+        dir: PathBuf,
+        /// Its format.
+        version: u32,
+    },
+    /// There is no room to start with.
+    #[error("the disk of data directory {} is full; free at least {wanted_bytes} bytes", dir.display())]
+    Full {
+        /// The log's folder.
+        dir: PathBuf,
+        /// How much is wanted.
+        wanted_bytes: u64,
+    },
+    /// The operating system refused.
+    #[error("data directory {}: {doing}: {source}", dir.display())]
+    Os {
+        /// The log's folder.
+        dir: PathBuf,
+        /// What was tried.
+        doing: &'static str,
+        /// What it said.
+        source: io::Error,
+    },
+}
+
+/// A handle to the log, for any thread.
+#[derive(Clone, Debug)]
+pub struct Log(Arc<Handle>);
+
+#[derive(Debug)]
+struct Handle {
+    commands: Sender<Command>,
+    is_closed: AtomicBool,
+    queue_refused: AtomicU64,
+    figures: Arc<Figures>,
+    clocks: Clocks,
+    reader: SoundReader,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+/// Figures for status and metrics.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LogStats {
+    /// Writes that became durable.
+    pub commits: u64,
+    /// Records in them.
+    pub records: u64,
+    /// Bytes in them.
+    pub bytes: u64,
+    /// The last durable record.
+    pub durable: Option<Stamp>,
+    /// Appends that wait in the queue.
+    pub queue_len: usize,
+    /// Appends given back because the queue was full.
+    pub queue_refused: u64,
+    /// Appends answered with a refusal.
+    pub refused: u64,
+    /// From `submit` to durable: half of all took at most this.
+    pub commit_p50: Duration,
+    /// 99 of 100 took at most this.
+    pub commit_p99: Duration,
+    /// Sounds can begin.
+    pub can_record: bool,
+    /// A write failed; the log takes nothing until the node is restarted.
+    pub is_poisoned: bool,
+    /// Segments there are, the prepared one included.
+    pub segments: usize,
+}
+
+impl Log {
+    /// Hands something to the log; a [`LogEvent`] with this token follows. `Err` gives it back:
+    /// the queue is full, or the log closed.
+    pub fn submit(&self, token: Token, append: Append) -> Result<(), Append> {
+        if self.0.is_closed.load(Ordering::Acquire) {
+            return Err(append);
+        }
+        let command = Command::Append(token, append, self.0.clocks.mono());
+        let back = match self.0.commands.try_send(command) {
+            Ok(()) => return Ok(()),
+            Err(TrySendError::Full(back) | TrySendError::Disconnected(back)) => back,
+        };
+        self.0.queue_refused.fetch_add(1, Ordering::Relaxed);
+        match back {
+            Command::Append(_, append, _) => Err(append),
+            Command::Close => unreachable!("an append was sent"),
+        }
+    }
+
+    /// Sounds can begin: the disk has room.
+    pub fn can_record(&self) -> bool {
+        self.0.figures.can_record.load(Ordering::Relaxed)
+    }
+
+    /// An empty chunk, from memory that was used before if there is some.
+    pub fn chunk(&self) -> ChunkBlock {
+        self.0.figures.spare_chunks.pop().unwrap_or_default()
+    }
+
+    /// To read sound back.
+    pub fn reader(&self) -> SoundReader {
+        self.0.reader.clone()
+    }
+
+    /// Figures so far.
+    pub fn stats(&self) -> LogStats {
+        let figures = &self.0.figures;
+        let writer = *figures
+            .writer
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        LogStats {
+            commits: writer.commits,
+            records: writer.records,
+            bytes: writer.bytes,
+            durable: writer.durable,
+            queue_len: self.0.commands.len(),
+            queue_refused: self.0.queue_refused.load(Ordering::Relaxed),
+            refused: writer.refused,
+            commit_p50: figures.latency.percentile(50),
+            commit_p99: figures.latency.percentile(99),
+            can_record: figures.can_record.load(Ordering::Relaxed),
+            is_poisoned: figures.is_poisoned.load(Ordering::Relaxed),
+            segments: figures.segments.load(Ordering::Relaxed),
+        }
+    }
+
+    /// Finishes what was submitted and ends the log thread. Not from the events closure.
+    pub fn close(&self) {
+        self.0.is_closed.store(true, Ordering::Release);
+        let mut thread = self.0.thread.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(thread) = thread.take() {
+            // If it is gone already there is nothing left to finish.
+            let _ = self.0.commands.send(Command::Close);
+            let _ = thread.join();
+        }
+    }
+}
+
+/// Opens the log in `config.dir`, a new one if there is none. `events` is called on the log
+/// thread: `Committed` in log order, `Refused`, `Room`.
+pub fn open(
+    config: LogConfig,
+    events: impl FnMut(LogEvent) + Send + 'static,
+) -> Result<Opened, OpenError> {
+    Opening::start(config)?.finish(events)
+}
+
+/// The steps of opening, and what they share.
+struct Opening {
+    config: LogConfig,
+    lock: Lock,
+}
+
+impl Opening {
+    fn start(mut config: LogConfig) -> Result<Opening, OpenError> {
+        let range = (SEGMENT_BYTES_MIN, SEGMENT_BYTES_MAX);
+        config.segment_bytes = config.segment_bytes.clamp(range.0, range.1);
+        files::create_dir(&config.dir).map_err(os(&config.dir, "making it"))?;
+        match Lock::take(&config.dir) {
+            Ok(lock) => Ok(Opening { config, lock }),
+            Err(Ok(holder)) => Err(OpenError::InUse {
+                dir: config.dir,
+                pid: holder.pid,
+            }),
+            Err(Err(e)) => Err(os(&config.dir, "taking its lock")(e)),
+        }
+    }
+
+    fn finish(
+        mut self,
+        events: impl FnMut(LogEvent) + Send + 'static,
+    ) -> Result<Opened, OpenError> {
+        let mut view = View::new();
+        let mut loaded = inspect::load(&self.config.dir, self.config.node, |r| view.apply(r))
+            .map_err(|e| self.load_error(e))?;
+        let epoch = loaded.ending.epoch.max(self.lock.before.epoch) + 1;
+        self.lock
+            .sign(epoch)
+            .map_err(os(&self.config.dir, "writing its lock"))?;
+        let (mut worker, commands) = self.worker(epoch, &mut loaded)?;
+        let cut_short = self.seal_cut_short(&mut worker, &mut view)?;
+        let report = RecoveryReport {
+            epoch,
+            segments: loaded.segments.len(),
+            ending: loaded.ending,
+            damages: loaded.damages,
+            cut_short,
+            is_direct: worker.disk.is_direct,
+        };
+        let dir = self.config.dir.clone();
+        let ids = Ids::new(self.config.node, epoch);
+        let log = self
+            .spawn(worker, commands, events)
+            .map_err(os(&dir, "starting a thread"))?;
+        Ok(Opened {
+            log,
+            view,
+            ids,
+            report,
+        })
+    }
+
+    fn worker(
+        &self,
+        epoch: u32,
+        loaded: &mut Loaded,
+    ) -> Result<(Worker, Sender<Command>), OpenError> {
+        let dir = &self.config.dir;
+        let (segment, used_bytes) = self.segment_to_go_on_in(loaded)?;
+        let clocks = Clocks::start();
+        let writer = WriterConfig {
+            node: self.config.node,
+            epoch,
+            before: loaded.ending.last,
+            hlc: loaded.ending.hlc,
+            segment,
+            used_bytes,
+            reserve_bytes: self.config.reserve_bytes,
+            segment_bytes: self.config.segment_bytes,
+        };
+        let (sender, commands) = channel::bounded(QUEUE_MAX);
+        let (preparing, wanted) = channel::bounded(1);
+        let (done, prepared) = channel::bounded(1);
+        let (preparer_dir, bytes) = (dir.clone(), self.config.segment_bytes);
+        std::thread::Builder::new()
+            .name("log-prepare".into())
+            .spawn(move || thread::prepare_segments(preparer_dir, bytes, wanted, done))
+            .map_err(os(dir, "starting a thread"))?;
+        let worker = Worker {
+            writer: Writer::new(writer, clocks.now()),
+            disk: Disk::new(dir).map_err(os(dir, "opening it"))?,
+            clocks,
+            commands,
+            preparing,
+            prepared,
+            figures: Arc::new(Figures::new(loaded.segments.len())),
+        };
+        Ok((worker, sender))
+    }
+
+    fn segment_to_go_on_in(&self, loaded: &Loaded) -> Result<(Segment, u64), OpenError> {
+        let (number, used_bytes) = loaded.go_on_in();
+        let (dir, bytes) = (&self.config.dir, self.config.segment_bytes);
+        let segment = files::prepare(dir, number, bytes).map_err(|e| match e.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => OpenError::Full {
+                dir: dir.clone(),
+                wanted_bytes: bytes,
+            },
+            _ => os(dir, "preparing a log segment")(e),
+        })?;
+        Ok((segment, used_bytes))
+    }
+
+    /// Opens the epoch, and seals what was being spoken when the node died. Both are durable and
+    /// in the view before anybody is told that the log is open.
+    fn seal_cut_short(&self, worker: &mut Worker, view: &mut View) -> Result<usize, OpenError> {
+        let ours = self.config.node;
+        let open: Vec<_> = view
+            .sounds()
+            .filter(|s| s.seal.is_none() && s.id.node == ours)
+            .collect();
+        let mut appends: std::collections::VecDeque<_> = open
+            .into_iter()
+            .map(|sound| Append::Seal {
+                id: sound.id,
+                kind: SealKind::CutShort,
+                about: "".into(),
+            })
+            .collect();
+        let count = appends.len();
+        let (mut sealed, mut failed) = (0, false);
+        while !failed && (sealed < count || worker.writer.stats().durable.is_none()) {
+            while worker.writer.wants_more()
+                && let Some(append) = appends.pop_front()
+            {
+                worker.append(Token(0), append);
+            }
+            worker.turn(&mut |event| match event {
+                LogEvent::Committed { record, .. } => {
+                    view.apply(&record);
+                    sealed += 1;
+                }
+                LogEvent::Refused { .. } => failed = true,
+                LogEvent::Room { .. } => {}
+            });
+            failed |= worker.writer.is_poisoned();
+            if !failed && !worker.writer.is_idle() {
+                worker.take_inputs();
+            }
+        }
+        if !failed {
+            return Ok(count);
+        }
+        let source = io::Error::other("the disk is full or failed; see the log lines above");
+        Err(os(&self.config.dir, "opening a new epoch")(source))
+    }
+
+    fn spawn(
+        self,
+        worker: Worker,
+        commands: Sender<Command>,
+        events: impl FnMut(LogEvent) + Send + 'static,
+    ) -> io::Result<Log> {
+        let (figures, clocks) = (worker.figures.clone(), worker.clocks);
+        let lock = self.lock;
+        let thread = std::thread::Builder::new()
+            .name("log".into())
+            .spawn(move || {
+                worker.run(events);
+                drop(lock);
+            })?;
+        Ok(Log(Arc::new(Handle {
+            commands,
+            is_closed: AtomicBool::new(false),
+            queue_refused: AtomicU64::new(0),
+            figures,
+            clocks,
+            reader: SoundReader::new(self.config.dir),
+            thread: Mutex::new(Some(thread)),
+        })))
+    }
+
+    fn load_error(&self, error: inspect::LoadError) -> OpenError {
+        let dir = self.config.dir.clone();
+        match error {
+            inspect::LoadError::NotOurs(NotOurs::Foreign { node, .. }) => OpenError::Foreign {
+                dir,
+                theirs: node,
+                ours: self.config.node,
+            },
+            inspect::LoadError::NotOurs(NotOurs::Newer { version, .. }) => {
+                OpenError::Newer { dir, version }
+            }
+            inspect::LoadError::Os(source) => os(&dir, "reading the log")(source),
+        }
+    }
+}
+
+fn os(dir: &Path, doing: &'static str) -> impl FnOnce(io::Error) -> OpenError {
+    let dir = dir.to_owned();
+    move |source| OpenError::Os { dir, doing, source }
+}

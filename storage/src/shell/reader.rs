@@ -1,0 +1,92 @@
+//! Sound read back from the log.
+//!
+//! Players and exporters hold a [`SoundReader`] and ask for one chunk after the other by its
+//! place. Every chunk's checksum is looked at on the way. Reads go through the page cache, and
+//! only for the asked block: pages read ahead of the writer would be stale before they are used.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::block::BLOCK_BYTES;
+use crate::record::{self, Fault};
+use crate::seam::ChunkPlace;
+use crate::segment;
+
+/// Segments a reader keeps open.
+const FILES_OPEN_MAX: usize = 64;
+
+/// Reads chunks. Cheap to clone; all clones share their open files.
+#[derive(Clone, Debug)]
+pub struct SoundReader {
+    dir: Arc<PathBuf>,
+    files: Arc<Mutex<BTreeMap<u32, Arc<File>>>>,
+}
+
+/// Why a chunk could not be read.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// The operating system refused.
+    #[error("reading {0}: {1}")]
+    Os(String, #[source] io::Error),
+    /// There is no such chunk there, or it is damaged.
+    #[error("{file} at {offset}: {fault}")]
+    Damaged {
+        /// The segment's file.
+        file: String,
+        /// Where in it.
+        offset: u64,
+        /// What is wrong.
+        fault: Fault,
+    },
+}
+
+impl SoundReader {
+    /// For the log in `dir`; no node need be running.
+    pub fn new(dir: impl Into<PathBuf>) -> SoundReader {
+        SoundReader {
+            dir: Arc::new(dir.into()),
+            files: Arc::default(),
+        }
+    }
+
+    /// Appends the chunk's samples to `into`.
+    pub fn read(&self, place: &ChunkPlace, into: &mut Vec<u8>) -> Result<(), ReadError> {
+        let os = |e| ReadError::Os(segment::file_name(place.segment), e);
+        let file = self.file(place.segment).map_err(os)?;
+        let mut block = [0; BLOCK_BYTES];
+        file.read_exact_at(&mut block, place.offset).map_err(os)?;
+        let damaged = |fault| {
+            let file = segment::file_name(place.segment);
+            ReadError::Damaged {
+                file,
+                offset: place.offset,
+                fault,
+            }
+        };
+        let (_, samples) = record::decode_samples(&block).map_err(damaged)?;
+        if samples.len() != place.samples as usize {
+            return Err(damaged(Fault::Content));
+        }
+        into.extend_from_slice(samples);
+        Ok(())
+    }
+
+    fn file(&self, segment: u32) -> io::Result<Arc<File>> {
+        // A panic elsewhere leaves the table as it is: a cache of open files.
+        let mut files = self.files.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(file) = files.get(&segment) {
+            return Ok(file.clone());
+        }
+        let file = Arc::new(File::open(self.dir.join(segment::file_name(segment)))?);
+        super::sys::read_only_what_is_asked(&file);
+        if files.len() == FILES_OPEN_MAX {
+            files.pop_first();
+        }
+        files.insert(segment, file.clone());
+        Ok(file)
+    }
+}

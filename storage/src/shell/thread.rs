@@ -1,0 +1,235 @@
+//! The log thread: carries things between the queue, the writer and the disk.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use crossbeam::channel::{Receiver, Select, Sender};
+use crossbeam::queue::ArrayQueue;
+
+use super::files::{self, Disk};
+use crate::block::ChunkBlock;
+use crate::histogram::Histogram;
+use crate::seam::{Append, LogEvent, Token};
+use crate::time::{Now, Time, WallTime};
+use crate::writer::{Input, Output, Segment, Writer, WriterStats};
+
+/// Chunks kept for reuse: 16 MiB, the half second of 4,096 sounds.
+pub(super) const SPARE_CHUNKS_MAX: usize = 4096;
+
+/// What goes through the log's queue.
+#[derive(Debug)]
+pub(super) enum Command {
+    Append(Token, Append, Time),
+    Close,
+}
+
+/// What the log thread shows to others.
+#[derive(Debug)]
+pub(super) struct Figures {
+    pub(super) can_record: AtomicBool,
+    pub(super) is_poisoned: AtomicBool,
+    pub(super) writer: Mutex<WriterStats>,
+    pub(super) latency: Histogram,
+    pub(super) segments: AtomicUsize,
+    pub(super) spare_chunks: ArrayQueue<ChunkBlock>,
+}
+
+impl Figures {
+    pub(super) fn new(segments: usize) -> Figures {
+        Figures {
+            can_record: AtomicBool::new(true),
+            is_poisoned: AtomicBool::new(false),
+            writer: Mutex::default(),
+            latency: Histogram::new(),
+            segments: AtomicUsize::new(segments),
+            spare_chunks: ArrayQueue::new(SPARE_CHUNKS_MAX),
+        }
+    }
+}
+
+/// The machine's clocks, as the cores want them.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Clocks(Instant);
+
+impl Clocks {
+    pub(super) fn start() -> Clocks {
+        Clocks(Instant::now())
+    }
+
+    pub(super) fn mono(&self) -> Time {
+        Time(0) + self.0.elapsed()
+    }
+
+    pub(super) fn now(&self) -> Now {
+        let wall = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or(Duration::ZERO);
+        Now {
+            mono: self.mono(),
+            wall: WallTime(wall.as_millis() as u64),
+        }
+    }
+}
+
+/// What the log thread holds.
+#[derive(Debug)]
+pub(super) struct Worker {
+    pub(super) writer: Writer,
+    pub(super) disk: Disk,
+    pub(super) clocks: Clocks,
+    pub(super) commands: Receiver<Command>,
+    pub(super) preparing: Sender<u32>,
+    pub(super) prepared: Receiver<Option<Segment>>,
+    pub(super) figures: Arc<Figures>,
+}
+
+impl Worker {
+    /// Until the log is closed, or everybody who could append is gone.
+    pub(super) fn run(mut self, mut events: impl FnMut(LogEvent)) {
+        while self.turn(&mut events) {
+            self.take_inputs();
+        }
+        // Whoever was quicker than the closing gets an answer, too.
+        while let Ok(Command::Append(token, append, since)) = self.commands.try_recv() {
+            self.writer
+                .handle(self.clocks.now(), Input::Append(token, append, since));
+        }
+        self.turn(&mut events);
+    }
+
+    /// Does all that the writer asks for. False: it is closed.
+    pub(super) fn turn(&mut self, events: &mut impl FnMut(LogEvent)) -> bool {
+        let mut is_open = true;
+        while let Some(output) = self.writer.poll() {
+            match output {
+                Output::Write(batch) => {
+                    let result = self.disk.write(&batch);
+                    self.writer
+                        .handle(self.clocks.now(), Input::Written(batch, result));
+                    self.publish();
+                }
+                Output::Prepare(number) => {
+                    // One at a time is asked for and the queue holds one.
+                    let _ = self.preparing.send(number);
+                }
+                Output::Probe => {
+                    let bytes = self.disk.free_bytes();
+                    self.writer.handle(self.clocks.now(), Input::Free { bytes });
+                }
+                Output::Event(event) => {
+                    // Others may ask before the event reaches them.
+                    self.publish();
+                    events(event);
+                }
+                Output::Took(took) => self.figures.latency.count(took),
+                Output::Spare(mut chunk) => {
+                    chunk.clear();
+                    let _ = self.figures.spare_chunks.push(chunk);
+                }
+                Output::Closed => is_open = false,
+            }
+        }
+        is_open
+    }
+
+    /// Hands in an append that did not come through the queue.
+    pub(super) fn append(&mut self, token: Token, append: Append) {
+        let now = self.clocks.now();
+        self.writer
+            .handle(now, Input::Append(token, append, now.mono));
+    }
+
+    /// Waits for something to come or the deadline, and takes all there is for the next commit.
+    pub(super) fn take_inputs(&mut self) {
+        let mut took_any = false;
+        while self.writer.wants_more()
+            && let Ok(command) = self.commands.try_recv()
+        {
+            self.take(command);
+            took_any = true;
+        }
+        while let Ok(prepared) = self.prepared.try_recv() {
+            self.take_prepared(prepared);
+            took_any = true;
+        }
+        if !took_any {
+            self.wait();
+        }
+        let now = self.clocks.now();
+        if self.writer.deadline() <= now.mono {
+            self.writer.handle(now, Input::Tick);
+        }
+    }
+
+    fn wait(&mut self) {
+        let left = self.writer.deadline().since(self.clocks.mono());
+        let (commands, prepared) = (self.commands.clone(), self.prepared.clone());
+        let mut select = Select::new();
+        select.recv(&prepared);
+        if self.writer.wants_more() {
+            select.recv(&commands);
+        }
+        match select.select_timeout(left) {
+            Err(_) => {}
+            Ok(ready) if ready.index() == 0 => {
+                if let Ok(segment) = ready.recv(&prepared) {
+                    self.take_prepared(segment);
+                }
+            }
+            // Everybody who could append is gone.
+            Ok(ready) => self.take(ready.recv(&commands).unwrap_or(Command::Close)),
+        }
+    }
+
+    fn take(&mut self, command: Command) {
+        let input = match command {
+            Command::Append(token, append, since) => Input::Append(token, append, since),
+            Command::Close => Input::Close,
+        };
+        self.writer.handle(self.clocks.now(), input);
+    }
+
+    fn take_prepared(&mut self, prepared: Option<Segment>) {
+        if let Some(segment) = prepared {
+            self.figures
+                .segments
+                .store(segment.number as usize, Ordering::Relaxed);
+        }
+        let input = prepared.map_or(Input::NotPrepared, Input::Prepared);
+        self.writer.handle(self.clocks.now(), input);
+    }
+
+    fn publish(&self) {
+        let figures = &self.figures;
+        figures
+            .can_record
+            .store(self.writer.can_record(), Ordering::Relaxed);
+        figures
+            .is_poisoned
+            .store(self.writer.is_poisoned(), Ordering::Relaxed);
+        if let Ok(mut stats) = figures.writer.lock() {
+            *stats = self.writer.stats();
+        }
+    }
+}
+
+/// The thread that prepares segments, until nobody asks any more.
+pub(super) fn prepare_segments(
+    dir: PathBuf,
+    bytes: u64,
+    wanted: Receiver<u32>,
+    done: Sender<Option<Segment>>,
+) {
+    for number in wanted {
+        let made = files::prepare(&dir, number, bytes);
+        if let Err(e) = &made {
+            tracing::warn!(number, "cannot prepare the next log segment: {e}");
+        }
+        if done.send(made.ok()).is_err() {
+            return;
+        }
+    }
+}

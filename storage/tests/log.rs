@@ -1,0 +1,339 @@
+//! The log on real files: what is confirmed is there after every stop.
+#![allow(clippy::unwrap_used)]
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, channel};
+use std::time::Duration;
+
+use tandem_storage::block::{BLOCK_BYTES, CHUNK_SAMPLES_MAX};
+use tandem_storage::name::Id;
+use tandem_storage::seam::{
+    Append, Committed, LogEvent, SealKind, SoundCodec, TEXT_LEN_MAX, Token, What,
+};
+use tandem_storage::time::WallTime;
+use tandem_storage::{Log, LogConfig, OpenError, Opened, open, show, verify};
+
+const PATIENCE: Duration = Duration::from_secs(20);
+
+struct Node {
+    opened: Opened,
+    events: Receiver<LogEvent>,
+    token: u64,
+}
+
+fn config(dir: &Path) -> LogConfig {
+    LogConfig {
+        segment_bytes: 1 << 20,
+        ..LogConfig::new(dir, "office".parse().unwrap())
+    }
+}
+
+fn start(dir: &Path) -> Node {
+    let (sender, events) = channel();
+    let opened = open(config(dir), move |event| drop(sender.send(event))).unwrap();
+    Node {
+        opened,
+        events,
+        token: 0,
+    }
+}
+
+impl Node {
+    fn log(&self) -> &Log {
+        &self.opened.log
+    }
+
+    fn submit(&mut self, append: Append) {
+        self.token += 1;
+        self.log().submit(Token(self.token), append).unwrap();
+    }
+
+    fn committed(&mut self) -> Committed {
+        loop {
+            match self.events.recv_timeout(PATIENCE).unwrap() {
+                LogEvent::Committed { record, .. } => {
+                    self.opened.view.apply(&record);
+                    return record;
+                }
+                LogEvent::Refused { why, .. } => panic!("refused: {why}"),
+                LogEvent::Room { .. } => {}
+            }
+        }
+    }
+
+    fn write(&mut self, append: Append) -> Committed {
+        self.submit(append);
+        self.committed()
+    }
+
+    fn begin(&mut self, about: &str) -> Id {
+        let id = self.opened.ids.next_id();
+        let (codec, at) = (SoundCodec::Pcmu, WallTime(1000));
+        self.write(Append::Begin {
+            id,
+            codec,
+            at,
+            about: about.into(),
+        });
+        id
+    }
+
+    fn speak(&mut self, id: Id, index: u32, samples: usize) {
+        let mut block = self.log().chunk();
+        block.push(&vec![(index % 250) as u8 + 1; samples]);
+        self.write(Append::Chunk { id, index, block });
+    }
+
+    fn seal(&mut self, id: Id) {
+        self.write(Append::Seal {
+            id,
+            kind: SealKind::Whole,
+            about: "".into(),
+        });
+    }
+
+    fn samples(&self, id: Id) -> Vec<u8> {
+        let mut samples = Vec::new();
+        for place in &self.opened.view.sound(id).unwrap().chunks {
+            self.log().reader().read(place, &mut samples).unwrap();
+        }
+        samples
+    }
+}
+
+fn register(key: &str, value: &str) -> Append {
+    Append::Register {
+        key: key.into(),
+        value: Some(value.into()),
+    }
+}
+
+#[test]
+fn what_was_confirmed_is_there_after_a_clean_stop() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut node = start(dir.path());
+    assert_eq!(
+        (node.opened.report.epoch, node.opened.report.segments),
+        (1, 0)
+    );
+    let id = node.begin("for 101");
+    node.speak(id, 0, CHUNK_SAMPLES_MAX);
+    node.speak(id, 1, 123);
+    node.seal(id);
+    node.write(register("user/1/dnd", "on"));
+    let long: Arc<str> = "ä".repeat(TEXT_LEN_MAX / 2).into();
+    node.write(Append::Entry {
+        topic: "call".into(),
+        body: long.clone(),
+    });
+    let samples = node.samples(id);
+    assert_eq!(samples.len(), CHUNK_SAMPLES_MAX + 123);
+    node.log().close();
+    drop(node);
+
+    let report = verify(dir.path()).unwrap();
+    assert!(report.is_clean() && !report.is_running, "{report:?}");
+    let node = start(dir.path());
+    let sound = node.opened.view.sound(id).unwrap();
+    assert_eq!(sound.about.as_ref(), "for 101");
+    assert_eq!(sound.seal, Some((SealKind::Whole, "".into())));
+    assert_eq!(node.samples(id), samples);
+    assert_eq!(node.opened.view.register("user/1/dnd"), Some("on"));
+    assert_eq!(
+        node.opened.view.entries("call", 1).next().unwrap().1,
+        &*long
+    );
+    assert_eq!(node.opened.report.epoch, 2);
+    assert_eq!(node.opened.report.cut_short, 0);
+}
+
+#[test]
+fn a_sound_that_was_being_spoken_is_sealed_as_cut_short() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut node = start(dir.path());
+    let id = node.begin("for 102");
+    node.speak(id, 0, CHUNK_SAMPLES_MAX);
+    node.log().close();
+    drop(node);
+    for epoch in 2..4 {
+        let node = start(dir.path());
+        assert_eq!(node.opened.report.epoch, epoch);
+        assert_eq!(node.opened.report.cut_short, usize::from(epoch == 2));
+        let sound = node.opened.view.sound(id).unwrap();
+        assert_eq!(sound.seal, Some((SealKind::CutShort, "".into())));
+        assert_eq!(sound.samples(), CHUNK_SAMPLES_MAX as u64);
+        node.log().close();
+    }
+}
+
+#[test]
+fn segments_follow_each_other_and_all_is_read_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut node = start(dir.path());
+    let id = node.begin("long");
+    // 1 MiB segments hold fewer than 256 chunks each.
+    for index in 0..600 {
+        node.speak(id, index, CHUNK_SAMPLES_MAX);
+    }
+    node.seal(id);
+    let report = verify(dir.path()).unwrap();
+    assert!(
+        report.is_clean() && report.is_running && report.segments >= 3,
+        "{report:?}"
+    );
+    let samples = node.samples(id);
+    node.log().close();
+    drop(node);
+    let node = start(dir.path());
+    assert_eq!(node.samples(id), samples);
+    assert_eq!(node.opened.report.ending.records, 1 + 600 + 2 + 1);
+    let mut shown = 0;
+    show(dir.path(), |record| {
+        shown += usize::from(record.record.is_ok())
+    })
+    .unwrap();
+    assert_eq!(shown, 1 + 600 + 2 + 1 + 1);
+}
+
+#[test]
+fn a_folder_in_use_is_refused_with_the_pid() {
+    let dir = tempfile::tempdir().unwrap();
+    let _node = start(dir.path());
+    let error = open(config(dir.path()), |_| {}).unwrap_err();
+    let pid = std::process::id();
+    let wanted = format!("is in use by another tandem (pid {pid})");
+    assert!(error.to_string().contains(&wanted), "{error}");
+}
+
+#[test]
+fn the_log_of_another_node_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    start(dir.path()).log().close();
+    let config = LogConfig {
+        node: "branch".parse().unwrap(),
+        ..config(dir.path())
+    };
+    let error = open(config, |_| {}).unwrap_err();
+    assert!(matches!(error, OpenError::Foreign { .. }), "{error}");
+    assert!(
+        error.to_string().contains("node office, not of branch"),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_start_on_an_empty_folder_takes_well_under_a_second() {
+    let dir = tempfile::tempdir().unwrap();
+    let began = std::time::Instant::now();
+    let opened = open(
+        LogConfig::new(dir.path(), "office".parse().unwrap()),
+        |_| {},
+    )
+    .unwrap();
+    assert!(
+        began.elapsed() < Duration::from_secs(1),
+        "{:?}",
+        began.elapsed()
+    );
+    opened.log.close();
+    println!("first open took {:?}", began.elapsed());
+}
+
+#[test]
+fn many_threads_share_commits_and_order_is_kept() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut node = start(dir.path());
+    let (threads, each) = (8u64, 200u64);
+    let workers: Vec<_> = (0..threads)
+        .map(|thread| {
+            let log = node.log().clone();
+            std::thread::spawn(move || {
+                for n in 0..each {
+                    let append = register(&format!("thread/{thread}"), &n.to_string());
+                    log.submit(Token(thread * each + n), append).unwrap();
+                }
+            })
+        })
+        .collect();
+    let mut seq = None;
+    for _ in 0..threads * each {
+        let record = node.committed();
+        assert!(seq < Some(record.stamp.seq));
+        seq = Some(record.stamp.seq);
+    }
+    workers
+        .into_iter()
+        .for_each(|worker| worker.join().unwrap());
+    for thread in 0..threads {
+        let last = (each - 1).to_string();
+        assert_eq!(
+            node.opened.view.register(&format!("thread/{thread}")),
+            Some(&*last)
+        );
+    }
+    let stats = node.log().stats();
+    assert!(stats.commits < threads * each / 4, "{stats:?}");
+    assert_eq!(stats.records, threads * each + 1);
+}
+
+#[test]
+fn what_is_too_long_is_refused_and_a_closed_log_gives_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut node = start(dir.path());
+    node.submit(register("key", &"x".repeat(TEXT_LEN_MAX + 1)));
+    let event = node.events.recv_timeout(PATIENCE).unwrap();
+    assert!(
+        matches!(
+            event,
+            LogEvent::Refused {
+                token: Token(1),
+                ..
+            }
+        ),
+        "{event:?}"
+    );
+    node.log().close();
+    assert!(node.log().submit(Token(2), register("key", "x")).is_err());
+}
+
+#[test]
+fn a_flipped_byte_in_the_middle_is_reported_and_the_rest_stays() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut node = start(dir.path());
+    let id = node.begin("for 101");
+    let What::Chunk { place, .. } = ({
+        let mut block = node.log().chunk();
+        block.push(&[7; 4000]);
+        node.write(Append::Chunk {
+            id,
+            index: 0,
+            block,
+        })
+        .what
+    }) else {
+        panic!()
+    };
+    node.seal(id);
+    node.log().close();
+    drop(node);
+    let path = dir.path().join("segment-00000001.log");
+    let mut bytes = std::fs::read(&path).unwrap();
+    bytes[place.offset as usize + BLOCK_BYTES / 2] ^= 4;
+    std::fs::write(&path, bytes).unwrap();
+
+    let report = verify(dir.path()).unwrap();
+    assert_eq!((report.ending.records_lost, report.damages.len()), (1, 1));
+    let told = report.damages[0].to_string();
+    assert_eq!(
+        told,
+        format!("segment-00000001.log at {}: wrong checksum", place.offset)
+    );
+    let node = start(dir.path());
+    let sound = node.opened.view.sound(id).unwrap();
+    assert_eq!(
+        (sound.samples(), &sound.seal),
+        (0, &Some((SealKind::Whole, "".into())))
+    );
+    assert_eq!(node.opened.report.damages, report.damages);
+}
