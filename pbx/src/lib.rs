@@ -1,3 +1,27 @@
 //! Call control, pure: what happens when somebody dials, is busy, does not answer, leaves a
 //! message, presses a key.
+//!
+//! [`Pbx`] is the whole of it: events in, commands out, no clock, socket or file. Reading order:
+//! [`seam`] (both sides), `pbx` (who is told), `call` (one call and its phases), `voicemail`;
+//! `exchange`, [`office`] and `mailbox` hold what calls share.
+#![forbid(unsafe_code)]
+
+mod admin;
+mod call;
+pub mod config;
+pub mod counters;
+mod exchange;
+mod guard;
+mod mailbox;
+pub mod office;
+mod pbx;
+mod say;
 pub mod seam;
+mod voicemail;
+mod words;
+
+pub use config::PbxConfig;
+pub use counters::Counters;
+pub use pbx::Pbx;
+pub use voicemail::keys::KeyMap;
+pub use words::prompts;

@@ -1,0 +1,59 @@
+//! Two people talk, until one of them hangs up or falls silent.
+//!
+//! Holding is between the parties and the engine: who is held hears silence. Keys go from end to
+//! end as media; only one that came in signalling is passed on here.
+
+use tandem_engine::seam::{Command, LegId};
+
+use crate::call::{CallEvent, Line, Phase};
+use crate::exchange::Exchange;
+use crate::seam::{Cause, SipCommand};
+
+/// See the chapter above.
+#[derive(Debug)]
+pub(crate) struct Talking {
+    pub(crate) out: LegId,
+}
+
+impl Talking {
+    pub(crate) fn on(self, line: &mut Line, x: &mut Exchange, event: &CallEvent) -> Phase {
+        match event {
+            CallEvent::OutGone(leg, cause) if *leg == self.out => {
+                x.forget_leg(self.out);
+                line.end(x, *cause);
+                Phase::Done
+            }
+            CallEvent::Silent(leg) if *leg == self.out => {
+                self.end_out(x, Cause::Vanished);
+                line.end(x, Cause::Vanished);
+                Phase::Done
+            }
+            CallEvent::Digit {
+                leg,
+                digit,
+                signalled: true,
+            } => {
+                let other = if *leg == self.out { line.leg } else { self.out };
+                x.media(Command::SendDigit {
+                    leg: other,
+                    digit: *digit,
+                });
+                Phase::Talking(self)
+            }
+            _ => Phase::Talking(self),
+        }
+    }
+
+    pub(crate) fn caller_gone(self, line: &Line, x: &mut Exchange) -> Phase {
+        self.end_out(x, line.cause);
+        Phase::Done
+    }
+
+    fn end_out(&self, x: &mut Exchange, cause: Cause) {
+        x.forget_leg(self.out);
+        x.sip(SipCommand::End {
+            leg: self.out,
+            cause,
+        });
+    }
+}

@@ -1,0 +1,198 @@
+//! What an administrator can set about call control, with defaults right for a small company.
+//!
+//! Read once, at start. The star codes are data: routing looks them up and knows none by heart.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::voicemail::keys::KeyMap;
+
+/// How call control behaves.
+#[derive(Clone, Debug)]
+pub struct PbxConfig {
+    /// How long a phone rings before the mailbox takes the call.
+    pub ring_for: Duration,
+    /// The most calls at once; more are refused with [`Cause::Congestion`](crate::seam::Cause).
+    pub calls_max: usize,
+    /// The most times one call is passed on by "forward all" before the mailbox takes it.
+    pub hops_max: usize,
+    /// The longest message.
+    pub message_max: Duration,
+    /// The least speech that makes a message.
+    pub message_min: Duration,
+    /// The longest greeting or spoken name.
+    pub greeting_max: Duration,
+    /// So much silence ends a recording.
+    pub silence_for: Duration,
+    /// The most messages in one mailbox, all folders together; more callers are told it is full.
+    pub messages_max: usize,
+    /// How often one caller may speak a message anew.
+    pub takes_max: u8,
+    /// Between two digits of a number; after it, the number counts as complete.
+    pub digit_wait: Duration,
+    /// After a question, until it is asked again.
+    pub answer_wait: Duration,
+    /// How often a question is asked before we say goodbye.
+    pub asks_max: u8,
+    /// Wrong PINs in a row before a mailbox pauses.
+    pub pin_tries: u32,
+    /// The first pause; each further one is twice as long.
+    pub pin_pause: Duration,
+    /// The longest pause.
+    pub pin_pause_max: Duration,
+    /// Fewest digits of a new PIN.
+    pub pin_digits_min: usize,
+    /// Most digits of a new PIN.
+    pub pin_digits_max: usize,
+    /// How far one key moves within a message.
+    pub skip: Duration,
+    /// So much of a message must have been heard before a key that leaves it makes it "heard".
+    pub heard_after: Duration,
+    /// The speaking clock says the time again after this long.
+    pub clock_every: Duration,
+    /// The speaking clock ends after this long.
+    pub clock_for: Duration,
+    /// Name of the time zone in which dates and times are spoken, as in `Europe/Zurich`.
+    pub time_zone: String,
+    /// Say what the echo test is before it starts. Off: echo from the first packet.
+    pub echo_prompt: bool,
+    /// Which digits mean what to somebody who hears their messages.
+    pub keys: KeyMap,
+    /// Codes to dial.
+    pub codes: Vec<StarCode>,
+}
+
+/// A code and what it does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StarCode {
+    /// What is dialled, as in `*97`. Where a number follows, only its beginning.
+    pub code: Arc<str>,
+    /// What it does.
+    pub service: Service,
+}
+
+/// What can be reached by a code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Service {
+    /// Hear my messages.
+    MyMessages,
+    /// Hear the messages of the extension that follows, or of one that is asked for.
+    MessagesOf,
+    /// Leave a message for the extension that follows, without ringing.
+    LeaveMessage,
+    /// Hear what I say.
+    Echo,
+    /// The date and time.
+    Clock,
+    /// Which number I call from.
+    MyNumber,
+    /// No calls for me, please.
+    DndOn,
+    /// Calls again.
+    DndOff,
+    /// All my calls to the extension that follows.
+    ForwardOn,
+    /// My calls to me again.
+    ForwardOff,
+}
+
+impl Default for PbxConfig {
+    fn default() -> PbxConfig {
+        PbxConfig {
+            ring_for: Duration::from_secs(20),
+            calls_max: 20_000,
+            hops_max: 5,
+            message_max: Duration::from_secs(180),
+            message_min: Duration::from_secs(2),
+            greeting_max: Duration::from_secs(120),
+            silence_for: Duration::from_secs(5),
+            messages_max: 5_000,
+            takes_max: 10,
+            digit_wait: Duration::from_secs(5),
+            answer_wait: Duration::from_secs(7),
+            asks_max: 3,
+            pin_tries: 3,
+            pin_pause: Duration::from_secs(60),
+            pin_pause_max: Duration::from_secs(3600),
+            pin_digits_min: 4,
+            pin_digits_max: 16,
+            skip: Duration::from_secs(3),
+            heard_after: Duration::from_secs(3),
+            clock_every: Duration::from_secs(10),
+            clock_for: Duration::from_secs(120),
+            time_zone: "UTC".to_owned(),
+            echo_prompt: false,
+            keys: KeyMap::Comedian,
+            codes: StarCode::defaults(),
+        }
+    }
+}
+
+impl PbxConfig {
+    /// What is wrong with it, if anything: to be told before a node starts.
+    pub fn check(&self) -> Result<(), String> {
+        if crate::say::zone(&self.time_zone).is_none() {
+            return Err(format!(
+                "no time zone is called {:?}; use a name such as Europe/Zurich",
+                self.time_zone
+            ));
+        }
+        if let Some(twice) = self.codes.iter().enumerate().find_map(|(i, code)| {
+            self.codes[..i]
+                .iter()
+                .any(|other| other.code == code.code)
+                .then_some(code)
+        }) {
+            return Err(format!("the code {} is given twice", twice.code));
+        }
+        if self.message_min >= self.message_max {
+            return Err("the shortest message must be shorter than the longest".to_owned());
+        }
+        Ok(())
+    }
+}
+
+impl StarCode {
+    /// The codes most people know already.
+    pub fn defaults() -> Vec<StarCode> {
+        [
+            ("*97", Service::MyMessages),
+            ("*98", Service::MessagesOf),
+            ("*", Service::LeaveMessage),
+            ("*43", Service::Echo),
+            ("*60", Service::Clock),
+            ("*65", Service::MyNumber),
+            ("*78", Service::DndOn),
+            ("*79", Service::DndOff),
+            ("*72", Service::ForwardOn),
+            ("*73", Service::ForwardOff),
+        ]
+        .into_iter()
+        .map(|(code, service)| StarCode {
+            code: code.into(),
+            service,
+        })
+        .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn faults_are_named() {
+        assert_eq!(PbxConfig::default().check(), Ok(()));
+        let bad = PbxConfig {
+            time_zone: "Mars/Olympus".to_owned(),
+            ..PbxConfig::default()
+        };
+        assert!(bad.check().unwrap_err().contains("Mars/Olympus"));
+        let mut bad = PbxConfig::default();
+        bad.codes.push(StarCode {
+            code: "*43".into(),
+            service: Service::Clock,
+        });
+        assert!(bad.check().unwrap_err().contains("*43"));
+    }
+}

@@ -1,0 +1,68 @@
+//! What call control has seen, in numbers: for status and metrics. They start at zero with the
+//! node and only grow.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use crate::seam::Cause;
+
+/// Counts since the node started.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Counters {
+    /// Calls that came in, refused ones included.
+    pub calls: u64,
+    /// Of these, answered by a person or by us.
+    pub calls_answered: u64,
+    /// Calls by how they ended.
+    pub ended: BTreeMap<&'static str, u64>,
+    /// Calls refused because there were too many.
+    pub refused_full: u64,
+    /// Messages that are durable.
+    pub deposits: u64,
+    /// Messages dropped because hardly anything was said.
+    pub deposits_too_short: u64,
+    /// Callers told that the mailbox takes no message now.
+    pub deposits_refused: u64,
+    /// Messages the log refused to keep after they were spoken.
+    pub deposits_lost: u64,
+    /// Mailboxes opened with the right PIN.
+    pub logins: u64,
+    /// Wrong PINs.
+    pub pin_wrong: u64,
+    /// Times a mailbox paused after wrong PINs.
+    pub pin_pauses: u64,
+    /// Messages imported by an administrator.
+    pub imports: u64,
+    /// Records the log refused, of any kind.
+    pub log_refused: u64,
+    /// Events for legs, plays or tokens nobody waits for: mostly crossings, harmless.
+    pub events_stray: u64,
+    /// Keys typed ahead that found no room.
+    pub digits_dropped: u64,
+}
+
+impl Counters {
+    pub(crate) fn end(&mut self, cause: Cause) {
+        *self.ended.entry(cause_name(cause)).or_default() += 1;
+    }
+}
+
+/// A cause as it is written in the call log and in metrics.
+pub fn cause_name(cause: Cause) -> &'static str {
+    match cause {
+        Cause::Normal => "normal",
+        Cause::Cancelled => "cancelled",
+        Cause::Busy => "busy",
+        Cause::Declined => "declined",
+        Cause::NoAnswer => "no_answer",
+        Cause::NotRegistered => "not_registered",
+        Cause::NoSuchNumber => "no_such_number",
+        Cause::Forbidden => "forbidden",
+        Cause::NotAcceptable => "not_acceptable",
+        Cause::Congestion => "congestion",
+        Cause::Vanished => "vanished",
+        Cause::Failed => "failed",
+        Cause::ShuttingDown => "shutting_down",
+    }
+}

@@ -1,0 +1,301 @@
+//! What all calls share: the office, the mailboxes, the way out.
+//!
+//! Calls are handed the exchange together with each event; they ask it for new numbers, look
+//! people up in it and put into it what is to be done. It keeps no call.
+//!
+//! Invariants: whatever the log has made durable is in `view`, `office` and `mailboxes` before
+//! any call hears of it. A lamp is told when, and only when, its counts have changed (or the shim
+//! asks). Every token is waited for until the log has answered it.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::civil::DateTime;
+use jiff::tz::TimeZone;
+use tandem_engine::seam::{Command, LegId, PlayId, PlayItem};
+use tandem_storage::View;
+use tandem_storage::name::{Id, Ids};
+use tandem_storage::seam::{Append, Committed, SealKind, Token, What};
+use tandem_storage::time::{Now, Time, WallTime};
+
+use crate::config::PbxConfig;
+use crate::counters::Counters;
+use crate::guard::Guard;
+use crate::mailbox::Mailboxes;
+use crate::office::Office;
+use crate::say;
+use crate::seam::{Lamp, Output, SipCommand};
+
+/// A call is named by the leg it came in on.
+pub(crate) type CallId = LegId;
+
+/// Who waits for the log's answer to a token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Waiter {
+    /// A call.
+    Call(CallId),
+    /// An import by an administrator, by the sound it makes.
+    Import(Id),
+    /// Nobody; it is only counted if it is refused.
+    Nobody,
+}
+
+/// See the chapter above.
+pub(crate) struct Exchange {
+    pub(crate) config: PbxConfig,
+    pub(crate) now: Now,
+    pub(crate) view: View,
+    pub(crate) office: Office,
+    pub(crate) mailboxes: Mailboxes,
+    pub(crate) guard: Guard,
+    pub(crate) counters: Counters,
+    /// The log takes new sounds.
+    pub(crate) can_record: bool,
+    zone: TimeZone,
+    ids: Ids,
+    /// Lamps as last told.
+    lamps: HashMap<Id, Lamp>,
+    /// Which call a leg belongs to.
+    legs: HashMap<LegId, CallId>,
+    waiting: HashMap<Token, Waiter>,
+    out: VecDeque<Output>,
+    leg_last: u64,
+    play_last: u64,
+    token_last: u64,
+}
+
+impl Exchange {
+    /// Reads everything from the view, and tells the shim of everybody and their lamps.
+    pub(crate) fn new(config: PbxConfig, view: View, ids: Ids, now: Now) -> Exchange {
+        let mut x = Exchange {
+            zone: say::zone(&config.time_zone).unwrap_or(TimeZone::UTC),
+            config,
+            now,
+            view,
+            office: Office::default(),
+            mailboxes: Mailboxes::default(),
+            guard: Guard::default(),
+            counters: Counters::default(),
+            can_record: true,
+            ids,
+            lamps: HashMap::new(),
+            legs: HashMap::new(),
+            waiting: HashMap::new(),
+            out: VecDeque::new(),
+            leg_last: 0,
+            play_last: 0,
+            token_last: 0,
+        };
+        x.read_view();
+        x
+    }
+
+    fn read_view(&mut self) {
+        for (key, value) in self.view.registers("user/") {
+            self.office.apply(key, Some(value));
+        }
+        let samples_min = samples(self.config.message_min);
+        for sound in self.view.sounds() {
+            self.mailboxes.sealed(&self.view, sound, samples_min);
+        }
+        for user in self.office.users().collect::<Vec<_>>() {
+            self.tell_user(user);
+            self.tell_lamp(user);
+        }
+    }
+
+    /// Takes in what has become durable.
+    pub(crate) fn apply(&mut self, record: &Committed) {
+        self.view.apply(record);
+        match &record.what {
+            What::Register { key, .. } => self.on_register(key),
+            What::Seal { id, .. } => self.on_seal(*id),
+            What::Begin { .. } | What::Chunk { .. } | What::Entry { .. } => {}
+        }
+    }
+
+    fn on_register(&mut self, key: &str) {
+        // The view decides which write of it is the last one.
+        let value = self.view.register(key).map(str::to_owned);
+        let user = key.strip_prefix("user/").and_then(|id| id.parse().ok());
+        let before = user
+            .and_then(|id| self.office.account(id))
+            .map(|a| a.extension.clone());
+        if let Some(id) = self.office.apply(key, value.as_deref()) {
+            let after = self.office.account(id).map(|a| a.extension.clone());
+            let extensions = [before, after];
+            let mut touched = vec![id];
+            for extension in extensions.iter().flatten() {
+                touched.extend(self.office.claimants(extension));
+            }
+            for id in touched {
+                self.tell_user(id);
+            }
+            self.lamp_changed(id);
+        }
+        if let Some(mailbox) = self.mailboxes.apply(key, value.as_deref()) {
+            self.lamp_changed(mailbox);
+        }
+    }
+
+    fn on_seal(&mut self, id: Id) {
+        let samples_min = samples(self.config.message_min);
+        let changed = self
+            .view
+            .sound(id)
+            .and_then(|sound| self.mailboxes.sealed(&self.view, sound, samples_min));
+        if let Some(mailbox) = changed {
+            self.lamp_changed(mailbox);
+        }
+    }
+
+    fn tell_user(&mut self, id: Id) {
+        let user = self.office.sip_user(id);
+        self.out.push_back(Output::User { id, user });
+    }
+
+    /// Tells a lamp even if nothing changed: phones have come, or the node has started.
+    pub(crate) fn tell_lamp(&mut self, user: Id) {
+        if self.office.account(user).is_none() {
+            return;
+        }
+        let lamp = self.mailboxes.lamp(user);
+        self.lamps.insert(user, lamp);
+        self.sip(SipCommand::Lamp { user, lamp });
+    }
+
+    fn lamp_changed(&mut self, mailbox: Id) {
+        if self.lamps.get(&mailbox) != Some(&self.mailboxes.lamp(mailbox)) {
+            self.tell_lamp(mailbox);
+        }
+    }
+
+    /// The next thing to be done.
+    pub(crate) fn poll(&mut self) -> Option<Output> {
+        self.out.pop_front()
+    }
+
+    pub(crate) fn push(&mut self, output: Output) {
+        self.out.push_back(output);
+    }
+
+    pub(crate) fn sip(&mut self, command: SipCommand) {
+        self.out.push_back(Output::Sip(command));
+    }
+
+    pub(crate) fn media(&mut self, command: Command) {
+        self.out.push_back(Output::Media(command));
+    }
+
+    /// Writes to the log; the waiter hears what became of it.
+    pub(crate) fn append(&mut self, waiter: Waiter, append: Append) -> Token {
+        self.token_last += 1;
+        let token = Token(self.token_last);
+        self.waiting.insert(token, waiter);
+        self.out.push_back(Output::Log { token, append });
+        token
+    }
+
+    pub(crate) fn register<T: serde::Serialize + ?Sized>(
+        &mut self,
+        waiter: Waiter,
+        key: Arc<str>,
+        value: Option<&T>,
+    ) -> Token {
+        let value = value.map(crate::office::json);
+        self.append(waiter, Append::Register { key, value })
+    }
+
+    pub(crate) fn seal(&mut self, waiter: Waiter, id: Id, kind: SealKind, about: &str) -> Token {
+        self.append(
+            waiter,
+            Append::Seal {
+                id,
+                kind,
+                about: about.into(),
+            },
+        )
+    }
+
+    pub(crate) fn entry(&mut self, topic: &str, body: &serde_json::Value) {
+        let append = Append::Entry {
+            topic: topic.into(),
+            body: body.to_string().into(),
+        };
+        self.append(Waiter::Nobody, append);
+    }
+
+    /// Who waits for this token; nobody does from now on.
+    pub(crate) fn answered(&mut self, token: Token) -> Option<Waiter> {
+        self.waiting.remove(&token)
+    }
+
+    /// Everything that was written has been answered.
+    pub(crate) fn all_answered(&self) -> bool {
+        self.waiting.is_empty()
+    }
+
+    /// A number for a leg that goes out: even, so that the shim's (odd) are never met.
+    pub(crate) fn new_leg(&mut self, call: CallId) -> LegId {
+        self.leg_last += 2;
+        let leg = LegId(self.leg_last);
+        self.legs.insert(leg, call);
+        leg
+    }
+
+    pub(crate) fn leg_of(&mut self, leg: LegId, call: CallId) {
+        self.legs.insert(leg, call);
+    }
+
+    pub(crate) fn call_of(&self, leg: LegId) -> Option<CallId> {
+        self.legs.get(&leg).copied()
+    }
+
+    /// Nothing that is still said of this leg matters any more.
+    pub(crate) fn forget_leg(&mut self, leg: LegId) {
+        self.legs.remove(&leg);
+    }
+
+    pub(crate) fn legs_len(&self) -> usize {
+        self.legs.len()
+    }
+
+    pub(crate) fn new_play(&mut self) -> PlayId {
+        self.play_last += 1;
+        PlayId(self.play_last)
+    }
+
+    pub(crate) fn new_id(&mut self) -> Id {
+        self.ids.next_id()
+    }
+
+    pub(crate) fn after(&self, wait: Duration) -> Time {
+        self.now.mono + wait
+    }
+
+    /// What a clock on the office wall shows at this time.
+    pub(crate) fn local(&self, at: WallTime) -> DateTime {
+        say::local(at, &self.zone)
+    }
+
+    /// A recorded sound from `from_sample` on, as far as it is durable.
+    pub(crate) fn sound(&self, id: Id, from_sample: u64) -> Option<PlayItem> {
+        let sound = self.view.sound(id)?;
+        (!sound.chunks.is_empty()).then(|| PlayItem::Sound {
+            codec: sound.codec,
+            places: sound.chunks.as_slice().into(),
+            from_sample,
+        })
+    }
+}
+
+/// How many samples a sound of this length has.
+pub(crate) fn samples(length: Duration) -> u64 {
+    u64::try_from(length.as_millis())
+        .unwrap_or(u64::MAX)
+        .saturating_mul(SAMPLES_PER_MS)
+}
+
+/// All sounds are kept at 8 kHz.
+pub(crate) const SAMPLES_PER_MS: u64 = 8;

@@ -1,0 +1,372 @@
+//! Which messages each mailbox holds: a view over the log's sounds and registers.
+//!
+//! A message is a sound whose `about` says so ([`About`]) and whose seal is durable, whole or cut
+//! short. What happens to it later is registers, one for each thing:
+//!
+//! | key | value (JSON) |
+//! |---|---|
+//! | `message/ID/heard` | `true`; removed: new again |
+//! | `message/ID/deleted` | `true`; removed: restored |
+//! | `message/ID/folder` | `"work"`, `"family"`, `"friends"`; removed: new or old, as heard |
+//!
+//! Invariant: whatever order seals and registers come in, the index ends the same: a seal reads
+//! the registers that are already there.
+//!
+//! The lamp counts what is in the folders New and Old, as Asterisk's does (RFC 3842 §3.5 leaves
+//! it open): what somebody filed under Work waits for nobody.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use tandem_storage::name::Id;
+use tandem_storage::seam::SealKind;
+use tandem_storage::time::WallTime;
+use tandem_storage::{Sound, View};
+
+use crate::seam::Lamp;
+
+/// What a sound is, as written when it begins.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "lowercase")]
+pub(crate) enum About {
+    /// Left for the owner of a mailbox.
+    Message {
+        mailbox: Id,
+        from: From,
+        /// What was dialled.
+        called: Arc<str>,
+    },
+    /// Recorded by the owner.
+    Greeting { mailbox: Id, which: Arc<str> },
+}
+
+/// Who left a message.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct From {
+    pub(crate) number: Arc<str>,
+    pub(crate) name: Arc<str>,
+    #[serde(default)]
+    pub(crate) user: Option<Id>,
+}
+
+/// What is known of a sound only when it ends.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Sealed {
+    #[serde(default)]
+    pub(crate) urgent: bool,
+    #[serde(default)]
+    pub(crate) samples_speech: u64,
+}
+
+/// Where a message lies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Folder {
+    New,
+    Old,
+    Work,
+    Family,
+    Friends,
+}
+
+/// A message.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Message {
+    pub(crate) id: Id,
+    pub(crate) mailbox: Id,
+    pub(crate) from: From,
+    pub(crate) at: WallTime,
+    pub(crate) urgent: bool,
+    pub(crate) cut_short: bool,
+    pub(crate) heard: bool,
+    pub(crate) deleted: bool,
+    filed: Option<Folder>,
+}
+
+/// All messages of all mailboxes.
+#[derive(Debug, Default)]
+pub(crate) struct Mailboxes {
+    messages: HashMap<Id, Message>,
+    by_mailbox: HashMap<Id, BTreeSet<(WallTime, Id)>>,
+}
+
+pub(crate) fn heard_key(message: Id) -> Arc<str> {
+    format!("message/{message}/heard").into()
+}
+
+pub(crate) fn deleted_key(message: Id) -> Arc<str> {
+    format!("message/{message}/deleted").into()
+}
+
+pub(crate) fn folder_key(message: Id) -> Arc<str> {
+    format!("message/{message}/folder").into()
+}
+
+impl Folder {
+    /// As in its register and in lists.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Folder::New => "new",
+            Folder::Old => "old",
+            Folder::Work => "work",
+            Folder::Family => "family",
+            Folder::Friends => "friends",
+        }
+    }
+
+    fn filed(name: &str) -> Option<Folder> {
+        [Folder::Work, Folder::Family, Folder::Friends]
+            .into_iter()
+            .find(|f| f.name() == name)
+    }
+}
+
+impl Message {
+    /// Where it lies now.
+    pub(crate) fn folder(&self) -> Folder {
+        match self.filed {
+            Some(folder) => folder,
+            None if self.heard => Folder::Old,
+            None => Folder::New,
+        }
+    }
+}
+
+impl Mailboxes {
+    /// Takes in a sound whose seal is durable. Returns the mailbox that changed. One that was cut
+    /// short before it had `samples_min` is nobody's.
+    pub(crate) fn sealed(&mut self, view: &View, sound: &Sound, samples_min: u64) -> Option<Id> {
+        let (kind, seal) = sound.seal.as_ref()?;
+        let cut_short = *kind == SealKind::CutShort;
+        if *kind == SealKind::Discarded || (cut_short && sound.samples() < samples_min) {
+            return self.remove(sound.id);
+        }
+        let Ok(About::Message { mailbox, from, .. }) = serde_json::from_str(&sound.about) else {
+            return None;
+        };
+        let sealed: Sealed = serde_json::from_str(seal).unwrap_or_default();
+        let mut message = Message {
+            id: sound.id,
+            mailbox,
+            from,
+            at: sound.at,
+            urgent: sealed.urgent,
+            cut_short,
+            heard: false,
+            deleted: false,
+            filed: None,
+        };
+        for (key, what) in [
+            (heard_key(sound.id), "heard"),
+            (deleted_key(sound.id), "deleted"),
+            (folder_key(sound.id), "folder"),
+        ] {
+            message.set(what, view.register(&key));
+        }
+        self.by_mailbox
+            .entry(mailbox)
+            .or_default()
+            .insert((message.at, message.id));
+        self.messages.insert(message.id, message);
+        Some(mailbox)
+    }
+
+    fn remove(&mut self, id: Id) -> Option<Id> {
+        let message = self.messages.remove(&id)?;
+        self.by_mailbox
+            .get_mut(&message.mailbox)?
+            .remove(&(message.at, id));
+        Some(message.mailbox)
+    }
+
+    /// Takes in a register. Returns the mailbox that changed.
+    pub(crate) fn apply(&mut self, key: &str, value: Option<&str>) -> Option<Id> {
+        let (id, what) = key.strip_prefix("message/")?.split_once('/')?;
+        let message = self.messages.get_mut(&id.parse().ok()?)?;
+        message.set(what, value);
+        Some(message.mailbox)
+    }
+
+    /// One message.
+    pub(crate) fn message(&self, id: Id) -> Option<&Message> {
+        self.messages.get(&id)
+    }
+
+    /// A mailbox's messages, oldest first, deleted ones included.
+    pub(crate) fn of(&self, mailbox: Id) -> impl Iterator<Item = &Message> {
+        let ids = self.by_mailbox.get(&mailbox).into_iter().flatten();
+        ids.filter_map(|(_, id)| self.messages.get(id))
+    }
+
+    /// What lies in a folder, urgent ones first, then by age.
+    pub(crate) fn folder(&self, mailbox: Id, folder: Folder) -> Vec<Id> {
+        let there = |m: &&Message| !m.deleted && m.folder() == folder;
+        let (urgent, plain): (Vec<_>, Vec<_>) =
+            self.of(mailbox).filter(there).partition(|m| m.urgent);
+        urgent.into_iter().chain(plain).map(|m| m.id).collect()
+    }
+
+    /// How many messages a mailbox holds, less the deleted ones.
+    pub(crate) fn count(&self, mailbox: Id) -> usize {
+        self.of(mailbox).filter(|m| !m.deleted).count()
+    }
+
+    /// Its lamp.
+    pub(crate) fn lamp(&self, mailbox: Id) -> Lamp {
+        let mut lamp = Lamp::default();
+        for message in self.of(mailbox).filter(|m| !m.deleted) {
+            let (all, urgent) = match message.folder() {
+                Folder::New => (&mut lamp.new, &mut lamp.new_urgent),
+                Folder::Old => (&mut lamp.old, &mut lamp.old_urgent),
+                _ => continue,
+            };
+            *all += 1;
+            *urgent += u32::from(message.urgent);
+        }
+        lamp
+    }
+}
+
+impl Message {
+    fn set(&mut self, what: &str, value: Option<&str>) {
+        match what {
+            "heard" => self.heard = value == Some("true"),
+            "deleted" => self.deleted = value == Some("true"),
+            "folder" => {
+                self.filed = value.and_then(|v| Folder::filed(v.trim_matches('"')));
+            }
+            _ => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tandem_storage::seam::{ChunkPlace, Committed, Hlc, SoundCodec, Stamp, What};
+
+    fn committed(seq: u64, what: What) -> Committed {
+        let node = "a".parse().unwrap();
+        Committed {
+            stamp: Stamp {
+                hlc: Hlc(seq),
+                node,
+                epoch: 1,
+                seq,
+            },
+            what,
+        }
+    }
+
+    fn story(kind: SealKind, seal: &str) -> Vec<What> {
+        let id: Id = "a.1.9".parse().unwrap();
+        let about = About::Message {
+            mailbox: "a.1.1".parse().unwrap(),
+            from: From::default(),
+            called: "101".into(),
+        };
+        let about = serde_json::to_string(&about).unwrap().into();
+        let place = ChunkPlace {
+            segment: 1,
+            offset: 0,
+            samples: 4000,
+        };
+        vec![
+            What::Begin {
+                id,
+                codec: SoundCodec::Pcmu,
+                at: WallTime(7),
+                about,
+            },
+            What::Chunk {
+                id,
+                index: 0,
+                place,
+            },
+            What::Seal {
+                id,
+                kind,
+                about: seal.into(),
+            },
+        ]
+    }
+
+    /// Applies the records and says what the mailbox then shows.
+    fn check(story: Vec<What>, expected: &str) {
+        let (mut view, mut mailboxes) = (View::new(), Mailboxes::default());
+        for (seq, what) in story.into_iter().enumerate() {
+            let record = committed(seq as u64 + 1, what);
+            view.apply(&record);
+            match &record.what {
+                What::Seal { id, .. } => {
+                    mailboxes.sealed(&view, view.sound(*id).unwrap(), 4000);
+                }
+                What::Register { key, value } => {
+                    mailboxes.apply(key, value.as_deref());
+                }
+                _ => {}
+            }
+        }
+        let mailbox = "a.1.1".parse().unwrap();
+        let lamp = mailboxes.lamp(mailbox);
+        let shown: Vec<String> = mailboxes
+            .of(mailbox)
+            .map(|m| {
+                format!(
+                    "{}{}",
+                    m.folder().name(),
+                    if m.cut_short { " cut" } else { "" }
+                )
+            })
+            .collect();
+        let shown = shown.join(",");
+        let lamp = format!(
+            "{}/{} ({}/{})",
+            lamp.new, lamp.old, lamp.new_urgent, lamp.old_urgent
+        );
+        assert_eq!(format!("{shown} {lamp}"), expected);
+    }
+
+    fn register(key: Arc<str>, value: &str) -> What {
+        What::Register {
+            key,
+            value: Some(value.into()),
+        }
+    }
+
+    #[test]
+    fn a_message_is_there_once_it_is_sealed() {
+        check(story(SealKind::Whole, "{}"), "new 1/0 (0/0)");
+        check(
+            story(SealKind::Whole, r#"{"urgent":true}"#),
+            "new 1/0 (1/0)",
+        );
+        check(story(SealKind::CutShort, ""), "new cut 1/0 (0/0)");
+        check(story(SealKind::Discarded, ""), " 0/0 (0/0)");
+        check(story(SealKind::Whole, "{}")[..2].to_vec(), " 0/0 (0/0)");
+    }
+
+    #[test]
+    fn one_cut_short_before_the_minimum_is_nobodys() {
+        let mut story = story(SealKind::CutShort, "");
+        story.remove(1);
+        check(story, " 0/0 (0/0)");
+    }
+
+    #[test]
+    fn registers_count_before_and_after_the_seal() {
+        let id = "a.1.9".parse().unwrap();
+        let heard = register(heard_key(id), "true");
+        let filed = register(folder_key(id), "\"work\"");
+        let deleted = register(deleted_key(id), "true");
+        for at in [0, 3] {
+            let mut told = story(SealKind::Whole, r#"{"urgent":true}"#);
+            told.insert(at, heard.clone());
+            check(told.clone(), "old 0/1 (0/1)");
+            told.insert(at, filed.clone());
+            check(told.clone(), "work 0/0 (0/0)");
+            told.insert(at, deleted.clone());
+            check(told, "work 0/0 (0/0)");
+        }
+    }
+}

@@ -1,0 +1,216 @@
+//! Numbers, dates and times as a row of prompts, in English.
+//!
+//! A [`Say`] is built word by word and becomes the items of one `Play`. Civil time is turned into
+//! local time here and nowhere else, from tables that are part of the program.
+//!
+//! Invariant: never more than `PLAY_ITEMS_MAX` items; what would be more is left out.
+
+use std::sync::Arc;
+
+use jiff::civil::DateTime;
+use jiff::tz::TimeZone;
+use tandem_engine::seam::{PLAY_ITEMS_MAX, PlayItem};
+use tandem_storage::time::WallTime;
+
+use crate::words::{self, Word};
+
+/// Something to be said.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Say(Vec<PlayItem>);
+
+impl Say {
+    /// Nothing yet.
+    pub(crate) fn new() -> Say {
+        Say::default()
+    }
+
+    /// One prompt.
+    pub(crate) fn one(word: Word) -> Say {
+        Say::new().word(word)
+    }
+
+    /// Ends with this prompt.
+    pub(crate) fn word(self, word: Word) -> Say {
+        self.item(PlayItem::Prompt(Arc::from(word.0)))
+    }
+
+    /// Ends with this.
+    pub(crate) fn item(mut self, item: PlayItem) -> Say {
+        if self.0.len() < PLAY_ITEMS_MAX {
+            self.0.push(item);
+        }
+        self
+    }
+
+    /// Ends with all of that.
+    pub(crate) fn then(self, other: Say) -> Say {
+        other.0.into_iter().fold(self, Say::item)
+    }
+
+    /// A moment of nothing.
+    pub(crate) fn pause(self, duration_ms: u32) -> Say {
+        self.item(PlayItem::Silence { duration_ms })
+    }
+
+    /// The tone after which one speaks.
+    pub(crate) fn beep(self) -> Say {
+        self.item(PlayItem::Tone {
+            frequency_hz: 1000,
+            duration_ms: 300,
+            level_dbfs: -13,
+        })
+    }
+
+    /// A cardinal, up to 999,999; more is said as digits.
+    pub(crate) fn number(self, n: u32) -> Say {
+        match n {
+            0..=20 => self.word(words::NUMBERS[n as usize]),
+            21..=99 => {
+                let tens = self.word(words::TENS[n as usize / 10 - 2]);
+                if n % 10 == 0 {
+                    tens
+                } else {
+                    tens.number(n % 10)
+                }
+            }
+            100..=999 => self.many(n, 100, words::HUNDRED),
+            1_000..=999_999 => self.many(n, 1_000, words::THOUSAND),
+            _ => self.digits(&n.to_string()),
+        }
+    }
+
+    fn many(self, n: u32, unit: u32, name: Word) -> Say {
+        let said = self.number(n / unit).word(name);
+        if n % unit == 0 {
+            said
+        } else {
+            said.number(n % unit)
+        }
+    }
+
+    /// A telephone number, character by character; what has no name is left out.
+    pub(crate) fn digits(self, number: &str) -> Say {
+        number.chars().fold(self, |said, c| match c {
+            '0'..='9' => said.word(words::NUMBERS[c as usize - '0' as usize]),
+            '*' => said.word(words::STAR),
+            '#' => said.word(words::POUND),
+            '+' => said.word(words::PLUS),
+            _ => said,
+        })
+    }
+
+    /// "Monday, November the twenty second".
+    pub(crate) fn date(self, at: DateTime) -> Say {
+        self.word(words::DAYS[at.weekday().to_monday_zero_offset() as usize])
+            .word(words::MONTHS[at.month() as usize - 1])
+            .word(words::THE)
+            .word(words::ORDINALS[at.day() as usize - 1])
+    }
+
+    /// "ten forty six A M", "ten oh five", "ten o'clock".
+    pub(crate) fn time(self, at: DateTime) -> Say {
+        let hour = match at.hour() % 12 {
+            0 => 12,
+            hour => hour as u32,
+        };
+        let said = self.number(hour);
+        let said = match at.minute() as u32 {
+            0 => said.word(words::OCLOCK),
+            minute @ 1..=9 => said.word(words::OH).number(minute),
+            minute => said.number(minute),
+        };
+        said.word(if at.hour() < 12 { words::AM } else { words::PM })
+    }
+
+    /// When a message came, as one would say it at `now`.
+    pub(crate) fn when(self, at: DateTime, now: DateTime) -> Say {
+        let said = if at.date() == now.date() {
+            self.word(words::TODAY_AT)
+        } else if Some(at.date()) == now.date().yesterday().ok() {
+            self.word(words::YESTERDAY_AT)
+        } else {
+            self.word(words::ON).date(at).word(words::AT)
+        };
+        said.time(at)
+    }
+
+    /// The items of a `Play`.
+    pub(crate) fn into_items(self) -> Vec<PlayItem> {
+        self.0
+    }
+}
+
+/// The time zone of this name, from the tables inside the program.
+pub(crate) fn zone(name: &str) -> Option<TimeZone> {
+    if name == "UTC" {
+        return Some(TimeZone::UTC);
+    }
+    jiff::tz::TimeZoneDatabase::bundled().get(name).ok()
+}
+
+/// What a clock on the wall shows.
+pub(crate) fn local(at: WallTime, zone: &TimeZone) -> DateTime {
+    let at_ms = i64::try_from(at.0).unwrap_or(i64::MAX);
+    let at = jiff::Timestamp::from_millisecond(at_ms).unwrap_or(jiff::Timestamp::MAX);
+    zone.to_datetime(at)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(said: Say, expected: &str) {
+        let words: Vec<String> = said
+            .into_items()
+            .into_iter()
+            .map(|item| match item {
+                PlayItem::Prompt(name) => name.split('/').next_back().unwrap().to_owned(),
+                other => format!("{other:?}"),
+            })
+            .collect();
+        assert_eq!(words.join(" "), expected);
+    }
+
+    #[test]
+    fn numbers() {
+        check(Say::new().number(0), "0");
+        check(Say::new().number(20), "20");
+        check(Say::new().number(21), "20 1");
+        check(Say::new().number(90), "90");
+        check(Say::new().number(105), "1 hundred 5");
+        check(Say::new().number(2_300), "2 thousand 3 hundred");
+        check(Say::new().number(u32::MAX), "4 2 9 4 9 6 7 2 9 5");
+        check(Say::new().digits("+41*7#x"), "plus 4 1 star 7 pound");
+    }
+
+    #[test]
+    fn dates_and_times() {
+        let zurich = zone("Europe/Zurich").unwrap();
+        let at = |ms: u64| local(WallTime(ms), &zurich);
+        // 2026-11-22 10:05 UTC is 11:05 in Zurich; a day has 86,400,000 ms.
+        let now = 1_795_341_900_000;
+        check(Say::new().date(at(now)), "sunday november the 22");
+        check(Say::new().time(at(now)), "11 oh 5 am");
+        check(Say::new().when(at(now), at(now)), "today-at 11 oh 5 am");
+        check(
+            Say::new().when(at(now - 86_400_000), at(now)),
+            "yesterday-at 11 oh 5 am",
+        );
+        check(
+            Say::new().when(at(now - 2 * 86_400_000), at(now)),
+            "on friday november the 20 at 11 oh 5 am",
+        );
+        check(Say::new().time(at(now + 55 * 60_000)), "12 oclock pm");
+        check(
+            Say::new().time(at(now + (13 * 60 + 10) * 60_000)),
+            "12 15 am",
+        );
+    }
+
+    #[test]
+    fn far_times_and_long_rows_are_cut_not_a_panic() {
+        let _ = Say::new().date(local(WallTime(u64::MAX), &TimeZone::UTC));
+        let long = Say::new().digits(&"7".repeat(1000)).into_items();
+        assert_eq!(long.len(), PLAY_ITEMS_MAX);
+    }
+}

@@ -1,0 +1,293 @@
+//! Leaving a message.
+//!
+//! ```text
+//! Greeting ─► Taking ─► Review ⇄ Listening
+//!    #─────────┘ ▲         │ 3: again
+//!                └─────────┤ 1, silence
+//!                          └─► Saving ─► "saved" ─► goodbye
+//! ```
+//!
+//! The caller may hang up anywhere: what was said is kept if it is long enough. "Saved" is said
+//! when the seal is durable, not before. `#` skips the greeting, `*` leads its owner to the
+//! messages.
+
+use std::time::Duration;
+
+use tandem_engine::seam::{PlayId, RecordEnd};
+use tandem_storage::name::Id;
+use tandem_storage::seam::Token;
+use tandem_storage::time::Time;
+
+use crate::call::ending::{Saying, Sealing};
+use crate::call::{CallEvent, Line, Phase};
+use crate::exchange::Exchange;
+use crate::mailbox::{About, From};
+use crate::office::Greeting;
+use crate::say::Say;
+use crate::voicemail::login::Login;
+use crate::voicemail::question::{Question, Reply};
+use crate::voicemail::take::{Spoken, Take, Taken};
+use crate::words::{self, Word};
+
+/// A message being left.
+#[derive(Debug)]
+pub(crate) struct Deposit {
+    draft: Draft,
+    step: Step,
+}
+
+/// What is settled about it so far.
+#[derive(Clone, Copy, Debug)]
+struct Draft {
+    mailbox: Id,
+    urgent: bool,
+    takes: u8,
+}
+
+/// Why the mailbox took the call: chooses the greeting.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reason {
+    /// Nobody answered, or could.
+    Unavailable,
+    /// On the phone.
+    Busy,
+    /// The caller asked for the mailbox.
+    Direct,
+}
+
+#[derive(Debug)]
+enum Step {
+    Greeting(PlayId, Time),
+    Taking(Take),
+    Review(Spoken, Question),
+    Listening(Spoken, PlayId, Time),
+    Saving(Spoken, Token),
+}
+
+/// Longer than any greeting or message: for an engine that lost the end of one.
+const PLAY_MAX: Duration = Duration::from_secs(3600);
+
+impl Deposit {
+    /// Greets the caller, or says that there is no room.
+    pub(crate) fn start(line: &Line, x: &mut Exchange, mailbox: Id, reason: Reason) -> Phase {
+        if !x.can_record {
+            return refuse(line, x, words::CANNOT_TAKE_MESSAGE);
+        }
+        if x.mailboxes.count(mailbox) >= x.config.messages_max {
+            return refuse(line, x, words::MAILBOX_FULL);
+        }
+        let play = line.say(x, greeting(x, mailbox, reason).word(words::INTRO));
+        let step = Step::Greeting(play, x.after(PLAY_MAX));
+        Draft {
+            mailbox,
+            urgent: false,
+            takes: 0,
+        }
+        .at(step)
+    }
+
+    pub(crate) fn on(self, line: &mut Line, x: &mut Exchange, event: &CallEvent) -> Phase {
+        let draft = self.draft;
+        match self.step {
+            Step::Greeting(play, until) => match event {
+                CallEvent::PlayDone(done) if *done == play => draft.take(line, x),
+                CallEvent::Digit { digit: '#', .. } | CallEvent::Timer => draft.take(line, x),
+                CallEvent::Digit { digit: '*', .. } => Login::start(line, x, Some(draft.mailbox)),
+                _ => draft.at(Step::Greeting(play, until)),
+            },
+            Step::Taking(mut take) => match take.on(line, x, event) {
+                Some(taken) => draft.taken(line, x, taken),
+                None => draft.at(Step::Taking(take)),
+            },
+            Step::Review(spoken, mut question) => match question.on(line, x, event) {
+                Some(reply) => draft.reviewed(line, x, spoken, &reply),
+                None => draft.at(Step::Review(spoken, question)),
+            },
+            Step::Listening(spoken, play, until) => match event {
+                CallEvent::Digit { digit, .. } => {
+                    line.hush(x);
+                    draft.reviewed(line, x, spoken, &Reply::Key(*digit))
+                }
+                CallEvent::Timer => draft.review(line, x, spoken, Say::new()),
+                CallEvent::PlayDone(done) if *done == play => {
+                    draft.review(line, x, spoken, Say::new())
+                }
+                _ => draft.at(Step::Listening(spoken, play, until)),
+            },
+            Step::Saving(spoken, token) => match event {
+                CallEvent::Committed(t) if *t == token => saved(line, x, spoken),
+                CallEvent::Refused(t) if *t == token => lost(line, x),
+                _ => draft.at(Step::Saving(spoken, token)),
+            },
+        }
+    }
+
+    /// Hanging up keeps what was said.
+    pub(crate) fn caller_gone(self, line: &mut Line, x: &mut Exchange) -> Phase {
+        let sealing = match self.step {
+            Step::Greeting(..) => return Phase::Done,
+            Step::Taking(take) => match take.caller_gone(x) {
+                Some(take) => Sealing::Taking(take, self.draft.urgent),
+                None => {
+                    x.counters.deposits_too_short += 1;
+                    return Phase::Done;
+                }
+            },
+            Step::Review(spoken, _) | Step::Listening(spoken, ..) => {
+                Sealing::Seal(spoken.keep(line, x, self.draft.urgent), spoken.id)
+            }
+            Step::Saving(spoken, token) => Sealing::Seal(token, spoken.id),
+        };
+        Phase::Sealing(sealing)
+    }
+
+    pub(crate) fn deadline(&self) -> Option<Time> {
+        match &self.step {
+            Step::Greeting(_, until) | Step::Listening(_, _, until) => Some(*until),
+            Step::Taking(take) => take.deadline(),
+            Step::Review(_, question) => Some(question.until),
+            // The log answers every token; to guess at its answer would be to promise too much.
+            Step::Saving(..) => None,
+        }
+    }
+
+    pub(crate) fn wants_keys(&self) -> bool {
+        match &self.step {
+            Step::Taking(take) => take.wants_keys(),
+            Step::Saving(..) => false,
+            _ => true,
+        }
+    }
+}
+
+impl Draft {
+    fn at(self, step: Step) -> Phase {
+        Phase::Deposit(Deposit { draft: self, step })
+    }
+
+    fn take(mut self, line: &Line, x: &mut Exchange) -> Phase {
+        self.takes += 1;
+        let caller = &line.caller;
+        let from = From {
+            number: caller.number.clone(),
+            name: caller.name.clone(),
+            user: caller.user,
+        };
+        let about = About::Message {
+            mailbox: self.mailbox,
+            from,
+            called: line.dialed.clone(),
+        };
+        let limit = x.config.message_max;
+        let take = Take::start(line, x, &about, limit, Say::new());
+        self.at(Step::Taking(take))
+    }
+
+    fn taken(self, line: &Line, x: &mut Exchange, taken: Taken) -> Phase {
+        match taken {
+            Taken::TooShort => {
+                x.counters.deposits_too_short += 1;
+                goodbye(line, x, words::TOO_SHORT)
+            }
+            Taken::Refused => refuse(line, x, words::CANNOT_TAKE_MESSAGE),
+            Taken::Spoken(spoken) => match spoken.end {
+                RecordEnd::Limit => self.review(line, x, spoken, Say::one(words::TIME_LIMIT)),
+                RecordEnd::LogRefused => {
+                    let said = Say::one(words::CANNOT_TAKE_MESSAGE);
+                    self.review(line, x, spoken, said)
+                }
+                RecordEnd::Stopped | RecordEnd::Silence => self.review(line, x, spoken, Say::new()),
+            },
+        }
+    }
+
+    fn review(self, line: &Line, x: &mut Exchange, spoken: Spoken, first: Say) -> Phase {
+        let menu = if self.urgent {
+            words::REVIEW_URGENT
+        } else {
+            words::REVIEW
+        };
+        let question = Question::key(line, x, first.word(menu));
+        self.at(Step::Review(spoken, question))
+    }
+
+    fn reviewed(mut self, line: &Line, x: &mut Exchange, spoken: Spoken, reply: &Reply) -> Phase {
+        match reply {
+            Reply::Key('1') | Reply::Silence | Reply::Number(_) => {
+                let token = spoken.keep(line, x, self.urgent);
+                self.at(Step::Saving(spoken, token))
+            }
+            Reply::Key('2') => match x.sound(spoken.id, 0) {
+                Some(sound) => {
+                    let play = line.say(x, Say::new().item(sound));
+                    self.at(Step::Listening(spoken, play, x.after(PLAY_MAX)))
+                }
+                None => self.review(line, x, spoken, Say::one(words::MESSAGE_UNREADABLE)),
+            },
+            Reply::Key('3') if self.takes < x.config.takes_max => {
+                spoken.discard(x);
+                self.take(line, x)
+            }
+            Reply::Key('4') => {
+                self.urgent = !self.urgent;
+                let word = if self.urgent {
+                    words::MARKED_URGENT
+                } else {
+                    words::MARKED_NOT_URGENT
+                };
+                self.review(line, x, spoken, Say::one(word).pause(200))
+            }
+            Reply::Key(_) => self.review(line, x, spoken, Say::one(words::INVALID_CHOICE)),
+        }
+    }
+}
+
+/// What the owner recorded for this case, or else the extension.
+fn greeting(x: &Exchange, mailbox: Id, reason: Reason) -> Say {
+    let greetings = x.office.settings(mailbox).greetings;
+    let recorded = |which| {
+        greetings
+            .get(&which)
+            .and_then(|id| x.sound(*id, 0))
+            .map(|s| Say::new().item(s))
+    };
+    let own = match reason {
+        Reason::Busy => Greeting::Busy,
+        Reason::Unavailable | Reason::Direct => Greeting::Unavailable,
+    };
+    if let Some(said) = recorded(Greeting::Temporary).or_else(|| recorded(own)) {
+        return said.pause(300);
+    }
+    let name = recorded(Greeting::Name).unwrap_or_else(|| {
+        let extension = x
+            .office
+            .account(mailbox)
+            .map(|account| account.extension.clone());
+        Say::one(words::PERSON_AT_EXTENSION).digits(&extension.unwrap_or_default())
+    });
+    let what = match reason {
+        Reason::Busy => words::IS_ON_THE_PHONE,
+        Reason::Unavailable | Reason::Direct => words::IS_NOT_AVAILABLE,
+    };
+    name.word(what).pause(200)
+}
+
+fn saved(line: &mut Line, x: &mut Exchange, spoken: Spoken) -> Phase {
+    x.counters.deposits += 1;
+    line.message = Some(spoken.id);
+    goodbye(line, x, words::MESSAGE_SAVED)
+}
+
+fn lost(line: &Line, x: &mut Exchange) -> Phase {
+    x.counters.deposits_lost += 1;
+    goodbye(line, x, words::MESSAGE_NOT_SAVED)
+}
+
+fn refuse(line: &Line, x: &mut Exchange, word: Word) -> Phase {
+    x.counters.deposits_refused += 1;
+    goodbye(line, x, word)
+}
+
+fn goodbye(line: &Line, x: &mut Exchange, word: Word) -> Phase {
+    Saying::goodbye(line, x, Say::one(word).pause(300).word(words::GOODBYE))
+}

@@ -1,0 +1,79 @@
+//! Deleting, restoring, and saving to a folder. Each is said to be done once it is durable.
+
+use crate::call::Line;
+use crate::exchange::{Exchange, Waiter};
+use crate::mailbox::{Folder, deleted_key, folder_key, heard_key};
+use crate::say::Say;
+use crate::voicemail::header;
+use crate::voicemail::keys::Verb;
+use crate::voicemail::question::{Question, Reply};
+use crate::voicemail::session::{After, Leave, Session, Step, goodbye};
+use crate::words;
+
+impl Session {
+    /// Deletes the selected message, or restores it.
+    pub(crate) fn delete(&mut self, line: &Line, x: &mut Exchange, verb: Verb) -> Leave {
+        let Some(message) = self.selected().and_then(|id| x.mailboxes.message(id)) else {
+            return self.menu(line, x, Say::one(words::NOTHING_SELECTED));
+        };
+        let delete = verb == Verb::Delete && !message.deleted;
+        let key = deleted_key(message.id);
+        let token = x.register(Waiter::Call(line.id()), key, delete.then_some(&true));
+        line.hush(x);
+        let word = if delete {
+            words::DELETED
+        } else {
+            words::UNDELETED
+        };
+        self.wait(x, token, After::Menu(Say::one(word).pause(200)))
+    }
+
+    pub(crate) fn ask_folder(&mut self, line: &Line, x: &mut Exchange) -> Leave {
+        let said = Say::one(words::CHANGE_FOLDER);
+        self.step = Step::ChooseFolder(Question::key(line, x, said));
+        None
+    }
+
+    pub(crate) fn ask_save(&mut self, line: &Line, x: &mut Exchange) -> Leave {
+        if self.selected().is_none() {
+            return self.menu(line, x, Say::one(words::NOTHING_SELECTED));
+        }
+        let said = Say::one(words::SAVE_TO_FOLDER);
+        self.step = Step::SaveFolder(Question::key(line, x, said));
+        None
+    }
+
+    pub(crate) fn on_folder(&mut self, line: &Line, x: &mut Exchange, reply: &Reply) -> Leave {
+        let folder = match reply {
+            Reply::Key('0') => Folder::New,
+            Reply::Key('1') => Folder::Old,
+            Reply::Key('2') => Folder::Work,
+            Reply::Key('3') => Folder::Family,
+            Reply::Key('4') => Folder::Friends,
+            Reply::Key('#' | '*') => return self.menu(line, x, Say::new()),
+            Reply::Key(_) => return self.menu(line, x, Say::one(words::INVALID_CHOICE)),
+            Reply::Number(_) | Reply::Silence => return Some(goodbye(line, x)),
+        };
+        match self.step {
+            Step::SaveFolder(_) => self.file(line, x, folder),
+            _ => self.open(line, x, folder),
+        }
+    }
+
+    /// Puts the selected message into a folder.
+    pub(crate) fn file(&mut self, line: &Line, x: &mut Exchange, folder: Folder) -> Leave {
+        let Some(id) = self.selected() else {
+            return self.menu(line, x, Say::one(words::NOTHING_SELECTED));
+        };
+        let heard = (folder != Folder::New).then_some(&true);
+        let filed = (!matches!(folder, Folder::New | Folder::Old)).then(|| folder.name());
+        x.register(Waiter::Nobody, heard_key(id), heard);
+        // The log keeps order: when this one is durable, the one before is.
+        let token = x.register(Waiter::Call(line.id()), folder_key(id), filed);
+        line.hush(x);
+        let said = Say::one(words::SAVED_TO)
+            .word(header::folder(folder))
+            .pause(200);
+        self.wait(x, token, After::Menu(said))
+    }
+}

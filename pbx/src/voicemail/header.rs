@@ -1,0 +1,83 @@
+//! What is said about messages: how many there are, when one came and from whom.
+
+use crate::exchange::Exchange;
+use crate::mailbox::{Folder, Message};
+use crate::say::Say;
+use crate::seam::Lamp;
+use crate::words::{self, Word};
+
+/// "You have one urgent message, two new messages and one old message."
+pub(crate) fn summary(lamp: Lamp) -> Say {
+    let parts = [
+        (lamp.new_urgent, words::URGENT),
+        (lamp.new - lamp.new_urgent, words::NEW),
+        (lamp.old, words::OLD),
+    ];
+    let parts: Vec<_> = parts.into_iter().filter(|(count, _)| *count > 0).collect();
+    if parts.is_empty() {
+        return Say::one(words::NO_MESSAGES);
+    }
+    let last = parts.len() - 1;
+    parts
+        .into_iter()
+        .enumerate()
+        .fold(Say::one(words::YOU_HAVE), |said, (i, (count, kind))| {
+            let said = if i == last && i > 0 {
+                said.word(words::AND)
+            } else {
+                said
+            };
+            let noun = if count == 1 {
+                words::MESSAGE
+            } else {
+                words::MESSAGES
+            };
+            said.number(count).word(kind).word(noun)
+        })
+}
+
+/// "Message two. Received yesterday at nine thirty A M, from extension one zero one."
+pub(crate) fn header(x: &Exchange, message: &Message, index: usize, count: usize) -> Say {
+    let said = if message.urgent {
+        Say::one(words::URGENT_MESSAGE)
+    } else {
+        Say::new()
+    };
+    let said = match index {
+        0 => said.word(words::FIRST),
+        _ if index + 1 == count => said.word(words::LAST),
+        _ => said
+            .word(words::MESSAGE_NUMBER)
+            .number(u32::try_from(index + 1).unwrap_or(u32::MAX)),
+    };
+    let said = said
+        .word(words::RECEIVED)
+        .when(x.local(message.at), x.local(x.now.wall))
+        .then(from(x, message));
+    let said = if message.cut_short {
+        said.pause(200).word(words::CUT_SHORT)
+    } else {
+        said
+    };
+    said.pause(300)
+}
+
+fn from(x: &Exchange, message: &Message) -> Say {
+    let extension = message.from.user.and_then(|user| x.office.account(user));
+    match extension {
+        Some(account) => Say::one(words::FROM_EXTENSION).digits(&account.extension),
+        None if message.from.number.is_empty() => Say::one(words::FROM_UNKNOWN),
+        None => Say::one(words::FROM_NUMBER).digits(&message.from.number),
+    }
+}
+
+/// A folder's name, as in "Message saved to …".
+pub(crate) fn folder(folder: Folder) -> Word {
+    match folder {
+        Folder::New => words::FOLDER_NEW,
+        Folder::Old => words::FOLDER_OLD,
+        Folder::Work => words::FOLDER_WORK,
+        Folder::Family => words::FOLDER_FAMILY,
+        Folder::Friends => words::FOLDER_FRIENDS,
+    }
+}

@@ -1,0 +1,203 @@
+//! Playing messages, moving within one and between them.
+//!
+//! A message counts as heard once it was played to its end, or a key led away from it after
+//! [`heard_after`] of it. Hanging up in the middle leaves it as it was: the lamp stays on rather
+//! than a message be missed.
+//!
+//! The place within a message is reckoned from how long it has been playing; the engine plays in
+//! real time, and three seconds either way are not a matter of milliseconds.
+//!
+//! [`heard_after`]: crate::config::PbxConfig::heard_after
+
+use std::time::Duration;
+
+use tandem_engine::seam::PlayId;
+use tandem_storage::name::Id;
+use tandem_storage::time::Time;
+
+use crate::call::{CallEvent, Line};
+use crate::exchange::{Exchange, Waiter, samples};
+use crate::mailbox::{Folder, heard_key};
+use crate::say::Say;
+use crate::voicemail::header;
+use crate::voicemail::keys::Verb;
+use crate::voicemail::session::{Leave, Session, Step};
+use crate::words;
+
+/// A message that is being played.
+#[derive(Debug)]
+pub(crate) struct Body {
+    play: PlayId,
+    /// Where playing began, in samples, and when.
+    from: u64,
+    started: Time,
+    /// When the engine is taken to have lost the end of it.
+    pub(crate) until: Time,
+}
+
+/// Longer than any header or message.
+const PLAY_MAX: Duration = Duration::from_secs(3600);
+/// A pause does not hold the line for ever.
+const PAUSE_MAX: Duration = Duration::from_secs(300);
+
+impl Session {
+    /// The message that is selected.
+    pub(crate) fn selected(&self) -> Option<Id> {
+        self.at.and_then(|at| self.list.get(at)).copied()
+    }
+
+    /// From the first message on; what has come meanwhile is at the end of the list.
+    pub(crate) fn listen(&mut self, line: &Line, x: &mut Exchange) -> Leave {
+        for id in x.mailboxes.folder(self.mailbox, self.folder) {
+            if !self.list.contains(&id) {
+                self.list.push(id);
+            }
+        }
+        if self.list.is_empty() {
+            return self.menu(line, x, Say::one(words::FOLDER_EMPTY));
+        }
+        self.play(line, x, 0)
+    }
+
+    /// Opens a folder.
+    pub(crate) fn open(&mut self, line: &Line, x: &mut Exchange, folder: Folder) -> Leave {
+        self.folder = folder;
+        self.list.clear();
+        self.at = None;
+        self.listen(line, x)
+    }
+
+    pub(crate) fn go(&mut self, line: &Line, x: &mut Exchange, verb: Verb) -> Leave {
+        let Some(at) = self.at else {
+            return match verb {
+                Verb::Next => self.listen(line, x),
+                _ => self.menu(line, x, Say::one(words::NOTHING_SELECTED)),
+            };
+        };
+        match verb {
+            Verb::Previous if at == 0 => self.menu(line, x, Say::one(words::NO_PREVIOUS_MESSAGE)),
+            Verb::Previous => self.play(line, x, at - 1),
+            Verb::Next if at + 1 >= self.list.len() => {
+                self.menu(line, x, Say::one(words::NO_MORE_MESSAGES))
+            }
+            Verb::Next => self.play(line, x, at + 1),
+            _ => self.play(line, x, at),
+        }
+    }
+
+    fn play(&mut self, line: &Line, x: &mut Exchange, at: usize) -> Leave {
+        self.at = Some(at);
+        let said = self.header(x);
+        let play = line.say(x, said);
+        self.step = Step::Header(play, x.after(PLAY_MAX));
+        None
+    }
+
+    fn header(&self, x: &Exchange) -> Say {
+        let message = self.selected().and_then(|id| x.mailboxes.message(id));
+        message.map_or(Say::one(words::MESSAGE_UNREADABLE), |message| {
+            header::header(x, message, self.at.unwrap_or(0), self.list.len())
+        })
+    }
+
+    pub(crate) fn envelope(&mut self, line: &Line, x: &mut Exchange) -> Leave {
+        let said = match self.at {
+            Some(_) => self.header(x),
+            None => Say::one(words::NOTHING_SELECTED),
+        };
+        self.menu(line, x, said)
+    }
+
+    pub(crate) fn on_playing(&mut self, line: &Line, x: &mut Exchange, event: &CallEvent) -> Leave {
+        match (&self.step, event) {
+            (_, CallEvent::Digit { digit, .. }) => self.press(line, x, *digit),
+            (Step::Header(play, _), CallEvent::PlayDone(done)) if play == done => {
+                self.play_body(line, x, 0)
+            }
+            (Step::Body(body), CallEvent::PlayDone(done)) if body.play == *done => {
+                self.mark_heard(x);
+                self.menu(line, x, Say::new().pause(300))
+            }
+            (_, CallEvent::Timer) => self.menu(line, x, Say::new()),
+            _ => None,
+        }
+    }
+
+    fn play_body(&mut self, line: &Line, x: &mut Exchange, from: u64) -> Leave {
+        let Some(sound) = self.selected().and_then(|id| x.sound(id, from)) else {
+            return self.menu(line, x, Say::one(words::MESSAGE_UNREADABLE));
+        };
+        let play = line.say(x, Say::new().item(sound));
+        let until = x.after(PLAY_MAX);
+        self.step = Step::Body(Body {
+            play,
+            from,
+            started: x.now.mono,
+            until,
+        });
+        None
+    }
+
+    /// Forward, back, pause, from the start.
+    pub(crate) fn wind(&mut self, line: &Line, x: &mut Exchange, verb: Verb) -> Leave {
+        let skip = samples(x.config.skip);
+        let (here, paused) = match &self.step {
+            Step::Body(body) => (body.position(x), false),
+            Step::Paused(from, _) => (*from, true),
+            // In the header: forward skips it, the rest begins it anew.
+            Step::Header(..) if verb == Verb::SkipForward => return self.play_body(line, x, 0),
+            _ => return self.go(line, x, Verb::Repeat),
+        };
+        match verb {
+            Verb::Pause if paused => self.play_body(line, x, here),
+            Verb::Pause => {
+                line.hush(x);
+                self.step = Step::Paused(here, x.after(PAUSE_MAX));
+                None
+            }
+            Verb::SkipForward => self.skip_to(line, x, here.saturating_add(skip)),
+            Verb::SkipBack => self.skip_to(line, x, here.saturating_sub(skip)),
+            _ => self.skip_to(line, x, 0),
+        }
+    }
+
+    fn skip_to(&mut self, line: &Line, x: &mut Exchange, to: u64) -> Leave {
+        let sound = self.selected().and_then(|id| x.view.sound(id));
+        let end = sound.map_or(0, |sound| sound.samples());
+        if to >= end {
+            self.mark_heard(x);
+            line.hush(x);
+            return self.menu(line, x, Say::new());
+        }
+        self.play_body(line, x, to)
+    }
+
+    /// A key leads away from the message that is being played, if one is.
+    pub(crate) fn leave_body(&mut self, x: &mut Exchange) {
+        let position = match &self.step {
+            Step::Body(body) => body.position(x),
+            Step::Paused(from, _) => *from,
+            _ => return,
+        };
+        if position >= samples(x.config.heard_after) {
+            self.mark_heard(x);
+        }
+    }
+
+    fn mark_heard(&self, x: &mut Exchange) {
+        let Some(id) = self.selected() else { return };
+        if x.mailboxes
+            .message(id)
+            .is_some_and(|message| !message.heard)
+        {
+            x.register(Waiter::Nobody, heard_key(id), Some(&true));
+        }
+    }
+}
+
+impl Body {
+    fn position(&self, x: &Exchange) -> u64 {
+        self.from
+            .saturating_add(samples(x.now.mono.since(self.started)))
+    }
+}

@@ -1,0 +1,260 @@
+//! Mailbox options: one's greetings, one's name, one's PIN.
+//!
+//! A greeting is a sound of its own; a register says which one is in use. Both are written when
+//! the owner accepts it, the seal first, so that hanging up right then loses nothing.
+
+use tandem_storage::seam::SealKind;
+
+use crate::call::{CallEvent, Line};
+use crate::exchange::{Exchange, Waiter};
+use crate::mailbox::About;
+use crate::office::{Greeting, greeting_key, pin_key};
+use crate::say::Say;
+use crate::seam::Output;
+use crate::voicemail::question::{Question, Reply};
+use crate::voicemail::session::{ANSWER_WAIT, After, Leave, Session, Step, goodbye};
+use crate::voicemail::take::{Spoken, Take, Taken};
+use crate::words::{self, Word};
+
+/// Longer than any greeting.
+const PLAY_MAX: std::time::Duration = std::time::Duration::from_secs(600);
+
+impl Session {
+    pub(crate) fn options(&mut self, line: &Line, x: &mut Exchange, first: Say) -> Leave {
+        let said = first.word(words::OPTIONS_MENU);
+        self.step = Step::Options(Question::key(line, x, said));
+        None
+    }
+
+    /// Records a temporary greeting, or asks first if there is one.
+    pub(crate) fn temporary(&mut self, line: &Line, x: &mut Exchange) -> Leave {
+        let there = x
+            .office
+            .settings(self.mailbox)
+            .greetings
+            .contains_key(&Greeting::Temporary);
+        if !there || matches!(self.step, Step::Temporary(_)) {
+            return self.greet(line, x, Greeting::Temporary);
+        }
+        let said = Say::one(words::TEMPORARY_MENU);
+        self.step = Step::Temporary(Question::key(line, x, said));
+        None
+    }
+
+    pub(crate) fn erase_temporary(&mut self, line: &Line, x: &mut Exchange) -> Leave {
+        let key = greeting_key(self.mailbox, Greeting::Temporary);
+        let token = x.register::<str>(Waiter::Call(line.id()), key, None);
+        self.wait(
+            x,
+            token,
+            After::Options(Say::one(words::GREETING_ERASED).pause(200)),
+        )
+    }
+
+    pub(crate) fn greet(&mut self, line: &Line, x: &mut Exchange, which: Greeting) -> Leave {
+        if !x.can_record {
+            return self.options(line, x, Say::one(words::NOT_SAVED));
+        }
+        let about = About::Greeting {
+            mailbox: self.mailbox,
+            which: which.name().into(),
+        };
+        let limit = x.config.greeting_max;
+        let take = Take::start(line, x, &about, limit, Say::one(ask(which)));
+        self.step = Step::Taking(which, take);
+        None
+    }
+
+    pub(crate) fn on_option(&mut self, line: &Line, x: &mut Exchange, event: &CallEvent) -> Leave {
+        match &mut self.step {
+            Step::Taking(which, take) => {
+                let which = *which;
+                let taken = take.on(line, x, event)?;
+                self.on_taken(line, x, which, taken)
+            }
+            Step::Review(which, spoken, question) => {
+                let (which, spoken) = (*which, *spoken);
+                let reply = question.on(line, x, event)?;
+                self.on_review(line, x, which, spoken, &reply)
+            }
+            Step::Hearing(which, spoken, play, _) => {
+                let (which, spoken, play) = (*which, *spoken, *play);
+                match event {
+                    CallEvent::Digit { digit, .. } => {
+                        line.hush(x);
+                        self.on_review(line, x, which, spoken, &Reply::Key(*digit))
+                    }
+                    CallEvent::PlayDone(done) if *done == play => {
+                        self.review(line, x, which, spoken, Say::new())
+                    }
+                    CallEvent::Timer => self.review(line, x, which, spoken, Say::new()),
+                    _ => None,
+                }
+            }
+            Step::NewPin(question) => {
+                let reply = question.on(line, x, event)?;
+                self.on_new_pin(line, x, reply)
+            }
+            Step::RepeatPin(first, question) => {
+                let reply = question.on(line, x, event)?;
+                let first = std::mem::take(first);
+                self.on_repeated(line, x, &first, reply)
+            }
+            Step::Hashing(_) => self.on_hashed(line, x, event),
+            _ => None,
+        }
+    }
+
+    fn on_taken(&mut self, line: &Line, x: &mut Exchange, which: Greeting, taken: Taken) -> Leave {
+        match taken {
+            Taken::Spoken(spoken) => self.review(line, x, which, spoken, Say::new()),
+            Taken::TooShort => self.options(line, x, Say::one(words::TOO_SHORT)),
+            Taken::Refused => self.options(line, x, Say::one(words::NOT_SAVED)),
+        }
+    }
+
+    fn review(
+        &mut self,
+        line: &Line,
+        x: &mut Exchange,
+        which: Greeting,
+        spoken: Spoken,
+        first: Say,
+    ) -> Leave {
+        let question = Question::key(line, x, first.word(words::GREETING_REVIEW));
+        self.step = Step::Review(which, spoken, question);
+        None
+    }
+
+    fn on_review(
+        &mut self,
+        line: &Line,
+        x: &mut Exchange,
+        which: Greeting,
+        spoken: Spoken,
+        reply: &Reply,
+    ) -> Leave {
+        match reply {
+            Reply::Key('1') => self.accept(line, x, which, spoken),
+            Reply::Key('2') => match x.sound(spoken.id, 0) {
+                Some(sound) => {
+                    let play = line.say(x, Say::new().item(sound));
+                    self.step = Step::Hearing(which, spoken, play, x.after(PLAY_MAX));
+                    None
+                }
+                None => self.review(line, x, which, spoken, Say::one(words::MESSAGE_UNREADABLE)),
+            },
+            Reply::Key('3') => {
+                spoken.discard(x);
+                self.greet(line, x, which)
+            }
+            Reply::Key('*') => {
+                spoken.discard(x);
+                self.options(line, x, Say::new())
+            }
+            Reply::Key(_) => self.review(line, x, which, spoken, Say::one(words::INVALID_CHOICE)),
+            Reply::Number(_) | Reply::Silence => {
+                spoken.discard(x);
+                Some(goodbye(line, x))
+            }
+        }
+    }
+
+    fn accept(&mut self, line: &Line, x: &mut Exchange, which: Greeting, spoken: Spoken) -> Leave {
+        x.seal(Waiter::Nobody, spoken.id, SealKind::Whole, "");
+        let key = greeting_key(self.mailbox, which);
+        let token = x.register(Waiter::Call(line.id()), key, Some(&spoken.id));
+        let word = match which {
+            Greeting::Name => words::NAME_RECORDED,
+            _ => words::GREETING_RECORDED,
+        };
+        self.wait(x, token, After::Options(Say::one(word).pause(200)))
+    }
+
+    pub(crate) fn ask_pin(&mut self, line: &Line, x: &mut Exchange, first: Say) -> Leave {
+        let question = Question::number(line, x, first.word(words::NEW_PIN));
+        self.step = Step::NewPin(question);
+        None
+    }
+
+    fn on_new_pin(&mut self, line: &Line, x: &mut Exchange, reply: Reply) -> Leave {
+        let Reply::Number(pin) = reply else {
+            return Some(goodbye(line, x));
+        };
+        if let Some(fault) = self.fault(x, &pin) {
+            return self.options(line, x, Say::one(fault).word(words::PIN_NOT_CHANGED));
+        }
+        let question = Question::number(line, x, Say::one(words::REPEAT_PIN));
+        self.step = Step::RepeatPin(pin, question);
+        None
+    }
+
+    /// What is wrong with a new PIN.
+    fn fault(&self, x: &Exchange, pin: &str) -> Option<Word> {
+        let account = x.office.account(self.mailbox);
+        if pin.len() < x.config.pin_digits_min {
+            Some(words::PIN_TOO_SHORT)
+        } else if pin.len() > x.config.pin_digits_max {
+            Some(words::PIN_TOO_LONG)
+        } else if is_row(pin) || account.is_some_and(|account| *account.extension == *pin) {
+            Some(words::PIN_TOO_SIMPLE)
+        } else {
+            None
+        }
+    }
+
+    fn on_repeated(&mut self, line: &Line, x: &mut Exchange, first: &str, reply: Reply) -> Leave {
+        let Reply::Number(again) = reply else {
+            return Some(goodbye(line, x));
+        };
+        if again != first {
+            let said = Say::one(words::PIN_MISMATCH).word(words::PIN_NOT_CHANGED);
+            return self.options(line, x, said);
+        }
+        x.push(Output::HashPin {
+            leg: line.leg,
+            pin: again.into(),
+        });
+        self.step = Step::Hashing(x.after(ANSWER_WAIT));
+        None
+    }
+
+    fn on_hashed(&mut self, line: &Line, x: &mut Exchange, event: &CallEvent) -> Leave {
+        match event {
+            CallEvent::PinHashed(Some(hash)) => {
+                let key = pin_key(self.mailbox);
+                let token = x.register(Waiter::Call(line.id()), key, Some(&**hash));
+                self.wait(
+                    x,
+                    token,
+                    After::Options(Say::one(words::PIN_CHANGED).pause(200)),
+                )
+            }
+            CallEvent::PinHashed(None) | CallEvent::Timer => {
+                self.options(line, x, Say::one(words::PIN_NOT_CHANGED))
+            }
+            _ => None,
+        }
+    }
+}
+
+fn ask(which: Greeting) -> Word {
+    match which {
+        Greeting::Unavailable => words::RECORD_UNAVAILABLE,
+        Greeting::Busy => words::RECORD_BUSY,
+        Greeting::Temporary => words::RECORD_TEMPORARY,
+        Greeting::Name => words::RECORD_NAME,
+    }
+}
+
+/// 1111, 1234, 9876: what everybody tries first.
+fn is_row(pin: &str) -> bool {
+    let steps: Vec<i16> = pin
+        .as_bytes()
+        .windows(2)
+        .map(|pair| i16::from(pair[1]) - i16::from(pair[0]))
+        .collect();
+    [-1, 0, 1]
+        .iter()
+        .any(|step| steps.iter().all(|s| s == step))
+}

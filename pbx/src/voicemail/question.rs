@@ -1,0 +1,112 @@
+//! Asking the caller for one key, or for a number that ends with `#`.
+//!
+//! The question can be interrupted by the answer. Without an answer it is asked again, a few
+//! times; then the silence is reported. Digits of a number may come late by [`digit_wait`]; then
+//! what is there counts.
+//!
+//! [`digit_wait`]: crate::config::PbxConfig::digit_wait
+
+use tandem_engine::seam::PlayId;
+use tandem_storage::time::Time;
+
+use crate::call::{CallEvent, Line};
+use crate::exchange::Exchange;
+use crate::say::Say;
+
+/// A question that was asked.
+#[derive(Debug)]
+pub(crate) struct Question {
+    say: Say,
+    /// While it is being said.
+    play: Option<PlayId>,
+    /// Until when an answer is waited for.
+    pub(crate) until: Time,
+    asked: u8,
+    /// For a number: what has been typed of it.
+    typed: Option<String>,
+}
+
+/// What the caller made of it.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Reply {
+    /// A key.
+    Key(char),
+    /// A number, complete; may be empty.
+    Number(String),
+    /// Nothing, as often as it was asked.
+    Silence,
+}
+
+/// Digits of a number that are kept; more are ignored.
+const DIGITS_MAX: usize = 32;
+
+/// No question lasts as long: for an engine that lost the end of it.
+const SAYING_MAX: std::time::Duration = std::time::Duration::from_secs(90);
+
+impl Question {
+    /// Asks for one key.
+    pub(crate) fn key(line: &Line, x: &mut Exchange, say: Say) -> Question {
+        Question::ask(line, x, say, None)
+    }
+
+    /// Asks for a number.
+    pub(crate) fn number(line: &Line, x: &mut Exchange, say: Say) -> Question {
+        Question::ask(line, x, say, Some(String::new()))
+    }
+
+    fn ask(line: &Line, x: &mut Exchange, say: Say, typed: Option<String>) -> Question {
+        let play = Some(line.say(x, say.clone()));
+        Question {
+            say,
+            play,
+            until: x.after(SAYING_MAX),
+            asked: 1,
+            typed,
+        }
+    }
+
+    /// Takes in an event; an answer ends the question.
+    pub(crate) fn on(&mut self, line: &Line, x: &mut Exchange, event: &CallEvent) -> Option<Reply> {
+        match event {
+            CallEvent::Digit { digit, .. } => self.on_digit(line, x, *digit),
+            CallEvent::PlayDone(play) if Some(*play) == self.play => {
+                self.play = None;
+                self.until = x.after(x.config.answer_wait);
+                None
+            }
+            CallEvent::Timer if x.now.mono >= self.until => self.on_silence(line, x),
+            _ => None,
+        }
+    }
+
+    fn on_digit(&mut self, line: &Line, x: &mut Exchange, digit: char) -> Option<Reply> {
+        if self.play.take().is_some() {
+            line.hush(x);
+        }
+        self.until = x.after(x.config.digit_wait);
+        let Some(typed) = &mut self.typed else {
+            return Some(Reply::Key(digit));
+        };
+        match digit {
+            '#' => return Some(Reply::Number(std::mem::take(typed))),
+            // Begin anew.
+            '*' => typed.clear(),
+            _ if typed.len() < DIGITS_MAX => typed.push(digit),
+            _ => x.counters.digits_dropped += 1,
+        }
+        None
+    }
+
+    fn on_silence(&mut self, line: &Line, x: &mut Exchange) -> Option<Reply> {
+        if let Some(typed) = self.typed.as_mut().filter(|typed| !typed.is_empty()) {
+            return Some(Reply::Number(std::mem::take(typed)));
+        }
+        if self.asked >= x.config.asks_max {
+            return Some(Reply::Silence);
+        }
+        self.asked += 1;
+        self.play = Some(line.say(x, self.say.clone()));
+        self.until = x.after(SAYING_MAX);
+        None
+    }
+}

@@ -1,0 +1,370 @@
+//! Hearing messages, once the PIN was right.
+//!
+//! A session has one folder open, the list of what lay in it, and perhaps a message selected.
+//! The list does not change under the caller's feet: what is deleted or filed stays in it until
+//! the folder is opened anew, so that it can be restored, and "next" means what it seems to.
+//!
+//! Here is what keys and events lead to; `listening` plays and moves, `filing` deletes and saves,
+//! `options` records greetings and changes the PIN.
+
+use std::time::Duration;
+
+use tandem_engine::seam::PlayId;
+use tandem_storage::name::Id;
+use tandem_storage::seam::Token;
+use tandem_storage::time::Time;
+
+use crate::call::ending::{Saying, Sealing};
+use crate::call::{CallEvent, Line, Phase};
+use crate::exchange::Exchange;
+use crate::mailbox::Folder;
+use crate::office::Greeting;
+use crate::say::Say;
+use crate::voicemail::deposit::{Deposit, Reason};
+use crate::voicemail::header;
+use crate::voicemail::keys::{self, KeyMap, Place, Typed, Verb};
+use crate::voicemail::listening::Body;
+use crate::voicemail::question::{Question, Reply};
+use crate::voicemail::take::{Spoken, Take};
+use crate::words;
+
+/// See the chapter above.
+#[derive(Debug)]
+pub(crate) struct Session {
+    pub(crate) mailbox: Id,
+    pub(crate) folder: Folder,
+    pub(crate) list: Vec<Id>,
+    /// Which of the list is selected.
+    pub(crate) at: Option<usize>,
+    pub(crate) step: Step,
+    /// Keys that may be the beginning of a command, and until when more is waited for.
+    typed: String,
+    gap: Option<Time>,
+}
+
+#[derive(Debug)]
+pub(crate) enum Step {
+    Menu(Question),
+    Advanced(Question),
+    Options(Question),
+    Temporary(Question),
+    ChooseFolder(Question),
+    SaveFolder(Question),
+    /// For whom to leave a message.
+    Recipient(Question),
+    /// When a message came and from whom.
+    Header(PlayId, Time),
+    Body(Body),
+    /// Paused at this sample.
+    Paused(u64, Time),
+    Taking(Greeting, Take),
+    Review(Greeting, Spoken, Question),
+    Hearing(Greeting, Spoken, PlayId, Time),
+    NewPin(Question),
+    RepeatPin(String, Question),
+    Hashing(Time),
+    /// Something is being written; then this is said.
+    Waiting(Token, After, Time),
+}
+
+/// Where a session goes on once the log has answered.
+#[derive(Debug)]
+pub(crate) enum After {
+    Menu(Say),
+    Options(Say),
+}
+
+/// Between the keys of one command.
+const KEY_GAP: Duration = Duration::from_millis(1500);
+/// For a log or a check that does not answer.
+pub(crate) const ANSWER_WAIT: Duration = Duration::from_secs(20);
+
+/// A handler's outcome: `Some` leaves the session.
+pub(crate) type Leave = Option<Phase>;
+
+impl Session {
+    /// Says what is there, and asks what to do.
+    pub(crate) fn start(line: &Line, x: &mut Exchange, mailbox: Id) -> Phase {
+        let lamp = x.mailboxes.lamp(mailbox);
+        let folder = if lamp.new == 0 && lamp.old > 0 {
+            Folder::Old
+        } else {
+            Folder::New
+        };
+        let said = header::summary(lamp).pause(300);
+        let question = Question::key(line, x, said.word(menu_word(x, false)));
+        Phase::Session(Box::new(Session {
+            mailbox,
+            folder,
+            list: Vec::new(),
+            at: None,
+            step: Step::Menu(question),
+            typed: String::new(),
+            gap: None,
+        }))
+    }
+
+    pub(crate) fn on(
+        mut self: Box<Self>,
+        line: &mut Line,
+        x: &mut Exchange,
+        event: &CallEvent,
+    ) -> Phase {
+        match self.handle(line, x, event) {
+            Some(phase) => phase,
+            None => Phase::Session(self),
+        }
+    }
+
+    fn handle(&mut self, line: &Line, x: &mut Exchange, event: &CallEvent) -> Leave {
+        if let CallEvent::Timer = event
+            && self.gap.is_some_and(|gap| x.now.mono >= gap)
+        {
+            return self.typed_out(line, x);
+        }
+        match &mut self.step {
+            Step::Menu(question)
+            | Step::Advanced(question)
+            | Step::Options(question)
+            | Step::Temporary(question) => {
+                let reply = question.on(line, x, event)?;
+                self.on_reply(line, x, &reply)
+            }
+            Step::ChooseFolder(question) | Step::SaveFolder(question) => {
+                let reply = question.on(line, x, event)?;
+                self.on_folder(line, x, &reply)
+            }
+            Step::Recipient(question) => {
+                let reply = question.on(line, x, event)?;
+                self.on_recipient(line, x, &reply)
+            }
+            Step::Header(..) | Step::Body(_) | Step::Paused(..) => self.on_playing(line, x, event),
+            Step::Waiting(token, ..) => {
+                let token = *token;
+                self.on_written(line, x, token, event)
+            }
+            Step::Taking(..)
+            | Step::Review(..)
+            | Step::Hearing(..)
+            | Step::NewPin(_)
+            | Step::RepeatPin(..)
+            | Step::Hashing(_) => self.on_option(line, x, event),
+        }
+    }
+
+    fn on_reply(&mut self, line: &Line, x: &mut Exchange, reply: &Reply) -> Leave {
+        match reply {
+            Reply::Key(digit) => self.press(line, x, *digit),
+            Reply::Number(_) | Reply::Silence => Some(goodbye(line, x)),
+        }
+    }
+
+    fn place(&self) -> Place {
+        match self.step {
+            Step::Header(..) | Step::Body(_) | Step::Paused(..) => Place::Playing,
+            Step::Advanced(_) => Place::Advanced,
+            Step::Options(_) => Place::Options,
+            Step::Temporary(_) => Place::Temporary,
+            _ => Place::Menu,
+        }
+    }
+
+    /// A key: a command, part of one, or nothing.
+    pub(crate) fn press(&mut self, line: &Line, x: &mut Exchange, digit: char) -> Leave {
+        self.typed.push(digit);
+        match keys::read(x.config.keys, self.place(), &self.typed) {
+            Typed::Begun(_) => {
+                self.gap = Some(x.after(KEY_GAP));
+                None
+            }
+            Typed::Complete(verb) => {
+                self.clear_typed();
+                self.act(line, x, verb)
+            }
+            Typed::Unknown => {
+                self.clear_typed();
+                self.leave_body(x);
+                self.menu(line, x, Say::one(words::INVALID_CHOICE))
+            }
+        }
+    }
+
+    /// No further key came: what was typed must be a command as it stands.
+    fn typed_out(&mut self, line: &Line, x: &mut Exchange) -> Leave {
+        let typed = keys::read(x.config.keys, self.place(), &self.typed);
+        self.clear_typed();
+        match typed {
+            Typed::Complete(verb) | Typed::Begun(Some(verb)) => self.act(line, x, verb),
+            Typed::Begun(None) | Typed::Unknown => {
+                self.menu(line, x, Say::one(words::INVALID_CHOICE))
+            }
+        }
+    }
+
+    fn clear_typed(&mut self) {
+        self.typed.clear();
+        self.gap = None;
+    }
+
+    fn act(&mut self, line: &Line, x: &mut Exchange, verb: Verb) -> Leave {
+        match verb {
+            Verb::SkipForward | Verb::SkipBack | Verb::Pause | Verb::Restart => {
+                return self.wind(line, x, verb);
+            }
+            _ => self.leave_body(x),
+        }
+        match verb {
+            Verb::Listen => self.listen(line, x),
+            Verb::Next | Verb::Previous | Verb::Repeat => self.go(line, x, verb),
+            Verb::Envelope => self.envelope(line, x),
+            Verb::Delete | Verb::Undelete => self.delete(line, x, verb),
+            Verb::Keep => self.file(line, x, Folder::Old),
+            Verb::SaveTo => self.ask_save(line, x),
+            Verb::ChangeFolder => self.ask_folder(line, x),
+            Verb::Advanced => self.advanced(line, x, Say::new()),
+            Verb::Options => self.options(line, x, Say::new()),
+            Verb::GreetUnavailable => self.greet(line, x, Greeting::Unavailable),
+            Verb::GreetBusy => self.greet(line, x, Greeting::Busy),
+            Verb::GreetName => self.greet(line, x, Greeting::Name),
+            Verb::GreetTemporary => self.temporary(line, x),
+            Verb::Erase => self.erase_temporary(line, x),
+            Verb::ChangePin => self.ask_pin(line, x, Say::new()),
+            Verb::Leave => self.ask_recipient(line, x),
+            Verb::Help => self.menu(line, x, Say::one(words::HELP_PLAYING).pause(200)),
+            Verb::Back => self.back(line, x),
+            Verb::Exit => Some(goodbye(line, x)),
+            Verb::Forward | Verb::Reply | Verb::CallBack | Verb::DialOut => {
+                self.menu(line, x, Say::one(words::NOT_AVAILABLE_YET))
+            }
+            // Handled above.
+            Verb::SkipForward | Verb::SkipBack | Verb::Pause | Verb::Restart => None,
+        }
+    }
+
+    /// Says something, then asks what to do.
+    pub(crate) fn menu(&mut self, line: &Line, x: &mut Exchange, first: Say) -> Leave {
+        let said = first.word(menu_word(x, self.at.is_some()));
+        self.step = Step::Menu(Question::key(line, x, said));
+        None
+    }
+
+    fn back(&mut self, line: &Line, x: &mut Exchange) -> Leave {
+        if matches!(self.step, Step::Menu(_) | Step::Header(..) | Step::Body(_)) {
+            self.at = None;
+        }
+        self.menu(line, x, Say::new())
+    }
+
+    fn advanced(&mut self, line: &Line, x: &mut Exchange, first: Say) -> Leave {
+        let said = first.word(words::ADVANCED_MENU);
+        self.step = Step::Advanced(Question::key(line, x, said));
+        None
+    }
+
+    fn ask_recipient(&mut self, line: &Line, x: &mut Exchange) -> Leave {
+        let said = Say::one(words::ENTER_EXTENSION);
+        self.step = Step::Recipient(Question::number(line, x, said));
+        None
+    }
+
+    fn on_recipient(&mut self, line: &Line, x: &mut Exchange, reply: &Reply) -> Leave {
+        let Reply::Number(number) = reply else {
+            return Some(goodbye(line, x));
+        };
+        match x.office.by_extension(number) {
+            Some(mailbox) => Some(Deposit::start(line, x, mailbox, Reason::Direct)),
+            None => self.menu(line, x, Say::one(words::NO_SUCH_MAILBOX)),
+        }
+    }
+
+    /// Waits for the log before it says that something is done.
+    pub(crate) fn wait(&mut self, x: &mut Exchange, token: Token, after: After) -> Leave {
+        self.step = Step::Waiting(token, after, x.after(ANSWER_WAIT));
+        None
+    }
+
+    fn on_written(
+        &mut self,
+        line: &Line,
+        x: &mut Exchange,
+        token: Token,
+        event: &CallEvent,
+    ) -> Leave {
+        let done = match event {
+            CallEvent::Committed(t) if *t == token => true,
+            CallEvent::Refused(t) if *t == token => false,
+            CallEvent::Timer => false,
+            _ => return None,
+        };
+        let step = std::mem::replace(&mut self.step, Step::Hashing(x.now.mono));
+        let Step::Waiting(_, after, _) = step else {
+            self.step = step;
+            return None;
+        };
+        match after {
+            After::Menu(said) if done => self.menu(line, x, said),
+            After::Options(said) if done => self.options(line, x, said),
+            After::Menu(_) => self.menu(line, x, Say::one(words::NOT_SAVED)),
+            After::Options(_) => self.options(line, x, Say::one(words::NOT_SAVED)),
+        }
+    }
+
+    /// A recording nobody accepted is nobody's; all that was said to be done is on its way.
+    pub(crate) fn caller_gone(self: Box<Self>, _line: &Line, x: &mut Exchange) -> Phase {
+        match self.step {
+            Step::Taking(_, take) => match take.caller_gone(x) {
+                Some(take) => Phase::Sealing(Sealing::Dropping(take)),
+                None => Phase::Done,
+            },
+            Step::Review(_, spoken, _) | Step::Hearing(_, spoken, ..) => {
+                spoken.discard(x);
+                Phase::Done
+            }
+            _ => Phase::Done,
+        }
+    }
+
+    pub(crate) fn deadline(&self) -> Option<Time> {
+        let step = match &self.step {
+            Step::Menu(question)
+            | Step::Advanced(question)
+            | Step::Options(question)
+            | Step::Temporary(question)
+            | Step::ChooseFolder(question)
+            | Step::SaveFolder(question)
+            | Step::Recipient(question)
+            | Step::Review(_, _, question)
+            | Step::NewPin(question)
+            | Step::RepeatPin(_, question) => question.until,
+            Step::Header(_, until)
+            | Step::Paused(_, until)
+            | Step::Hearing(_, _, _, until)
+            | Step::Hashing(until)
+            | Step::Waiting(_, _, until) => *until,
+            Step::Body(body) => body.until,
+            Step::Taking(_, take) => return take.deadline(),
+        };
+        Some(self.gap.map_or(step, |gap| gap.min(step)))
+    }
+
+    pub(crate) fn wants_keys(&self) -> bool {
+        match &self.step {
+            Step::Hashing(_) | Step::Waiting(..) => false,
+            Step::Taking(_, take) => take.wants_keys(),
+            _ => true,
+        }
+    }
+}
+
+fn menu_word(x: &Exchange, selected: bool) -> words::Word {
+    match (x.config.keys, selected) {
+        (KeyMap::Comedian, false) => words::MAIN_MENU,
+        (KeyMap::Comedian, true) => words::MESSAGE_MENU,
+        (KeyMap::Intuity, false) => words::INTUITY_MENU,
+        (KeyMap::Intuity, true) => words::INTUITY_MESSAGE_MENU,
+    }
+}
+
+pub(crate) fn goodbye(line: &Line, x: &mut Exchange) -> Phase {
+    Saying::goodbye(line, x, Say::one(words::GOODBYE))
+}
