@@ -1,0 +1,14 @@
+//! The built program, from outside, as its people meet it: phones that call, messages that are left
+//! and heard, and the bad days. `kit` is what the tests are made with.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+#![allow(unreachable_pub, reason = "the kit is written like a library")]
+
+mod kit;
+
+mod bad_days;
+mod calls;
+mod command_line;
+mod mailbox;
+mod phones;
+mod prompts;
+mod scenarios;
