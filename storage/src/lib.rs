@@ -7,6 +7,7 @@
 
 pub mod block;
 pub mod clock;
+pub mod g711;
 pub mod histogram;
 pub mod name;
 pub mod record;
@@ -17,6 +18,7 @@ pub mod segment;
 mod shell;
 pub mod time;
 pub mod view;
+pub mod wav;
 pub mod writer;
 
 pub use shell::{
