@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 use super::node::Node;
-use super::place;
+use super::{place, sound};
 
 /// A run of one scenario.
 pub struct Sipp {
@@ -38,6 +38,10 @@ impl Sipp {
         });
         let media_port = rtp.local_addr().unwrap().port();
         drop(rtp);
+        // What a scenario can say with rtp_stream: a tone, long enough for a greeting and a message.
+        let tone = sound::sine(640.0, -20.0, 40 * sound::RATE);
+        let tone: Vec<u8> = tone.into_iter().map(sound::to_ulaw).collect();
+        std::fs::write(dir.path().join("tone.ulaw"), tone).unwrap();
         let scenario = scenarios().join(format!("{name}.xml"));
         let child = Command::new("sipp")
             .current_dir(dir.path())
