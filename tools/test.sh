@@ -5,14 +5,12 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-prompts/make --check >/dev/null || { echo "a prompt is not as it should be: prompts/make --check" >&2; exit 1; }
-# The relay and the log are measured against timing in some tests: build everything before anything runs.
+# Everything is built before anything runs: the end-to-end tests listen to real time.
 if cargo nextest --version >/dev/null 2>&1; then
     cargo nextest run --workspace --locked --no-run
     cargo nextest run --workspace --locked --no-fail-fast
     cargo test --workspace --locked --doc --no-fail-fast
 else
     cargo test --workspace --locked --no-run
-    # One test at a time: the end-to-end tests listen to real time.
     cargo test --workspace --locked --no-fail-fast -- --test-threads 2
 fi
