@@ -1,0 +1,621 @@
+//! Writes down what a party says, as it says it.
+//!
+//! The leg hands over every packet of sound; in order, each is copied once, into the chunk that
+//! goes to disk. The sound is as long as the time it took: what was lost, and what the party was
+//! silent through without sending, becomes silence. At most half a second after its first sample a
+//! chunk goes to the log, full or not, so a power cut costs no more than that.
+//!
+//! The end is one of: asked for, the limit, silence for as long as allowed, the log's refusal.
+//!
+//! ```text
+//! packet ─> Jitter ─> place() ─> ChunkBlock ─> take_chunk() ─> log
+//!                        └─> Level: was that speech?
+//! ```
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use tandem_storage::block::ChunkBlock;
+use tandem_storage::name::Id;
+use tandem_storage::time::Time;
+
+use crate::jitter::{Jitter, Offer};
+use crate::seam::{Codec, RecordEnd};
+use crate::seq::CLOCK_HZ;
+use crate::stream::samples_in;
+
+/// A chunk goes out this long after its first sample.
+const CHUNK_AGE_MAX: Duration = Duration::from_millis(500);
+/// Nothing came for this long: the party pauses, and silence is written. Longer than networks
+/// usually stall, since what comes late then finds its place taken.
+const PAUSE: Duration = Duration::from_millis(300);
+/// How often a recorder looks at the time.
+const TICK: Duration = Duration::from_millis(20);
+/// Chunks the log would not take at once: two seconds and a half, then the recording ends.
+const WAITING_MAX: usize = 5;
+/// How long a finished recording waits for the log to take its last chunk.
+const FINISH_MAX: Duration = Duration::from_secs(2);
+/// A timestamp this far from its place (one second) is not believed.
+const LEAP_SAMPLES_MAX: i32 = CLOCK_HZ as i32;
+
+/// One recording.
+#[derive(Debug)]
+pub struct Recorder {
+    sound: Id,
+    codec: Codec,
+    began: Time,
+    limit_samples: u64,
+    silence_samples: Option<u64>,
+    jitter: Box<Jitter>,
+    /// The timestamp that would follow without a gap.
+    timestamp_next: Option<u32>,
+    /// Since the last packet, silence was written for a pause.
+    paused: bool,
+    heard: Time,
+    chunk: ChunkBlock,
+    chunk_began: Time,
+    chunk_index: u32,
+    waiting: VecDeque<(u32, ChunkBlock)>,
+    samples: u64,
+    speech_end: u64,
+    level: Level,
+    tick: Time,
+    end: Option<RecordEnd>,
+    /// Since when nothing more is written.
+    finished: Option<Time>,
+    /// Chunks taken whose fate is not known yet.
+    offered: usize,
+}
+
+/// What a recording came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Recorded {
+    /// The sound.
+    pub sound: Id,
+    /// Samples given to the log.
+    pub samples: u64,
+    /// Up to the end of the last speech.
+    pub samples_speech: u64,
+    /// Why it ended.
+    pub end: RecordEnd,
+}
+
+impl Recorder {
+    /// A recording that begins now.
+    pub fn new(
+        now: Time,
+        sound: Id,
+        codec: Codec,
+        limit: Duration,
+        silence: Option<Duration>,
+    ) -> Recorder {
+        let samples_of = |d: Duration| (d.as_millis() as u64).saturating_mul(CLOCK_HZ / 1000);
+        Recorder {
+            sound,
+            codec,
+            began: now,
+            limit_samples: samples_of(limit),
+            silence_samples: silence.map(samples_of),
+            jitter: Box::default(),
+            timestamp_next: None,
+            paused: false,
+            heard: now,
+            chunk: ChunkBlock::new(),
+            chunk_began: now,
+            chunk_index: 0,
+            waiting: VecDeque::with_capacity(WAITING_MAX + 1),
+            samples: 0,
+            speech_end: 0,
+            level: Level::default(),
+            tick: now + TICK,
+            end: None,
+            finished: None,
+            offered: 0,
+        }
+    }
+
+    /// The sound it writes.
+    pub fn sound(&self) -> Id {
+        self.sound
+    }
+
+    /// A packet of sound in the leg's codec.
+    pub fn on_sound(&mut self, now: Time, seq: u16, timestamp: u32, payload: &[u8]) {
+        if self.finished.is_some() {
+            return;
+        }
+        match self.jitter.offer(now, seq, timestamp, payload) {
+            Offer::InOrder => self.place(now, timestamp, payload),
+            Offer::Held => {}
+            Offer::Dropped => return,
+        }
+        self.release(now);
+        self.heard = now;
+    }
+
+    /// The leg's codec changed; the sound keeps its own.
+    pub fn codec(&self) -> Codec {
+        self.codec
+    }
+
+    /// Another source speaks: its numbers are its own.
+    pub fn on_source_change(&mut self) {
+        self.jitter.reset();
+        self.timestamp_next = None;
+    }
+
+    /// Time has passed.
+    pub fn on_time(&mut self, now: Time) {
+        if now < self.tick {
+            return;
+        }
+        self.tick = now + TICK;
+        if self.finished.is_some() {
+            return;
+        }
+        self.release(now);
+        if now.since(self.heard) >= PAUSE {
+            self.write_pause(now);
+        }
+        if now.since(self.chunk_began) >= CHUNK_AGE_MAX {
+            self.end_chunk(now);
+        }
+    }
+
+    /// When [`Recorder::on_time`] wants to be called.
+    pub fn deadline(&self) -> Time {
+        self.tick
+    }
+
+    /// Why it should end, if it should.
+    pub fn end(&self) -> Option<RecordEnd> {
+        self.end
+    }
+
+    /// A chunk for the log. [`Recorder::on_taken`] or [`Recorder::on_refused`] must follow.
+    pub fn take_chunk(&mut self) -> Option<(u32, ChunkBlock)> {
+        let chunk = self.waiting.pop_front()?;
+        self.offered += 1;
+        Some(chunk)
+    }
+
+    /// The log took a chunk.
+    pub fn on_taken(&mut self) {
+        self.offered -= 1;
+    }
+
+    /// The log had no room for a chunk just now; it is offered again.
+    pub fn on_refused(&mut self, index: u32, block: ChunkBlock) {
+        self.offered -= 1;
+        let place = self.waiting.partition_point(|(i, _)| *i < index);
+        self.waiting.insert(place, (index, block));
+        self.check_waiting();
+    }
+
+    /// Ends it for this reason, or for the one it had found itself.
+    pub fn finish(&mut self, now: Time, why: RecordEnd) {
+        if self.finished.is_some() {
+            return;
+        }
+        while self.jitter.deadline().is_some() {
+            self.release(Time(u64::MAX));
+        }
+        self.end_chunk(now);
+        self.end.get_or_insert(why);
+        self.finished = Some(now);
+    }
+
+    /// What it came to, once it is finished and the log has it all, or has had its time.
+    pub fn done(&self, now: Time) -> Option<Recorded> {
+        let finished = self.finished?;
+        let gave_up = now.since(finished) >= FINISH_MAX || self.end == Some(RecordEnd::LogRefused);
+        if self.offered > 0 || !(self.waiting.is_empty() || gave_up) {
+            return None;
+        }
+        let not_given: usize = self
+            .waiting
+            .iter()
+            .map(|(_, block)| block.samples().len())
+            .sum();
+        let samples = self.samples - not_given as u64;
+        let end = if not_given > 0 {
+            RecordEnd::LogRefused
+        } else {
+            self.end?
+        };
+        let samples_speech = self.speech_end.min(samples);
+        Some(Recorded {
+            sound: self.sound,
+            samples,
+            samples_speech,
+            end,
+        })
+    }
+
+    fn release(&mut self, now: Time) {
+        while let Some(held) = self.jitter.pop(now) {
+            // The borrow of the buffer ends with this copy; only what was out of order pays it.
+            let held = *held;
+            self.place(now, held.timestamp, held.payload());
+        }
+    }
+
+    /// Puts samples where their timestamp says, or where time says if that is not to be believed.
+    fn place(&mut self, now: Time, timestamp: u32, payload: &[u8]) {
+        let elapsed = samples_in(self.began, now) as u64;
+        let ahead = match self.timestamp_next {
+            Some(next) => timestamp.wrapping_sub(next) as i32,
+            None => i32::MAX,
+        };
+        let believed = ahead.unsigned_abs() <= LEAP_SAMPLES_MAX as u32;
+        let mut skip = 0;
+        if believed && ahead >= 0 {
+            self.write_silence(now, ahead as u64);
+        } else if believed && !self.paused {
+            skip = payload.len().min(ahead.unsigned_abs() as usize);
+        } else if !believed {
+            let start = elapsed.saturating_sub(payload.len() as u64);
+            self.write_silence(now, start.saturating_sub(self.samples));
+        }
+        // Believed, but its place was taken by a pause: the network stalled. The speech is worth
+        // more than the exact length, so it follows the silence.
+        self.paused = false;
+        self.write(now, &payload[skip..]);
+        self.timestamp_next = Some(timestamp.wrapping_add(payload.len() as u32));
+        self.judge(&payload[skip..]);
+    }
+
+    /// Silence up to where a sender who pauses must have been silent.
+    fn write_pause(&mut self, now: Time) {
+        let elapsed = u64::from(samples_in(self.began, now));
+        let settled = elapsed.saturating_sub(PAUSE.as_millis() as u64 * CLOCK_HZ / 1000);
+        let silence = settled.saturating_sub(self.samples);
+        self.write_silence(now, silence);
+        self.paused = true;
+        self.timestamp_next = self.timestamp_next.map(|t| t.wrapping_add(silence as u32));
+    }
+
+    fn judge(&mut self, payload: &[u8]) {
+        if self.level.is_speech(self.codec, payload) {
+            self.speech_end = self.samples;
+        }
+        self.check_silence();
+    }
+
+    fn check_silence(&mut self) {
+        let quiet = self.samples - self.speech_end;
+        if self.end.is_none() && self.silence_samples.is_some_and(|allowed| quiet >= allowed) {
+            self.end = Some(RecordEnd::Silence);
+        }
+    }
+
+    fn write_silence(&mut self, now: Time, samples: u64) {
+        const PIECE: usize = 160;
+        let piece = [self.codec.silence(); PIECE];
+        let mut left = samples;
+        while left > 0 && self.end.is_none() {
+            let count = left.min(PIECE as u64);
+            self.write(now, &piece[..count as usize]);
+            left -= count;
+        }
+        self.check_silence();
+    }
+
+    fn write(&mut self, now: Time, samples: &[u8]) {
+        let room = self.limit_samples.saturating_sub(self.samples);
+        let mut rest = &samples[..samples
+            .len()
+            .min(usize::try_from(room).unwrap_or(usize::MAX))];
+        while !rest.is_empty() && self.end != Some(RecordEnd::LogRefused) {
+            if self.chunk.is_empty() {
+                self.chunk_began = now;
+            }
+            let taken = self.chunk.push(rest);
+            self.samples += taken as u64;
+            rest = &rest[taken..];
+            if self.chunk.is_full() {
+                self.end_chunk(now);
+            }
+        }
+        if self.samples >= self.limit_samples && self.end.is_none() {
+            self.end = Some(RecordEnd::Limit);
+        }
+    }
+
+    fn end_chunk(&mut self, now: Time) {
+        self.chunk_began = now;
+        if self.chunk.is_empty() {
+            return;
+        }
+        let block = std::mem::take(&mut self.chunk);
+        self.waiting.push_back((self.chunk_index, block));
+        self.chunk_index += 1;
+        self.check_waiting();
+    }
+
+    fn check_waiting(&mut self) {
+        if self.waiting.len() > WAITING_MAX {
+            self.end = Some(RecordEnd::LogRefused);
+        }
+    }
+}
+
+/// Tells speech from background by its level.
+///
+/// The threshold lies above the quietest that was heard lately, between two fixed bounds: a fan in
+/// the room is silence, a whisper in a quiet one is speech.
+#[derive(Clone, Debug)]
+struct Level {
+    floor: f32,
+}
+
+/// -45 dBFS as a mean square: the least that is ever speech.
+const SPEECH_POWER_MIN: f32 = 32768.0 * 32768.0 * 3.16e-5;
+/// -28 dBFS: always speech.
+const SPEECH_POWER_SURE: f32 = 32768.0 * 32768.0 * 1.6e-3;
+/// Speech is 10 dB above the floor.
+const ABOVE_FLOOR: f32 = 10.0;
+/// The floor rises by this a packet, so that a noise that stays becomes the floor in some seconds.
+const FLOOR_RISE: f32 = 1.01;
+
+impl Default for Level {
+    fn default() -> Level {
+        Level {
+            floor: SPEECH_POWER_MIN / ABOVE_FLOOR,
+        }
+    }
+}
+
+impl Level {
+    fn is_speech(&mut self, codec: Codec, payload: &[u8]) -> bool {
+        if payload.is_empty() {
+            return false;
+        }
+        let sum: f32 = payload
+            .iter()
+            .map(|b| f32::from(codec.decode(*b)).powi(2))
+            .sum();
+        let power = sum / payload.len() as f32;
+        let threshold = (self.floor * ABOVE_FLOOR).clamp(SPEECH_POWER_MIN, SPEECH_POWER_SURE);
+        self.floor = if power < self.floor {
+            power.max(1.0)
+        } else {
+            self.floor * FLOOR_RISE
+        };
+        power >= threshold
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(ms: u64) -> Time {
+        Time(ms * 1_000_000)
+    }
+
+    fn id() -> Id {
+        "office.1.1".parse().unwrap()
+    }
+
+    struct Tape {
+        recorder: Recorder,
+        samples: Vec<u8>,
+        indices: Vec<u32>,
+        longest: usize,
+    }
+
+    impl Tape {
+        fn new(limit_ms: u64, silence_ms: Option<u64>) -> Tape {
+            let silence = silence_ms.map(Duration::from_millis);
+            let limit = Duration::from_millis(limit_ms);
+            let recorder = Recorder::new(at(0), id(), Codec::Pcmu, limit, silence);
+            Tape {
+                recorder,
+                samples: vec![],
+                indices: vec![],
+                longest: 0,
+            }
+        }
+
+        /// The packet that is due at `n * 20` ms, arriving at `ms`.
+        fn packet(&mut self, ms: u64, n: u16, sample: i16) {
+            self.time(ms);
+            let payload = [Codec::Pcmu.encode(sample); 160];
+            self.recorder
+                .on_sound(at(ms), n, 160 * u32::from(n), &payload);
+            self.drain();
+        }
+
+        fn time(&mut self, ms: u64) {
+            self.recorder.on_time(at(ms));
+            self.drain();
+        }
+
+        fn drain(&mut self) {
+            while let Some((index, block)) = self.recorder.take_chunk() {
+                self.indices.push(index);
+                self.longest = self.longest.max(block.samples().len());
+                self.samples.extend(block.samples());
+                self.recorder.on_taken();
+            }
+        }
+
+        fn finish(&mut self, ms: u64) -> Recorded {
+            self.recorder.finish(at(ms), RecordEnd::Stopped);
+            self.drain();
+            let recorded = self.recorder.done(at(ms)).expect("all was taken");
+            let expected: Vec<u32> = (0..self.indices.len() as u32).collect();
+            assert_eq!(self.indices, expected, "no gap between chunks");
+            assert_eq!(recorded.samples, self.samples.len() as u64);
+            recorded
+        }
+
+        fn quiet(&self, from: usize, to: usize) -> bool {
+            self.samples[from..to]
+                .iter()
+                .all(|b| *b == Codec::Pcmu.silence())
+        }
+    }
+
+    #[test]
+    fn a_steady_speaker_is_written_in_chunks_of_half_a_second() {
+        let mut t = Tape::new(60_000, None);
+        for n in 0..100 {
+            t.packet(20 * u64::from(n) + 20, n, 5000);
+        }
+        assert!(t.samples.len() >= 16_000 - 4000, "out while it is spoken");
+        let r = t.finish(2010);
+        assert_eq!(
+            (r.samples, r.samples_speech, t.longest),
+            (16_000, 16_000, 4000)
+        );
+    }
+
+    #[test]
+    fn loss_reordering_and_duplicates_leave_the_length_right() {
+        let mut t = Tape::new(60_000, None);
+        for (ms, n) in [
+            (20, 0),
+            (40, 2),
+            (45, 1),
+            (60, 2),
+            (80, 3),
+            (120, 5),
+            (140, 6),
+            (260, 7),
+        ] {
+            t.packet(ms, n, 5000);
+        }
+        let r = t.finish(300);
+        assert_eq!(r.samples, 8 * 160);
+        assert!(t.quiet(4 * 160, 5 * 160) && !t.quiet(3 * 160, 4 * 160));
+    }
+
+    #[test]
+    fn a_pause_of_the_sender_is_silence_of_that_length() {
+        let mut t = Tape::new(60_000, None);
+        t.packet(20, 0, 5000);
+        for ms in (40..2000).step_by(20) {
+            t.time(ms);
+        }
+        t.packet(2020, 1, 5000);
+        let r = t.finish(2020);
+        assert!((15_800..=16_320).contains(&r.samples), "{}", r.samples);
+        assert_eq!(r.samples_speech, r.samples);
+    }
+
+    #[test]
+    fn what_a_stalled_network_brings_late_is_not_lost() {
+        let mut t = Tape::new(60_000, None);
+        t.packet(20, 0, 5000);
+        for ms in (40..420).step_by(20) {
+            t.time(ms);
+        }
+        for n in 1..21 {
+            t.packet(420, n, 5000);
+        }
+        let r = t.finish(420);
+        let loud = t
+            .samples
+            .iter()
+            .filter(|b| **b != Codec::Pcmu.silence())
+            .count();
+        assert_eq!(loud, 21 * 160);
+        assert!(r.samples <= 21 * 160 + 800, "{}", r.samples);
+    }
+
+    #[test]
+    fn nobody_speaks_and_the_silence_ends_it() {
+        let mut t = Tape::new(60_000, Some(5000));
+        let mut ms = 0;
+        while t.recorder.end().is_none() {
+            ms += 20;
+            t.time(ms);
+        }
+        assert!((5000..5400).contains(&ms), "{ms}");
+        assert_eq!(t.recorder.end(), Some(RecordEnd::Silence));
+        assert_eq!(t.finish(ms).samples_speech, 0);
+    }
+
+    #[test]
+    fn silence_after_speech_ends_it_and_is_not_counted_as_speech() {
+        let mut t = Tape::new(60_000, Some(2000));
+        for n in 0..150u16 {
+            t.packet(20 * u64::from(n) + 20, n, if n < 50 { 5000 } else { 20 });
+            if t.recorder.end().is_some() {
+                break;
+            }
+        }
+        assert_eq!(t.recorder.end(), Some(RecordEnd::Silence));
+        let r = t.finish(3000);
+        assert_eq!((r.samples, r.samples_speech), (24_000, 8000));
+    }
+
+    #[test]
+    fn the_limit_cuts_to_the_sample() {
+        let mut t = Tape::new(1010, None);
+        for n in 0..60u16 {
+            t.packet(20 * u64::from(n) + 20, n, 5000);
+        }
+        assert_eq!(t.recorder.end(), Some(RecordEnd::Limit));
+        assert_eq!(t.finish(1300).samples, 8080);
+    }
+
+    #[test]
+    fn a_timestamp_out_of_the_blue_makes_no_hour_of_silence() {
+        let mut t = Tape::new(3_600_000, None);
+        t.packet(20, 0, 5000);
+        t.recorder.on_sound(at(40), 1, 0x7000_0000, &[0x10; 160]);
+        t.recorder.on_sound(at(60), 2, 3, &[0x10; 160]);
+        assert_eq!(t.finish(80).samples, 480);
+    }
+
+    #[test]
+    fn a_log_that_takes_nothing_ends_it() {
+        let mut t = Tape::new(60_000, None);
+        for n in 0..600u16 {
+            let ms = 20 * u64::from(n) + 20;
+            t.recorder.on_time(at(ms));
+            t.recorder
+                .on_sound(at(ms), n, 160 * u32::from(n), &[0x10; 160]);
+            if let Some((index, block)) = t.recorder.take_chunk() {
+                t.recorder.on_refused(index, block);
+            }
+        }
+        assert_eq!(t.recorder.end(), Some(RecordEnd::LogRefused));
+        t.recorder.finish(at(12_000), RecordEnd::Stopped);
+        let recorded = t.recorder.done(at(12_000)).unwrap();
+        assert_eq!((recorded.samples, recorded.end), (0, RecordEnd::LogRefused));
+    }
+
+    #[test]
+    fn a_log_that_is_full_for_a_moment_gets_everything_in_order() {
+        let mut t = Tape::new(60_000, None);
+        for n in 0..100u16 {
+            let ms = 20 * u64::from(n) + 20;
+            t.recorder
+                .on_sound(at(ms), n, 160 * u32::from(n), &[0x10; 160]);
+            if let Some((index, block)) = t.recorder.take_chunk() {
+                t.recorder.on_refused(index, block);
+            }
+        }
+        t.recorder.finish(at(2000), RecordEnd::Stopped);
+        assert_eq!(t.recorder.done(at(2000)), None);
+        assert_eq!(t.finish(2020).samples, 16_000);
+    }
+
+    #[test]
+    fn background_noise_becomes_silence() {
+        let mut level = Level::default();
+        let noise = [Codec::Pcmu.encode(300); 160];
+        let heard = (0..500)
+            .filter(|_| level.is_speech(Codec::Pcmu, &noise))
+            .count();
+        assert!(
+            heard < 250,
+            "{heard} packets of an even noise taken for speech"
+        );
+        assert!(level.is_speech(Codec::Pcmu, &[Codec::Pcmu.encode(6000); 160]));
+    }
+}

@@ -1,0 +1,344 @@
+//! The core of a worker: its legs, who hears whom, whose turn it is.
+//!
+//! The shell hands in datagrams, commands and the time, and carries out what [`Worker::poll`]
+//! gives, until it gives nothing. A packet to be passed on does not go through there: it is
+//! rewritten where it lies, and [`Worker::on_rtp`] says by whose port it leaves.
+//!
+//! ```text
+//! on_rtp ─> Leg::on_rtp ─ taken ─> Leg::relay of the one who hears it ─> Forward
+//! on_time ─> Leg::on_time of those whose turn it is ─> poll
+//! on_command ─> Leg ─> poll
+//! ```
+//!
+//! Bounds: [`LEGS_MAX`] legs; a leg has one live timer.
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap, VecDeque};
+use std::net::SocketAddr;
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tandem_storage::block::ChunkBlock;
+use tandem_storage::time::Time;
+
+use crate::leg::{Around, Leg};
+use crate::output::{Output, Slot};
+use crate::player::Player;
+use crate::prompts::Prompts;
+use crate::random::Random;
+use crate::recorder::Recorder;
+use crate::seam::{Command, Event, LegId, LegReport, PlayId, PlayItem, RecordEnd};
+use crate::stats::Counters;
+
+/// The most legs on one worker: about twice what a core can relay.
+pub const LEGS_MAX: usize = 8192;
+/// A timer served this much after its time is counted.
+const LATE: Duration = Duration::from_millis(5);
+
+/// A worker's core.
+pub struct Worker {
+    legs: Vec<Option<Box<Leg>>>,
+    slots: HashMap<LegId, Slot>,
+    slots_free: Vec<Slot>,
+    /// Timers by time. An entry that is not its leg's `timer` is out of date.
+    timers: BinaryHeap<Reverse<(Time, Slot)>>,
+    out: VecDeque<Output>,
+    counters: Counters,
+    random: Random,
+    prompts: Arc<Prompts>,
+    media_timeout: Duration,
+    plays: u32,
+}
+
+/// A packet to be sent on from the buffer it is in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Forward {
+    /// By whose port.
+    pub slot: Slot,
+    /// Which part of the buffer.
+    pub range: Range<usize>,
+}
+
+impl Worker {
+    /// A worker without legs.
+    pub fn new(prompts: Arc<Prompts>, media_timeout: Duration, seed: u64) -> Worker {
+        Worker {
+            legs: Vec::new(),
+            slots: HashMap::new(),
+            slots_free: Vec::new(),
+            timers: BinaryHeap::new(),
+            out: VecDeque::new(),
+            counters: Counters::default(),
+            random: Random::new(seed),
+            prompts,
+            media_timeout,
+            plays: 0,
+        }
+    }
+
+    /// A leg opens; `None` if there is no room for it or its name is taken.
+    pub fn open(&mut self, now: Time, id: LegId) -> Option<Slot> {
+        if self.slots.len() >= LEGS_MAX || self.slots.contains_key(&id) {
+            return None;
+        }
+        let slot = self.slots_free.pop().unwrap_or_else(|| {
+            self.legs.push(None);
+            Slot((self.legs.len() - 1) as u32)
+        });
+        let leg = Leg::new(now, id, &mut self.random);
+        self.legs[slot.0 as usize] = Some(Box::new(leg));
+        self.slots.insert(id, slot);
+        self.schedule(now, slot);
+        Some(slot)
+    }
+
+    /// A datagram on a leg's RTP port. `from` is `None` if the socket is connected.
+    pub fn on_rtp(
+        &mut self,
+        now: Time,
+        slot: Slot,
+        from: Option<SocketAddr>,
+        bytes: &mut [u8],
+    ) -> Option<Forward> {
+        let (taken, to) = {
+            let (leg, mut around) = self.parts(slot)?;
+            let taken = leg.on_rtp(now, from, bytes, &mut around);
+            (taken, leg.to)
+        };
+        if from.is_some() {
+            self.schedule(now, slot);
+        }
+        let (taken, to) = (taken?, to?);
+        let listener = self.legs.get_mut(to.0 as usize)?.as_mut()?;
+        let range = listener.relay(now, taken, bytes, &mut self.counters)?;
+        Some(Forward { slot: to, range })
+    }
+
+    /// A datagram on a leg's RTCP port.
+    pub fn on_rtcp(&mut self, now: Time, slot: Slot, from: SocketAddr, bytes: &[u8]) {
+        if let Some((leg, mut around)) = self.parts(slot) {
+            leg.on_rtcp(now, from, bytes, &mut around);
+        }
+    }
+
+    /// Call control wants something.
+    pub fn on_command(&mut self, now: Time, command: Command) {
+        match command {
+            Command::Set { leg, params } => {
+                self.with(now, leg, |leg, around| leg.set(now, params, around));
+            }
+            Command::Bridge { a, b } => self.bridge(a, b),
+            Command::Unbridge { leg } => {
+                if let Some(slot) = self.find(leg) {
+                    self.unbridge(slot);
+                }
+            }
+            Command::Echo { leg } => self.bridge(leg, leg),
+            Command::Play { leg, play, items } => self.play(now, leg, play, items),
+            Command::StopPlay { leg } => self.with(now, leg, |leg, _| leg.stop_play()),
+            Command::Record {
+                leg,
+                sound,
+                limit,
+                silence,
+            } => {
+                self.with(now, leg, |leg, around| {
+                    let recorder = Recorder::new(now, sound, leg.codec(), limit, silence);
+                    leg.record(now, recorder, around);
+                });
+            }
+            Command::StopRecord { leg } => self.with(now, leg, |leg, around| {
+                leg.finish_recording(now, RecordEnd::Stopped, around);
+            }),
+            Command::SendDigit { leg, digit } => {
+                self.with(now, leg, |leg, around| leg.press(now, digit, around));
+            }
+            Command::Close { leg } => self.close(now, leg),
+        }
+    }
+
+    /// A piece that was wanted has been read. `readable` is false if silence stands in for it.
+    pub fn on_piece(&mut self, slot: Slot, serial: u32, samples: Vec<u8>, readable: bool) {
+        self.counters.sounds_unreadable += u64::from(!readable);
+        if let Some((leg, mut around)) = self.parts(slot) {
+            leg.on_piece(serial, samples, &mut around);
+        }
+    }
+
+    /// The log took a chunk, or gave it back.
+    pub fn on_chunk(&mut self, now: Time, slot: Slot, fate: Result<(), (u32, ChunkBlock)>) {
+        if let Some((leg, mut around)) = self.parts(slot) {
+            leg.on_chunk(now, fate, &mut around);
+            self.end_if_over(slot);
+        }
+    }
+
+    /// The sockets of a leg are closed: its slot may be used again.
+    pub fn on_closed(&mut self, slot: Slot, leg: LegId, report: LegReport) {
+        self.counters.legs = self.slots.len() as u64;
+        self.counters.packets_lost += u64::try_from(report.packets_lost).unwrap_or(0);
+        self.slots_free.push(slot);
+        self.out
+            .push_back(Output::Event(Event::Closed { leg, report }));
+    }
+
+    /// Time has passed: serves those whose turn it is.
+    pub fn on_time(&mut self, now: Time) {
+        while let Some(&Reverse((due, slot))) = self.timers.peek() {
+            if due > now {
+                break;
+            }
+            self.timers.pop();
+            let Some((leg, mut around)) = self.parts(slot) else {
+                continue;
+            };
+            if leg.timer != Some(due) {
+                continue;
+            }
+            leg.timer = None;
+            around.counters.late_ticks += u64::from(now.since(due) > LATE);
+            leg.on_time(now, &mut around);
+            self.end_if_over(slot);
+            self.schedule(now, slot);
+        }
+    }
+
+    /// When [`Worker::on_time`] should be called.
+    pub fn deadline(&self) -> Option<Time> {
+        self.timers.peek().map(|Reverse((due, _))| *due)
+    }
+
+    /// What is to be done next.
+    pub fn poll(&mut self) -> Option<Output> {
+        self.out.pop_front()
+    }
+
+    /// There are legs: packets may come at any time.
+    pub fn has_legs(&self) -> bool {
+        !self.slots.is_empty()
+    }
+
+    /// The names of all legs.
+    pub fn leg_ids(&self) -> Vec<LegId> {
+        self.slots.keys().copied().collect()
+    }
+
+    /// The figures of all legs.
+    pub fn reports(&self) -> Vec<(LegId, LegReport)> {
+        self.legs
+            .iter()
+            .flatten()
+            .map(|leg| (leg.id(), leg.report()))
+            .collect()
+    }
+
+    /// The worker's counters; the shell adds what only it knows.
+    pub fn counters(&mut self) -> &mut Counters {
+        self.counters.legs = self.slots.len() as u64;
+        &mut self.counters
+    }
+
+    fn play(&mut self, now: Time, leg: LegId, play: PlayId, items: Vec<PlayItem>) {
+        let (player, unknown) = Player::new(play, items, &self.prompts);
+        self.counters.prompts_unknown += unknown;
+        self.plays = self.plays.wrapping_add(1);
+        let serial = self.plays;
+        self.with(now, leg, |leg, around| {
+            leg.play(now, player, serial, around)
+        });
+    }
+
+    fn bridge(&mut self, a: LegId, b: LegId) {
+        let (Some(a), Some(b)) = (self.find(a), self.find(b)) else {
+            return;
+        };
+        self.unbridge(a);
+        self.unbridge(b);
+        for (slot, to) in [(a, b), (b, a)] {
+            if let Some((leg, _)) = self.parts(slot) {
+                leg.change_source();
+                leg.to = Some(to);
+            }
+        }
+    }
+
+    /// Neither hears the other any more.
+    fn unbridge(&mut self, slot: Slot) {
+        let Some((leg, _)) = self.parts(slot) else {
+            return;
+        };
+        let Some(other) = leg.to.take() else { return };
+        if let Some((other, _)) = self.parts(other)
+            && other.to == Some(slot)
+        {
+            other.to = None;
+        }
+    }
+
+    fn close(&mut self, now: Time, leg: LegId) {
+        let Some(slot) = self.find(leg) else { return };
+        self.unbridge(slot);
+        self.with(now, leg, |leg, around| leg.close(now, around));
+        self.end_if_over(slot);
+    }
+
+    fn end_if_over(&mut self, slot: Slot) {
+        let Some(place) = self.legs.get_mut(slot.0 as usize) else {
+            return;
+        };
+        if let Some(leg) = place.take_if(|leg| leg.is_over()) {
+            self.slots.remove(&leg.id());
+            self.out.push_back(Output::Close {
+                slot,
+                leg: leg.id(),
+                report: leg.report(),
+            });
+        }
+    }
+
+    fn find(&mut self, leg: LegId) -> Option<Slot> {
+        let slot = self.slots.get(&leg).copied();
+        self.counters.commands_unknown += u64::from(slot.is_none());
+        slot
+    }
+
+    fn with(&mut self, now: Time, leg: LegId, act: impl FnOnce(&mut Leg, &mut Around<'_>)) {
+        let Some(slot) = self.find(leg) else { return };
+        if let Some((leg, mut around)) = self.parts(slot) {
+            act(leg, &mut around);
+        }
+        self.schedule(now, slot);
+    }
+
+    /// A leg, and what it works with.
+    fn parts(&mut self, slot: Slot) -> Option<(&mut Leg, Around<'_>)> {
+        let leg = self.legs.get_mut(slot.0 as usize)?.as_mut()?;
+        let around = Around {
+            slot,
+            out: &mut self.out,
+            counters: &mut self.counters,
+            random: &mut self.random,
+            media_timeout: self.media_timeout,
+        };
+        Some((leg, around))
+    }
+
+    fn schedule(&mut self, now: Time, slot: Slot) {
+        let media_timeout = self.media_timeout;
+        let Some(Some(leg)) = self.legs.get_mut(slot.0 as usize) else {
+            return;
+        };
+        let due = leg.deadline(now, media_timeout);
+        if leg.timer.is_none_or(|timer| due < timer) {
+            leg.timer = Some(due);
+            self.timers.push(Reverse((due, slot)));
+        }
+    }
+}
+
+impl std::fmt::Debug for Worker {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Worker({} legs)", self.slots.len())
+    }
+}
