@@ -76,11 +76,6 @@ impl Guard {
         let verdict = pause_after(tries, config).map_or(Verdict::Wrong, Verdict::Pause);
         Some((mailbox, verdict))
     }
-
-    #[cfg(test)]
-    pub(crate) fn is_idle(&self) -> bool {
-        self.checking.is_empty()
-    }
 }
 
 fn pause_after(tries: u32, config: &PbxConfig) -> Option<Duration> {

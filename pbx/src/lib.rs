@@ -17,6 +17,8 @@ pub mod office;
 mod pbx;
 mod say;
 pub mod seam;
+#[cfg(any(test, feature = "sim"))]
+pub mod sim;
 mod voicemail;
 mod words;
 

@@ -112,6 +112,11 @@ impl Pbx {
         self.calls.len()
     }
 
+    /// Legs that still lead to a call.
+    pub fn legs_known(&self) -> usize {
+        self.x.legs_len()
+    }
+
     fn on_sip(&mut self, event: SipEvent) {
         match event {
             SipEvent::Incoming {

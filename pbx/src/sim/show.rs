@@ -1,0 +1,173 @@
+//! What call control asks for, in words: users by extension, sounds as S1, S2 … in the order in
+//! which they are first seen.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use tandem_engine::seam::{Command, PlayItem};
+use tandem_storage::name::Id;
+use tandem_storage::seam::{Append, ChunkPlace};
+
+use crate::counters::cause_name;
+use crate::seam::{AdminAnswer, Output, SipCommand};
+
+pub(super) struct Names {
+    users: HashMap<Id, Arc<str>>,
+    sounds: RefCell<Vec<Id>>,
+}
+
+impl Names {
+    pub(super) fn new(users: &BTreeMap<Arc<str>, Id>) -> Names {
+        let users = users.iter().map(|(extension, id)| (*id, extension.clone())).collect();
+        Names { users, sounds: RefCell::default() }
+    }
+
+    fn user(&self, id: Id) -> String {
+        self.users.get(&id).map_or_else(|| id.to_string(), |extension| extension.to_string())
+    }
+
+    fn sound(&self, id: Id) -> String {
+        let mut sounds = self.sounds.borrow_mut();
+        let known = sounds.iter().position(|known| *known == id);
+        let index = known.unwrap_or_else(|| {
+            sounds.push(id);
+            sounds.len() - 1
+        });
+        format!("S{}", index + 1)
+    }
+
+    pub(super) fn show(&self, output: &Output) -> String {
+        match output {
+            Output::Sip(command) => self.sip(command),
+            Output::Media(command) => self.media(command),
+            Output::Log { append, .. } => self.log(append),
+            Output::User { id, user } => {
+                let extension = user.as_ref().map_or("gone".into(), |user| user.extension.clone());
+                format!("user {}: {extension}", self.user(*id))
+            }
+            Output::CheckPin { leg, hash, pin } => format!("check pin {}: {pin} {hash}", leg.0),
+            Output::HashPin { leg, pin } => format!("hash pin {}: {pin}", leg.0),
+            Output::Admin(reply) => match &reply.answer {
+                Ok(AdminAnswer::Json(json)) => format!("reply: {}", self.text(&json.to_string())),
+                Ok(AdminAnswer::Sound { places, .. }) => format!("reply: {}", length(places)),
+                Ok(AdminAnswer::Imported { id }) => format!("reply: imported {}", self.sound(*id)),
+                Err(why) => format!("reply: no, {why}"),
+            },
+            Output::Stopped => "stopped".to_owned(),
+        }
+    }
+
+    fn sip(&self, command: &SipCommand) -> String {
+        match command {
+            SipCommand::Ring { leg } => format!("ring {}", leg.0),
+            SipCommand::Answer { leg, like: None } => format!("answer {}", leg.0),
+            SipCommand::Answer { leg, like: Some(like) } => {
+                format!("answer {} like {}", leg.0, like.0)
+            }
+            SipCommand::Call { leg, user, caller, .. } => {
+                format!("call {}: {} from {}", leg.0, self.user(*user), caller.number)
+            }
+            SipCommand::End { leg, cause } => format!("end {}: {}", leg.0, cause_name(*cause)),
+            SipCommand::Lamp { user, lamp } => format!(
+                "lamp {}: {}/{} ({}/{})",
+                self.user(*user),
+                lamp.new,
+                lamp.old,
+                lamp.new_urgent,
+                lamp.old_urgent
+            ),
+        }
+    }
+
+    fn media(&self, command: &Command) -> String {
+        match command {
+            Command::Play { leg, items, .. } => {
+                let items: Vec<String> = items.iter().filter_map(item).collect();
+                format!("play {}: {}", leg.0, items.join(" "))
+            }
+            Command::StopPlay { leg } => format!("hush {}", leg.0),
+            Command::Bridge { a, b } => format!("bridge {} {}", a.0, b.0),
+            Command::Echo { leg } => format!("echo {}", leg.0),
+            Command::Record { leg, sound, limit, .. } => {
+                format!("record {}: {} up to {} s", leg.0, self.sound(*sound), limit.as_secs())
+            }
+            Command::StopRecord { leg } => format!("stop record {}", leg.0),
+            Command::SendDigit { leg, digit } => format!("send {}: {digit}", leg.0),
+            other => format!("{other:?}"),
+        }
+    }
+
+    fn log(&self, append: &Append) -> String {
+        match append {
+            Append::Begin { id, about, .. } => {
+                format!("log begin {}: {}", self.sound(*id), self.text(about))
+            }
+            Append::Chunk { id, .. } => format!("log chunk of {}", self.sound(*id)),
+            Append::Seal { id, kind, about } => {
+                format!("log seal {}: {kind:?} {about}", self.sound(*id)).trim_end().to_owned()
+            }
+            Append::Register { key, value } => {
+                let value = value.as_deref().map_or("removed".to_owned(), |v| self.text(v));
+                format!("log set {} = {value}", self.text(key))
+            }
+            Append::Entry { topic, body } => format!("log {topic}: {}", self.entry(body)),
+        }
+    }
+
+    /// The part of an entry that does not change with the time of day.
+    fn entry(&self, body: &str) -> String {
+        let json: serde_json::Value = serde_json::from_str(body).unwrap_or_default();
+        let part = |name: &str| match &json[name] {
+            serde_json::Value::String(text) => self.text(text),
+            serde_json::Value::Null => String::new(),
+            other => other.to_string(),
+        };
+        if let Some(what) = json["what"].as_str() {
+            return format!("{what} {} {}", part("mailbox"), part("pause_s"));
+        }
+        let from = json["from"]["number"].as_str().unwrap_or_default();
+        let answered = if json["answered"].is_null() { "not answered" } else { "answered" };
+        let line =
+            format!("{from} to {}, {answered}, {} {}", part("to"), part("cause"), part("message"));
+        line.trim_end().to_owned()
+    }
+
+    /// Ids in a text, as names.
+    fn text(&self, text: &str) -> String {
+        let is_id = |c: char| c.is_ascii_alphanumeric() || c == '.';
+        let mut shown = String::new();
+        let mut rest = text;
+        while let Some(start) = rest.find(is_id) {
+            shown.push_str(&rest[..start]);
+            rest = &rest[start..];
+            let end = rest.find(|c| !is_id(c)).unwrap_or(rest.len());
+            let word = &rest[..end];
+            shown.push_str(&match word.parse::<Id>() {
+                Ok(id) if self.users.contains_key(&id) => self.user(id),
+                Ok(id) => self.sound(id),
+                Err(_) => word.to_owned(),
+            });
+            rest = &rest[end..];
+        }
+        shown + rest
+    }
+}
+
+/// Silences are left out.
+fn item(item: &PlayItem) -> Option<String> {
+    match item {
+        PlayItem::Prompt(name) => Some(name.to_string()),
+        PlayItem::Sound { places, from_sample: 0, .. } => Some(format!("<{}>", length(places))),
+        PlayItem::Sound { places, from_sample, .. } => {
+            Some(format!("<{} from {} ms>", length(places), from_sample / 8))
+        }
+        PlayItem::Tone { .. } => Some("<beep>".to_owned()),
+        PlayItem::Silence { .. } => None,
+    }
+}
+
+fn length(places: &[ChunkPlace]) -> String {
+    let samples: u32 = places.iter().map(|place| place.samples).sum();
+    format!("sound of {} ms", samples / 8)
+}
