@@ -6,7 +6,7 @@ set -euo pipefail
 
 # command:package, for Debian and Ubuntu. A command that is there is never installed again.
 build_tools="cc:gcc cc:libc6-dev"
-test_tools="sipp:sip-tester baresip:baresip-core sox:sox flite:flite ip:iproute2"
+test_tools="sipp:sip-tester baresip:baresip-core sox:sox flite:flite"
 
 case "${1:-}" in
     build) wanted=$build_tools ;;
@@ -28,7 +28,7 @@ if [ ${#missing[@]} -gt 0 ]; then
     command -v apt-get >/dev/null || { echo "missing: ${missing[*]}. Install them (these are Debian's names) and try again." >&2; exit 1; }
     echo "installing: ${missing[*]}"
     "${as_root[@]}" apt-get update -qq
-    "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}"
+    "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
 fi
 
 if ! command -v cargo >/dev/null; then
