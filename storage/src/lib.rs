@@ -10,19 +10,22 @@ pub mod clock;
 pub mod g711;
 pub mod histogram;
 pub mod name;
+pub mod reading;
 pub mod record;
 pub mod recovery;
 pub mod scan;
 pub mod seam;
 pub mod segment;
 mod shell;
+#[cfg(any(test, feature = "sim"))]
+pub mod sim;
 pub mod time;
 pub mod view;
 pub mod wav;
 pub mod writer;
 
 pub use shell::{
-    DAMAGES_LISTED_MAX, Log, LogConfig, LogStats, OpenError, Opened, QUEUE_MAX, ReadError,
-    RecoveryReport, ShownRecord, SoundReader, VerifyReport, open, show, verify,
+    Log, LogConfig, LogStats, OpenError, Opened, QUEUE_MAX, ReadError, RecoveryReport, ShownRecord,
+    SoundReader, VerifyReport, open, show, verify,
 };
 pub use view::{Sound, View};

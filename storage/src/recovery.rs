@@ -23,7 +23,8 @@
 //! | garbage where zeros should be, no record missing | damage: reported, nothing lost |
 //! | the same record, or an older one, again | damage: reported, the first one counts |
 //! | a whole record of another segment number | left over from an earlier life of the file: free |
-//! | first block garbled, zero, or with another number | damage: reported; the records say themselves where they belong |
+//! | first block garbled, zero, or with another number, records after the first commit | damage: reported; the records say themselves where they belong |
+//! | the same, nothing after the first commit into the segment | that commit was torn; the next epoch begins in another segment |
 //! | a segment missing before others | damage: reported with the number of records lost |
 //! | a part that cannot be read (I/O error) | counts as garbage |
 //! | a file cut short | what was in the missing part counts as lost |
@@ -56,6 +57,8 @@ pub struct Recovery {
     held: VecDeque<(u64, u32, Record)>,
     /// What is not a record since the last one, until it is known what it means.
     suspects: Vec<Damage>,
+    /// A first block that is not as it should be, and the first record in its segment.
+    header_in_doubt: Option<(Damage, Option<(u32, u64)>)>,
     verdicts: VecDeque<Verdict>,
     ending: Ending,
 }
@@ -153,6 +156,7 @@ impl Recovery {
             durable: 0,
             held: VecDeque::new(),
             suspects: Vec::new(),
+            header_in_doubt: None,
             verdicts: VecDeque::new(),
             ending: Ending::default(),
         }
@@ -191,11 +195,14 @@ impl Recovery {
             FirstBlock::Zero if !used => return Ok(()),
             FirstBlock::Zero | FirstBlock::Garbled => DamageKind::Header,
         };
-        self.damage(Damage {
-            segment: number,
-            offset: 0,
-            what,
-        });
+        self.header_in_doubt = Some((
+            Damage {
+                segment: number,
+                offset: 0,
+                what,
+            },
+            None,
+        ));
         Ok(())
     }
 
@@ -238,10 +245,34 @@ impl Recovery {
         if header.epoch > self.epoch {
             self.enter_epoch(offset, &record);
         }
+        self.judge_header(header);
         self.durable = self.durable.max(header.durable);
         self.release(self.durable, Some(offset));
         self.held.push_back((offset, self.segment, record));
         self.release(self.durable, None);
+    }
+
+    /// A segment's first block goes to the disk with the first commit into it. It was confirmed if
+    /// that commit was; or if another epoch was opened in the segment, for none goes on in a
+    /// segment without it.
+    fn judge_header(&mut self, header: Header) {
+        let Some((damage, first)) = &mut self.header_in_doubt else {
+            return;
+        };
+        let is_here = header.segment == damage.segment;
+        if first.is_none() && !is_here {
+            // Nothing in the segment was whole: its records tell by their absence.
+            self.header_in_doubt = None;
+            return;
+        }
+        let (epoch, seq) = *first.get_or_insert((header.epoch, header.seq));
+        let is_confirmed =
+            header.epoch == epoch && header.durable >= seq || header.epoch > epoch && is_here;
+        if is_confirmed {
+            let damage = damage.clone();
+            self.header_in_doubt = None;
+            self.damage(damage);
+        }
     }
 
     /// Ends the epoch before and begins the record's.

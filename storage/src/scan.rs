@@ -80,6 +80,7 @@ fn scan_block(
         let bytes = &segment[at..limit.min(at + record::RECORD_BYTES_MAX)];
         match record::decode(bytes, at as u64) {
             Ok(record) => {
+                let bytes_of_record = record.bytes;
                 let next = (at + record.bytes).next_multiple_of(ALIGN_BYTES);
                 if next > end {
                     end = segment.len().min(next.next_multiple_of(BLOCK_BYTES));
@@ -93,6 +94,10 @@ fn scan_block(
                         Found::Record(record)
                     },
                 );
+                let padding = at + bytes_of_record..next.min(segment.len());
+                if !is_zero(&segment[padding.clone()]) {
+                    found(padding.start as u64, Found::Garbage(Fault::Slack));
+                }
                 at = next;
             }
             Err(fault) => {

@@ -7,31 +7,15 @@
 use std::io;
 use std::path::Path;
 
-use super::DAMAGES_LISTED_MAX;
 use super::files::{self, Lock};
 use crate::name::NodeName;
+use crate::reading::{Loaded, Reading};
 use crate::record::{Fault, Record};
-use crate::recovery::{Damage, Ending, NotOurs, Recovery, Verdict};
+use crate::recovery::{Damage, Ending, NotOurs};
 use crate::scan::{self, Found};
 use crate::seam::Committed;
 use crate::segment::{self, FirstBlock};
 use crate::view::View;
-
-/// A log that was read.
-#[derive(Debug, Default)]
-pub(super) struct Loaded {
-    pub(super) ending: Ending,
-    pub(super) damages: Vec<Damage>,
-    pub(super) segments: Vec<LoadedSegment>,
-}
-
-/// A segment that was read.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct LoadedSegment {
-    number: u32,
-    used_bytes: u64,
-    has_header: bool,
-}
 
 /// Why a log was not read.
 #[derive(Debug)]
@@ -49,7 +33,7 @@ pub struct VerifyReport {
     pub segments: usize,
     /// Counts.
     pub ending: Ending,
-    /// What is damaged; at most [`DAMAGES_LISTED_MAX`] are listed.
+    /// What is damaged; at most [`crate::reading::DAMAGES_LISTED_MAX`] are listed.
     pub damages: Vec<Damage>,
     /// Sounds in it, whatever became of them.
     pub sounds: usize,
@@ -114,10 +98,26 @@ pub(super) fn load(
     node: NodeName,
     apply: impl FnMut(&Committed),
 ) -> Result<Loaded, LoadError> {
-    Reading::new(node, END)
-        .read(dir, apply)
-        .map(|reading| reading.loaded)
+    read(dir, Reading::new(node), apply)
 }
+
+fn read(
+    dir: &Path,
+    mut reading: Reading,
+    mut apply: impl FnMut(&Committed),
+) -> Result<Loaded, LoadError> {
+    let mut bytes = Vec::new();
+    for number in files::segments(dir).map_err(LoadError::Os)? {
+        files::load(dir, number, &mut bytes).map_err(LoadError::Os)?;
+        reading
+            .take(number, &bytes, &mut apply)
+            .map_err(LoadError::NotOurs)?;
+    }
+    Ok(reading.finish(&mut apply))
+}
+
+/// A place after every other.
+const END: (u32, u64) = (u32::MAX, u64::MAX);
 
 /// Looks once, up to `end`; also says where the last record is.
 fn verify_once(
@@ -129,32 +129,30 @@ fn verify_once(
     let mut view = View::new();
     // Without a node there is nothing but zeros or garbage; any name will do to read that.
     let reader = node.or_else(|| "unknown".parse().ok());
-    let mut reading = Reading::new(reader.ok_or(io::ErrorKind::InvalidData)?, end);
-    reading = reading
-        .read(dir, |record| view.apply(record))
-        .map_err(|e| match e {
-            LoadError::Os(e) => e,
-            LoadError::NotOurs(NotOurs::Foreign { segment, node }) => {
-                let file = segment::file_name(segment);
-                io::Error::other(format!("{file} belongs to another node, {node}"))
-            }
-            LoadError::NotOurs(NotOurs::Newer { segment, version }) => {
-                let file = segment::file_name(segment);
-                io::Error::other(format!(
-                    "{file} was written by a newer tandem (format {version})"
-                ))
-            }
-        })?;
+    let reading = Reading::up_to(reader.ok_or(io::ErrorKind::InvalidData)?, end);
+    let loaded = read(dir, reading, |record| view.apply(record)).map_err(|e| match e {
+        LoadError::Os(e) => e,
+        LoadError::NotOurs(NotOurs::Foreign { segment, node }) => {
+            let file = segment::file_name(segment);
+            io::Error::other(format!("{file} belongs to another node, {node}"))
+        }
+        LoadError::NotOurs(NotOurs::Newer { segment, version }) => {
+            let file = segment::file_name(segment);
+            io::Error::other(format!(
+                "{file} was written by a newer tandem (format {version})"
+            ))
+        }
+    })?;
     let report = VerifyReport {
         node,
-        segments: reading.loaded.segments.len(),
-        ending: reading.loaded.ending,
-        damages: reading.loaded.damages,
+        segments: loaded.segments.len(),
+        ending: loaded.ending,
+        damages: loaded.damages,
         sounds: view.sounds().count(),
         sounds_open: view.sounds().filter(|sound| sound.seal.is_none()).count(),
         is_running,
     };
-    Ok((report, reading.last_record))
+    Ok((report, loaded.last_record))
 }
 
 /// Whose log it is, by the first segment that says so.
@@ -165,101 +163,4 @@ fn node_of(dir: &Path) -> io::Result<Option<NodeName>> {
         }
     }
     Ok(None)
-}
-
-impl Loaded {
-    /// The segment the next epoch begins in, and how much of it is used. The last one with
-    /// anything in it, if its first block can be trusted and nothing after it is missing;
-    /// otherwise one with a number that was never used, so that a segment that turns up again
-    /// finds its place free.
-    pub(super) fn go_on_in(&self) -> (u32, u64) {
-        let highest = self.segments.last().map_or(0, |s| s.number);
-        let Some(last) = self.segments.iter().rfind(|s| s.used_bytes > 0) else {
-            return (highest.max(1), 0);
-        };
-        if last.has_header && highest <= last.number + 1 {
-            return (last.number, last.used_bytes);
-        }
-        let fresh = if highest > last.number {
-            highest
-        } else {
-            highest + 1
-        };
-        (fresh, 0)
-    }
-}
-
-/// A place after every other.
-const END: (u32, u64) = (u32::MAX, u64::MAX);
-
-struct Reading {
-    recovery: Recovery,
-    loaded: Loaded,
-    /// What comes after this place is not looked at.
-    end: (u32, u64),
-    last_record: (u32, u64),
-}
-
-impl Reading {
-    fn new(node: NodeName, end: (u32, u64)) -> Reading {
-        let (recovery, loaded) = (Recovery::new(node), Loaded::default());
-        Reading {
-            recovery,
-            loaded,
-            end,
-            last_record: (0, 0),
-        }
-    }
-
-    fn read(mut self, dir: &Path, mut apply: impl FnMut(&Committed)) -> Result<Reading, LoadError> {
-        let mut bytes = Vec::new();
-        for number in files::segments(dir).map_err(LoadError::Os)? {
-            files::load(dir, number, &mut bytes).map_err(LoadError::Os)?;
-            self.take(number, &bytes, &mut apply)
-                .map_err(LoadError::NotOurs)?;
-        }
-        self.loaded.ending = self.recovery.finish();
-        self.drain(&mut apply);
-        Ok(self)
-    }
-
-    fn take(
-        &mut self,
-        number: u32,
-        bytes: &[u8],
-        apply: &mut impl FnMut(&Committed),
-    ) -> Result<(), NotOurs> {
-        let used_bytes = scan::used_bytes(bytes);
-        let first = segment::decode(bytes);
-        self.recovery.segment(number, first, used_bytes > 0)?;
-        let has_header = matches!(first, FirstBlock::Header(header) if header.number == number);
-        self.loaded.segments.push(LoadedSegment {
-            number,
-            used_bytes,
-            has_header,
-        });
-        scan::scan(number, bytes, |offset, found| {
-            if (number, offset) <= self.end {
-                if matches!(found, Found::Record(_)) {
-                    self.last_record = (number, offset);
-                }
-                self.recovery.found(offset, found);
-                self.drain(apply);
-            }
-        });
-        self.drain(apply);
-        Ok(())
-    }
-
-    fn drain(&mut self, apply: &mut impl FnMut(&Committed)) {
-        while let Some(verdict) = self.recovery.poll() {
-            match verdict {
-                Verdict::Record(record) => apply(&record),
-                Verdict::Damage(damage) if self.loaded.damages.len() < DAMAGES_LISTED_MAX => {
-                    self.loaded.damages.push(damage);
-                }
-                Verdict::Damage(_) => {}
-            }
-        }
-    }
 }

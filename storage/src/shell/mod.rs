@@ -9,6 +9,7 @@ mod reader;
 mod sys;
 mod thread;
 
+use std::collections::VecDeque;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -20,13 +21,13 @@ use crossbeam::channel::{self, Sender, TrySendError};
 
 use crate::block::ChunkBlock;
 use crate::name::{Ids, NodeName};
+use crate::reading::{self, Loaded};
 use crate::recovery::{Damage, Ending, NotOurs};
-use crate::seam::{Append, LogEvent, SealKind, Stamp, Token};
+use crate::seam::{Append, LogEvent, Stamp, Token};
 use crate::segment::{SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN};
 use crate::view::View;
 use crate::writer::{Segment, Writer, WriterConfig};
 use files::{Disk, Lock};
-use inspect::Loaded;
 use thread::{Clocks, Command, Figures, Worker};
 
 pub use inspect::{ShownRecord, VerifyReport, show, verify};
@@ -34,8 +35,6 @@ pub use reader::{ReadError, SoundReader};
 
 /// Appends that wait in the queue; whoever comes then gets theirs back.
 pub const QUEUE_MAX: usize = 16 * 1024;
-/// Damages that a report lists; more are counted.
-pub const DAMAGES_LISTED_MAX: usize = 1000;
 
 /// How a log is opened.
 #[derive(Clone, Debug)]
@@ -84,7 +83,7 @@ pub struct RecoveryReport {
     pub segments: usize,
     /// Counts.
     pub ending: Ending,
-    /// What is damaged; at most [`DAMAGES_LISTED_MAX`].
+    /// What is damaged; at most [`crate::reading::DAMAGES_LISTED_MAX`].
     pub damages: Vec<Damage>,
     /// Sounds that were being spoken when the node died, sealed now.
     pub cut_short: usize,
@@ -372,19 +371,7 @@ impl Opening {
     /// Opens the epoch, and seals what was being spoken when the node died. Both are durable and
     /// in the view before anybody is told that the log is open.
     fn seal_cut_short(&self, worker: &mut Worker, view: &mut View) -> Result<usize, OpenError> {
-        let ours = self.config.node;
-        let open: Vec<_> = view
-            .sounds()
-            .filter(|s| s.seal.is_none() && s.id.node == ours)
-            .collect();
-        let mut appends: std::collections::VecDeque<_> = open
-            .into_iter()
-            .map(|sound| Append::Seal {
-                id: sound.id,
-                kind: SealKind::CutShort,
-                about: "".into(),
-            })
-            .collect();
+        let mut appends = VecDeque::from(reading::cut_short(view, self.config.node));
         let count = appends.len();
         let (mut sealed, mut failed) = (0, false);
         while !failed && (sealed < count || worker.writer.stats().durable.is_none()) {

@@ -1,0 +1,147 @@
+//! A whole log, read segment by segment: at start, for `verify`, and by whoever wants to know what
+//! a picture of a disk means.
+//!
+//! Puts `scan.rs` and `recovery.rs` together and remembers what the next epoch needs. Takes bytes,
+//! touches no file.
+
+use crate::name::NodeName;
+use crate::recovery::{Damage, Ending, NotOurs, Recovery, Verdict};
+use crate::scan::{self, Found};
+use crate::seam::{Append, Committed, SealKind};
+use crate::segment::{self, FirstBlock};
+use crate::view::View;
+
+/// Damages that a reading lists; more are counted.
+pub const DAMAGES_LISTED_MAX: usize = 1000;
+
+/// A log that is being read.
+#[derive(Debug)]
+pub struct Reading {
+    recovery: Recovery,
+    loaded: Loaded,
+    end: (u32, u64),
+}
+
+/// A log that was read.
+#[derive(Clone, Debug, Default)]
+pub struct Loaded {
+    /// Counts.
+    pub ending: Ending,
+    /// What is damaged; at most [`DAMAGES_LISTED_MAX`].
+    pub damages: Vec<Damage>,
+    /// The segments, rising.
+    pub segments: Vec<LoadedSegment>,
+    /// Where the last record is, whether it counts or not: segment and offset.
+    pub last_record: (u32, u64),
+}
+
+/// A segment that was read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LoadedSegment {
+    /// Its number.
+    pub number: u32,
+    /// Up to where it is not zero, in whole blocks.
+    pub used_bytes: u64,
+    /// Its first block is as it should be.
+    pub has_header: bool,
+}
+
+impl Reading {
+    /// Of the log of `node`.
+    pub fn new(node: NodeName) -> Reading {
+        Reading::up_to(node, (u32::MAX, u64::MAX))
+    }
+
+    /// What comes after `end`, a segment and an offset, is not looked at.
+    pub fn up_to(node: NodeName, end: (u32, u64)) -> Reading {
+        Reading {
+            recovery: Recovery::new(node),
+            loaded: Loaded::default(),
+            end,
+        }
+    }
+
+    /// Reads the next segment and hands what counts to `apply`.
+    pub fn take(
+        &mut self,
+        number: u32,
+        bytes: &[u8],
+        apply: &mut impl FnMut(&Committed),
+    ) -> Result<(), NotOurs> {
+        let used_bytes = scan::used_bytes(bytes);
+        let first = segment::decode(bytes);
+        self.recovery.segment(number, first, used_bytes > 0)?;
+        let has_header = matches!(first, FirstBlock::Header(header) if header.number == number);
+        self.loaded.segments.push(LoadedSegment {
+            number,
+            used_bytes,
+            has_header,
+        });
+        scan::scan(number, bytes, |offset, found| {
+            if (number, offset) > self.end {
+                return;
+            }
+            if matches!(found, Found::Record(_)) {
+                self.loaded.last_record = (number, offset);
+            }
+            self.recovery.found(offset, found);
+            self.drain(apply);
+        });
+        self.drain(apply);
+        Ok(())
+    }
+
+    /// All segments were handed in.
+    pub fn finish(mut self, apply: &mut impl FnMut(&Committed)) -> Loaded {
+        self.loaded.ending = self.recovery.finish();
+        self.drain(apply);
+        self.loaded
+    }
+
+    fn drain(&mut self, apply: &mut impl FnMut(&Committed)) {
+        while let Some(verdict) = self.recovery.poll() {
+            match verdict {
+                Verdict::Record(record) => apply(&record),
+                Verdict::Damage(damage) if self.loaded.damages.len() < DAMAGES_LISTED_MAX => {
+                    self.loaded.damages.push(damage);
+                }
+                Verdict::Damage(_) => {}
+            }
+        }
+    }
+}
+
+impl Loaded {
+    /// The segment the next epoch begins in, and how much of it is used. The last one with
+    /// anything in it, if its first block can be trusted and nothing after it is missing;
+    /// otherwise one with a number that was never used, so that a segment that turns up again
+    /// finds its place free.
+    pub fn go_on_in(&self) -> (u32, u64) {
+        let highest = self.segments.last().map_or(0, |s| s.number);
+        let Some(last) = self.segments.iter().rfind(|s| s.used_bytes > 0) else {
+            return (highest.max(1), 0);
+        };
+        if last.has_header && highest <= last.number + 1 {
+            return (last.number, last.used_bytes);
+        }
+        let fresh = if highest > last.number {
+            highest
+        } else {
+            highest + 1
+        };
+        (fresh, 0)
+    }
+}
+
+/// The seals of the sounds that `node` was writing when it died.
+pub fn cut_short(view: &View, node: NodeName) -> Vec<Append> {
+    let open = view
+        .sounds()
+        .filter(|sound| sound.seal.is_none() && sound.id.node == node);
+    let seal = |id| Append::Seal {
+        id,
+        kind: SealKind::CutShort,
+        about: "".into(),
+    };
+    open.map(|sound| seal(sound.id)).collect()
+}
