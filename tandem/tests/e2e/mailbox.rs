@@ -47,11 +47,9 @@ pub fn at_the_beep(caller: &mut Ua) -> Call {
 }
 
 /// Counts `seconds` onto the tape.
-fn count_for(call: &Call, seconds: u16) {
+fn count_for(call: &Call, seconds: u64) {
     call.media.count_up();
-    until("enough has been counted", SOON, || {
-        (call.media.count() >= seconds * 50).then_some(())
-    });
+    call.media.speak_for(seconds);
 }
 
 /// 102 with its lamp.
@@ -163,7 +161,7 @@ fn after_pound_one_can_listen_speak_again_mark_urgent_and_keep() {
     let mut caller = Ua::gateway(&node, "0123456");
     let mut call = at_the_beep(&mut caller);
     call.media.hum(500.0, -20.0);
-    std::thread::sleep(Duration::from_secs(3)); // three seconds of speech, whatever they are
+    call.media.speak_for(3);
     call.media.hush();
     let from = call.media.mark();
     call.media.press("#");
@@ -176,7 +174,7 @@ fn after_pound_one_can_listen_speak_again_mark_urgent_and_keep() {
     call.media.press("3");
     call.media.wait_beep(from);
     call.media.hum(800.0, -20.0);
-    std::thread::sleep(Duration::from_secs(3)); // again
+    call.media.speak_for(3);
     call.media.hush();
     let from = call.media.mark();
     call.media.press("#");
@@ -246,7 +244,7 @@ fn two_people_leave_messages_at_once() {
     for (call, hz) in calls.iter().zip([500.0, 900.0]) {
         call.media.hum(hz, -20.0);
     }
-    std::thread::sleep(Duration::from_secs(4)); // four seconds of speech
+    calls[1].media.speak_for(4);
     for (caller, call) in callers.iter_mut().zip(&mut calls) {
         caller.hang_up(call);
     }
@@ -373,7 +371,7 @@ fn ones_own_greeting_is_heard_by_callers() {
     call.media.press("1");
     call.media.wait_beep(from);
     call.media.hum(720.0, -20.0);
-    std::thread::sleep(Duration::from_secs(4)); // the greeting
+    call.media.speak_for(4);
     call.media.hush();
     let from = call.media.mark();
     call.media.press("#");

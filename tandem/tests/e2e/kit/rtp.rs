@@ -59,6 +59,7 @@ struct State {
     seq: u16,
     timestamp: u32,
     ssrc: u32,
+    sent: u64,
     heard: Vec<Packet>,
     stop: bool,
 }
@@ -88,6 +89,7 @@ impl Media {
             seq: local.port().wrapping_mul(7919),
             timestamp: u32::from(local.port()).wrapping_mul(2_654_435_761),
             ssrc: 0x7a00_0000 | u32::from(local.port()),
+            sent: 0,
             heard: Vec::new(),
             stop: false,
         };
@@ -129,6 +131,14 @@ impl Media {
     /// Sends silence.
     pub fn hush(&self) {
         self.say(Vec::new());
+    }
+
+    /// Waits until it has spoken for so long.
+    pub fn speak_for(&self, seconds: u64) {
+        let enough = self.state().sent + seconds * 50;
+        self.wait("speaking", super::SOON, |state| {
+            (state.sent >= enough).then_some(())
+        });
     }
 
     /// Counts (see [`sound::counting_frame`]). The frame said last can be asked with [`Self::count`].
@@ -324,6 +334,7 @@ fn work(shared: &(Mutex<State>, Condvar), socket: &UdpSocket) {
             if let Some((packet, to)) = speak(&mut state) {
                 // Nobody listening there any more is no matter of this thread.
                 let _ = socket.send_to(&packet, to);
+                state.sent += 1;
             }
             shared.1.notify_all();
             next += FRAME;
