@@ -127,8 +127,10 @@ fn speaking(caller: &mut Ua) -> Call {
 
 /// The number a message came from.
 fn number_of(message: &serde_json::Value) -> String {
-    let from = message["from"].to_string();
-    from.chars().filter(char::is_ascii_digit).collect()
+    message["from"]["number"]
+        .as_str()
+        .expect("a number")
+        .to_string()
 }
 
 #[test]
