@@ -97,7 +97,7 @@ pub struct Around<'a> {
 impl Leg {
     /// A leg about whose party nothing is known yet.
     pub fn new(now: Time, id: LegId, random: &mut Random) -> Leg {
-        let [ssrc, numbers] = [random.next() as u32, random.next() as u32];
+        let [ssrc, numbers] = [random.draw() as u32, random.draw() as u32];
         Leg {
             id,
             params: None,
@@ -106,7 +106,7 @@ impl Leg {
             connected: false,
             reception: Reception::default(),
             detector: Detector::default(),
-            stream: Stream::new(now, ssrc, numbers as u16, random.next() as u32),
+            stream: Stream::new(now, ssrc, numbers as u16, random.draw() as u32),
             to: None,
             player: None,
             play_serial: 0,
@@ -222,18 +222,18 @@ impl Leg {
         }
     }
 
-    /// What the log did with a chunk: took it, or gave it back.
+    /// What the log did with a chunk: took it, for an empty one, or gave it back.
     pub fn on_chunk(
         &mut self,
         now: Time,
-        fate: Result<(), (u32, ChunkBlock)>,
+        fate: Result<ChunkBlock, (u32, ChunkBlock)>,
         around: &mut Around<'_>,
     ) {
         let Some(recorder) = &mut self.recorder else {
             return;
         };
         match fate {
-            Ok(()) => recorder.on_taken(),
+            Ok(empty) => recorder.on_taken(empty),
             Err((index, block)) => {
                 around.counters.chunks_refused += 1;
                 recorder.on_refused(index, block);

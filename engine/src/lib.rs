@@ -6,6 +6,7 @@
 //! `rtcp`; `shell` last, which decides nothing.
 
 #![deny(unsafe_code)]
+#![cfg_attr(test, allow(clippy::unwrap_used))]
 
 pub mod codec;
 pub mod dtmf;
@@ -28,4 +29,4 @@ pub mod stream;
 pub mod tone;
 pub mod worker;
 
-pub use shell::{Engine, SoundStore, StartError};
+pub use shell::{Engine, SoundStore, StartError, TOKEN_CHUNK};

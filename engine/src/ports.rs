@@ -31,7 +31,7 @@ impl Ports {
 
     /// Back behind all others.
     pub fn give_back(&mut self, even: u16) {
-        debug_assert!(even % 2 == 0 && (self.first..self.last).contains(&even));
+        debug_assert!(even.is_multiple_of(2) && (self.first..self.last).contains(&even));
         self.free.push_back(even);
     }
 

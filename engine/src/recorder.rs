@@ -53,6 +53,7 @@ pub struct Recorder {
     paused: bool,
     heard: Time,
     chunk: ChunkBlock,
+    spare: Option<ChunkBlock>,
     chunk_began: Time,
     chunk_index: u32,
     waiting: VecDeque<(u32, ChunkBlock)>,
@@ -101,6 +102,7 @@ impl Recorder {
             paused: false,
             heard: now,
             chunk: ChunkBlock::new(),
+            spare: None,
             chunk_began: now,
             chunk_index: 0,
             waiting: VecDeque::with_capacity(WAITING_MAX + 1),
@@ -179,9 +181,10 @@ impl Recorder {
         Some(chunk)
     }
 
-    /// The log took a chunk.
-    pub fn on_taken(&mut self) {
+    /// The log took a chunk, and gave an empty one for it.
+    pub fn on_taken(&mut self, empty: ChunkBlock) {
         self.offered -= 1;
+        self.spare = Some(empty);
     }
 
     /// The log had no room for a chunk just now; it is offered again.
@@ -327,7 +330,8 @@ impl Recorder {
         if self.chunk.is_empty() {
             return;
         }
-        let block = std::mem::take(&mut self.chunk);
+        let empty = self.spare.take().unwrap_or_default();
+        let block = std::mem::replace(&mut self.chunk, empty);
         self.waiting.push_back((self.chunk_index, block));
         self.chunk_index += 1;
         self.check_waiting();
@@ -437,7 +441,7 @@ mod tests {
                 self.indices.push(index);
                 self.longest = self.longest.max(block.samples().len());
                 self.samples.extend(block.samples());
-                self.recorder.on_taken();
+                self.recorder.on_taken(ChunkBlock::new());
             }
         }
 

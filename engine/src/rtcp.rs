@@ -138,7 +138,7 @@ impl Reporter {
     pub fn new(now: Time, random: &mut Random) -> Reporter {
         let mut name = [0; 16];
         for byte in &mut name {
-            *byte = b"0123456789abcdef"[(random.next() >> 60) as usize];
+            *byte = b"0123456789abcdef"[(random.draw() >> 60) as usize];
         }
         // The first comes after half the interval (§6.2), so that short calls have figures, too.
         let due = now + spread(INTERVAL / 2, random);

@@ -2,7 +2,8 @@
 //!
 //! A *leg* is one party's media: a local port pair, the party's address, the codec agreed with
 //! it. The SIP shim opens, sets and closes legs; the pbx bridges them, plays to them and records
-//! them. A leg belongs to one worker thread for life.
+//! them. A leg belongs to one worker thread; a bridge brings
+//! its two legs to the same one.
 //!
 //! Commands for one leg are carried out in the order they were given. A command for a leg that
 //! is no longer there is dropped and counted.
@@ -112,7 +113,7 @@ pub enum Command {
         /// The other.
         b: LegId,
     },
-    /// The leg hears nobody.
+    /// Ends the leg's bridge or echo: neither party hears the other any more.
     Unbridge {
         /// Which leg.
         leg: LegId,

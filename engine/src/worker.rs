@@ -79,18 +79,41 @@ impl Worker {
 
     /// A leg opens; `None` if there is no room for it or its name is taken.
     pub fn open(&mut self, now: Time, id: LegId) -> Option<Slot> {
-        if self.slots.len() >= LEGS_MAX || self.slots.contains_key(&id) {
-            return None;
+        let leg = Leg::new(now, id, &mut self.random);
+        self.adopt(now, Box::new(leg)).ok()
+    }
+
+    /// A leg comes, new or from another worker. Given back if there is no room for it or its name
+    /// is taken.
+    pub fn adopt(&mut self, now: Time, mut leg: Box<Leg>) -> Result<Slot, Box<Leg>> {
+        if self.slots.len() >= LEGS_MAX || self.slots.contains_key(&leg.id()) {
+            return Err(leg);
         }
         let slot = self.slots_free.pop().unwrap_or_else(|| {
             self.legs.push(None);
             Slot((self.legs.len() - 1) as u32)
         });
-        let leg = Leg::new(now, id, &mut self.random);
-        self.legs[slot.0 as usize] = Some(Box::new(leg));
-        self.slots.insert(id, slot);
+        leg.timer = None;
+        self.slots.insert(leg.id(), slot);
+        self.legs[slot.0 as usize] = Some(leg);
         self.schedule(now, slot);
-        Some(slot)
+        Ok(slot)
+    }
+
+    /// A leg goes to another worker. Its slot is free after [`Worker::on_left`].
+    pub fn release(&mut self, id: LegId) -> Option<(Slot, Box<Leg>)> {
+        let slot = self.find(id)?;
+        self.unbridge(slot);
+        self.slots.remove(&id);
+        let mut leg = self.legs.get_mut(slot.0 as usize)?.take()?;
+        // Pieces read for it would come here, and it goes in order to be bridged.
+        leg.change_source();
+        Some((slot, leg))
+    }
+
+    /// Nothing is under way any more for a leg that went.
+    pub fn on_left(&mut self, slot: Slot) {
+        self.slots_free.push(slot);
     }
 
     /// A datagram on a leg's RTP port. `from` is `None` if the socket is connected.
@@ -166,8 +189,8 @@ impl Worker {
         }
     }
 
-    /// The log took a chunk, or gave it back.
-    pub fn on_chunk(&mut self, now: Time, slot: Slot, fate: Result<(), (u32, ChunkBlock)>) {
+    /// The log took a chunk, for an empty one, or gave it back.
+    pub fn on_chunk(&mut self, now: Time, slot: Slot, fate: Result<ChunkBlock, (u32, ChunkBlock)>) {
         if let Some((leg, mut around)) = self.parts(slot) {
             leg.on_chunk(now, fate, &mut around);
             self.end_if_over(slot);

@@ -28,9 +28,11 @@ use crate::seam::{Command, EngineConfig, Event, LegId, LegReport, OpenError};
 use crate::stats::{EngineStats, Published};
 use crate::worker::{LEGS_MAX, Worker};
 use socket::Pair;
-pub use store::SoundStore;
-use worker_thread::{Message, Setup, Wake};
+pub use store::{SoundStore, TOKEN_CHUNK};
+use worker_thread::{Message, Moved, Setup, Wake};
 
+/// The most workers.
+const WORKERS_MAX: usize = 256;
 /// Commands a worker has not taken yet.
 const INBOX_MAX: usize = 4096;
 /// Commands waiting here for a worker whose queue is full.
@@ -73,6 +75,7 @@ pub enum StartError {
 
 struct Handle {
     inbox: Sender<Message>,
+    moved: Sender<Moved>,
     wake: Arc<Wake>,
     overflow: VecDeque<Message>,
     published: Arc<Published>,
@@ -82,10 +85,10 @@ struct Handle {
 
 impl Engine {
     /// Loads the prompts and starts the workers. `events` is called on their threads and must
-    /// return at once.
+    /// return at once. `log` is the node's [`tandem_storage::Log`].
     pub fn start(
         config: EngineConfig,
-        store: impl SoundStore,
+        log: impl SoundStore,
         events: impl Fn(Event) + Send + Clone + 'static,
     ) -> Result<Engine, StartError> {
         let ports = Ports::new(config.ports);
@@ -102,18 +105,20 @@ impl Engine {
             ports_back,
             homes: HashMap::new(),
             workers: Vec::new(),
-            reader: Some(reader_thread::start(store.clone(), requests_taken)?),
+            reader: Some(reader_thread::start(log.clone(), requests_taken)?),
             commands_delayed: 0,
             commands_dropped: 0,
             prompts: prompts.len(),
             config,
         };
-        let count = engine.config.workers.clamp(1, 1);
+        let count = engine.config.workers.clamp(1, WORKERS_MAX);
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let clock = Instant::now();
         for nth in 0..count {
             let (wake, woken) = Wake::new()?;
             let (inbox, inbox_taken) = bounded(INBOX_MAX);
+            // Holds no more than there are legs.
+            let (moved, moved_taken) = unbounded();
             let (wake, published) = (Arc::new(wake), Arc::new(Published::default()));
             let setup = Setup {
                 core: Worker::new(prompts.clone(), engine.config.media_timeout, seed()),
@@ -121,19 +126,21 @@ impl Engine {
                 bind: engine.config.bind,
                 clock,
                 inbox: inbox_taken,
+                moved: moved_taken,
                 wake: wake.clone(),
                 woken,
                 pieces: unbounded(),
                 requests: requests.clone(),
                 ports_back: ports_return.clone(),
                 published: published.clone(),
-                store: store.clone(),
+                store: log.clone(),
                 events: events.clone(),
             };
             let thread = start_worker(nth, setup)?;
             let (overflow, legs) = (VecDeque::new(), 0);
             engine.workers.push(Handle {
                 inbox,
+                moved,
                 wake,
                 overflow,
                 published,
@@ -179,6 +186,10 @@ impl Engine {
             self.homes.remove(&leg);
             self.workers[home].legs -= 1;
         }
+        if let Command::Bridge { a, b } = command {
+            self.bring_together(a, b);
+        }
+        let home = self.homes.get(&leg).copied().unwrap_or(home);
         self.post(home, Message::Command(command));
     }
 
@@ -246,6 +257,34 @@ impl Engine {
         if let Some(reader) = self.reader.take() {
             let _ = reader.join();
         }
+    }
+
+    /// Legs that hear each other live on one worker, so that a packet never changes cores: the one
+    /// on the busier worker moves to the other's.
+    fn bring_together(&mut self, a: LegId, b: LegId) {
+        let (Some(&home_a), Some(&home_b)) = (self.homes.get(&a), self.homes.get(&b)) else {
+            return;
+        };
+        if home_a == home_b {
+            return;
+        }
+        let a_moves = self.workers[home_a].legs > self.workers[home_b].legs;
+        let (leg, from, home) = if a_moves {
+            (a, home_a, home_b)
+        } else {
+            (b, home_b, home_a)
+        };
+        self.workers[from].legs -= 1;
+        self.workers[home].legs += 1;
+        self.homes.insert(leg, home);
+        let (to, wake) = (
+            self.workers[home].moved.clone(),
+            self.workers[home].wake.clone(),
+        );
+        // In this order on both queues: of all legs under way, the one that was sent off first
+        // never waits behind another, so workers cannot wait for each other for ever.
+        self.post(home, Message::Await);
+        self.post(from, Message::Move { leg, to, wake });
     }
 
     fn post(&mut self, home: usize, message: Message) {

@@ -1,14 +1,46 @@
 //! Where sounds go and come from: the log, seen from here.
 
+use tandem_storage::Log;
 use tandem_storage::block::ChunkBlock;
 use tandem_storage::name::Id;
-use tandem_storage::seam::ChunkPlace;
+use tandem_storage::seam::{Append, ChunkPlace, Token};
 
 /// Takes chunks from workers and gives them to the reader thread.
 pub trait SoundStore: Clone + Send + 'static {
     /// Takes a chunk, or gives it back if there is no room for it just now. Never waits.
     fn submit(&self, sound: Id, index: u32, block: ChunkBlock) -> Result<(), ChunkBlock>;
 
+    /// An empty chunk for the next half second, from memory used before if there is some.
+    fn chunk(&self) -> ChunkBlock;
+
     /// Reads a chunk's samples to the end of `into`. May wait for the disk.
     fn read(&self, place: &ChunkPlace, into: &mut Vec<u8>) -> Result<(), String>;
+}
+
+/// Chunks bear this token: nobody waits for their commit.
+pub const TOKEN_CHUNK: Token = Token(0);
+
+impl SoundStore for Log {
+    fn submit(&self, sound: Id, index: u32, block: ChunkBlock) -> Result<(), ChunkBlock> {
+        let chunk = Append::Chunk {
+            id: sound,
+            index,
+            block,
+        };
+        match Log::submit(self, TOKEN_CHUNK, chunk) {
+            Ok(()) => Ok(()),
+            Err(Append::Chunk { block, .. }) => Err(block),
+            Err(_) => unreachable!("the log gives back what it was given"),
+        }
+    }
+
+    fn chunk(&self) -> ChunkBlock {
+        Log::chunk(self)
+    }
+
+    fn read(&self, place: &ChunkPlace, into: &mut Vec<u8>) -> Result<(), String> {
+        self.reader()
+            .read(place, into)
+            .map_err(|error| error.to_string())
+    }
 }

@@ -20,6 +20,7 @@ use super::reader_thread::{Piece, Request};
 use super::ring::{Completion, Ring};
 use super::socket::{self, KernelAddress, Pair};
 use super::store::SoundStore;
+use crate::leg;
 use crate::output::{Channel, Output, PACKET_BYTES_MAX, Slot};
 use crate::seam::{Command, Event, LegId, LegReport};
 use crate::stats::Published;
@@ -33,6 +34,8 @@ const SLEEP: Duration = Duration::from_secs(1);
 const COMMANDS_PER_ROUND: usize = 256;
 /// How often the figures are published.
 const PUBLISH: Duration = Duration::from_millis(50);
+/// How long a leg that moves is waited for; it takes a round or two.
+const AWAIT_MAX: Duration = Duration::from_secs(1);
 /// How long a stopping worker waits for its legs to be gone.
 const STOP_MAX: Duration = Duration::from_secs(3);
 /// Datagrams read at once from a socket that has just been connected: more than its queue holds.
@@ -40,11 +43,26 @@ const DRAIN_MAX: usize = 2048;
 
 /// What the control thread tells a worker.
 pub(crate) enum Message {
-    Open { leg: LegId, pair: Pair, port: u16 },
+    Open {
+        leg: LegId,
+        pair: Pair,
+        port: u16,
+    },
     Command(Command),
+    /// The leg goes to another worker.
+    Move {
+        leg: LegId,
+        to: Sender<Moved>,
+        wake: Arc<Wake>,
+    },
+    /// A leg is on its way here; what follows waits for it.
+    Await,
     Reports(Sender<Vec<(LegId, LegReport)>>),
     Stop,
 }
+
+/// A leg on its way from one worker to another; `None` if it was gone.
+pub(crate) struct Moved(Option<(Box<leg::Leg>, Leg)>);
 
 /// Wakes a worker that sleeps.
 pub(crate) struct Wake {
@@ -82,6 +100,7 @@ pub(crate) struct Setup<S, E> {
     pub(crate) inbox: Receiver<Message>,
     pub(crate) wake: Arc<Wake>,
     pub(crate) woken: PipeReader,
+    pub(crate) moved: Receiver<Moved>,
     pub(crate) pieces: (Sender<Piece>, Receiver<Piece>),
     pub(crate) requests: Sender<Request>,
     pub(crate) ports_back: Sender<u16>,
@@ -98,7 +117,7 @@ enum Mode {
 }
 
 /// A leg's sockets and what is under way on them.
-struct Leg {
+pub(crate) struct Leg {
     sockets: Pair,
     port: u16,
     address: Option<KernelAddress>,
@@ -106,7 +125,13 @@ struct Leg {
     mode: Mode,
     rtp_armed: Option<Mode>,
     rtcp_armed: bool,
-    closing: Option<(LegId, LegReport)>,
+    ending: Option<Ending>,
+}
+
+/// Why a leg's receiving is being ended.
+enum Ending {
+    Close(LegId, LegReport),
+    Move(Box<leg::Leg>, Sender<Moved>, Arc<Wake>),
 }
 
 struct Thread<S, E> {
@@ -116,6 +141,8 @@ struct Thread<S, E> {
     /// Requests the reader had no room for.
     requests_waiting: std::collections::VecDeque<Request>,
     publish_at: Time,
+    /// Since when a leg from another worker is waited for.
+    awaiting: Option<Time>,
     stopping: Option<Time>,
 }
 
@@ -134,6 +161,7 @@ pub(crate) fn run<S: SoundStore, E: Fn(Event)>(setup: Setup<S, E>, ready: &Sende
         legs: Vec::new(),
         requests_waiting: Default::default(),
         publish_at: Time(0),
+        awaiting: None,
         stopping: None,
     };
     thread
@@ -177,7 +205,7 @@ impl<S: SoundStore, E: Fn(Event)> Thread<S, E> {
             return (deadline.min(ROUND), false);
         }
         self.setup.wake.asleep.store(true, Ordering::SeqCst);
-        let nothing = self.setup.inbox.is_empty();
+        let nothing = self.setup.inbox.is_empty() && self.setup.moved.is_empty();
         (
             if nothing {
                 deadline.min(SLEEP)
@@ -189,13 +217,25 @@ impl<S: SoundStore, E: Fn(Event)> Thread<S, E> {
     }
 
     fn take_messages(&mut self, now: Time) {
+        if let Ok(Moved(leg)) = self.setup.moved.try_recv() {
+            self.awaiting = None;
+            self.adopt(now, leg);
+        }
         for _ in 0..COMMANDS_PER_ROUND {
+            if self
+                .awaiting
+                .is_some_and(|since| now.since(since) < AWAIT_MAX)
+            {
+                return;
+            }
             let Ok(message) = self.setup.inbox.try_recv() else {
                 return;
             };
             match message {
                 Message::Open { leg, pair, port } => self.open(now, leg, pair, port),
                 Message::Command(command) => self.setup.core.on_command(now, command),
+                Message::Move { leg, to, wake } => self.release(leg, to, wake),
+                Message::Await => self.awaiting = Some(now),
                 Message::Reports(to) => drop(to.try_send(self.setup.core.reports())),
                 Message::Stop => self.stop(now),
             }
@@ -259,19 +299,48 @@ impl<S: SoundStore, E: Fn(Event)> Thread<S, E> {
             });
             return;
         };
-        let index = slot.0 as usize;
-        if self.legs.len() <= index {
-            self.legs.resize_with(index + 1, || None);
-        }
-        self.legs[index] = Some(Leg {
+        let leg = Leg {
             sockets,
             port,
             address: None,
             mode: Mode::WithAddress,
             rtp_armed: None,
             rtcp_armed: false,
-            closing: None,
-        });
+            ending: None,
+        };
+        self.put(slot, leg);
+    }
+
+    /// Sends a leg to another worker, once nothing is under way for it here.
+    fn release(&mut self, id: LegId, to: Sender<Moved>, wake: Arc<Wake>) {
+        match self.setup.core.release(id) {
+            Some((slot, leg)) => self.end(slot, Ending::Move(leg, to, wake)),
+            None => {
+                let _ = to.send(Moved(None));
+                wake.wake();
+            }
+        }
+    }
+
+    fn adopt(&mut self, now: Time, moved: Option<(Box<leg::Leg>, Leg)>) {
+        let Some((leg, sockets)) = moved else { return };
+        match self.setup.core.adopt(now, leg) {
+            Ok(slot) => self.put(slot, sockets),
+            Err(leg) => {
+                let (id, port, report) = (leg.id(), sockets.port, leg.report());
+                drop(sockets);
+                let _ = self.setup.ports_back.send(port);
+                (self.setup.events)(Event::Closed { leg: id, report });
+            }
+        }
+    }
+
+    fn put(&mut self, slot: Slot, leg: Leg) {
+        let index = slot.0 as usize;
+        if self.legs.len() <= index {
+            self.legs.resize_with(index + 1, || None);
+        }
+        self.legs[index] = Some(leg);
         self.arm(slot);
     }
 
@@ -320,11 +389,12 @@ impl<S: SoundStore, E: Fn(Event)> Thread<S, E> {
         }
     }
 
-    fn close(&mut self, slot: Slot, id: LegId, report: LegReport) {
+    /// Ends all receiving of a leg.
+    fn end(&mut self, slot: Slot, ending: Ending) {
         let Some(Some(leg)) = self.legs.get_mut(slot.0 as usize) else {
             return;
         };
-        leg.closing = Some((id, report));
+        leg.ending = Some(ending);
         match leg.rtp_armed {
             Some(Mode::WithAddress) => self.ring.cancel(mark(slot, Kind::Rtp)),
             Some(Mode::Connected) => self.ring.cancel(mark(slot, Kind::RtpConnected)),
@@ -346,21 +416,38 @@ impl<S: SoundStore, E: Fn(Event)> Thread<S, E> {
             Kind::Rtcp => leg.rtcp_armed = false,
             Kind::Rtp => {
                 leg.rtp_armed = None;
-                drain = leg.mode == Mode::Connected && leg.closing.is_none();
+                drain = leg.mode == Mode::Connected;
             }
             Kind::RtpConnected => leg.rtp_armed = None,
         }
-        let Some((id, report)) = leg.closing else {
+        if leg.ending.is_none() {
             if drain {
                 self.drain(slot);
             }
             return self.arm(slot);
-        };
-        if leg.rtp_armed.is_none() && !leg.rtcp_armed {
-            let port = leg.port;
-            *place = None;
-            let _ = self.setup.ports_back.send(port);
-            self.setup.core.on_closed(slot, id, report);
+        }
+        if leg.rtp_armed.is_none()
+            && !leg.rtcp_armed
+            && let Some(mut leg) = place.take()
+            && let Some(ending) = leg.ending.take()
+        {
+            self.on_ended(slot, leg, ending);
+        }
+    }
+
+    fn on_ended(&mut self, slot: Slot, leg: Leg, ending: Ending) {
+        match ending {
+            Ending::Close(id, report) => {
+                let port = leg.port;
+                drop(leg);
+                let _ = self.setup.ports_back.send(port);
+                self.setup.core.on_closed(slot, id, report);
+            }
+            Ending::Move(core_leg, to, wake) => {
+                self.setup.core.on_left(slot);
+                let _ = to.send(Moved(Some((core_leg, leg))));
+                wake.wake();
+            }
         }
     }
 
@@ -509,11 +596,16 @@ impl<S: SoundStore, E: Fn(Event)> Thread<S, E> {
                     index,
                     block,
                 } => {
-                    let fate = self.setup.store.submit(sound, index, block);
-                    let fate = fate.map_err(|block| (index, block));
+                    let store = &self.setup.store;
+                    let fate = match store.submit(sound, index, block) {
+                        Ok(()) => Ok(store.chunk()),
+                        Err(block) => Err((index, block)),
+                    };
                     self.setup.core.on_chunk(now, slot, fate);
                 }
-                Output::Close { slot, leg, report } => self.close(slot, leg, report),
+                Output::Close { slot, leg, report } => {
+                    self.end(slot, Ending::Close(leg, report));
+                }
             }
         }
     }
