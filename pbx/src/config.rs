@@ -22,6 +22,8 @@ pub struct PbxConfig {
     pub message_min: Duration,
     /// The longest greeting or spoken name.
     pub greeting_max: Duration,
+    /// The least speech that makes a greeting; a name may be short.
+    pub greeting_min: Duration,
     /// So much silence ends a recording.
     pub silence_for: Duration,
     /// The most messages in one mailbox, all folders together; more callers are told it is full.
@@ -105,6 +107,7 @@ impl Default for PbxConfig {
             message_max: Duration::from_secs(180),
             message_min: Duration::from_secs(2),
             greeting_max: Duration::from_secs(120),
+            greeting_min: Duration::from_millis(300),
             silence_for: Duration::from_secs(5),
             messages_max: 5_000,
             takes_max: 10,

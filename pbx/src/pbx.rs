@@ -112,9 +112,9 @@ impl Pbx {
         self.calls.len()
     }
 
-    /// Legs that still lead to a call.
-    pub fn legs_known(&self) -> usize {
-        self.x.legs_len()
+    /// This leg still leads to a call.
+    pub fn knows_leg(&self, leg: LegId) -> bool {
+        self.x.call_of(leg).is_some()
     }
 
     fn on_sip(&mut self, event: SipEvent) {

@@ -54,7 +54,11 @@ impl SimLog {
         let (token, append) = self.pending.pop_front()?;
         let sound = matches!(append, Append::Begin { .. } | Append::Chunk { .. });
         if self.poisoned || (self.full && sound) {
-            let why = if self.poisoned { Refusal::Poisoned } else { Refusal::DiskFull };
+            let why = if self.poisoned {
+                Refusal::Poisoned
+            } else {
+                Refusal::DiskFull
+            };
             if let Append::Chunk { id, .. } = append {
                 self.refused_chunk = Some(id);
             }
@@ -68,12 +72,31 @@ impl SimLog {
     fn commit(&mut self, append: Append) -> Committed {
         let seq = self.durable.len() as u64 + 1;
         let node = "a".parse().expect("a constant that is a node name");
-        let stamp = Stamp { hlc: Hlc(seq), node, epoch: 1, seq };
+        let stamp = Stamp {
+            hlc: Hlc(seq),
+            node,
+            epoch: 1,
+            seq,
+        };
         let what = match append {
-            Append::Begin { id, codec, at, about } => What::Begin { id, codec, at, about },
+            Append::Begin {
+                id,
+                codec,
+                at,
+                about,
+            } => What::Begin {
+                id,
+                codec,
+                at,
+                about,
+            },
             Append::Chunk { id, index, block } => {
                 let samples = u32::try_from(block.samples().len()).unwrap_or(0);
-                let place = ChunkPlace { segment: 1, offset: seq * 4096, samples };
+                let place = ChunkPlace {
+                    segment: 1,
+                    offset: seq * 4096,
+                    samples,
+                };
                 What::Chunk { id, index, place }
             }
             Append::Seal { id, kind, about } => What::Seal { id, kind, about },
@@ -96,12 +119,16 @@ impl SimLog {
             Append::Chunk { id, .. } => match self.sounds.get(id) {
                 Some(None) => {}
                 Some(Some(_)) => self.faults.push(format!("a chunk of {id} after its seal")),
-                None => self.faults.push(format!("a chunk of {id}, which never began")),
+                None => self
+                    .faults
+                    .push(format!("a chunk of {id}, which never began")),
             },
             Append::Seal { id, kind, .. } => match self.sounds.get_mut(id) {
                 Some(seal @ None) => *seal = Some(*kind),
                 Some(Some(_)) => self.faults.push(format!("{id} was sealed twice")),
-                None => self.faults.push(format!("a seal of {id}, which never began")),
+                None => self
+                    .faults
+                    .push(format!("a seal of {id}, which never began")),
             },
             Append::Register { .. } | Append::Entry { .. } => {}
         }
@@ -109,7 +136,10 @@ impl SimLog {
 
     /// Sounds that began and were never sealed.
     pub(super) fn unsealed(&self) -> impl Iterator<Item = Id> {
-        self.sounds.iter().filter(|(_, seal)| seal.is_none()).map(|(id, _)| *id)
+        self.sounds
+            .iter()
+            .filter(|(_, seal)| seal.is_none())
+            .map(|(id, _)| *id)
     }
 
     /// What is not durable is lost; what is, comes back, open sounds sealed as cut short.
@@ -117,7 +147,11 @@ impl SimLog {
         self.pending.clear();
         (self.held, self.poisoned) = (false, false);
         for id in self.unsealed().collect::<Vec<_>>() {
-            let append = Append::Seal { id, kind: SealKind::CutShort, about: "".into() };
+            let append = Append::Seal {
+                id,
+                kind: SealKind::CutShort,
+                about: "".into(),
+            };
             self.watch(&append);
             self.commit(append);
         }

@@ -11,6 +11,7 @@
 //! |---|---|
 //! | `call LEG FROM DIALED` | FROM: an extension, or `~NUMBER` for a call from a gateway |
 //! | `ringing LEG`, `answered LEG`, `ended LEG CAUSE` | by a phone |
+//! | `cut LEG CAUSE` | as `ended`, but the end of a recording is told first |
 //! | `confirmed LEG` | by the caller's phone |
 //! | `keys LEG KEYS`, `info LEG KEYS` | as media, as signalling |
 //! | `played LEG` | what is being played to the leg ends |
@@ -25,6 +26,7 @@
 
 mod log;
 mod show;
+mod stir;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -60,6 +62,8 @@ pub struct World {
     /// What call control asked for, in words.
     said: Vec<String>,
     epoch: u32,
+    /// The last leg that came in by [`World::stir`].
+    leg_last: u64,
     stopped: bool,
 }
 
@@ -94,7 +98,13 @@ impl World {
                 ha1_sha256: "s".into(),
             };
             for (key, value) in new_user(id, &account, "hash") {
-                log.submit(Token(0), Append::Register { key, value: Some(value) });
+                log.submit(
+                    Token(0),
+                    Append::Register {
+                        key,
+                        value: Some(value),
+                    },
+                );
             }
             users.insert(account.extension, id);
         }
@@ -104,7 +114,10 @@ impl World {
                 view.apply(&record);
             }
         }
-        let now = Now { mono: Time(0), wall: WallTime(1_795_341_900_000) };
+        let now = Now {
+            mono: Time(0),
+            wall: WallTime(1_795_341_900_000),
+        };
         let names = Names::new(&users);
         let pbx = Pbx::new(config.clone(), view, ids, now);
         let mut world = World {
@@ -119,6 +132,7 @@ impl World {
             inbox: VecDeque::new(),
             said: Vec::new(),
             epoch: 1,
+            leg_last: 1,
             stopped: false,
         };
         world.settle();
@@ -126,13 +140,14 @@ impl World {
         world
     }
 
-    /// Makes one line happen; what call control asked for, one line each.
+    /// Makes one line happen; what call control asked for, one line each, repetitions left out.
     pub fn tell(&mut self, line: &str) -> Vec<String> {
         let words: Vec<&str> = line.split_whitespace().collect();
         if !self.obey(&words) {
             self.faults.push(format!("the world does not know: {line}"));
         }
         self.settle();
+        self.said.dedup();
         std::mem::take(&mut self.said)
     }
 
@@ -154,18 +169,22 @@ impl World {
     /// With nothing left to happen: nothing may be left over. Adds what is to the faults.
     pub fn check_rest(&mut self) {
         if self.pbx.calls_len() > 0 {
-            self.faults.push(format!("{} calls are left", self.pbx.calls_len()));
+            self.faults
+                .push(format!("{} calls are left", self.pbx.calls_len()));
         }
         if !self.legs.is_empty() {
-            self.faults.push(format!("legs are left: {:?}", self.legs.keys()));
+            self.faults
+                .push(format!("legs are left: {:?}", self.legs.keys()));
         }
         if let Some(deadline) = self.pbx.deadline() {
-            self.faults.push(format!("a timer is left for {deadline:?}"));
+            self.faults
+                .push(format!("a timer is left for {deadline:?}"));
         }
-        if self.pbx.legs_known() > 0 {
-            self.faults.push(format!("{} legs are still known", self.pbx.legs_known()));
-        }
-        self.faults.extend(self.log.unsealed().map(|id| format!("{id} was never sealed")));
+        self.faults.extend(
+            self.log
+                .unsealed()
+                .map(|id| format!("{id} was never sealed")),
+        );
     }
 
     fn obey(&mut self, words: &[&str]) -> bool {
@@ -174,9 +193,13 @@ impl World {
             ["ringing", leg] => self.sip(SipEvent::Ringing { leg: leg_of(leg) }),
             ["answered", leg] => self.sip(SipEvent::Answered { leg: leg_of(leg) }),
             ["confirmed", leg] => {
-                self.sip(SipEvent::Confirmed { leg: leg_of(leg), codec: Codec::Pcma });
+                self.sip(SipEvent::Confirmed {
+                    leg: leg_of(leg),
+                    codec: Codec::Pcma,
+                });
             }
             ["ended", leg, cause] => self.ended(leg_of(leg), cause_of(cause)),
+            ["cut", leg, cause] => self.cut(leg_of(leg), cause_of(cause)),
             ["keys", leg, keys] => self.keys(leg_of(leg), keys, false),
             ["info", leg, keys] => self.keys(leg_of(leg), keys, true),
             ["played", leg] => self.played(leg_of(leg)),
@@ -194,7 +217,10 @@ impl World {
             }
             ["hash", leg, ok] => {
                 let hash = (ok == "ok").then(|| "new-hash".into());
-                self.inbox.push_back(Input::PinHashed { leg: leg_of(leg), hash });
+                self.inbox.push_back(Input::PinHashed {
+                    leg: leg_of(leg),
+                    hash,
+                });
             }
             ["log", "hold"] => self.log.held = true,
             ["log", "go"] => self.log.held = false,
@@ -209,7 +235,9 @@ impl World {
             ["drain"] => self.inbox.push_back(Input::Drain),
             ["stop"] => self.inbox.push_back(Input::Stop),
             ["calls"] => self.ask(AdminAsk::Calls),
-            ["list", extension] => self.ask(AdminAsk::Mailbox { extension: extension.into() }),
+            ["list", extension] => self.ask(AdminAsk::Mailbox {
+                extension: extension.into(),
+            }),
             ["import", extension, ms] => self.import(extension, number(ms)),
             _ => return false,
         }
@@ -221,13 +249,18 @@ impl World {
     }
 
     fn ask(&mut self, ask: AdminAsk) {
-        self.inbox.push_back(Input::Admin(AdminRequest { asker: 1, ask }));
+        self.inbox
+            .push_back(Input::Admin(AdminRequest { asker: 1, ask }));
     }
 
     fn import(&mut self, extension: &str, ms: u64) {
         let samples = vec![0xff; usize::try_from(ms * 8).unwrap_or(0)].into();
         let codec = SoundCodec::Pcmu;
-        self.ask(AdminAsk::Import { extension: extension.into(), codec, samples });
+        self.ask(AdminAsk::Import {
+            extension: extension.into(),
+            codec,
+            samples,
+        });
     }
 
     fn call(&mut self, leg: LegId, from: &str, dialed: &str) {
@@ -235,15 +268,30 @@ impl World {
             Some(number) => (None, number),
             None => (self.users.get(from).copied(), from),
         };
-        let caller = Caller { user, number: number.into(), name: "".into() };
+        let caller = Caller {
+            user,
+            number: number.into(),
+            name: "".into(),
+        };
         self.legs.insert(leg, Leg::default());
-        self.sip(SipEvent::Incoming { leg, caller, dialed: dialed.into() });
+        self.sip(SipEvent::Incoming {
+            leg,
+            caller,
+            dialed: dialed.into(),
+        });
     }
 
-    /// The far side ends a leg; its media is closed first.
+    /// The far side ends a leg.
     fn ended(&mut self, leg: LegId, cause: Cause) {
-        self.close(leg);
         self.sip(SipEvent::Ended { leg, cause });
+        self.close(leg);
+    }
+
+    /// The same, but the news of the recording's end overtakes that of the leg's.
+    fn cut(&mut self, leg: LegId, cause: Cause) {
+        self.recorded(leg, RecordEnd::Stopped);
+        self.settle();
+        self.ended(leg, cause);
     }
 
     fn keys(&mut self, leg: LegId, keys: &str, signalled: bool) {
@@ -257,7 +305,8 @@ impl World {
 
     fn played(&mut self, leg: LegId) {
         if let Some(play) = self.legs.get_mut(&leg).and_then(|leg| leg.play.take()) {
-            self.inbox.push_back(Input::Media(Event::PlayDone { leg, play }));
+            self.inbox
+                .push_back(Input::Media(Event::PlayDone { leg, play }));
         }
     }
 
@@ -294,7 +343,8 @@ impl World {
 
     fn room(&mut self, can_record: bool) {
         self.log.full = !can_record;
-        self.inbox.push_back(Input::Log(LogEvent::Room { can_record }));
+        self.inbox
+            .push_back(Input::Log(LogEvent::Room { can_record }));
     }
 
     /// Lets time pass, from one deadline to the next.
@@ -305,7 +355,8 @@ impl World {
             self.pbx.tick(self.now);
             self.settle();
             if self.pbx.deadline().is_some_and(|next| next <= deadline) {
-                self.faults.push(format!("a timer at {deadline:?} does not move on"));
+                self.faults
+                    .push(format!("a timer at {deadline:?} does not move on"));
                 break;
             }
         }
@@ -314,7 +365,10 @@ impl World {
 
     fn go_to(&mut self, at: Time) {
         let passed = at.since(self.now.mono);
-        self.now = Now { mono: self.now.mono + passed, wall: self.now.wall + passed };
+        self.now = Now {
+            mono: self.now.mono + passed,
+            wall: self.now.wall + passed,
+        };
     }
 
     /// The node dies and starts again on what was durable.
@@ -349,10 +403,16 @@ impl World {
 
     fn on_log(&mut self, event: LogEvent) {
         // A chunk that was refused ends its recording; the engine hears of it, not call control.
-        if let LogEvent::Refused { token: Token(0), .. } = event {
+        if let LogEvent::Refused {
+            token: Token(0), ..
+        } = event
+        {
             let recording = |leg: &Leg| leg.recording.as_ref().map(|r| r.sound);
             let sound = self.log.refused_chunk.take();
-            let leg = self.legs.iter().find(|(_, leg)| sound.is_some() && recording(leg) == sound);
+            let leg = self
+                .legs
+                .iter()
+                .find(|(_, leg)| sound.is_some() && recording(leg) == sound);
             if let Some(leg) = leg.map(|(leg, _)| *leg) {
                 self.recorded(leg, RecordEnd::LogRefused);
             }
@@ -377,7 +437,8 @@ impl World {
         match command {
             SipCommand::Call { leg, .. } => {
                 if leg.0 % 2 != 0 || self.legs.insert(leg, Leg::default()).is_some() {
-                    self.faults.push(format!("{leg:?} is no number for a new leg"));
+                    self.faults
+                        .push(format!("{leg:?} is no number for a new leg"));
                 }
             }
             SipCommand::Ring { leg } | SipCommand::Answer { leg, .. } => self.expect(leg, "sip"),
@@ -405,8 +466,14 @@ impl World {
             }
             Command::Record { leg, sound, .. } => {
                 self.expect(leg, "record");
-                let recording = Recording { sound, samples: 0, index: 0 };
-                self.legs.entry(leg).and_modify(|leg| leg.recording = Some(recording));
+                let recording = Recording {
+                    sound,
+                    samples: 0,
+                    index: 0,
+                };
+                self.legs
+                    .entry(leg)
+                    .and_modify(|leg| leg.recording = Some(recording));
             }
             Command::StopRecord { leg } => {
                 self.expect(leg, "stop record");
@@ -422,7 +489,8 @@ impl World {
 
     fn expect(&mut self, leg: LegId, what: &str) {
         if !self.legs.contains_key(&leg) {
-            self.faults.push(format!("{what} asked of {leg:?}, which is not there"));
+            self.faults
+                .push(format!("{what} asked of {leg:?}, which is not there"));
         }
     }
 }
@@ -440,7 +508,10 @@ fn leg_of(text: &str) -> LegId {
 }
 
 fn cause_of(name: &str) -> Cause {
-    CAUSES.into_iter().find(|c| crate::counters::cause_name(*c) == name).unwrap_or(Cause::Failed)
+    CAUSES
+        .into_iter()
+        .find(|c| crate::counters::cause_name(*c) == name)
+        .unwrap_or(Cause::Failed)
 }
 
 const CAUSES: [Cause; 13] = [

@@ -19,12 +19,20 @@ pub(super) struct Names {
 
 impl Names {
     pub(super) fn new(users: &BTreeMap<Arc<str>, Id>) -> Names {
-        let users = users.iter().map(|(extension, id)| (*id, extension.clone())).collect();
-        Names { users, sounds: RefCell::default() }
+        let users = users
+            .iter()
+            .map(|(extension, id)| (*id, extension.clone()))
+            .collect();
+        Names {
+            users,
+            sounds: RefCell::default(),
+        }
     }
 
     fn user(&self, id: Id) -> String {
-        self.users.get(&id).map_or_else(|| id.to_string(), |extension| extension.to_string())
+        self.users
+            .get(&id)
+            .map_or_else(|| id.to_string(), |extension| extension.to_string())
     }
 
     fn sound(&self, id: Id) -> String {
@@ -37,13 +45,20 @@ impl Names {
         format!("S{}", index + 1)
     }
 
+    /// One line; with single quotes, so that it can stand in a string of a test.
     pub(super) fn show(&self, output: &Output) -> String {
+        self.line(output).replace('"', "'")
+    }
+
+    fn line(&self, output: &Output) -> String {
         match output {
             Output::Sip(command) => self.sip(command),
             Output::Media(command) => self.media(command),
             Output::Log { append, .. } => self.log(append),
             Output::User { id, user } => {
-                let extension = user.as_ref().map_or("gone".into(), |user| user.extension.clone());
+                let extension = user
+                    .as_ref()
+                    .map_or("gone".into(), |user| user.extension.clone());
                 format!("user {}: {extension}", self.user(*id))
             }
             Output::CheckPin { leg, hash, pin } => format!("check pin {}: {pin} {hash}", leg.0),
@@ -62,11 +77,21 @@ impl Names {
         match command {
             SipCommand::Ring { leg } => format!("ring {}", leg.0),
             SipCommand::Answer { leg, like: None } => format!("answer {}", leg.0),
-            SipCommand::Answer { leg, like: Some(like) } => {
+            SipCommand::Answer {
+                leg,
+                like: Some(like),
+            } => {
                 format!("answer {} like {}", leg.0, like.0)
             }
-            SipCommand::Call { leg, user, caller, .. } => {
-                format!("call {}: {} from {}", leg.0, self.user(*user), caller.number)
+            SipCommand::Call {
+                leg, user, caller, ..
+            } => {
+                format!(
+                    "call {}: {} from {}",
+                    leg.0,
+                    self.user(*user),
+                    caller.number
+                )
             }
             SipCommand::End { leg, cause } => format!("end {}: {}", leg.0, cause_name(*cause)),
             SipCommand::Lamp { user, lamp } => format!(
@@ -89,8 +114,15 @@ impl Names {
             Command::StopPlay { leg } => format!("hush {}", leg.0),
             Command::Bridge { a, b } => format!("bridge {} {}", a.0, b.0),
             Command::Echo { leg } => format!("echo {}", leg.0),
-            Command::Record { leg, sound, limit, .. } => {
-                format!("record {}: {} up to {} s", leg.0, self.sound(*sound), limit.as_secs())
+            Command::Record {
+                leg, sound, limit, ..
+            } => {
+                format!(
+                    "record {}: {} up to {} s",
+                    leg.0,
+                    self.sound(*sound),
+                    limit.as_secs()
+                )
             }
             Command::StopRecord { leg } => format!("stop record {}", leg.0),
             Command::SendDigit { leg, digit } => format!("send {}: {digit}", leg.0),
@@ -105,10 +137,14 @@ impl Names {
             }
             Append::Chunk { id, .. } => format!("log chunk of {}", self.sound(*id)),
             Append::Seal { id, kind, about } => {
-                format!("log seal {}: {kind:?} {about}", self.sound(*id)).trim_end().to_owned()
+                format!("log seal {}: {kind:?} {about}", self.sound(*id))
+                    .trim_end()
+                    .to_owned()
             }
             Append::Register { key, value } => {
-                let value = value.as_deref().map_or("removed".to_owned(), |v| self.text(v));
+                let value = value
+                    .as_deref()
+                    .map_or("removed".to_owned(), |v| self.text(v));
                 format!("log set {} = {value}", self.text(key))
             }
             Append::Entry { topic, body } => format!("log {topic}: {}", self.entry(body)),
@@ -127,9 +163,17 @@ impl Names {
             return format!("{what} {} {}", part("mailbox"), part("pause_s"));
         }
         let from = json["from"]["number"].as_str().unwrap_or_default();
-        let answered = if json["answered"].is_null() { "not answered" } else { "answered" };
-        let line =
-            format!("{from} to {}, {answered}, {} {}", part("to"), part("cause"), part("message"));
+        let answered = if json["answered"].is_null() {
+            "not answered"
+        } else {
+            "answered"
+        };
+        let line = format!(
+            "{from} to {}, {answered}, {} {}",
+            part("to"),
+            part("cause"),
+            part("message")
+        );
         line.trim_end().to_owned()
     }
 
@@ -158,10 +202,16 @@ impl Names {
 fn item(item: &PlayItem) -> Option<String> {
     match item {
         PlayItem::Prompt(name) => Some(name.to_string()),
-        PlayItem::Sound { places, from_sample: 0, .. } => Some(format!("<{}>", length(places))),
-        PlayItem::Sound { places, from_sample, .. } => {
-            Some(format!("<{} from {} ms>", length(places), from_sample / 8))
-        }
+        PlayItem::Sound {
+            places,
+            from_sample: 0,
+            ..
+        } => Some(format!("<{}>", length(places))),
+        PlayItem::Sound {
+            places,
+            from_sample,
+            ..
+        } => Some(format!("<{} from {} ms>", length(places), from_sample / 8)),
         PlayItem::Tone { .. } => Some("<beep>".to_owned()),
         PlayItem::Silence { .. } => None,
     }

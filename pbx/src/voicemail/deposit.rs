@@ -26,7 +26,7 @@ use crate::office::Greeting;
 use crate::say::Say;
 use crate::voicemail::login::Login;
 use crate::voicemail::question::{Question, Reply};
-use crate::voicemail::take::{Spoken, Take, Taken};
+use crate::voicemail::take::{Length, Spoken, Take, Taken};
 use crate::words::{self, Word};
 
 /// A message being left.
@@ -178,8 +178,11 @@ impl Draft {
             from,
             called: line.dialed.clone(),
         };
-        let limit = x.config.message_max;
-        let take = Take::start(line, x, &about, limit, Say::new());
+        let length = Length {
+            min: x.config.message_min,
+            max: x.config.message_max,
+        };
+        let take = Take::start(line, x, &about, length, Say::new());
         self.at(Step::Taking(take))
     }
 
@@ -192,13 +195,16 @@ impl Draft {
             Taken::Refused => refuse(line, x, words::CANNOT_TAKE_MESSAGE),
             Taken::Spoken(spoken) => match spoken.end {
                 RecordEnd::Limit => self.review(line, x, spoken, Say::one(words::TIME_LIMIT)),
-                RecordEnd::LogRefused => {
-                    let said = Say::one(words::CANNOT_TAKE_MESSAGE);
-                    self.review(line, x, spoken, said)
-                }
+                // Nothing more can be recorded: what is there is kept, and the caller told.
+                RecordEnd::LogRefused => self.save(line, x, spoken),
                 RecordEnd::Stopped | RecordEnd::Silence => self.review(line, x, spoken, Say::new()),
             },
         }
+    }
+
+    fn save(self, line: &Line, x: &mut Exchange, spoken: Spoken) -> Phase {
+        let token = spoken.keep(line, x, self.urgent);
+        self.at(Step::Saving(spoken, token))
     }
 
     fn review(self, line: &Line, x: &mut Exchange, spoken: Spoken, first: Say) -> Phase {
@@ -213,10 +219,7 @@ impl Draft {
 
     fn reviewed(mut self, line: &Line, x: &mut Exchange, spoken: Spoken, reply: &Reply) -> Phase {
         match reply {
-            Reply::Key('1') | Reply::Silence | Reply::Number(_) => {
-                let token = spoken.keep(line, x, self.urgent);
-                self.at(Step::Saving(spoken, token))
-            }
+            Reply::Key('1') | Reply::Silence | Reply::Number(_) => self.save(line, x, spoken),
             Reply::Key('2') => match x.sound(spoken.id, 0) {
                 Some(sound) => {
                     let play = line.say(x, Say::new().item(sound));
@@ -275,7 +278,10 @@ fn greeting(x: &Exchange, mailbox: Id, reason: Reason) -> Say {
 fn saved(line: &mut Line, x: &mut Exchange, spoken: Spoken) -> Phase {
     x.counters.deposits += 1;
     line.message = Some(spoken.id);
-    goodbye(line, x, words::MESSAGE_SAVED)
+    match spoken.end {
+        RecordEnd::LogRefused => refuse(line, x, words::CANNOT_TAKE_MESSAGE),
+        _ => goodbye(line, x, words::MESSAGE_SAVED),
+    }
 }
 
 fn lost(line: &Line, x: &mut Exchange) -> Phase {

@@ -67,9 +67,16 @@ impl Session {
         };
         let heard = (folder != Folder::New).then_some(&true);
         let filed = (!matches!(folder, Folder::New | Folder::Old)).then(|| folder.name());
-        x.register(Waiter::Nobody, heard_key(id), heard);
-        // The log keeps order: when this one is durable, the one before is.
-        let token = x.register(Waiter::Call(line.id()), folder_key(id), filed);
+        let waiter = Waiter::Call(line.id());
+        // The log keeps order: when the second is durable, the first is. The order is the one in
+        // which no lamp shows a state between.
+        let token = if filed.is_some() {
+            x.register(Waiter::Nobody, folder_key(id), filed);
+            x.register(waiter, heard_key(id), heard)
+        } else {
+            x.register(Waiter::Nobody, heard_key(id), heard);
+            x.register(waiter, folder_key(id), filed)
+        };
         line.hush(x);
         let said = Say::one(words::SAVED_TO)
             .word(header::folder(folder))

@@ -17,8 +17,10 @@ pub enum KeyMap {
 /// Where the caller is; the same key means different things in different places.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Place {
-    /// In the menu; perhaps a message is selected.
+    /// In the menu, no message selected.
     Menu,
+    /// In the menu, with a message selected.
+    Message,
     /// A message is being played.
     Playing,
     /// In the advanced menu.
@@ -93,15 +95,16 @@ pub(crate) fn read(map: KeyMap, place: Place, typed: &str) -> Typed {
 type Table = &'static [(&'static str, Verb)];
 
 /// The tables that hold in a place; the first that has a key decides.
-fn tables(map: KeyMap, place: Place) -> [Table; 2] {
+fn tables(map: KeyMap, place: Place) -> [Table; 3] {
     match (map, place) {
-        (KeyMap::Comedian, Place::Menu) => [COMEDIAN, &[]],
-        (KeyMap::Comedian, Place::Playing) => [COMEDIAN_PLAYING, COMEDIAN],
-        (KeyMap::Intuity, Place::Menu) => [INTUITY, INTUITY_MESSAGE],
-        (KeyMap::Intuity, Place::Playing) => [INTUITY_PLAYING, INTUITY_MESSAGE],
-        (_, Place::Advanced) => [ADVANCED, &[]],
-        (_, Place::Options) => [OPTIONS, &[]],
-        (_, Place::Temporary) => [TEMPORARY, &[]],
+        (KeyMap::Comedian, Place::Menu | Place::Message) => [COMEDIAN, &[], &[]],
+        (KeyMap::Comedian, Place::Playing) => [COMEDIAN_PLAYING, COMEDIAN, &[]],
+        (KeyMap::Intuity, Place::Menu) => [INTUITY, INTUITY_EVERYWHERE, &[]],
+        (KeyMap::Intuity, Place::Message) => [INTUITY, INTUITY_MESSAGE, INTUITY_EVERYWHERE],
+        (KeyMap::Intuity, Place::Playing) => [INTUITY_PLAYING, INTUITY_MESSAGE, INTUITY_EVERYWHERE],
+        (_, Place::Advanced) => [ADVANCED, &[], &[]],
+        (_, Place::Options) => [OPTIONS, &[], &[]],
+        (_, Place::Temporary) => [TEMPORARY, &[], &[]],
     }
 }
 
@@ -162,7 +165,7 @@ const INTUITY: Table = &[
     ("7", Verb::ChangeFolder),
 ];
 
-/// With a message selected; the main menu's keys that begin otherwise hold as well.
+/// With a message selected, being played or not.
 const INTUITY_MESSAGE: Table = &[
     ("0", Verb::Repeat),
     ("23", Verb::Envelope),
@@ -171,11 +174,10 @@ const INTUITY_MESSAGE: Table = &[
     ("*2", Verb::Previous),
     ("*3", Verb::Delete),
     ("*8", Verb::Undelete),
-    ("*4", Verb::Help),
-    ("*7", Verb::Back),
     ("**4", Verb::Next),
-    ("**9", Verb::Exit),
 ];
+
+const INTUITY_EVERYWHERE: Table = &[("*4", Verb::Help), ("*7", Verb::Back), ("**9", Verb::Exit)];
 
 const INTUITY_PLAYING: Table = &[
     ("1", Verb::Reply),
@@ -216,6 +218,8 @@ mod tests {
         check(map, Place::Menu, "*", "Begun(None)");
         check(map, Place::Menu, "**", "Begun(None)");
         check(map, Place::Menu, "**9", "Complete(Exit)");
+        check(map, Place::Menu, "2", "Complete(Listen)");
+        check(map, Place::Message, "2", "Begun(Some(Listen))");
         check(map, Place::Playing, "2", "Begun(Some(Restart))");
         check(map, Place::Playing, "23", "Complete(Envelope)");
         check(map, Place::Playing, "*1", "Unknown");

@@ -13,7 +13,7 @@ use crate::say::Say;
 use crate::seam::Output;
 use crate::voicemail::question::{Question, Reply};
 use crate::voicemail::session::{ANSWER_WAIT, After, Leave, Session, Step, goodbye};
-use crate::voicemail::take::{Spoken, Take, Taken};
+use crate::voicemail::take::{Length, Spoken, Take, Taken};
 use crate::words::{self, Word};
 
 /// Longer than any greeting.
@@ -59,8 +59,11 @@ impl Session {
             mailbox: self.mailbox,
             which: which.name().into(),
         };
-        let limit = x.config.greeting_max;
-        let take = Take::start(line, x, &about, limit, Say::one(ask(which)));
+        let length = Length {
+            min: x.config.greeting_min,
+            max: x.config.greeting_max,
+        };
+        let take = Take::start(line, x, &about, length, Say::one(ask(which)));
         self.step = Step::Taking(which, take);
         None
     }

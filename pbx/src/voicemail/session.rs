@@ -165,12 +165,14 @@ impl Session {
             Step::Advanced(_) => Place::Advanced,
             Step::Options(_) => Place::Options,
             Step::Temporary(_) => Place::Temporary,
+            _ if self.at.is_some() => Place::Message,
             _ => Place::Menu,
         }
     }
 
     /// A key: a command, part of one, or nothing.
     pub(crate) fn press(&mut self, line: &Line, x: &mut Exchange, digit: char) -> Leave {
+        let before = keys::read(x.config.keys, self.place(), &self.typed);
         self.typed.push(digit);
         match keys::read(x.config.keys, self.place(), &self.typed) {
             Typed::Begun(_) => {
@@ -183,6 +185,11 @@ impl Session {
             }
             Typed::Unknown => {
                 self.clear_typed();
+                if let Typed::Begun(Some(verb)) = before {
+                    // What was typed before was a command after all; this key is the next.
+                    let leave = self.act(line, x, verb);
+                    return leave.or_else(|| self.press(line, x, digit));
+                }
                 self.leave_body(x);
                 self.menu(line, x, Say::one(words::INVALID_CHOICE))
             }

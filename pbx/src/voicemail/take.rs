@@ -25,10 +25,19 @@ use crate::say::Say;
 pub(crate) struct Take {
     id: Id,
     begin: Token,
-    limit: Duration,
+    /// The log has said that it began.
+    begun: bool,
+    length: Length,
     step: Step,
     /// When the engine is taken to have lost the end of the beep, or of the recording.
     until: Time,
+}
+
+/// How long a recording may be, and must be.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Length {
+    pub(crate) min: Duration,
+    pub(crate) max: Duration,
 }
 
 #[derive(Debug, PartialEq)]
@@ -36,6 +45,8 @@ enum Step {
     Beep(PlayId),
     Recording,
     Stopping,
+    /// Over, with so many samples of speech; the log has yet to say that it began.
+    Over(u64, RecordEnd),
 }
 
 /// How a take came out.
@@ -68,7 +79,7 @@ impl Take {
         line: &Line,
         x: &mut Exchange,
         about: &About,
-        limit: Duration,
+        length: Length,
         first: Say,
     ) -> Take {
         let play = line.say(x, first.beep());
@@ -83,7 +94,8 @@ impl Take {
         Take {
             id,
             begin,
-            limit,
+            begun: false,
+            length,
             step: Step::Beep(play),
             until: x.after(BEEP_WAIT),
         }
@@ -96,6 +108,11 @@ impl Take {
                 self.record(line, x);
                 None
             }
+            // Skips the words before the beep.
+            CallEvent::Digit { digit: '#', .. } if matches!(self.step, Step::Beep(_)) => {
+                self.step = Step::Beep(line.say(x, Say::new().beep()));
+                None
+            }
             CallEvent::Digit { digit: '#', .. } if self.step == Step::Recording => {
                 x.media(Command::StopRecord { leg: line.leg });
                 self.step = Step::Stopping;
@@ -106,10 +123,18 @@ impl Take {
                 sound,
                 samples_speech,
                 end,
-                ..
-            } if *sound == self.id => Some(self.done(line, x, *samples_speech, *end)),
+            } if *sound == self.id => self.over(line, x, *samples_speech, *end),
+            CallEvent::Committed(token) if *token == self.begin => {
+                self.begun = true;
+                match self.step {
+                    Step::Over(samples_speech, end) => {
+                        Some(self.taken(line, x, samples_speech, end))
+                    }
+                    _ => None,
+                }
+            }
             CallEvent::Refused(token) if *token == self.begin => Some(self.refused(line, x)),
-            CallEvent::Timer if x.now.mono >= self.until => Some(self.lost(line, x)),
+            CallEvent::Timer if x.now.mono >= self.until => self.lost(line, x),
             _ => None,
         }
     }
@@ -118,20 +143,35 @@ impl Take {
         x.media(Command::Record {
             leg: line.leg,
             sound: self.id,
-            limit: self.limit,
+            limit: self.length.max,
             silence: Some(x.config.silence_for),
         });
         self.step = Step::Recording;
-        self.until = x.after(self.limit + DONE_WAIT);
+        self.until = x.after(self.length.max + DONE_WAIT);
     }
 
-    fn done(&self, line: &Line, x: &mut Exchange, samples_speech: u64, end: RecordEnd) -> Taken {
+    /// The recording is over. Whether there is a sound at all, the log must have said.
+    fn over(
+        &mut self,
+        line: &Line,
+        x: &mut Exchange,
+        samples_speech: u64,
+        end: RecordEnd,
+    ) -> Option<Taken> {
+        if self.begun {
+            return Some(self.taken(line, x, samples_speech, end));
+        }
+        self.step = Step::Over(samples_speech, end);
+        None
+    }
+
+    fn taken(&self, line: &Line, x: &mut Exchange, samples_speech: u64, end: RecordEnd) -> Taken {
         let spoken = Spoken {
             id: self.id,
             samples_speech,
             end,
         };
-        if samples_speech >= samples(x.config.message_min) {
+        if samples_speech >= samples(self.length.min) {
             return Taken::Spoken(spoken);
         }
         spoken.discard(x);
@@ -144,38 +184,49 @@ impl Take {
     fn refused(&self, line: &Line, x: &mut Exchange) -> Taken {
         match self.step {
             Step::Beep(_) => line.hush(x),
-            Step::Recording | Step::Stopping => x.media(Command::StopRecord { leg: line.leg }),
+            Step::Recording => x.media(Command::StopRecord { leg: line.leg }),
+            Step::Stopping | Step::Over(..) => {}
         }
         Taken::Refused
     }
 
     /// The engine did not tell the end: what is on the disk is what was said.
-    fn lost(&self, line: &Line, x: &mut Exchange) -> Taken {
+    fn lost(&mut self, line: &Line, x: &mut Exchange) -> Option<Taken> {
         if matches!(self.step, Step::Recording) {
             x.media(Command::StopRecord { leg: line.leg });
         }
         let samples = x.view.sound(self.id).map_or(0, |sound| sound.samples());
-        self.done(line, x, samples, RecordEnd::Stopped)
+        self.over(line, x, samples, RecordEnd::Stopped)
     }
 
-    /// The caller has gone. `Some`: the recording's end will be told; wait for it.
+    /// The caller has gone. `Some`: more will be told; wait for it.
     pub(crate) fn caller_gone(mut self, x: &mut Exchange) -> Option<Take> {
-        if matches!(self.step, Step::Beep(_)) {
-            x.seal(Waiter::Nobody, self.id, SealKind::Discarded, "");
-            return None;
+        match self.step {
+            Step::Beep(_) if self.begun => {
+                x.seal(Waiter::Nobody, self.id, SealKind::Discarded, "");
+                return None;
+            }
+            Step::Beep(_) => self.step = Step::Over(0, RecordEnd::Stopped),
+            Step::Recording | Step::Stopping => {
+                self.step = Step::Stopping;
+                self.until = x.after(DONE_WAIT);
+            }
+            Step::Over(..) => {}
         }
-        self.step = Step::Stopping;
-        self.until = x.after(DONE_WAIT);
         Some(self)
     }
 
     pub(crate) fn deadline(&self) -> Option<Time> {
-        Some(self.until)
+        match self.step {
+            // The log answers every token.
+            Step::Over(..) => None,
+            _ => Some(self.until),
+        }
     }
 
     /// While it is being stopped, keys are already meant for what follows.
     pub(crate) fn wants_keys(&self) -> bool {
-        self.step != Step::Stopping
+        matches!(self.step, Step::Beep(_) | Step::Recording)
     }
 }
 

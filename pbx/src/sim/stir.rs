@@ -1,0 +1,132 @@
+//! Something happens, by the numbers: mostly what phones and people do, sometimes what they
+//! should not.
+
+use tandem_engine::seam::LegId;
+
+use crate::sim::World;
+
+/// Numbers worth dialling, and some that are not.
+const DIALED: [&str; 22] = [
+    "101", "102", "103", "101", "102", "103", "199", "*97", "*97", "*98", "*98101", "*101", "*102",
+    "*103", "*43", "*60", "*65", "*78", "*79", "*72102", "*72103", "*73",
+];
+const FROM: [&str; 5] = ["101", "102", "103", "~5551234", "~102"];
+const CAUSES: [&str; 6] = [
+    "normal",
+    "busy",
+    "declined",
+    "no_answer",
+    "not_registered",
+    "cancelled",
+];
+const KEYS: [&str; 16] = [
+    "1", "2", "3", "4", "5", "6", "7", "9", "0", "#", "*", "1101#", "4711#", "02", "01", "#1",
+];
+const LENGTHS_MS: [&str; 5] = ["1", "500", "2500", "7000", "31000"];
+
+/// More calls at once than this bring nothing new.
+const CALLS_MAX: usize = 12;
+
+/// Cuts a number into choices.
+struct Dice(u64);
+
+impl Dice {
+    fn below(&mut self, sides: usize) -> usize {
+        let sides = sides.max(1) as u64;
+        let side = self.0 % sides;
+        self.0 /= sides;
+        usize::try_from(side).unwrap_or(0)
+    }
+
+    fn pick<'a>(&mut self, from: &[&'a str]) -> &'a str {
+        from[self.below(from.len())]
+    }
+}
+
+impl World {
+    /// Makes one thing happen, chosen by the number; returns the line it is (see [`World::tell`])
+    /// and what call control asked for.
+    pub fn stir(&mut self, number: u64) -> (String, Vec<String>) {
+        let line = self.choose(&mut Dice(number));
+        let said = self.tell(&line);
+        self.check_legs();
+        (line, said)
+    }
+
+    /// Ends everything that is under way, and lets the timers run out.
+    pub fn finish(&mut self) {
+        for line in ["log go", "disk ok"] {
+            self.tell(line);
+        }
+        for leg in self.legs.keys().copied().collect::<Vec<_>>() {
+            if self.legs.contains_key(&leg) {
+                self.tell(&format!("ended {} normal", leg.0));
+            }
+        }
+        self.tell("wait 10000000");
+    }
+
+    /// Every leg belongs to a call: one that does not would ring or talk for ever.
+    fn check_legs(&mut self) {
+        for leg in self.legs.keys() {
+            if !self.pbx.knows_leg(*leg) {
+                self.faults
+                    .push(format!("{leg:?} is there and belongs to no call"));
+            }
+        }
+    }
+
+    fn choose(&mut self, dice: &mut Dice) -> String {
+        let what = dice.below(100);
+        let leg = self.some_leg(dice);
+        match what {
+            0..=13 if self.pbx.calls_len() < CALLS_MAX => {
+                self.leg_last += 2;
+                format!(
+                    "call {} {} {}",
+                    self.leg_last,
+                    dice.pick(&FROM),
+                    dice.pick(&DIALED)
+                )
+            }
+            0..=19 => format!("confirmed {leg}"),
+            20..=23 => format!("ringing {leg}"),
+            24..=29 => format!("answered {leg}"),
+            30..=35 => format!("ended {leg} {}", dice.pick(&CAUSES)),
+            36..=37 => format!("cut {leg} {}", dice.pick(&CAUSES)),
+            38..=53 => format!("keys {leg} {}", dice.pick(&KEYS)),
+            54..=55 => format!("info {leg} {}", dice.pick(&KEYS)),
+            56..=69 => format!("played {leg}"),
+            70..=75 => format!("speak {leg} {}", dice.pick(&LENGTHS_MS)),
+            76..=77 => format!("recorded {leg} {}", dice.pick(&["silence", "limit"])),
+            78 => format!("vanish {leg}"),
+            79..=84 => format!("wait {}", dice.pick(&LENGTHS_MS)),
+            85..=89 => format!(
+                "pin {leg} {}",
+                dice.pick(&["right", "right", "right", "wrong"])
+            ),
+            90 => format!("hash {leg} {}", dice.pick(&["ok", "failed"])),
+            91..=93 => format!("log {}", dice.pick(&["hold", "go", "go"])),
+            94..=95 => format!("disk {}", dice.pick(&["full", "ok", "ok"])),
+            96 => format!("phone {}", dice.pick(&["101", "102"])),
+            97 => format!(
+                "import {} {}",
+                dice.pick(&["101", "102"]),
+                dice.pick(&LENGTHS_MS)
+            ),
+            98 => "list 102".to_owned(),
+            _ if dice.below(20) == 0 => "power cut".to_owned(),
+            _ => "calls".to_owned(),
+        }
+    }
+
+    /// Mostly one that is there.
+    fn some_leg(&self, dice: &mut Dice) -> u64 {
+        let rude = dice.below(50) == 0;
+        let side = dice.below(self.legs.len().max(4));
+        match self.legs.keys().nth(side) {
+            Some(LegId(leg)) if !rude => *leg,
+            _ => side as u64,
+        }
+    }
+}

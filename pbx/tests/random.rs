@@ -1,0 +1,82 @@
+//! Thousands of things happen at random: nothing panics, no promise is broken, and when all legs
+//! have ended nothing is left. A failure names its seed and the last lines before it.
+#![allow(clippy::unwrap_used)]
+
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use tandem_pbx::sim::World;
+use tandem_pbx::{KeyMap, PbxConfig};
+
+fn run(seed: u64, config: PbxConfig) {
+    let mut dice = ChaCha8Rng::seed_from_u64(seed);
+    let mut world = World::new(config, &["101", "102", "103"]);
+    let mut story = Vec::new();
+    for _ in 0..1000 {
+        let (line, said) = world.stir(dice.next_u64());
+        story.push(format!("> {line}"));
+        story.extend(said);
+        if !world.faults.is_empty() {
+            break;
+        }
+    }
+    if world.faults.is_empty() {
+        world.finish();
+        world.check_rest();
+    }
+    let last = story[story.len().saturating_sub(40)..].join("\n");
+    assert!(
+        world.faults.is_empty(),
+        "seed {seed}: {:?}\nafter\n{last}",
+        world.faults
+    );
+}
+
+#[test]
+fn a_hundred_random_worlds_keep_every_promise() {
+    for seed in 0..100 {
+        run(seed, PbxConfig::default());
+    }
+}
+
+#[test]
+fn so_do_worlds_with_other_keys_and_little_room() {
+    for seed in 1000..1040 {
+        let config = PbxConfig {
+            keys: KeyMap::Intuity,
+            messages_max: 3,
+            calls_max: 5,
+            ..PbxConfig::default()
+        };
+        run(seed, config);
+    }
+}
+
+#[test]
+fn one_seed_is_one_world() {
+    let tell = |seed| {
+        let mut dice = ChaCha8Rng::seed_from_u64(seed);
+        let mut world = World::new(PbxConfig::default(), &["101", "102", "103"]);
+        (0..500)
+            .flat_map(|_| world.stir(dice.next_u64()).1)
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(tell(7), tell(7));
+    assert_ne!(tell(7), tell(8));
+}
+
+#[test]
+fn stopping_at_any_moment_comes_to_an_end() {
+    for seed in 2000..2040 {
+        let mut dice = ChaCha8Rng::seed_from_u64(seed);
+        let mut world = World::new(PbxConfig::default(), &["101", "102", "103"]);
+        for _ in 0..dice.next_u64() % 200 {
+            world.stir(dice.next_u64());
+        }
+        world.tell("log go");
+        world.tell("stop");
+        world.tell("wait 10000");
+        world.check_rest();
+        assert!(world.is_stopped(), "seed {seed}");
+        assert_eq!(world.faults, Vec::<String>::new(), "seed {seed}");
+    }
+}
