@@ -37,6 +37,8 @@ pub struct ShimConfig {
     pub subscriptions_max: usize,
     /// Server transactions that still wait for something; beyond it new requests get 503.
     pub transactions_max: usize,
+    /// Server transactions that are remembered at all, to recognise what comes again.
+    pub finished_max: usize,
     /// Failed logins a source address may make at once before it is slowed.
     pub failures_burst_max: u32,
     /// How many of them are forgiven per minute.
@@ -69,9 +71,9 @@ impl Default for ShimConfig {
             contacts_per_user_max: 10,
             dialogs_max: 20_000,
             subscriptions_max: 10_000,
-            // 4,000 calls a second leave about 8,000 INVITE transactions waiting where every one
-            // is answered within two seconds; BYEs linger 32 s on UDP but wait for nothing.
             transactions_max: 20_000,
+            // 4,000 calls a second leave 4,000 x 32 s of BYEs and 4,000 x 5 s of INVITEs.
+            finished_max: 300_000,
             failures_burst_max: 10,
             failures_per_minute: 6,
             registers_burst_max: 200,

@@ -1,6 +1,17 @@
 //! The core: SIP on one side, call control on the other.
+//!
+//! ```text
+//!   network ─► WireIn ─► Shim ─► SipEvent ─► pbx            (and OpenMedia, Set, Close ─► engine)
+//!   network ◄─ WireOut ◄─┘  └◄─ SipCommand ◄─ pbx
+//! ```
+//!
+//! This file takes every input and decides whose it is: the registrar's ([`crate::access`]), a
+//! new call's ([`crate::incoming`], [`crate::outgoing`]), a running call's ([`crate::within`],
+//! [`crate::refresh`]), the lamps' ([`crate::lamp`]). Those are further parts of [`Shim`].
+//!
+//! Invariants: no clock, no socket, no chance but the seed's; every table has its maximum in
+//! [`ShimConfig`]; nothing that comes from outside makes it panic.
 
-use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -9,9 +20,21 @@ use tandem_pbx::seam::{SipCommand, SipEvent, SipUser};
 use tandem_storage::name::Id;
 use tandem_storage::time::{Now, Time};
 
+use crate::call::Calls;
+use crate::client::{Clients, Heard, Outcome, Owner};
 use crate::config::ShimConfig;
 use crate::counters::ShimCounters;
-use crate::wire::{Transport, WireIn, WireOut};
+use crate::digest::Nonces;
+use crate::draft::{self, ALLOW, Answer};
+use crate::kit::{Alarm, Kit};
+use crate::lamp::Subscriptions;
+use crate::message::{Incoming, Message, Method, Name};
+use crate::registrar::Registrar;
+use crate::sanity::Fault;
+use crate::server::{Arrival, ServerId, Servers};
+use crate::sources::Sources;
+use crate::uri::NameAddr;
+use crate::wire::{Flow, Transport, WireIn, WireOut};
 
 /// What the shim is told.
 #[derive(Debug)]
@@ -61,7 +84,7 @@ pub struct Phone {
     pub extension: Arc<str>,
     /// The address it gave.
     pub contact: String,
-    /// The address it was heard from: requests to it go there.
+    /// The address it was heard from.
     pub source: SocketAddr,
     /// How.
     pub transport: Transport,
@@ -74,47 +97,270 @@ pub struct Phone {
 /// SIP for one node. Pure: fed by [`Shim::handle`] and [`Shim::tick`], drained by [`Shim::poll`].
 #[derive(Debug)]
 pub struct Shim {
-    outputs: VecDeque<ShimOutput>,
-    counters: ShimCounters,
+    pub(crate) kit: Kit,
+    pub(crate) servers: Servers,
+    pub(crate) clients: Clients,
+    pub(crate) nonces: Nonces,
+    pub(crate) sources: Sources,
+    pub(crate) registrar: Registrar,
+    pub(crate) calls: Calls,
+    pub(crate) subscriptions: Subscriptions,
 }
 
 impl Shim {
     /// `seed` makes every tag, branch and nonce: secret where it faces a network.
-    pub fn new(_config: ShimConfig, _seed: u64) -> Shim {
+    pub fn new(config: ShimConfig, seed: u64) -> Shim {
+        let mut kit = Kit::new(config, seed);
         Shim {
-            outputs: VecDeque::new(),
-            counters: ShimCounters::default(),
+            servers: Servers::default(),
+            clients: Clients::default(),
+            nonces: Nonces::new(&mut kit),
+            sources: Sources::new(&kit),
+            registrar: Registrar::new(&kit),
+            calls: Calls::default(),
+            subscriptions: Subscriptions::default(),
+            kit,
         }
     }
 
     /// Takes one input. Drain [`Shim::poll`] afterwards.
-    pub fn handle(&mut self, _now: Now, _input: ShimInput) {}
+    pub fn handle(&mut self, now: Now, input: ShimInput) {
+        self.kit.now = now;
+        match input {
+            ShimInput::Wire(WireIn::Message { flow, message }) => self.on_message(flow, message),
+            ShimInput::Wire(WireIn::Closed { flow }) => self.on_closed(flow),
+            ShimInput::Pbx(command) => self.on_command(command),
+            ShimInput::User { id, user } => self.on_user(id, user),
+            ShimInput::MediaOpened { leg, port } => self.on_media_opened(leg, port.ok()),
+        }
+    }
 
     /// Does what is due by `now`. Drain [`Shim::poll`] afterwards.
-    pub fn tick(&mut self, _now: Now) {}
+    pub fn tick(&mut self, now: Now) {
+        self.kit.now = now;
+        while let Some(alarm) = self.kit.timers.due(now.mono) {
+            match alarm {
+                Alarm::Server(number) => {
+                    if let Some(leg) = self.servers.lapsed(&mut self.kit, number) {
+                        self.on_unconfirmed(leg);
+                    }
+                }
+                Alarm::Client(key) => {
+                    if let Some(heard) = self.clients.lapsed(&mut self.kit, key) {
+                        self.on_heard(heard, None);
+                    }
+                }
+                Alarm::Call(leg) => self.on_call_due(leg),
+                Alarm::Binding(user, number) => {
+                    self.registrar.lapsed(&mut self.kit, user, number);
+                }
+                Alarm::Subscription(tag) => self.on_subscription_due(tag),
+            }
+        }
+    }
 
     /// The next output, until there is none.
     pub fn poll(&mut self) -> Option<ShimOutput> {
-        self.outputs.pop_front()
+        self.kit.outputs.pop_front()
     }
 
     /// When [`Shim::tick`] is wanted next.
     pub fn deadline(&self) -> Option<Time> {
-        None
+        self.kit.timers.next_at()
     }
 
     /// Who is registered where, ordered by extension.
-    pub fn phones(&self, _now: Now) -> Vec<Phone> {
-        Vec::new()
+    pub fn phones(&self, now: Now) -> Vec<Phone> {
+        self.registrar.phones(now.mono)
     }
 
     /// What has been counted.
     pub fn counters(&self) -> &ShimCounters {
-        &self.counters
+        &self.kit.counters
     }
 
     /// Calls in whatever phase.
     pub fn dialogs(&self) -> usize {
-        0
+        self.calls.len()
+    }
+
+    /// Requests that wait for an answer of ours.
+    pub fn waiting(&self) -> usize {
+        self.servers.waiting()
+    }
+
+    fn on_command(&mut self, command: SipCommand) {
+        match command {
+            SipCommand::Ring { leg } => self.ring(leg),
+            SipCommand::Answer { leg, like } => self.answer(leg, like),
+            SipCommand::Call {
+                leg,
+                user,
+                caller,
+                like,
+            } => self.call(leg, user, caller, like),
+            SipCommand::End { leg, cause } => self.end(leg, cause),
+            SipCommand::Lamp { user, lamp } => self.set_lamp(user, lamp),
+        }
+    }
+
+    fn on_message(&mut self, flow: Flow, incoming: Incoming) {
+        let Incoming { message, fault } = incoming;
+        if !message.is_request() {
+            self.kit.counters.responses_in += 1;
+            if let Some(heard) = self.clients.heard(&mut self.kit, flow, &message) {
+                self.on_heard(heard, Some(&message));
+            }
+            return;
+        }
+        self.kit.counters.requests_in += 1;
+        if let Some(Fault { status, reason }) = fault {
+            self.kit.counters.malformed += 1;
+            self.reply_stateless(flow, &message, &Answer::new(status).reason(reason));
+            return;
+        }
+        match message.method() {
+            Method::Ack => self.on_ack(&message),
+            _ => self.on_request(flow, message),
+        }
+    }
+
+    fn on_request(&mut self, flow: Flow, request: Message) {
+        let server = match self.servers.arrive(&mut self.kit, flow, &request) {
+            Arrival::New(server) => server,
+            Arrival::Known => return,
+            Arrival::Full => {
+                self.kit.counters.overload += 1;
+                let retry = self.retry_after();
+                return self.reply_stateless(flow, &request, &Answer::new(503).headers(&retry));
+            }
+        };
+        if let Some((status, headers)) = self.refusal(&request) {
+            self.reply(server, &request, &Answer::new(status).headers(&headers));
+            return;
+        }
+        let within = request
+            .header(Name::To)
+            .and_then(NameAddr::parse)
+            .and_then(|to| to.tag());
+        let tag = within.map(|t| u64::from_str_radix(t, 16).unwrap_or(0));
+        match (request.method(), tag) {
+            (Method::Cancel, _) => self.on_cancel(server, &request),
+            (Method::Subscribe, Some(tag)) => self.on_resubscribe(server, flow, &request, tag),
+            (_, Some(tag)) => self.on_within(server, flow, request, tag),
+            (Method::Invite, None) => self.on_invite(server, flow, request),
+            (Method::Register, None) => self.on_register(server, flow, &request),
+            (Method::Subscribe, None) => self.on_subscribe(server, flow, &request),
+            (Method::Options, None) => {
+                self.reply(server, &request, &Answer::new(200).headers(OFFERS))
+            }
+            // BYE, INFO and UPDATE mean something only within a call.
+            (_, None) => self.reply(server, &request, &Answer::new(481)),
+        }
+    }
+
+    /// What stands against a request, whatever it is about (RFC 3261 §8.2).
+    fn refusal(&mut self, request: &Message) -> Option<(u16, String)> {
+        match request.method() {
+            Method::Unknown => {
+                self.kit.counters.methods_refused += 1;
+                return Some((501, ALLOW.to_owned()));
+            }
+            Method::Notify | Method::Refer | Method::Message | Method::Publish | Method::Prack => {
+                self.kit.counters.methods_refused += 1;
+                return Some((405, ALLOW.to_owned()));
+            }
+            Method::Cancel => return None,
+            _ => {}
+        }
+        match request.header(Name::MaxForwards).map(str::parse::<u8>) {
+            Some(Ok(0)) => return Some((483, String::new())),
+            Some(Err(_)) => return Some((400, String::new())),
+            _ => {}
+        }
+        let unknown = |t: &&str| !t.eq_ignore_ascii_case("timer");
+        let unknown: Vec<&str> = request.tokens(Name::Require).filter(unknown).collect();
+        if !unknown.is_empty() {
+            return Some((420, format!("Unsupported: {}\r\n", unknown.join(", "))));
+        }
+        let encoded = request.header(Name::ContentEncoding);
+        if encoded.is_some_and(|e| !e.eq_ignore_ascii_case("identity")) {
+            return Some((415, "Accept-Encoding: identity\r\n".to_owned()));
+        }
+        None
+    }
+
+    fn on_cancel(&mut self, server: ServerId, cancel: &Message) {
+        let Some(leg) = self.servers.cancelled(&self.kit, cancel) else {
+            return self.reply(server, cancel, &Answer::new(481));
+        };
+        // §9.2: the To tag is that of the answers to the INVITE.
+        let tag = leg.and_then(|l| self.calls.get(l)).map_or(0, |c| c.tag);
+        let tag = if tag == 0 { self.kit.random() } else { tag };
+        self.servers
+            .respond(&mut self.kit, server, cancel, &Answer::new(200).tag(tag));
+        if let Some(leg) = leg {
+            self.cancelled(leg);
+        }
+    }
+
+    /// An answer to a request of ours came, or will not come.
+    fn on_heard(&mut self, heard: Heard, response: Option<&Message>) {
+        match heard.owner {
+            Owner::Fork { leg, index } => self.on_fork_heard(leg, index, &heard, response),
+            Owner::Refresh { leg } => self.on_refresh_heard(leg, &heard, response),
+            Owner::Notify { tag } => self.on_notify_heard(tag, heard.outcome),
+            Owner::Push { user, binding } => self.on_push_heard(user, binding, heard.outcome),
+            Owner::Orphan => {
+                if let Some(response) = response {
+                    self.hang_up_orphan(&heard, response);
+                }
+            }
+        }
+    }
+
+    fn on_closed(&mut self, flow: Flow) {
+        self.registrar.disconnected(&flow);
+        for heard in self.clients.disconnected(&flow) {
+            debug_assert_eq!(heard.outcome, Outcome::Unreachable);
+            self.on_heard(heard, None);
+        }
+    }
+
+    fn on_user(&mut self, id: Id, user: Option<SipUser>) {
+        if user.is_none() {
+            self.drop_subscriptions(id);
+        }
+        self.registrar.set_user(id, user);
+    }
+
+    /// Answers a request with a To tag of its own.
+    pub(crate) fn reply(&mut self, server: ServerId, request: &Message, answer: &Answer<'_>) {
+        let tag = self.kit.random();
+        self.servers
+            .respond(&mut self.kit, server, request, &answer.tag(tag));
+    }
+
+    /// Answers without remembering it: the same request gets the same answer again.
+    fn reply_stateless(&mut self, flow: Flow, request: &Message, answer: &Answer<'_>) {
+        if request.method() == Method::Ack {
+            return;
+        }
+        let tag = self.kit.keyed.number(request.header_or_empty(Name::CallId));
+        let to = draft::reply_flow(request, flow);
+        let bytes = draft::response(&self.kit, request, &flow, &answer.tag(tag));
+        self.kit.send(to, bytes);
+    }
+
+    pub(crate) fn retry_after(&self) -> String {
+        format!("Retry-After: {}\r\n", self.kit.config.retry_after_s)
     }
 }
+
+/// What OPTIONS is told (RFC 3261 §11.2).
+pub(crate) const OFFERS: &str = concat!(
+    "Allow: INVITE, ACK, CANCEL, BYE, OPTIONS, REGISTER, INFO, UPDATE, SUBSCRIBE\r\n",
+    "Accept: application/sdp, application/dtmf-relay, application/dtmf\r\n",
+    "Accept-Encoding: identity\r\nAccept-Language: en\r\nSupported: timer\r\n",
+    "Allow-Events: message-summary\r\n"
+);

@@ -1,0 +1,123 @@
+//! Who may do what: REGISTER, and the password every other request is asked for.
+
+use tandem_pbx::seam::SipEvent;
+use tandem_storage::name::Id;
+
+use crate::digest::{Check, Credentials};
+use crate::draft::Answer;
+use crate::message::{Message, Name};
+use crate::server::ServerId;
+use crate::shim::Shim;
+use crate::uri::{NameAddr, Uri};
+use crate::wire::Flow;
+
+/// What came of asking for a password.
+pub(crate) enum Access {
+    /// It was shown.
+    Granted(Id),
+    /// The request has been answered.
+    Refused,
+}
+
+impl Shim {
+    pub(crate) fn on_register(&mut self, server: ServerId, flow: Flow, request: &Message) {
+        let ip = flow.peer.ip();
+        if !self.kit.is_trusted(&flow) && !self.sources.take_register(&self.kit, ip) {
+            return self.slow_down(server, request);
+        }
+        let extension = number_of(request, Name::To);
+        let Access::Granted(id) = self.authenticate(server, flow, request, &extension) else {
+            return;
+        };
+        match self.registrar.register(&mut self.kit, id, flow, request) {
+            Ok(()) => self.registered(server, id, request),
+            Err(refused) => {
+                let min_s = self.kit.config.expires_min_s;
+                let headers = match refused.status {
+                    423 => format!("Min-Expires: {min_s}\r\n"),
+                    _ => String::new(),
+                };
+                let answer = Answer::new(refused.status).reason(refused.reason);
+                self.reply(server, request, &answer.headers(&headers));
+            }
+        }
+    }
+
+    fn registered(&mut self, server: ServerId, id: Id, request: &Message) {
+        self.kit.counters.registers += 1;
+        let now = self.kit.now.mono;
+        let lines = self
+            .registrar
+            .user(id)
+            .map(|u| u.contact_lines(now))
+            .unwrap_or_default();
+        self.reply(server, request, &Answer::new(200).headers(&lines));
+        if !lines.is_empty() {
+            self.kit.tell(SipEvent::PhoneCame { user: id });
+        }
+    }
+
+    /// Asks for the password of `extension`, or checks the one that was shown. Known phones are
+    /// let through to the check even where others at the same address have been wrong too often.
+    pub(crate) fn authenticate(
+        &mut self,
+        server: ServerId,
+        flow: Flow,
+        request: &Message,
+        extension: &str,
+    ) -> Access {
+        let ip = flow.peer.ip();
+        let known = self
+            .registrar
+            .is_phone_of(self.kit.now.mono, extension, &flow)
+            .is_some();
+        if !known && !self.sources.may_try(&self.kit, ip) {
+            self.slow_down(server, request);
+            return Access::Refused;
+        }
+        let Some(credentials) = Credentials::of(request, &self.kit.config.realm) else {
+            self.challenge(server, flow, request, false);
+            return Access::Refused;
+        };
+        // One may only speak for oneself.
+        let user = self.registrar.by_extension(extension).map(|u| &u.sip);
+        let user = user.filter(|u| *u.extension == *credentials.username);
+        match self
+            .nonces
+            .check(&mut self.kit, &credentials, request, user, ip)
+        {
+            // A right answer is never given for nobody.
+            Check::Right => user.map_or(Access::Refused, |u| Access::Granted(u.id)),
+            Check::Stale => {
+                self.challenge(server, flow, request, true);
+                Access::Refused
+            }
+            Check::Wrong => {
+                self.kit.counters.login_failures += 1;
+                self.sources.take_failure(&self.kit, ip);
+                self.challenge(server, flow, request, false);
+                Access::Refused
+            }
+        }
+    }
+
+    fn challenge(&mut self, server: ServerId, flow: Flow, request: &Message, stale: bool) {
+        let headers = self.nonces.challenge(&self.kit, flow.peer.ip(), stale);
+        self.reply(server, request, &Answer::new(401).headers(&headers));
+    }
+
+    fn slow_down(&mut self, server: ServerId, request: &Message) {
+        self.kit.counters.slowed += 1;
+        let retry = self.retry_after();
+        self.reply(server, request, &Answer::new(503).headers(&retry));
+    }
+}
+
+/// The number in From or To; empty if there is none.
+pub(crate) fn number_of(request: &Message, name: Name) -> String {
+    let address = request.header(name).and_then(NameAddr::parse);
+    let number = address
+        .and_then(|a| Uri::parse(a.uri))
+        .and_then(|u| u.number());
+    number.map(|n| n.into_owned()).unwrap_or_default()
+}

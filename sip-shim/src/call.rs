@@ -1,0 +1,196 @@
+//! Calls: every leg in whatever phase, and the ways to find one.
+//!
+//! A leg is found by its number (call control), by our tag (requests within a dialog), and, while
+//! it is young, by what makes a request unique (to recognise one that came by two ways).
+//!
+//! ```text
+//!   in:   Opening ─► Offered ─► Answered ─► Up          out:  Dialing ─► Calling ─► Up
+//!                                   └► Closing (hung up before the ACK came)
+//! ```
+
+use tandem_engine::seam::LegId;
+use tandem_pbx::seam::Caller;
+use tandem_storage::name::Id;
+use tandem_storage::time::Time;
+
+use crate::agree::Talk;
+use crate::dialog::Dialog;
+use crate::kit::{Kit, NumberMap};
+use crate::message::Message;
+use crate::sdp::Session;
+use crate::server::ServerId;
+use crate::session::SessionTimer;
+use crate::wire::Flow;
+
+/// All calls of a node.
+#[derive(Debug, Default)]
+pub(crate) struct Calls {
+    by_leg: NumberMap<u64, Call>,
+    by_tag: NumberMap<u64, LegId>,
+    by_origin: NumberMap<u64, LegId>,
+    legs_in: u64,
+}
+
+/// One leg.
+#[derive(Debug)]
+pub(crate) struct Call {
+    pub(crate) leg: LegId,
+    pub(crate) phase: Phase,
+    /// Our tag, by which requests find it.
+    pub(crate) tag: u64,
+    origin: Option<u64>,
+    pub(crate) talk: Option<Talk>,
+    pub(crate) dialog: Option<Dialog>,
+    pub(crate) timer: Option<SessionTimer>,
+    /// When the call itself has something to do.
+    pub(crate) due: Time,
+    /// A 2xx of ours whose ACK has not come.
+    pub(crate) unconfirmed: Option<Unconfirmed>,
+    /// A refresh of ours that has not been answered.
+    pub(crate) refreshing: bool,
+    /// The other side takes UPDATE.
+    pub(crate) takes_update: bool,
+}
+
+/// Where it stands.
+#[derive(Debug)]
+pub(crate) enum Phase {
+    /// Came in; a media port is being opened.
+    Opening(Box<Invite>),
+    /// Call control knows of it.
+    Offered(Box<Invite>),
+    /// Accepted; the ACK has not come.
+    Answered,
+    /// Goes out; a media port is being opened.
+    Dialing(Box<Out>),
+    /// Phones are being called.
+    Calling(Box<Out>),
+    /// Talking.
+    Up,
+    /// Call control is done with it, but a 2xx must be confirmed before it can be hung up
+    /// (RFC 3261 §15).
+    Closing,
+}
+
+/// An INVITE that awaits our answer.
+#[derive(Debug)]
+pub(crate) struct Invite {
+    pub(crate) server: ServerId,
+    pub(crate) request: Message,
+    pub(crate) offer: Option<Session>,
+    pub(crate) caller: Caller,
+    pub(crate) dialed: std::sync::Arc<str>,
+}
+
+/// A call that goes out.
+#[derive(Debug)]
+pub(crate) struct Out {
+    pub(crate) user: Id,
+    pub(crate) caller: Caller,
+    pub(crate) like: Option<LegId>,
+    pub(crate) forks: Vec<Fork>,
+    pub(crate) ringing: bool,
+}
+
+/// One phone of it.
+#[derive(Debug)]
+pub(crate) struct Fork {
+    pub(crate) branch: u64,
+    pub(crate) flow: Flow,
+    pub(crate) behind_nat: bool,
+    pub(crate) contact: Box<str>,
+    pub(crate) tag: u64,
+    pub(crate) call_id: Box<str>,
+    pub(crate) cseq: u32,
+    /// How it ended, once it has.
+    pub(crate) failed: Option<tandem_pbx::seam::Cause>,
+}
+
+/// A 2xx of ours that awaits its ACK.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Unconfirmed {
+    pub(crate) server: ServerId,
+    pub(crate) cseq: u32,
+    /// It carried our offer: the ACK must carry the answer.
+    pub(crate) offered: bool,
+    /// It was to the first INVITE of the call.
+    pub(crate) first: bool,
+}
+
+impl Call {
+    fn new(leg: LegId, phase: Phase, tag: u64, origin: Option<u64>) -> Call {
+        Call {
+            leg,
+            phase,
+            tag,
+            origin,
+            talk: None,
+            dialog: None,
+            timer: None,
+            due: Time(u64::MAX),
+            unconfirmed: None,
+            refreshing: false,
+            takes_update: false,
+        }
+    }
+}
+
+impl Calls {
+    /// A call comes in.
+    pub(crate) fn begin_in(&mut self, kit: &mut Kit, invite: Invite, origin: u64) -> LegId {
+        self.legs_in += 1;
+        let leg = LegId(self.legs_in * 2 - 1);
+        let tag = kit.random();
+        self.by_tag.insert(tag, leg);
+        self.by_origin.insert(origin, leg);
+        let call = Call::new(leg, Phase::Opening(Box::new(invite)), tag, Some(origin));
+        self.by_leg.insert(leg.0, call);
+        leg
+    }
+
+    /// A call goes out.
+    pub(crate) fn begin_out(&mut self, leg: LegId, out: Out) {
+        self.by_leg.insert(
+            leg.0,
+            Call::new(leg, Phase::Dialing(Box::new(out)), 0, None),
+        );
+    }
+
+    /// Which of several tags an outgoing call goes by is known once a phone has answered.
+    pub(crate) fn name(&mut self, leg: LegId, tag: u64) {
+        if let Some(call) = self.by_leg.get_mut(&leg.0) {
+            call.tag = tag;
+            self.by_tag.insert(tag, leg);
+        }
+    }
+
+    pub(crate) fn get(&self, leg: LegId) -> Option<&Call> {
+        self.by_leg.get(&leg.0)
+    }
+
+    pub(crate) fn get_mut(&mut self, leg: LegId) -> Option<&mut Call> {
+        self.by_leg.get_mut(&leg.0)
+    }
+
+    pub(crate) fn by_tag(&self, tag: u64) -> Option<LegId> {
+        self.by_tag.get(&tag).copied()
+    }
+
+    /// Did the same request come by another way? (RFC 3261 §8.2.2.2)
+    pub(crate) fn is_merged(&self, origin: u64) -> bool {
+        self.by_origin.contains_key(&origin)
+    }
+
+    pub(crate) fn remove(&mut self, leg: LegId) -> Option<Call> {
+        let call = self.by_leg.remove(&leg.0)?;
+        self.by_tag.remove(&call.tag);
+        if let Some(origin) = call.origin {
+            self.by_origin.remove(&origin);
+        }
+        Some(call)
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.by_leg.len()
+    }
+}

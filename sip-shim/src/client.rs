@@ -1,0 +1,376 @@
+//! Client transactions: a request of ours is repeated until it is answered, or given up.
+//!
+//! ```text
+//!   calls, lamps ─► request ─► network ─► response in ─► heard ─► (owner) ─► calls, lamps
+//! ```
+//!
+//! A transaction is found by the number in our own branch. It holds the text it may have to send
+//! again, shared with the sender, and from that text makes the ACK of a refusal and the CANCEL.
+//!
+//! Invariants: each ends by a timer, except an INVITE that rings: call control bounds that one,
+//! and abandons it. An abandoned INVITE is cancelled as soon as RFC 3261 §9.1 allows; if it is
+//! accepted all the same, its owner is told and has to hang up.
+//!
+//! Sources: RFC 3261 §9, §17.1, RFC 6026 §7.2 (further 2xx after the first).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tandem_engine::seam::LegId;
+use tandem_storage::name::Id;
+use tandem_storage::time::Time;
+
+use crate::draft::{Request, ack_of, branch_number, cancel_of};
+use crate::kit::{Alarm, Kit, NumberMap, T1, T1_64, T2, T4};
+use crate::message::{Message, Method, Name};
+use crate::uri::{NameAddr, Via};
+use crate::wire::Flow;
+
+/// All client transactions of a node.
+#[derive(Debug, Default)]
+pub(crate) struct Clients {
+    table: NumberMap<u64, Client>,
+}
+
+#[derive(Debug)]
+struct Client {
+    method: Method,
+    state: State,
+    flow: Flow,
+    bytes: Arc<[u8]>,
+    interval: Duration,
+    due: Time,
+    gives_up: Time,
+    owner: Owner,
+    cancel: Cancel,
+    /// The ACK of a 2xx, with the To tag it confirms and the way it went.
+    ack: Option<(Box<str>, Flow, Arc<[u8]>)>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Calling,
+    Proceeding,
+    /// An INVITE got a 2xx; more may come, again or from elsewhere.
+    Accepted,
+    /// Only there to recognise what comes again.
+    Done,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Cancel {
+    No,
+    /// As soon as a provisional response has come (RFC 3261 §9.1).
+    Wanted,
+    Sent,
+}
+
+/// To whom an answer matters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Owner {
+    /// One phone of a call that goes out.
+    Fork { leg: LegId, index: usize },
+    /// A session refresh.
+    Refresh { leg: LegId },
+    /// A lamp subscription's notification.
+    Notify { tag: u64 },
+    /// A lamp notification nobody subscribed to.
+    Push { user: Id, binding: u64 },
+    /// Nobody any more.
+    Orphan,
+}
+
+/// An answer to one of our requests, or the lack of one.
+#[derive(Clone, Debug)]
+pub(crate) struct Heard {
+    pub(crate) owner: Owner,
+    pub(crate) branch: u64,
+    pub(crate) method: Method,
+    /// Where the request went.
+    pub(crate) flow: Flow,
+    /// The request's text.
+    pub(crate) request: Arc<[u8]>,
+    pub(crate) outcome: Outcome,
+}
+
+/// How it went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// The response at hand, of this status.
+    Response(u16),
+    /// Nobody answered.
+    Timeout,
+    /// The connection is gone.
+    Unreachable,
+}
+
+impl Clients {
+    /// Sends a request.
+    pub(crate) fn request(
+        &mut self,
+        kit: &mut Kit,
+        flow: Flow,
+        owner: Owner,
+        request: &Request<'_>,
+    ) {
+        let bytes = request.write(kit, &flow);
+        self.start(kit, flow, owner, request.method, request.branch, bytes);
+    }
+
+    fn start(
+        &mut self,
+        kit: &mut Kit,
+        flow: Flow,
+        owner: Owner,
+        method: Method,
+        branch: u64,
+        bytes: Arc<[u8]>,
+    ) {
+        kit.send(flow, bytes.clone());
+        let interval = if flow.is_reliable() { T1_64 } else { T1 };
+        let key = key_of(method, branch);
+        let client = Client {
+            method,
+            state: State::Calling,
+            flow,
+            bytes,
+            interval,
+            due: kit.alarm_in(interval, Alarm::Client(key)),
+            gives_up: kit.now.mono + T1_64,
+            owner,
+            cancel: Cancel::No,
+            ack: None,
+        };
+        self.table.insert(key, client);
+    }
+
+    /// A response came. `None`: it is provisional, a repetition or a stray, and dealt with;
+    /// provisional ones to an INVITE are passed on.
+    pub(crate) fn heard(&mut self, kit: &mut Kit, flow: Flow, response: &Message) -> Option<Heard> {
+        let Some((branch, key)) = self.find(response) else {
+            kit.counters.strays += 1;
+            return None;
+        };
+        let status = response.status();
+        let client = self.table.get_mut(&key)?;
+        match (client.method, status) {
+            (Method::Invite, 100..200) => {
+                let wanted = client.ring()?;
+                if wanted == Cancel::Wanted {
+                    self.cancel(kit, branch);
+                    return None;
+                }
+            }
+            (Method::Invite, 200..300) => client.accepted(kit, key, response)?,
+            (Method::Invite, _) => client.refused(kit, key, flow, response)?,
+            (_, 100..200) => {
+                client.proceed();
+                return None;
+            }
+            _ => client.end(kit, key, T4)?,
+        }
+        let heard = self
+            .table
+            .get(&key)?
+            .heard(branch, Outcome::Response(status));
+        let matters = heard.owner != Owner::Orphan
+            || (heard.method == Method::Invite && (200..300).contains(&status));
+        matters.then_some(heard)
+    }
+
+    fn find(&self, response: &Message) -> Option<(u64, u64)> {
+        let via = response.header(Name::Via).and_then(Via::parse)?;
+        let branch = branch_number(via.branch())?;
+        let (_, method, _) = response.cseq()?;
+        let key = key_of(method, branch);
+        self.table
+            .get(&key)
+            .filter(|c| c.method == method)
+            .map(|_| (branch, key))
+    }
+
+    /// Sends the ACK of a 2xx, and remembers it for when that 2xx comes again.
+    pub(crate) fn acknowledge(
+        &mut self,
+        kit: &mut Kit,
+        branch: u64,
+        to_tag: &str,
+        flow: Flow,
+        ack: Arc<[u8]>,
+    ) {
+        kit.send(flow, ack.clone());
+        if let Some(client) = self.table.get_mut(&branch) {
+            client.ack = Some((to_tag.into(), flow, ack));
+        }
+    }
+
+    /// Nobody waits for an INVITE's answer any more: cancels it as soon as that is allowed.
+    pub(crate) fn abandon(&mut self, kit: &mut Kit, branch: u64) {
+        let Some(client) = self.table.get_mut(&branch) else {
+            return;
+        };
+        client.owner = Owner::Orphan;
+        match client.state {
+            State::Calling => client.cancel = Cancel::Wanted,
+            State::Proceeding if client.cancel != Cancel::Sent => self.cancel(kit, branch),
+            _ => {}
+        }
+    }
+
+    fn cancel(&mut self, kit: &mut Kit, branch: u64) {
+        let Some(client) = self.table.get_mut(&branch) else {
+            return;
+        };
+        client.cancel = Cancel::Sent;
+        // RFC 3261 §9.1: 64*T1 after the CANCEL the INVITE counts as cancelled.
+        client.gives_up = kit.now.mono + T1_64;
+        client.due = kit.alarm_in(T1_64, Alarm::Client(branch));
+        let (flow, bytes) = (client.flow, cancel_of(&client.bytes));
+        self.start(kit, flow, Owner::Orphan, Method::Cancel, branch, bytes);
+    }
+
+    /// A timer has run out. What was never answered, if that is what it means.
+    pub(crate) fn lapsed(&mut self, kit: &mut Kit, key: u64) -> Option<Heard> {
+        let now = kit.now.mono;
+        let client = self.table.get_mut(&key).filter(|c| c.due <= now)?;
+        let over = matches!(client.state, State::Done | State::Accepted);
+        if !over && now < client.gives_up {
+            client.again(kit, key);
+            return None;
+        }
+        let client = self.table.remove(&key)?;
+        let matters = !over && client.owner != Owner::Orphan;
+        matters.then(|| client.heard(key, Outcome::Timeout))
+    }
+
+    /// A connection is gone, or was never made: what waits on it fails at once.
+    pub(crate) fn disconnected(&mut self, flow: &Flow) -> Vec<Heard> {
+        let is_lost =
+            |c: &Client| c.flow == *flow && matches!(c.state, State::Calling | State::Proceeding);
+        let lost = self
+            .table
+            .iter()
+            .filter(|(_, c)| is_lost(c))
+            .map(|(k, _)| *k);
+        let mut lost: Vec<u64> = lost.collect();
+        lost.sort_unstable();
+        let ended = lost
+            .into_iter()
+            .filter_map(|k| Some((k, self.table.remove(&k)?)));
+        let heard = ended.map(|(k, c)| c.heard(k, Outcome::Unreachable));
+        heard.filter(|h| h.owner != Owner::Orphan).collect()
+    }
+}
+
+impl Client {
+    fn heard(&self, branch: u64, outcome: Outcome) -> Heard {
+        let Client {
+            owner,
+            method,
+            flow,
+            ..
+        } = *self;
+        Heard {
+            owner,
+            branch,
+            method,
+            flow,
+            request: self.bytes.clone(),
+            outcome,
+        }
+    }
+
+    /// A provisional response to an INVITE: it is not repeated any more.
+    fn ring(&mut self) -> Option<Cancel> {
+        if !self.is_open() {
+            return None;
+        }
+        self.state = State::Proceeding;
+        if self.cancel != Cancel::Sent {
+            self.due = Time(u64::MAX);
+            self.gives_up = Time(u64::MAX);
+        }
+        Some(self.cancel)
+    }
+
+    /// A 2xx. One that is known already is confirmed again; one from elsewhere (another To tag)
+    /// is passed on, as an orphan if another has won.
+    fn accepted(&mut self, kit: &mut Kit, key: u64, response: &Message) -> Option<()> {
+        let tag = response.header(Name::To).and_then(NameAddr::parse)?.tag()?;
+        match (&self.ack, self.state) {
+            (Some((known, flow, ack)), _) if **known == *tag => {
+                kit.resend(*flow, ack.clone());
+                return None;
+            }
+            (_, State::Done) => return None,
+            (Some(_), _) => self.owner = Owner::Orphan,
+            (None, _) => {}
+        }
+        if self.state != State::Accepted {
+            self.state = State::Accepted;
+            self.due = kit.alarm_in(T1_64, Alarm::Client(key));
+        }
+        Some(())
+    }
+
+    /// A refusal, confirmed here (§17.1.1.3), each time it comes.
+    fn refused(&mut self, kit: &mut Kit, key: u64, flow: Flow, response: &Message) -> Option<()> {
+        if self.state == State::Accepted {
+            return None;
+        }
+        let to = response.header(Name::To)?;
+        // On a stream the refusal came over the connection that the ACK takes.
+        let flow = if flow.is_reliable() { flow } else { self.flow };
+        kit.send(flow, ack_of(&self.bytes, to));
+        self.end(kit, key, T1_64)
+    }
+
+    fn proceed(&mut self) {
+        if self.is_open() {
+            self.state = State::Proceeding;
+        }
+    }
+
+    /// Keeps it for a while, to recognise what comes again. `None`: it had ended before.
+    fn end(&mut self, kit: &mut Kit, key: u64, keep: Duration) -> Option<()> {
+        if !self.is_open() {
+            return None;
+        }
+        self.state = State::Done;
+        let keep = if self.flow.is_reliable() {
+            Duration::ZERO
+        } else {
+            keep
+        };
+        self.due = kit.alarm_in(keep, Alarm::Client(key));
+        Some(())
+    }
+
+    fn is_open(&self) -> bool {
+        matches!(self.state, State::Calling | State::Proceeding)
+    }
+
+    /// Sends it again, less and less often: an INVITE doubles its interval without bound, others
+    /// up to T2, and wait T2 once they have been heard (§17.1.2.2).
+    fn again(&mut self, kit: &mut Kit, key: u64) {
+        self.interval = match (self.method, self.state) {
+            (Method::Invite, _) => self.interval * 2,
+            (_, State::Proceeding) => T2,
+            _ => (self.interval * 2).min(T2),
+        };
+        let left = self.gives_up.since(kit.now.mono);
+        self.due = kit.alarm_in(self.interval.min(left), Alarm::Client(key));
+        if !self.flow.is_reliable() {
+            kit.resend(self.flow, self.bytes.clone());
+        }
+    }
+}
+
+/// A CANCEL shares its INVITE's branch.
+fn key_of(method: Method, branch: u64) -> u64 {
+    if method == Method::Cancel {
+        !branch
+    } else {
+        branch
+    }
+}

@@ -1,0 +1,426 @@
+//! Calls that come in, from their INVITE to its ACK.
+//!
+//! Handed an INVITE outside any dialog; hands on [`SipEvent::Incoming`] once a media port is open,
+//! [`SipEvent::Confirmed`] on the ACK. Sources: RFC 3261 §13.3, RFC 3264, RFC 4028 §9.
+
+use std::sync::Arc;
+
+use tandem_engine::seam::{Codec, Command, LegId};
+use tandem_pbx::seam::{Caller, Cause, SipEvent};
+
+use crate::access::{Access, number_of};
+use crate::agree::{self, Talk};
+use crate::call::{Invite, Phase, Unconfirmed};
+use crate::dialog::Dialog;
+use crate::draft::{self, ALLOW, Answer};
+use crate::message::{Message, Method, Name};
+use crate::sdp::{self, Session};
+use crate::server::ServerId;
+use crate::session::SessionTimer;
+use crate::shim::{Shim, ShimOutput};
+use crate::uri::{NameAddr, Uri};
+use crate::wire::Flow;
+
+/// The longest number and name that are passed on, in characters.
+const CALLER_CHARS_MAX: usize = 64;
+
+impl Shim {
+    pub(crate) fn on_invite(&mut self, server: ServerId, flow: Flow, request: Message) {
+        let origin = self.origin(&request);
+        if self.calls.is_merged(origin) {
+            return self.reply(server, &request, &Answer::new(482));
+        }
+        if self.calls.len() >= self.kit.config.dialogs_max {
+            return self.refuse_full(server, &request);
+        }
+        let Some(caller) = self.caller(server, flow, &request) else {
+            return;
+        };
+        let Some(dialed) = dialed(&request) else {
+            return self.reply(server, &request, &Answer::new(404));
+        };
+        let offer = match read_offer(&request) {
+            Ok(offer) => offer,
+            Err(answer) => return self.reply(server, &request, &answer),
+        };
+        let timer = match SessionTimer::for_request(&self.kit, &request) {
+            Ok(timer) => timer,
+            Err(_) => {
+                let headers = format!("Min-SE: {}\r\n", self.kit.config.min_se_s);
+                return self.reply(server, &request, &Answer::new(422).headers(&headers));
+            }
+        };
+        if Dialog::from_request(&request, flow, 0).is_none() {
+            return self.reply(server, &request, &Answer::new(400).reason("Bad Contact"));
+        }
+        let takes_update = request.lists(Name::Allow, "UPDATE");
+        let invite = Invite {
+            server,
+            request,
+            offer,
+            caller,
+            dialed,
+        };
+        let leg = self.calls.begin_in(&mut self.kit, invite, origin);
+        self.servers.belongs_to(server, leg);
+        if let Some(call) = self.calls.get_mut(leg) {
+            call.timer = Some(timer);
+            call.takes_update = takes_update;
+            if let Phase::Opening(invite) = &call.phase {
+                call.dialog = Dialog::from_request(&invite.request, flow, call.tag);
+            }
+        }
+        self.kit.counters.calls_in += 1;
+        self.kit.outputs.push_back(ShimOutput::OpenMedia { leg });
+    }
+
+    /// From tag, Call-ID and CSeq together are unique (RFC 3261 §8.2.2.2).
+    fn origin(&self, request: &Message) -> u64 {
+        let parts = (
+            request.header_or_empty(Name::From),
+            request.header_or_empty(Name::CallId),
+            request.header_or_empty(Name::CSeq),
+        );
+        self.kit.keyed.number(parts)
+    }
+
+    fn refuse_full(&mut self, server: ServerId, request: &Message) {
+        self.kit.counters.calls_refused_full += 1;
+        let retry = self.retry_after();
+        self.reply(server, request, &Answer::new(503).headers(&retry));
+    }
+
+    /// Who calls; `None` if the request was answered for want of proof. A gateway is believed; a
+    /// phone behind it is known by the address it registered from.
+    fn caller(&mut self, server: ServerId, flow: Flow, request: &Message) -> Option<Caller> {
+        let extension = number_of(request, Name::From);
+        if self.kit.is_trusted(&flow) {
+            let now = self.kit.now.mono;
+            let user = self
+                .registrar
+                .is_phone_of(now, &extension, &flow)
+                .map(|u| u.sip.clone());
+            return Some(match user {
+                Some(u) => Caller {
+                    user: Some(u.id),
+                    number: u.extension,
+                    name: u.name,
+                },
+                None => stranger(request),
+            });
+        }
+        match self.authenticate(server, flow, request, &extension) {
+            Access::Granted(id) => {
+                let user = &self.registrar.user(id)?.sip;
+                let (number, name) = (user.extension.clone(), user.name.clone());
+                Some(Caller {
+                    user: Some(id),
+                    number,
+                    name,
+                })
+            }
+            Access::Refused => None,
+        }
+    }
+
+    pub(crate) fn on_media_opened(&mut self, leg: LegId, port: Option<u16>) {
+        let Some(call) = self.calls.get_mut(leg) else {
+            if port.is_some() {
+                self.kit.media(Command::Close { leg });
+            }
+            return;
+        };
+        let Some(port) = port else {
+            return self.no_media(leg);
+        };
+        let session_id = self.kit.random();
+        call.talk = Some(Talk::new(session_id, self.kit.config.advertise, port));
+        match std::mem::replace(&mut call.phase, Phase::Closing) {
+            Phase::Opening(invite) => {
+                let (caller, dialed) = (invite.caller.clone(), invite.dialed.clone());
+                if let (Some(talk), Some(offer)) = (&mut call.talk, &invite.offer) {
+                    talk.note(offer);
+                }
+                call.phase = Phase::Offered(invite);
+                self.kit.tell(SipEvent::Incoming {
+                    leg,
+                    caller,
+                    dialed,
+                });
+            }
+            Phase::Dialing(out) => {
+                call.phase = Phase::Calling(out);
+                self.dial(leg);
+            }
+            other => call.phase = other,
+        }
+    }
+
+    /// Every port is taken: the caller may try again, call control hears of calls it made.
+    fn no_media(&mut self, leg: LegId) {
+        self.kit.counters.calls_refused_full += 1;
+        let Some(call) = self.calls.remove(leg) else {
+            return;
+        };
+        match call.phase {
+            Phase::Opening(invite) => {
+                let retry = self.retry_after();
+                let answer = Answer::new(503).headers(&retry).tag(call.tag);
+                self.servers
+                    .respond(&mut self.kit, invite.server, &invite.request, &answer);
+            }
+            _ => self.kit.tell(SipEvent::Ended {
+                leg,
+                cause: Cause::Congestion,
+            }),
+        }
+    }
+
+    pub(crate) fn ring(&mut self, leg: LegId) {
+        let Some(call) = self.calls.get(leg) else {
+            return;
+        };
+        let (Phase::Offered(invite), Some(dialog)) = (&call.phase, &call.dialog) else {
+            return;
+        };
+        let headers = draft::contact(&self.kit, &dialog.flow);
+        let answer = Answer::new(180).tag(call.tag).headers(&headers);
+        self.servers
+            .respond(&mut self.kit, invite.server, &invite.request, &answer);
+    }
+
+    pub(crate) fn answer(&mut self, leg: LegId, like: Option<LegId>) {
+        let like = like
+            .and_then(|l| self.calls.get(l))
+            .and_then(|c| c.talk.as_ref());
+        let prefer: Vec<Codec> = like.map(Talk::preference).unwrap_or_default();
+        let Some(call) = self.calls.get_mut(leg) else {
+            return;
+        };
+        let (Phase::Offered(invite), Some(talk), Some(timer), Some(dialog)) =
+            (&call.phase, &mut call.talk, call.timer, &call.dialog)
+        else {
+            return;
+        };
+        let text = match &invite.offer {
+            Some(offer) => talk.answer(offer, &prefer),
+            None => Some(talk.offer(&prefer)),
+        };
+        // An offer with nothing in common was refused when it came.
+        let Some(text) = text else { return };
+        let agreed = talk.agreed.clone();
+        let timer = timer.restarted(&self.kit);
+        let contact = draft::contact(&self.kit, &dialog.flow);
+        let headers = format!("{contact}{ALLOW}{}", timer.response_headers());
+        let answer = Answer::new(200).tag(call.tag).headers(&headers).sdp(&text);
+        let (server, offered) = (invite.server, invite.offer.is_none());
+        self.servers
+            .respond(&mut self.kit, server, &invite.request, &answer);
+        let cseq = invite.request.cseq().map_or(0, |(n, _, _)| n);
+        call.unconfirmed = Some(Unconfirmed {
+            server,
+            cseq,
+            offered,
+            first: true,
+        });
+        call.timer = Some(timer);
+        call.phase = Phase::Answered;
+        if let Some(params) = agreed {
+            self.kit.media(Command::Set { leg, params });
+        }
+        self.arm(leg);
+    }
+
+    /// Refuses a call that call control does not want.
+    pub(crate) fn refuse(&mut self, leg: LegId, cause: Cause) {
+        let Some(call) = self.calls.remove(leg) else {
+            return;
+        };
+        if let Phase::Offered(invite) | Phase::Opening(invite) = &call.phase {
+            let status = status_of(cause);
+            let retry = if status == 503 {
+                self.retry_after()
+            } else {
+                String::new()
+            };
+            let answer = Answer::new(status).tag(call.tag).headers(&retry);
+            self.servers
+                .respond(&mut self.kit, invite.server, &invite.request, &answer);
+        }
+        if call.talk.is_some() {
+            self.kit.media(Command::Close { leg });
+        }
+    }
+
+    /// The caller gave up before it was answered.
+    pub(crate) fn cancelled(&mut self, leg: LegId) {
+        let known = self
+            .calls
+            .get(leg)
+            .is_some_and(|c| matches!(c.phase, Phase::Offered(_)));
+        self.refuse(leg, Cause::Cancelled);
+        if known {
+            self.kit.tell(SipEvent::Ended {
+                leg,
+                cause: Cause::Cancelled,
+            });
+        }
+    }
+
+    pub(crate) fn on_ack(&mut self, ack: &Message) {
+        if self.servers.ack_of_refusal(&mut self.kit, ack) {
+            return;
+        }
+        let leg = self.dialog_of(ack);
+        let cseq = ack.cseq().map_or(0, |(n, _, _)| n);
+        let Some(call) = leg.and_then(|l| self.calls.get_mut(l)) else {
+            self.kit.counters.strays += 1;
+            return;
+        };
+        let Some(pending) = call.unconfirmed.take_if(|u| u.cseq == cseq) else {
+            return;
+        };
+        let leg = call.leg;
+        self.servers.confirmed(&mut self.kit, pending.server);
+        if let Phase::Closing = call.phase {
+            return self.hang_up(leg);
+        }
+        let answered = !pending.offered || self.take_answer(leg, ack);
+        let codec = self
+            .calls
+            .get(leg)
+            .and_then(|c| Some(c.talk.as_ref()?.agreed.as_ref()?.codec));
+        let Some(codec) = codec.filter(|_| answered) else {
+            self.hang_up(leg);
+            return self.kit.tell(SipEvent::Ended {
+                leg,
+                cause: Cause::NotAcceptable,
+            });
+        };
+        if pending.first {
+            if let Some(call) = self.calls.get_mut(leg) {
+                call.phase = Phase::Up;
+            }
+            self.kit.tell(SipEvent::Confirmed { leg, codec });
+        }
+    }
+
+    /// Takes the answer to an offer of ours. `false`: there is none we can talk with.
+    pub(crate) fn take_answer(&mut self, leg: LegId, message: &Message) -> bool {
+        let Some(call) = self.calls.get_mut(leg) else {
+            return false;
+        };
+        let (Some(talk), Ok(answer)) = (&mut call.talk, sdp::parse(message.body())) else {
+            return false;
+        };
+        let (before, was_held) = (talk.agreed.clone(), talk.held);
+        if !talk.accept(&answer) {
+            return false;
+        }
+        let (agreed, held) = (talk.agreed.clone(), talk.held);
+        self.changed(leg, before, agreed, was_held, held);
+        true
+    }
+
+    /// The ACK of our 2xx never came (RFC 3261 §13.3.1.4).
+    pub(crate) fn on_unconfirmed(&mut self, leg: LegId) {
+        let Some(call) = self.calls.get_mut(leg) else {
+            return;
+        };
+        call.unconfirmed = None;
+        let known = !matches!(call.phase, Phase::Closing);
+        self.hang_up(leg);
+        if known {
+            self.kit.counters.sessions_vanished += 1;
+            self.kit.tell(SipEvent::Ended {
+                leg,
+                cause: Cause::Vanished,
+            });
+        }
+    }
+
+    /// The call whose dialog a request names.
+    pub(crate) fn dialog_of(&self, request: &Message) -> Option<LegId> {
+        let to = request.header(Name::To).and_then(NameAddr::parse)?;
+        let leg = self
+            .calls
+            .by_tag(u64::from_str_radix(to.tag()?, 16).ok()?)?;
+        let dialog = self.calls.get(leg)?.dialog.as_ref()?;
+        dialog.owns(request).then_some(leg)
+    }
+}
+
+/// The offer in an INVITE, if it has one; or why it is refused.
+pub(crate) fn read_offer(request: &Message) -> Result<Option<Session>, Answer<'static>> {
+    if request.body().is_empty() {
+        return Ok(None);
+    }
+    let kind = request
+        .header_or_empty(Name::ContentType)
+        .split(';')
+        .next()
+        .unwrap_or_default();
+    if !kind.trim().eq_ignore_ascii_case("application/sdp") {
+        return Err(Answer::new(415).headers("Accept: application/sdp\r\n"));
+    }
+    match sdp::parse(request.body()) {
+        Ok(offer) if agree::is_usable(&offer) => Ok(Some(offer)),
+        Ok(_) if request.method() == Method::Ack => Ok(None),
+        Ok(_) => Err(Answer::new(488)),
+        Err(_) => Err(Answer::new(400).reason("Bad Session Description")),
+    }
+}
+
+/// What was dialled.
+fn dialed(request: &Message) -> Option<Arc<str>> {
+    let number = Uri::parse(request.uri())?.number()?;
+    let fits = !number.is_empty() && number.chars().count() <= CALLER_CHARS_MAX;
+    fits.then(|| number.as_ref().into())
+}
+
+/// A caller that a gateway vouches for (RFC 3325), or names.
+fn stranger(request: &Message) -> Caller {
+    let asserted = request
+        .header(Name::PAssertedIdentity)
+        .and_then(NameAddr::parse);
+    let address = asserted.or_else(|| request.header(Name::From).and_then(NameAddr::parse));
+    let (display, uri) = address.map_or((Default::default(), ""), |a| (a.display, a.uri));
+    let user = Uri::parse(uri).and_then(|u| u.number()).unwrap_or_default();
+    let dialable = |c: &char| c.is_ascii_digit() || matches!(c, '*' | '#' | '+');
+    let number: String = user
+        .chars()
+        .filter(dialable)
+        .take(CALLER_CHARS_MAX)
+        .collect();
+    let wordy = user.chars().any(|c| c.is_alphabetic());
+    let name = if display.is_empty() && wordy {
+        &user
+    } else {
+        &display
+    };
+    let name: String = name
+        .chars()
+        .filter(|c| !c.is_control())
+        .take(CALLER_CHARS_MAX)
+        .collect();
+    Caller {
+        user: None,
+        number: number.into(),
+        name: name.into(),
+    }
+}
+
+/// How a call is refused.
+fn status_of(cause: Cause) -> u16 {
+    match cause {
+        Cause::Busy => 486,
+        Cause::Declined => 603,
+        Cause::Cancelled => 487,
+        Cause::NoSuchNumber => 404,
+        Cause::Forbidden => 403,
+        Cause::NotAcceptable => 488,
+        Cause::Congestion | Cause::ShuttingDown => 503,
+        Cause::Failed => 500,
+        Cause::Normal | Cause::NoAnswer | Cause::NotRegistered | Cause::Vanished => 480,
+    }
+}

@@ -1,0 +1,218 @@
+//! What every part of the core works with: the setup, the time, chance, timers, the way out.
+//!
+//! There is one [`Kit`] in a [`crate::Shim`], lent to whichever part is at work. Maps here and
+//! elsewhere in the core hash with [`Keyed`] or [`Mixed`], so that a run can be repeated.
+
+use std::collections::{BinaryHeap, HashMap, VecDeque};
+use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
+use std::time::Duration;
+
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::{Rng, SeedableRng};
+use tandem_engine::seam::LegId;
+use tandem_pbx::seam::SipEvent;
+use tandem_storage::name::Id;
+use tandem_storage::time::{Now, Time};
+
+use crate::config::ShimConfig;
+use crate::counters::ShimCounters;
+use crate::shim::ShimOutput;
+use crate::wire::{Flow, WireOut};
+
+/// RFC 3261 §17.1.1.1: the estimated round trip.
+pub(crate) const T1: Duration = Duration::from_millis(500);
+/// The longest interval between retransmissions of anything but an INVITE.
+pub(crate) const T2: Duration = Duration::from_secs(4);
+/// The longest a message stays in the network.
+pub(crate) const T4: Duration = Duration::from_secs(5);
+/// When a transaction gives up (timers B, F, H, J, M).
+pub(crate) const T1_64: Duration = Duration::from_millis(64 * 500);
+
+/// A map whose keys are numbers we made.
+pub(crate) type NumberMap<K, V> = HashMap<K, V, BuildHasherDefault<Mixed>>;
+/// A map whose keys strangers choose.
+pub(crate) type TextMap<K, V> = HashMap<K, V, Keyed>;
+
+/// The common tools.
+#[derive(Debug)]
+pub(crate) struct Kit {
+    pub(crate) config: ShimConfig,
+    /// Our `host:port` as it stands in Via and Contact.
+    pub(crate) host: Box<str>,
+    pub(crate) now: Now,
+    pub(crate) counters: ShimCounters,
+    pub(crate) timers: Timers,
+    pub(crate) keyed: Keyed,
+    pub(crate) outputs: VecDeque<ShimOutput>,
+    rng: ChaCha8Rng,
+}
+
+/// What a timer is for. A timer is never cancelled: whoever it wakes looks whether it still
+/// matters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Alarm {
+    Server(u64),
+    Client(u64),
+    Call(LegId),
+    Binding(Id, u64),
+    Subscription(u64),
+}
+
+/// Alarms by time.
+#[derive(Debug, Default)]
+pub(crate) struct Timers {
+    heap: BinaryHeap<Entry>,
+    set: u64,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+struct Entry {
+    at: Time,
+    order: u64,
+    alarm: Alarm,
+}
+
+impl Kit {
+    pub(crate) fn new(config: ShimConfig, seed: u64) -> Kit {
+        let mut rng = ChaCha8Rng::seed_from_u64(seed);
+        let keyed = Keyed {
+            key: rng.next_u64(),
+        };
+        let host = std::net::SocketAddr::new(config.advertise, config.sip_port)
+            .to_string()
+            .into();
+        Kit {
+            config,
+            host,
+            now: Now::default(),
+            counters: ShimCounters::default(),
+            timers: Timers::default(),
+            keyed,
+            outputs: VecDeque::new(),
+            rng,
+        }
+    }
+
+    /// A number nobody can guess: tags, branches, secrets.
+    pub(crate) fn random(&mut self) -> u64 {
+        self.rng.next_u64()
+    }
+
+    /// A duration between two others, both in milliseconds.
+    pub(crate) fn random_ms(&mut self, from_ms: u64, to_ms: u64) -> Duration {
+        Duration::from_millis(from_ms + self.random() % (to_ms - from_ms + 1))
+    }
+
+    pub(crate) fn alarm_in(&mut self, after: Duration, alarm: Alarm) -> Time {
+        let at = self.now.mono + after;
+        self.timers.set(at, alarm);
+        at
+    }
+
+    pub(crate) fn send(&mut self, flow: Flow, bytes: Arc<[u8]>) {
+        self.counters.messages_out += 1;
+        self.outputs
+            .push_back(ShimOutput::Wire(WireOut::Send { flow, bytes }));
+    }
+
+    pub(crate) fn resend(&mut self, flow: Flow, bytes: Arc<[u8]>) {
+        self.counters.retransmissions_out += 1;
+        self.send(flow, bytes);
+    }
+
+    pub(crate) fn tell(&mut self, event: SipEvent) {
+        self.outputs.push_back(ShimOutput::Pbx(event));
+    }
+
+    pub(crate) fn media(&mut self, command: tandem_engine::seam::Command) {
+        self.outputs.push_back(ShimOutput::Media(command));
+    }
+
+    /// Is it an address whose calls need no password?
+    pub(crate) fn is_trusted(&self, flow: &Flow) -> bool {
+        self.config
+            .trusted
+            .iter()
+            .any(|net| net.contains(flow.peer.ip()))
+    }
+}
+
+impl Timers {
+    pub(crate) fn set(&mut self, at: Time, alarm: Alarm) {
+        self.set += 1;
+        self.heap.push(Entry {
+            at,
+            order: self.set,
+            alarm,
+        });
+    }
+
+    pub(crate) fn next_at(&self) -> Option<Time> {
+        self.heap.peek().map(|e| e.at)
+    }
+
+    pub(crate) fn due(&mut self, now: Time) -> Option<Alarm> {
+        if self.next_at()? > now {
+            return None;
+        }
+        self.heap.pop().map(|e| e.alarm)
+    }
+}
+
+impl Ord for Entry {
+    /// Earliest first out of a heap that gives the greatest first.
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        (other.at, other.order).cmp(&(self.at, self.order))
+    }
+}
+
+impl PartialOrd for Entry {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+/// Hashes with a secret, so that strangers cannot make keys collide.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Keyed {
+    key: u64,
+}
+
+impl Keyed {
+    /// A number for some text; different texts have different ones, as far as anyone can arrange.
+    pub(crate) fn number(&self, what: impl Hash) -> u64 {
+        self.hash_one(what)
+    }
+}
+
+impl BuildHasher for Keyed {
+    type Hasher = DefaultHasher;
+    fn build_hasher(&self) -> DefaultHasher {
+        let mut hasher = DefaultHasher::new();
+        hasher.write_u64(self.key);
+        hasher
+    }
+}
+
+/// Spreads numbers that are unlike each other already, or count up.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Mixed(u64);
+
+impl Hasher for Mixed {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+    fn write(&mut self, bytes: &[u8]) {
+        for b in bytes {
+            self.write_u64(u64::from(*b));
+        }
+    }
+    fn write_u64(&mut self, n: u64) {
+        let x = (self.0 ^ n).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        self.0 = x ^ (x >> 32);
+    }
+    fn write_u32(&mut self, n: u32) {
+        self.write_u64(u64::from(n));
+    }
+}

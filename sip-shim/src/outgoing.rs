@@ -1,0 +1,425 @@
+//! Calls that go out: all phones of a user at once, the first to answer wins.
+//!
+//! Each phone gets an INVITE of its own (own Call-ID and tag), so that none knows of the others.
+//! The call rings when one of them does. It is answered by the first 2xx; the others are
+//! cancelled, and hung up should they have answered meanwhile. A 6xx of one phone speaks for the
+//! user and ends the call (RFC 3261 §16.7, step 5); other refusals only end that phone's part.
+//! When all have refused, the call ends with the cause that says most about the user:
+//! busy, declined, no answer, and then what went wrong.
+
+use std::fmt::Write as _;
+
+use tandem_engine::seam::{Command, LegId};
+use tandem_pbx::seam::{Caller, Cause, SipEvent};
+use tandem_storage::name::Id;
+
+use crate::agree::Talk;
+use crate::call::{Fork, Out, Phase};
+use crate::client::{Heard, Outcome, Owner};
+use crate::dialog::Dialog;
+use crate::draft::{self, ALLOW, Request};
+use crate::kit::Kit;
+use crate::message::{Message, Method, Name};
+use crate::sdp;
+use crate::session::{self, SessionTimer};
+use crate::shim::{Shim, ShimOutput};
+use crate::uri::NameAddr;
+use crate::wire::Flow;
+
+impl Shim {
+    pub(crate) fn call(&mut self, leg: LegId, user: Id, caller: Caller, like: Option<LegId>) {
+        let now = self.kit.now.mono;
+        let has_phone = self
+            .registrar
+            .user(user)
+            .is_some_and(|u| u.phones(now).next().is_some());
+        let room = self.calls.len() < self.kit.config.dialogs_max;
+        if !has_phone || !room {
+            let cause = if room {
+                Cause::NotRegistered
+            } else {
+                Cause::Congestion
+            };
+            self.kit.counters.calls_refused_full += u64::from(!room);
+            return self.kit.tell(SipEvent::Ended { leg, cause });
+        }
+        let out = Out {
+            user,
+            caller,
+            like,
+            forks: Vec::new(),
+            ringing: false,
+        };
+        self.calls.begin_out(leg, out);
+        self.kit.outputs.push_back(ShimOutput::OpenMedia { leg });
+    }
+
+    /// The media port is open: calls every phone.
+    pub(crate) fn dial(&mut self, leg: LegId) {
+        let Some(Phase::Calling(out)) = self.calls.get(leg).map(|c| &c.phase) else {
+            return;
+        };
+        let like = out
+            .like
+            .and_then(|l| self.calls.get(l))
+            .and_then(|c| c.talk.as_ref());
+        let first = like.map(Talk::preference).unwrap_or_default();
+        let now = self.kit.now.mono;
+        let forks: Vec<Fork> = match self.registrar.user(out.user) {
+            Some(user) => user
+                .phones(now)
+                .map(|b| Fork {
+                    branch: self.kit.random(),
+                    flow: b.target(),
+                    behind_nat: b.target() == b.flow,
+                    contact: b.contact.clone(),
+                    tag: self.kit.random(),
+                    call_id: format!("{:016x}", self.kit.random()).into(),
+                    cseq: 1,
+                    failed: None,
+                })
+                .collect(),
+            None => Vec::new(),
+        };
+        let count = forks.len();
+        let Some(call) = self.calls.get_mut(leg) else {
+            return;
+        };
+        let Phase::Calling(out) = &mut call.phase else {
+            return;
+        };
+        out.forks = forks;
+        if let Some(talk) = &mut call.talk {
+            talk.offer(&first);
+        }
+        self.kit.counters.calls_out += count as u64;
+        let min_se_s = self.kit.config.min_se_s;
+        for index in 0..count {
+            self.invite(leg, index, min_se_s);
+        }
+        if count == 0 {
+            self.all_failed(leg);
+        }
+    }
+
+    fn invite(&mut self, leg: LegId, index: usize, min_se_s: u32) {
+        let Some(call) = self.calls.get(leg) else {
+            return;
+        };
+        let (Phase::Calling(out), Some(talk)) = (&call.phase, &call.talk) else {
+            return;
+        };
+        let Some(fork) = out.forks.get(index) else {
+            return;
+        };
+        let extension = self
+            .registrar
+            .user(out.user)
+            .map(|u| u.sip.extension.clone());
+        let to = format!(
+            "<sip:{}@{}>",
+            encoded(&extension.unwrap_or_default()),
+            self.kit.host
+        );
+        let address = caller_address(&self.kit, &out.caller);
+        let from = format!("{address};tag={:016x}", fork.tag);
+        let mut headers = draft::contact(&self.kit, &fork.flow);
+        // Writing to a String cannot fail.
+        let _ = write!(headers, "P-Asserted-Identity: {address}\r\n{ALLOW}");
+        let interval_s = self.kit.config.session_expires_s;
+        headers.push_str(&session::invite_headers(&self.kit, interval_s, min_se_s));
+        let text = talk.again();
+        let request = Request {
+            method: Method::Invite,
+            uri: &fork.contact,
+            branch: fork.branch,
+            from: &from,
+            to: &to,
+            call_id: &fork.call_id,
+            cseq: fork.cseq,
+            routes: &[],
+            headers: &headers,
+            body: Some(("application/sdp", &text)),
+        };
+        self.clients.request(
+            &mut self.kit,
+            fork.flow,
+            Owner::Fork { leg, index },
+            &request,
+        );
+    }
+
+    pub(crate) fn on_fork_heard(
+        &mut self,
+        leg: LegId,
+        index: usize,
+        heard: &Heard,
+        response: Option<&Message>,
+    ) {
+        match (heard.outcome, response) {
+            (Outcome::Response(100), _) => {}
+            (Outcome::Response(..200), _) => self.ringing(leg),
+            (Outcome::Response(..300), Some(response)) => {
+                self.accepted(leg, index, heard, response)
+            }
+            (Outcome::Response(422), Some(response)) => self.ask_longer(leg, index, response),
+            (Outcome::Response(status), _) => {
+                self.failed(leg, index, cause_of(status), status >= 600)
+            }
+            (Outcome::Timeout | Outcome::Unreachable, _) => {
+                self.failed(leg, index, Cause::NoAnswer, false);
+            }
+        }
+    }
+
+    fn ringing(&mut self, leg: LegId) {
+        let Some(call) = self.calls.get_mut(leg) else {
+            return;
+        };
+        let Phase::Calling(out) = &mut call.phase else {
+            return;
+        };
+        if !std::mem::replace(&mut out.ringing, true) {
+            self.kit.tell(SipEvent::Ringing { leg });
+        }
+    }
+
+    /// The first 2xx: this phone has the call.
+    fn accepted(&mut self, leg: LegId, index: usize, heard: &Heard, response: &Message) {
+        let Some(call) = self.calls.get_mut(leg) else {
+            return self.hang_up_orphan(heard, response);
+        };
+        let Phase::Calling(out) = &mut call.phase else {
+            return self.hang_up_orphan(heard, response);
+        };
+        let nat = out.forks.get(index).is_some_and(|f| f.behind_nat);
+        let Some(dialog) = dialog_of(heard, response, nat) else {
+            return self.failed(leg, index, Cause::Failed, false);
+        };
+        let others: Vec<u64> = out.losers(index).collect();
+        let tag = dialog.local_tag;
+        self.acknowledge(heard, &dialog, response);
+        let Some(call) = self.calls.get_mut(leg) else {
+            return;
+        };
+        call.dialog = Some(dialog);
+        call.phase = Phase::Up;
+        call.takes_update = response.lists(Name::Allow, "UPDATE");
+        call.timer = Some(SessionTimer::for_response(&self.kit, response));
+        self.calls.name(leg, tag);
+        for branch in others {
+            self.clients.abandon(&mut self.kit, branch);
+        }
+        self.talk_begins(leg, response);
+    }
+
+    fn talk_begins(&mut self, leg: LegId, response: &Message) {
+        let answer = sdp::parse(response.body());
+        let Some(call) = self.calls.get_mut(leg) else {
+            return;
+        };
+        let talk = call.talk.as_mut().zip(answer.ok());
+        let agreed = talk.and_then(|(t, a)| if t.accept(&a) { t.agreed.clone() } else { None });
+        let Some(params) = agreed else {
+            self.hang_up(leg);
+            return self.kit.tell(SipEvent::Ended {
+                leg,
+                cause: Cause::NotAcceptable,
+            });
+        };
+        self.arm(leg);
+        self.kit.media(Command::Set { leg, params });
+        self.kit.tell(SipEvent::Answered { leg });
+    }
+
+    /// RFC 4028 §7.3: a proxy on the way wants a longer session. Once is enough.
+    fn ask_longer(&mut self, leg: LegId, index: usize, response: &Message) {
+        let min_se_s = response.number(Name::MinSe).unwrap_or(0);
+        let branch = self.kit.random();
+        let Some(call) = self.calls.get_mut(leg) else {
+            return;
+        };
+        let Phase::Calling(out) = &mut call.phase else {
+            return;
+        };
+        let Some(fork) = out.forks.get_mut(index) else {
+            return;
+        };
+        if fork.cseq > 1 || !(1..=86_400).contains(&min_se_s) {
+            return self.failed(leg, index, Cause::Failed, false);
+        }
+        fork.cseq += 1;
+        fork.branch = branch;
+        self.invite(leg, index, min_se_s);
+    }
+
+    fn failed(&mut self, leg: LegId, index: usize, cause: Cause, for_all: bool) {
+        let Some(call) = self.calls.get_mut(leg) else {
+            return;
+        };
+        let Phase::Calling(out) = &mut call.phase else {
+            return;
+        };
+        if let Some(fork) = out.forks.get_mut(index) {
+            fork.failed = Some(cause);
+        }
+        if for_all {
+            let others: Vec<u64> = out.losers(index).collect();
+            for fork in &mut out.forks {
+                fork.failed.get_or_insert(cause);
+            }
+            for branch in others {
+                self.clients.abandon(&mut self.kit, branch);
+            }
+        }
+        self.all_failed(leg);
+    }
+
+    /// Ends the call if no phone is left.
+    fn all_failed(&mut self, leg: LegId) {
+        let Some(Phase::Calling(out)) = self.calls.get(leg).map(|c| &c.phase) else {
+            return;
+        };
+        if out.forks.iter().any(|f| f.failed.is_none()) {
+            return;
+        }
+        let causes = out.forks.iter().filter_map(|f| f.failed);
+        let cause = causes
+            .min_by_key(|c| rank(*c))
+            .unwrap_or(Cause::NotRegistered);
+        self.calls.remove(leg);
+        self.kit.media(Command::Close { leg });
+        self.kit.tell(SipEvent::Ended { leg, cause });
+    }
+
+    /// Call control gives up before anyone has answered.
+    pub(crate) fn give_up(&mut self, leg: LegId) {
+        let Some(call) = self.calls.remove(leg) else {
+            return;
+        };
+        if let Phase::Calling(out) | Phase::Dialing(out) = &call.phase {
+            for fork in out.forks.iter().filter(|f| f.failed.is_none()) {
+                self.clients.abandon(&mut self.kit, fork.branch);
+            }
+        }
+        if call.talk.is_some() {
+            self.kit.media(Command::Close { leg });
+        }
+    }
+
+    /// Sends the ACK of a 2xx and keeps it for when that 2xx comes again.
+    pub(crate) fn acknowledge(&mut self, heard: &Heard, dialog: &Dialog, response: &Message) {
+        let cseq = response.cseq().map_or(1, |(n, _, _)| n);
+        let branch = self.kit.random();
+        let route = dialog.route();
+        let ack = dialog
+            .request(Method::Ack, cseq, branch, &route)
+            .write(&self.kit, &dialog.flow);
+        self.clients.acknowledge(
+            &mut self.kit,
+            heard.branch,
+            &dialog.remote_tag,
+            dialog.flow,
+            ack,
+        );
+    }
+
+    /// A phone accepted a call that is no longer wanted: confirm, then hang up (RFC 3261
+    /// §13.2.2.4).
+    pub(crate) fn hang_up_orphan(&mut self, heard: &Heard, response: &Message) {
+        let Some(mut dialog) = dialog_of(heard, response, true) else {
+            return;
+        };
+        self.acknowledge(heard, &dialog, response);
+        self.bye(&mut dialog);
+    }
+}
+
+impl Out {
+    /// The phones other than one that have not refused.
+    fn losers(&self, index: usize) -> impl Iterator<Item = u64> {
+        let open = self
+            .forks
+            .iter()
+            .enumerate()
+            .filter(move |(i, f)| *i != index && f.failed.is_none());
+        open.map(|(_, f)| f.branch)
+    }
+}
+
+fn dialog_of(heard: &Heard, response: &Message, behind_nat: bool) -> Option<Dialog> {
+    let (request, _) = Message::parse(&heard.request).ok()?;
+    NameAddr::parse(response.header(Name::To)?)?;
+    Dialog::from_response(&request, response, flow_of(heard), behind_nat)
+}
+
+/// Answers came back the way the request went.
+fn flow_of(heard: &Heard) -> Flow {
+    heard.flow
+}
+
+/// What a phone's refusal says.
+fn cause_of(status: u16) -> Cause {
+    match status {
+        486 | 600 => Cause::Busy,
+        603 | 607 | 608 => Cause::Declined,
+        408 | 480 | 487 => Cause::NoAnswer,
+        404 | 410 | 484 | 604 => Cause::NoSuchNumber,
+        403 => Cause::Forbidden,
+        415 | 488 | 606 => Cause::NotAcceptable,
+        503 => Cause::Congestion,
+        _ => Cause::Failed,
+    }
+}
+
+/// Which cause speaks for the user when phones differ; lowest first.
+fn rank(cause: Cause) -> u8 {
+    match cause {
+        Cause::Busy => 0,
+        Cause::Declined => 1,
+        Cause::NoAnswer => 2,
+        Cause::NotAcceptable => 3,
+        Cause::Congestion => 4,
+        _ => 5,
+    }
+}
+
+/// The caller as a name-addr at this node.
+fn caller_address(kit: &Kit, caller: &Caller) -> String {
+    if caller.number.is_empty() && caller.name.is_empty() {
+        return "\"Anonymous\" <sip:anonymous@anonymous.invalid>".to_owned();
+    }
+    let number = if caller.number.is_empty() {
+        "unknown"
+    } else {
+        &*caller.number
+    };
+    let uri = format!("<sip:{}@{}>", encoded(number), kit.host);
+    if caller.name.is_empty() {
+        return uri;
+    }
+    let mut name = String::with_capacity(caller.name.len() + 2);
+    for c in caller.name.chars().filter(|c| !c.is_control()) {
+        if matches!(c, '"' | '\\') {
+            name.push('\\');
+        }
+        name.push(c);
+    }
+    format!("\"{name}\" {uri}")
+}
+
+/// Escapes what may not stand in the user part of a URI (RFC 3261 §25.1).
+fn encoded(user: &str) -> String {
+    let mut text = String::with_capacity(user.len());
+    for b in user.bytes() {
+        match b {
+            b if b.is_ascii_alphanumeric() || b"-_.!~*'()&=+$,".contains(&b) => {
+                text.push(char::from(b))
+            }
+            b => {
+                let _ = write!(text, "%{b:02X}");
+            }
+        }
+    }
+    text
+}

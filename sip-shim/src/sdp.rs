@@ -1,0 +1,487 @@
+//! Session descriptions as text: what a phone says, and what we say.
+//!
+//! [`parse`] reads the parts of an offer or answer that call control needs, with every list
+//! bounded; unknown lines are skipped (RFC 8866 §5). [`Local`] writes ours. What the two sides
+//! agree on is decided in [`crate::agree`].
+
+use std::fmt::Write as _;
+use std::net::{IpAddr, SocketAddr};
+
+use tandem_engine::seam::Codec;
+
+/// The most bytes of a description we read.
+pub const SDP_BYTES_MAX: usize = 16 * 1024;
+/// The most media lines in it.
+pub const MEDIA_MAX: usize = 16;
+/// The most formats in one of them.
+pub const FORMATS_MAX: usize = 64;
+
+/// What a phone said.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Session {
+    /// Its media lines, in order: an answer must have as many.
+    pub media: Vec<Media>,
+}
+
+/// One media line and what belongs to it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Media {
+    /// As in `audio`.
+    pub kind: Box<str>,
+    /// 0: refused.
+    pub port: u16,
+    /// As in `RTP/AVP`.
+    pub protocol: Box<str>,
+    /// The formats, as written, for the answer to a line we refuse.
+    pub formats: Box<str>,
+    /// What the formats mean, in the order of preference.
+    pub payloads: Vec<(u8, Payload)>,
+    /// Where it wants its RTP; `None`: an address that is no address, or a host name.
+    pub address: Option<IpAddr>,
+    /// From a=rtcp, if it names one.
+    pub rtcp_port: Option<u16>,
+    /// Which way.
+    pub direction: Direction,
+    /// Milliseconds of sound it wants in a packet.
+    pub ptime_ms: Option<u8>,
+}
+
+/// A format we can use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Payload {
+    /// Sound.
+    Sound(Codec),
+    /// Keys (RFC 4733) at 8 kHz.
+    TelephoneEvent,
+    /// Something we do not speak.
+    Unknown,
+}
+
+/// Which way media flows, as seen by the one who says it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Direction {
+    /// Both.
+    #[default]
+    SendRecv,
+    /// Only from the speaker.
+    SendOnly,
+    /// Only to the speaker.
+    RecvOnly,
+    /// Neither.
+    Inactive,
+}
+
+/// Why a description was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SdpError {
+    /// Not text, or not a description.
+    #[error("not a session description")]
+    NotSdp,
+    /// Longer than we read.
+    #[error("session description too large")]
+    TooLarge,
+    /// A line that must be understood cannot be.
+    #[error("bad line in session description")]
+    BadLine,
+}
+
+/// Reads a description.
+pub fn parse(body: &[u8]) -> Result<Session, SdpError> {
+    if body.len() > SDP_BYTES_MAX {
+        return Err(SdpError::TooLarge);
+    }
+    let text = String::from_utf8_lossy(body);
+    let mut lines = text.lines().map(str::trim_end).filter(|l| !l.is_empty());
+    if lines.next() != Some("v=0") {
+        return Err(SdpError::NotSdp);
+    }
+    let mut reader = Reader::default();
+    for line in lines {
+        let (kind, value) = line.split_once('=').ok_or(SdpError::BadLine)?;
+        reader.line(kind, value)?;
+    }
+    Ok(Session {
+        media: reader.media,
+    })
+}
+
+/// What has been read so far. Session-level lines are the default of every media line after them.
+#[derive(Default)]
+struct Reader {
+    address: Option<IpAddr>,
+    direction: Direction,
+    ptime_ms: Option<u8>,
+    media: Vec<Media>,
+}
+
+impl Reader {
+    fn line(&mut self, kind: &str, value: &str) -> Result<(), SdpError> {
+        match kind {
+            "m" if self.media.len() == MEDIA_MAX => Err(SdpError::TooLarge),
+            "m" => {
+                let media = self.media_line(value).ok_or(SdpError::BadLine)?;
+                self.media.push(media);
+                Ok(())
+            }
+            "c" => {
+                let address = connection(value).ok_or(SdpError::BadLine)?;
+                *self
+                    .media
+                    .last_mut()
+                    .map_or(&mut self.address, |m| &mut m.address) = address;
+                Ok(())
+            }
+            "a" => {
+                self.attribute(value);
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn media_line(&self, value: &str) -> Option<Media> {
+        let mut parts = value.splitn(4, ' ');
+        let (kind, port) = (parts.next()?, parts.next()?);
+        let (protocol, formats) = (parts.next()?, parts.next()?);
+        let port = port.split('/').next()?.parse().ok()?;
+        let numbers = formats
+            .split_ascii_whitespace()
+            .filter_map(|f| f.parse().ok());
+        let payloads = numbers
+            .take(FORMATS_MAX)
+            .map(|pt| (pt, static_payload(pt)))
+            .collect();
+        Some(Media {
+            kind: kind.into(),
+            port,
+            protocol: protocol.into(),
+            formats: formats.into(),
+            payloads,
+            address: self.address,
+            rtcp_port: None,
+            direction: self.direction,
+            ptime_ms: self.ptime_ms,
+        })
+    }
+
+    fn attribute(&mut self, value: &str) {
+        let (name, value) = value.split_once(':').unwrap_or((value, ""));
+        if let Some(direction) = Direction::parse(name) {
+            *self
+                .media
+                .last_mut()
+                .map_or(&mut self.direction, |m| &mut m.direction) = direction;
+            return;
+        }
+        match (name, self.media.last_mut()) {
+            ("ptime", media) => {
+                let ptime = value.trim().parse().ok().filter(|p| *p > 0);
+                *media.map_or(&mut self.ptime_ms, |m| &mut m.ptime_ms) = ptime;
+            }
+            ("rtcp", Some(media)) => {
+                media.rtcp_port = value.split(' ').next().and_then(|p| p.parse().ok());
+            }
+            ("rtpmap", Some(media)) => media.map(value),
+            _ => {}
+        }
+    }
+}
+
+impl Media {
+    /// a=rtpmap: what a payload type means.
+    fn map(&mut self, value: &str) {
+        let Some((number, encoding)) = value.trim().split_once(' ') else {
+            return;
+        };
+        let Ok(number) = number.parse::<u8>() else {
+            return;
+        };
+        let payload = dynamic_payload(encoding.trim());
+        if let Some(entry) = self.payloads.iter_mut().find(|(pt, _)| *pt == number) {
+            entry.1 = payload;
+        }
+    }
+
+    /// The payload type it gives to something.
+    pub fn number_of(&self, payload: Payload) -> Option<u8> {
+        self.payloads
+            .iter()
+            .find(|(_, p)| *p == payload)
+            .map(|(pt, _)| *pt)
+    }
+
+    /// The codecs we share, in its order of preference.
+    pub fn codecs(&self) -> impl Iterator<Item = Codec> {
+        self.payloads.iter().filter_map(|(_, p)| match p {
+            Payload::Sound(codec) => Some(*codec),
+            _ => None,
+        })
+    }
+
+    /// Could this line be agreed on?
+    pub fn is_usable(&self) -> bool {
+        &*self.kind == "audio"
+            && self.port != 0
+            && matches!(&*self.protocol, "RTP/AVP" | "RTP/AVPF")
+            && self.codecs().next().is_some()
+    }
+
+    /// Where it wants RTP; `None` while it wants none.
+    pub fn rtp(&self) -> Option<SocketAddr> {
+        self.address.map(|ip| SocketAddr::new(ip, self.port))
+    }
+
+    /// Where it wants RTCP (RFC 3605; else one above RTP).
+    pub fn rtcp(&self) -> Option<SocketAddr> {
+        let port = self.rtcp_port.or_else(|| self.port.checked_add(1))?;
+        self.address.map(|ip| SocketAddr::new(ip, port))
+    }
+}
+
+/// RFC 3551 §6.
+fn static_payload(number: u8) -> Payload {
+    match number {
+        0 => Payload::Sound(Codec::Pcmu),
+        8 => Payload::Sound(Codec::Pcma),
+        _ => Payload::Unknown,
+    }
+}
+
+fn dynamic_payload(encoding: &str) -> Payload {
+    let mut parts = encoding.split('/');
+    let (name, rate) = (parts.next().unwrap_or_default(), parts.next());
+    let channels = parts.next().unwrap_or("1");
+    match name {
+        _ if rate != Some("8000") || channels != "1" => Payload::Unknown,
+        n if n.eq_ignore_ascii_case("PCMU") => Payload::Sound(Codec::Pcmu),
+        n if n.eq_ignore_ascii_case("PCMA") => Payload::Sound(Codec::Pcma),
+        n if n.eq_ignore_ascii_case("telephone-event") => Payload::TelephoneEvent,
+        _ => Payload::Unknown,
+    }
+}
+
+/// c=: `None` for a line that is none; `Some(None)` for an address nothing can be sent to.
+fn connection(value: &str) -> Option<Option<IpAddr>> {
+    let mut parts = value.split_ascii_whitespace();
+    let (net, family, address) = (parts.next()?, parts.next()?, parts.next()?);
+    if net != "IN" || !matches!(family, "IP4" | "IP6") {
+        return None;
+    }
+    let ip: Option<IpAddr> = address.split('/').next()?.parse().ok();
+    Some(ip.filter(|ip| !ip.is_unspecified() && !ip.is_multicast()))
+}
+
+impl Direction {
+    fn parse(name: &str) -> Option<Direction> {
+        Some(match name {
+            "sendrecv" => Direction::SendRecv,
+            "sendonly" => Direction::SendOnly,
+            "recvonly" => Direction::RecvOnly,
+            "inactive" => Direction::Inactive,
+            _ => return None,
+        })
+    }
+
+    /// As in an a= line.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Direction::SendRecv => "sendrecv",
+            Direction::SendOnly => "sendonly",
+            Direction::RecvOnly => "recvonly",
+            Direction::Inactive => "inactive",
+        }
+    }
+
+    /// The same, as seen from the other side (RFC 3264 §6.1).
+    pub fn reversed(self) -> Direction {
+        match self {
+            Direction::SendOnly => Direction::RecvOnly,
+            Direction::RecvOnly => Direction::SendOnly,
+            same => same,
+        }
+    }
+}
+
+/// Our description: plain data, so that a call can go on elsewhere.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Local {
+    /// Never changes within a call.
+    pub session_id: u64,
+    /// Rises by one whenever the rest changes (RFC 3264 §8).
+    pub version: u64,
+    /// Everything below the o= line, as last sent; empty before the first time.
+    pub body: String,
+}
+
+/// A media line of ours.
+#[derive(Clone, Debug)]
+pub struct Line<'a> {
+    /// Where we receive; port 0 refuses.
+    pub rtp: SocketAddr,
+    /// What it answers, if anything.
+    pub answers: Option<&'a Media>,
+    /// Our formats, best first; none: the line is refused.
+    pub payloads: &'a [(u8, Payload)],
+    /// Which way.
+    pub direction: Direction,
+}
+
+impl Local {
+    /// Before anything was said.
+    pub fn new(session_id: u64) -> Local {
+        Local {
+            session_id,
+            version: 0,
+            body: String::new(),
+        }
+    }
+
+    /// Says something: the whole text. The version rises only if it differs from the last.
+    pub fn write(&mut self, address: IpAddr, lines: &[Line<'_>]) -> String {
+        let mut body = String::with_capacity(320);
+        let family = family(address);
+        // Writing to a String cannot fail.
+        let _ = write!(body, "s=-\r\nc=IN {family} {address}\r\nt=0 0\r\n");
+        for line in lines {
+            write_line(&mut body, line);
+        }
+        if body != self.body {
+            self.version += 1;
+            self.body = body;
+        }
+        self.text(address)
+    }
+
+    /// What was said last, again.
+    pub fn text(&self, address: IpAddr) -> String {
+        let family = family(address);
+        let Local {
+            session_id,
+            version,
+            body,
+        } = self;
+        format!("v=0\r\no=- {session_id} {version} IN {family} {address}\r\n{body}")
+    }
+}
+
+fn family(address: IpAddr) -> &'static str {
+    if address.is_ipv4() { "IP4" } else { "IP6" }
+}
+
+fn write_line(body: &mut String, line: &Line<'_>) {
+    let kind = line.answers.map_or("audio", |m| &m.kind);
+    let protocol = line.answers.map_or("RTP/AVP", |m| &m.protocol);
+    if line.payloads.is_empty() {
+        let formats = line.answers.map_or("0", |m| &m.formats);
+        let _ = write!(body, "m={kind} 0 {protocol} {formats}\r\n");
+        return;
+    }
+    let port = line.rtp.port();
+    let _ = write!(body, "m={kind} {port} {protocol}");
+    for (number, _) in line.payloads {
+        let _ = write!(body, " {number}");
+    }
+    body.push_str("\r\n");
+    for (number, payload) in line.payloads {
+        write_payload(body, *number, *payload);
+    }
+    let rtcp = u32::from(port) + 1;
+    let direction = line.direction.as_str();
+    let _ = write!(body, "a=ptime:20\r\na=rtcp:{rtcp}\r\na={direction}\r\n");
+}
+
+fn write_payload(body: &mut String, number: u8, payload: Payload) {
+    let name = match payload {
+        Payload::Sound(Codec::Pcmu) => "PCMU",
+        Payload::Sound(Codec::Pcma) => "PCMA",
+        Payload::TelephoneEvent => "telephone-event",
+        Payload::Unknown => return,
+    };
+    let _ = write!(body, "a=rtpmap:{number} {name}/8000\r\n");
+    if payload == Payload::TelephoneEvent {
+        let _ = write!(body, "a=fmtp:{number} 0-16\r\n");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const OFFER: &str = "v=0\r\no=- 1 1 IN IP4 10.0.0.1\r\ns=-\r\nc=IN IP4 10.0.0.1\r\nt=0 0\r\n\
+        m=audio 4000 RTP/AVP 9 8 0 96\r\na=rtpmap:96 telephone-event/8000\r\na=ptime:20\r\n\
+        a=sendonly\r\na=rtcp:4100\r\nm=video 4002 RTP/AVP 97\r\nc=IN IP6 ::1\r\n";
+
+    #[test]
+    fn an_offer_is_read() {
+        let s = parse(OFFER.as_bytes()).unwrap();
+        let audio = &s.media[0];
+        assert_eq!(
+            audio.codecs().collect::<Vec<_>>(),
+            [Codec::Pcma, Codec::Pcmu]
+        );
+        assert_eq!(audio.number_of(Payload::TelephoneEvent), Some(96));
+        assert_eq!(audio.rtp(), Some("10.0.0.1:4000".parse().unwrap()));
+        assert_eq!(audio.rtcp(), Some("10.0.0.1:4100".parse().unwrap()));
+        assert_eq!(audio.direction, Direction::SendOnly);
+        assert_eq!(audio.ptime_ms, Some(20));
+        assert!(!s.media[1].is_usable());
+        assert_eq!(s.media[1].rtp(), Some("[::1]:4002".parse().unwrap()));
+    }
+
+    #[test]
+    fn held_addresses_are_none() {
+        let s = parse(
+            OFFER
+                .replace("c=IN IP4 10.0.0.1", "c=IN IP4 0.0.0.0")
+                .as_bytes(),
+        )
+        .unwrap();
+        assert_eq!(s.media[0].rtp(), None);
+    }
+
+    #[test]
+    fn bad_descriptions_are_refused() {
+        for bad in [
+            "",
+            "v=1\r\n",
+            "v=0\r\nm=audio\r\n",
+            "v=0\r\nm=audio 70000 RTP/AVP 0\r\n",
+            "v=0\r\nx\r\n",
+            "v=0\r\nc=IN IP4\r\n",
+        ] {
+            assert!(parse(bad.as_bytes()).is_err(), "{bad:?}");
+        }
+        let many = format!("v=0\r\n{}", "m=audio 1 RTP/AVP 0\r\n".repeat(MEDIA_MAX + 1));
+        assert_eq!(parse(many.as_bytes()), Err(SdpError::TooLarge));
+        let long = "v=0\r\n".to_owned() + &"a=x\r\n".repeat(SDP_BYTES_MAX);
+        assert_eq!(parse(long.as_bytes()), Err(SdpError::TooLarge));
+    }
+
+    #[test]
+    fn the_version_rises_only_with_a_change() {
+        let mut local = Local::new(7);
+        let payloads = [
+            (0, Payload::Sound(Codec::Pcmu)),
+            (101, Payload::TelephoneEvent),
+        ];
+        let line = |direction| Line {
+            rtp: "10.0.0.9:5000".parse().unwrap(),
+            answers: None,
+            payloads: &payloads,
+            direction,
+        };
+        let ip = "10.0.0.9".parse().unwrap();
+        let first = local.write(ip, &[line(Direction::SendRecv)]);
+        assert_eq!(
+            first,
+            "v=0\r\no=- 7 1 IN IP4 10.0.0.9\r\ns=-\r\nc=IN IP4 10.0.0.9\r\nt=0 0\r\n\
+             m=audio 5000 RTP/AVP 0 101\r\na=rtpmap:0 PCMU/8000\r\n\
+             a=rtpmap:101 telephone-event/8000\r\na=fmtp:101 0-16\r\n\
+             a=ptime:20\r\na=rtcp:5001\r\na=sendrecv\r\n"
+        );
+        assert_eq!(local.write(ip, &[line(Direction::SendRecv)]), first);
+        local.write(ip, &[line(Direction::Inactive)]);
+        assert_eq!(local.version, 2);
+        assert!(parse(first.as_bytes()).unwrap().media[0].is_usable());
+    }
+}

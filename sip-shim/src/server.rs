@@ -1,0 +1,277 @@
+//! Server transactions: a request that comes again is answered again, not served again.
+//!
+//! ```text
+//!   request in ─► arrive ─► (new) ─► registrar, calls, lamps ─► respond ─► network
+//! ```
+//!
+//! A transaction is found by a keyed hash of what identifies it (branch, sent-by, method; RFC
+//! 3261 §17.2.3). It holds the text it may have to send again, shared with the sender.
+//!
+//! Invariants: no more than `transactions_max` wait for our answer (the answer to "full" is 503,
+//! given without a transaction); no more than `finished_max` are remembered (beyond it a request
+//! that comes again is served again). Each ends by a timer, at the latest 64*T1 after our answer.
+//!
+//! Sources: RFC 3261 §13.3.1.4, §17.2, RFC 6026 (a 2xx does not end an INVITE transaction). We
+//! depart once: after the ACK of a 2xx the transaction is kept for T4 instead of 64*T1, since
+//! whoever sent an ACK has its 2xx and will not repeat the INVITE.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tandem_engine::seam::LegId;
+use tandem_storage::time::Time;
+
+use crate::draft::{self, Answer};
+use crate::kit::{Alarm, Kit, NumberMap, T1, T1_64, T2, T4};
+use crate::message::{Message, Method, Name};
+use crate::uri::{NameAddr, Via};
+use crate::wire::Flow;
+
+/// All server transactions of a node.
+#[derive(Debug, Default)]
+pub(crate) struct Servers {
+    table: NumberMap<u64, Server>,
+    waiting: usize,
+}
+
+/// A server transaction's number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ServerId(u64);
+
+#[derive(Debug)]
+struct Server {
+    invite: bool,
+    state: State,
+    /// Where answers go.
+    flow: Flow,
+    last: Option<Arc<[u8]>>,
+    interval: Duration,
+    due: Time,
+    gives_up: Time,
+    leg: Option<LegId>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    /// For our answer.
+    Waiting,
+    /// An INVITE was refused; its ACK has not come.
+    Refused,
+    /// An INVITE was accepted; its ACK has not come.
+    Accepted,
+    /// Only there to recognise what comes again.
+    Done,
+}
+
+/// What a request that came is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Arrival {
+    /// The first of its kind.
+    New(ServerId),
+    /// A repetition: dealt with.
+    Known,
+    /// Too many are waiting.
+    Full,
+}
+
+impl Servers {
+    /// A request other than ACK came.
+    pub(crate) fn arrive(&mut self, kit: &mut Kit, flow: Flow, request: &Message) -> Arrival {
+        let number = number_of(kit, request, request.method());
+        if let Some(server) = self.table.get(&number) {
+            let bytes = server.last.clone().filter(|_| !server.is_confirmed());
+            if let Some(bytes) = bytes {
+                kit.resend(server.flow, bytes);
+            }
+            return Arrival::Known;
+        }
+        if self.waiting >= kit.config.transactions_max && !within_dialog(request) {
+            return Arrival::Full;
+        }
+        self.waiting += 1;
+        self.table.insert(number, Server::new(kit, flow, request));
+        Arrival::New(ServerId(number))
+    }
+
+    /// An ACK came. `true`: it was that of a refusal, or a repetition.
+    pub(crate) fn ack_of_refusal(&mut self, kit: &mut Kit, ack: &Message) -> bool {
+        let number = number_of(kit, ack, Method::Invite);
+        match self.table.get_mut(&number) {
+            Some(server) if server.state == State::Refused => {
+                server.finish(kit, number, T4);
+                self.drop_if_unneeded(number);
+                true
+            }
+            Some(server) => server.state == State::Done,
+            None => false,
+        }
+    }
+
+    /// The leg of the INVITE that a CANCEL is about; `Some(None)` if it is beyond cancelling.
+    pub(crate) fn cancelled(&self, kit: &Kit, cancel: &Message) -> Option<Option<LegId>> {
+        let server = self.table.get(&number_of(kit, cancel, Method::Invite))?;
+        Some(server.leg.filter(|_| server.state == State::Waiting))
+    }
+
+    /// Says whose INVITE this is.
+    pub(crate) fn belongs_to(&mut self, id: ServerId, leg: LegId) {
+        if let Some(server) = self.table.get_mut(&id.0) {
+            server.leg = Some(leg);
+        }
+    }
+
+    /// Answers a request.
+    pub(crate) fn respond(
+        &mut self,
+        kit: &mut Kit,
+        id: ServerId,
+        request: &Message,
+        answer: &Answer<'_>,
+    ) {
+        let Some(server) = self.table.get_mut(&id.0) else {
+            return;
+        };
+        let bytes = draft::response(kit, request, &server.flow, answer);
+        kit.send(server.flow, bytes.clone());
+        server.last = Some(bytes);
+        if answer.status < 200 || server.state != State::Waiting {
+            return;
+        }
+        self.waiting -= 1;
+        server.gives_up = kit.now.mono + T1_64;
+        match (server.invite, answer.status) {
+            (false, _) => server.finish(kit, id.0, T1_64),
+            (true, 200..300) => server.expect_ack(kit, id.0, State::Accepted),
+            (true, _) => server.expect_ack(kit, id.0, State::Refused),
+        }
+        self.drop_if_unneeded(id.0);
+        if self.table.len() > kit.config.finished_max {
+            self.forget_if_done(id.0);
+        }
+    }
+
+    /// The ACK of our 2xx has come.
+    pub(crate) fn confirmed(&mut self, kit: &mut Kit, id: ServerId) {
+        if let Some(server) = self.table.get_mut(&id.0) {
+            server.finish(kit, id.0, T4);
+            self.drop_if_unneeded(id.0);
+        }
+    }
+
+    /// A timer has run out. The leg whose 2xx was never confirmed, if that is what it means.
+    pub(crate) fn lapsed(&mut self, kit: &mut Kit, number: u64) -> Option<LegId> {
+        let now = kit.now.mono;
+        let server = self.table.get_mut(&number).filter(|s| s.due <= now)?;
+        if server.state == State::Done || now >= server.gives_up {
+            let unconfirmed = server.leg.filter(|_| server.state == State::Accepted);
+            self.table.remove(&number);
+            return unconfirmed;
+        }
+        server.interval = (server.interval * 2).min(T2);
+        server.due = kit.alarm_in(server.interval, Alarm::Server(number));
+        // A 2xx is repeated on streams too (§13.3.1.4); a refusal is not (§17.2.1).
+        let repeats = server.state == State::Accepted || !server.flow.is_reliable();
+        if let Some(bytes) = server.last.clone().filter(|_| repeats) {
+            kit.resend(server.flow, bytes);
+        }
+        None
+    }
+
+    /// Those that wait for our answer.
+    pub(crate) fn waiting(&self) -> usize {
+        self.waiting
+    }
+
+    /// On a stream nothing comes twice, so there is nothing to recognise.
+    fn drop_if_unneeded(&mut self, number: u64) {
+        if self
+            .table
+            .get(&number)
+            .is_some_and(|s| s.flow.is_reliable())
+        {
+            self.forget_if_done(number);
+        }
+    }
+
+    fn forget_if_done(&mut self, number: u64) {
+        if self
+            .table
+            .get(&number)
+            .is_some_and(|s| s.state == State::Done)
+        {
+            self.table.remove(&number);
+        }
+    }
+}
+
+impl Server {
+    fn new(kit: &mut Kit, flow: Flow, request: &Message) -> Server {
+        let invite = request.method() == Method::Invite;
+        let flow = draft::reply_flow(request, flow);
+        let trying = invite.then(|| draft::response(kit, request, &flow, &Answer::new(100)));
+        if let Some(bytes) = trying.clone() {
+            kit.send(flow, bytes);
+        }
+        let never = Time(u64::MAX);
+        let state = State::Waiting;
+        let (last, interval) = (trying, T1);
+        Server {
+            invite,
+            state,
+            flow,
+            last,
+            interval,
+            due: never,
+            gives_up: never,
+            leg: None,
+        }
+    }
+
+    fn is_confirmed(&self) -> bool {
+        self.invite && self.state == State::Done
+    }
+
+    fn expect_ack(&mut self, kit: &mut Kit, number: u64, state: State) {
+        self.state = state;
+        self.due = kit.alarm_in(T1, Alarm::Server(number));
+    }
+
+    fn finish(&mut self, kit: &mut Kit, number: u64, keep: Duration) {
+        self.state = State::Done;
+        self.due = kit.alarm_in(keep, Alarm::Server(number));
+    }
+}
+
+/// Requests within a dialog belong to what is already running: they are served at any load.
+fn within_dialog(request: &Message) -> bool {
+    request
+        .header(Name::To)
+        .and_then(NameAddr::parse)
+        .is_some_and(|to| to.tag().is_some())
+}
+
+/// RFC 3261 §17.2.3. `method` is INVITE for the ACK and CANCEL of one.
+fn number_of(kit: &Kit, request: &Message, method: Method) -> u64 {
+    let name = if method == Method::Unknown {
+        request.method_name()
+    } else {
+        method.as_str()
+    };
+    let via = request.header(Name::Via).and_then(Via::parse);
+    let (branch, sent_by) = via.map_or(("", ""), |v| (v.branch(), v.sent_by));
+    if branch.len() > draft::COOKIE.len() && branch.starts_with(draft::COOKIE) {
+        return kit.keyed.number((branch, sent_by, name));
+    }
+    // RFC 2543 elements make no unique branches. The To tag of an ACK is ours and unknown to the
+    // INVITE, so it is left out.
+    let number = request.cseq().map_or(0, |(number, _, _)| number);
+    let parts = (
+        request.uri(),
+        request.header_or_empty(Name::From),
+        request.header_or_empty(Name::CallId),
+        request.header_or_empty(Name::Via),
+        number,
+        name,
+    );
+    kit.keyed.number(parts)
+}

@@ -1,0 +1,332 @@
+//! Streams: accepted from phones, opened to phones, cut into messages.
+//!
+//! Each stream has a task that reads and one that writes, with a bounded queue before the latter.
+//! A stream is known by a number and by its peer; when it ends, for whatever reason, the core is
+//! told once ([`WireIn::Closed`]).
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime::Handle;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+
+use super::{Counts, Receiver, SipShellConfig};
+use crate::sanity::{Frame, Garbage, frame, read_datagram};
+use crate::wire::{Flow, Transport, WireIn};
+
+/// How long a connection may take to come about.
+const CONNECT_MAX: Duration = Duration::from_secs(5);
+/// How long the rest of a message may take to arrive once its beginning is there.
+const MESSAGE_MAX: Duration = Duration::from_secs(30);
+/// How long what is queued may take to be written when we close.
+const CLOSE_MAX: Duration = Duration::from_secs(1);
+
+/// All streams.
+pub(super) struct Streams {
+    table: Mutex<Table>,
+    runtime: Handle,
+    wire_in: Receiver,
+    counts: Arc<Counts>,
+    connections_max: usize,
+    per_source_max: usize,
+    message_bytes_max: usize,
+    queue_max: usize,
+    idle: Duration,
+}
+
+#[derive(Default)]
+struct Table {
+    by_number: HashMap<u64, Stream>,
+    by_peer: HashMap<SocketAddr, u64>,
+    numbers: u64,
+}
+
+struct Stream {
+    peer: SocketAddr,
+    queue: mpsc::Sender<Arc<[u8]>>,
+    reader: Option<JoinHandle<()>>,
+}
+
+impl std::fmt::Debug for Streams {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Streams").finish_non_exhaustive()
+    }
+}
+
+/// Accepts streams until the shell is closed.
+pub(super) async fn accept(streams: Arc<Streams>, listener: TcpListener) {
+    loop {
+        match listener.accept().await {
+            Ok((stream, peer)) => streams.admit(stream, peer),
+            // Out of file descriptors, say: others may close theirs.
+            Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
+        }
+    }
+}
+
+impl Streams {
+    pub(super) fn new(config: &SipShellConfig, wire_in: Receiver, counts: Arc<Counts>) -> Streams {
+        Streams {
+            table: Mutex::default(),
+            runtime: Handle::current(),
+            wire_in,
+            counts,
+            connections_max: config.connections_max,
+            per_source_max: config.connections_per_source_max,
+            message_bytes_max: config.message_bytes_max,
+            queue_max: config.stream_queue_max,
+            idle: Duration::from_secs(config.idle_s),
+        }
+    }
+
+    /// Queues a message on its stream, or on another to the same peer, or on a new one. `false`:
+    /// there is no room.
+    pub(super) fn send(self: &Arc<Self>, flow: Flow, bytes: Arc<[u8]>) -> bool {
+        let mut table = self.table();
+        let number = match flow.connection {
+            0 => table.by_peer.get(&flow.peer).copied(),
+            number => Some(number),
+        };
+        match number {
+            Some(number) => table
+                .by_number
+                .get(&number)
+                .is_some_and(|s| s.queue.try_send(bytes).is_ok()),
+            None => self.open(&mut table, flow.peer, bytes),
+        }
+    }
+
+    /// Opens a stream, with a first message in its queue.
+    fn open(self: &Arc<Self>, table: &mut Table, peer: SocketAddr, first: Arc<[u8]>) -> bool {
+        let Some((number, receiver)) = self.enter(table, peer) else {
+            return false;
+        };
+        let Some(stream) = table.by_number.get_mut(&number) else {
+            return false;
+        };
+        let taken = stream.queue.try_send(first).is_ok();
+        let streams = self.clone();
+        stream.reader = Some(self.runtime.spawn(async move {
+            match tokio::time::timeout(CONNECT_MAX, TcpStream::connect(peer)).await {
+                Ok(Ok(stream)) => streams.serve(stream, peer, number, receiver).await,
+                _ => {
+                    streams
+                        .leave(
+                            number,
+                            Flow {
+                                transport: Transport::Tcp,
+                                peer,
+                                connection: 0,
+                            },
+                        )
+                        .await
+                }
+            }
+        }));
+        taken
+    }
+
+    fn admit(self: &Arc<Self>, stream: TcpStream, peer: SocketAddr) {
+        let mut table = self.table();
+        let Some((number, receiver)) = self.enter(&mut table, peer) else {
+            super::count(&self.counts.connections_refused);
+            return;
+        };
+        let streams = self.clone();
+        let task = self.runtime.spawn(async move {
+            streams.serve(stream, peer, number, receiver).await;
+        });
+        if let Some(entry) = table.by_number.get_mut(&number) {
+            entry.reader = Some(task);
+        }
+    }
+
+    fn enter(
+        &self,
+        table: &mut Table,
+        peer: SocketAddr,
+    ) -> Option<(u64, mpsc::Receiver<Arc<[u8]>>)> {
+        let same_source = |s: &&Stream| s.peer.ip() == peer.ip();
+        let full = table.by_number.len() >= self.connections_max
+            || table.by_number.values().filter(same_source).count() >= self.per_source_max;
+        if full {
+            return None;
+        }
+        let (queue, receiver) = mpsc::channel(self.queue_max);
+        table.numbers += 1;
+        let number = table.numbers;
+        table.by_number.insert(
+            number,
+            Stream {
+                peer,
+                queue,
+                reader: None,
+            },
+        );
+        table.by_peer.insert(peer, number);
+        self.counts
+            .connections
+            .store(table.by_number.len() as u64, Ordering::Relaxed);
+        Some((number, receiver))
+    }
+
+    /// Reads and writes until either side has enough.
+    async fn serve(
+        self: &Arc<Self>,
+        stream: TcpStream,
+        peer: SocketAddr,
+        number: u64,
+        queue: mpsc::Receiver<Arc<[u8]>>,
+    ) {
+        // Messages are small and wait for nothing.
+        let _ = stream.set_nodelay(true);
+        let flow = Flow {
+            transport: Transport::Tcp,
+            peer,
+            connection: number,
+        };
+        let (read, write) = stream.into_split();
+        let writer = write_all(write, queue);
+        tokio::select! {
+            () = self.read_all(read, flow) => {}
+            () = writer => {}
+        }
+        self.leave(number, flow).await;
+    }
+
+    async fn read_all(&self, mut read: OwnedReadHalf, flow: Flow) {
+        let mut bytes: Vec<u8> = Vec::with_capacity(4096);
+        loop {
+            let patience = if bytes.is_empty() {
+                self.idle
+            } else {
+                MESSAGE_MAX
+            };
+            match tokio::time::timeout(patience, read.read_buf(&mut bytes)).await {
+                Ok(Ok(1..)) => {}
+                _ => return,
+            }
+            if !self.take_messages(&mut bytes, flow) {
+                return;
+            }
+        }
+    }
+
+    /// Takes whole messages off the front. `false`: the stream makes no sense any more.
+    fn take_messages(&self, bytes: &mut Vec<u8>, flow: Flow) -> bool {
+        let mut at = 0;
+        loop {
+            let rest = &bytes[at..];
+            if rest.is_empty() {
+                break;
+            }
+            match frame(rest, self.message_bytes_max) {
+                Frame::Partial => break,
+                Frame::Broken => return false,
+                Frame::Blank(length) => at += length,
+                Frame::Ping(length) => {
+                    at += length;
+                    self.pong(flow);
+                }
+                Frame::Message(length) => {
+                    self.take(&rest[..length], flow);
+                    at += length;
+                }
+            }
+        }
+        bytes.drain(..at);
+        true
+    }
+
+    fn take(&self, bytes: &[u8], flow: Flow) {
+        super::count(&self.counts.stream_messages_in);
+        match read_datagram(bytes) {
+            Ok(message) => {
+                if !(self.wire_in)(WireIn::Message { flow, message }) {
+                    super::count(&self.counts.receiver_full);
+                }
+            }
+            Err(Garbage::KeepAlive) => {}
+            Err(_) => super::count(&self.counts.garbage),
+        }
+    }
+
+    /// RFC 5626 §3.5.1.
+    fn pong(&self, flow: Flow) {
+        let table = self.table();
+        if let Some(stream) = table.by_number.get(&flow.connection) {
+            // A queue that is full will tell the peer that we are alive soon enough.
+            let _ = stream.queue.try_send(Arc::from(*b"\r\n"));
+        }
+    }
+
+    async fn leave(&self, number: u64, flow: Flow) {
+        {
+            let mut table = self.table();
+            table.by_number.remove(&number);
+            if table.by_peer.get(&flow.peer) == Some(&number) {
+                table.by_peer.remove(&flow.peer);
+            }
+            self.counts
+                .connections
+                .store(table.by_number.len() as u64, Ordering::Relaxed);
+        }
+        // This must not be lost, however full the queue is.
+        while !(self.wire_in)(WireIn::Closed { flow }) {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// Lets the queues run empty, for a while, and ends every stream.
+    pub(super) async fn close(&self) {
+        let streams: Vec<Stream> = self.table().by_number.drain().map(|(_, s)| s).collect();
+        let tasks: Vec<JoinHandle<()>> = streams.into_iter().filter_map(|s| s.reader).collect();
+        // With its queue gone, a writer writes what is left and ends, and its reader with it.
+        let ended = async {
+            for task in tasks {
+                let abort = task.abort_handle();
+                let guard = AbortOnDrop(abort);
+                let _ = task.await;
+                drop(guard);
+            }
+        };
+        let _ = tokio::time::timeout(CLOSE_MAX, ended).await;
+    }
+
+    pub(super) fn abort(&self) {
+        for stream in self.table().by_number.values() {
+            if let Some(task) = &stream.reader {
+                task.abort();
+            }
+        }
+    }
+
+    fn table(&self) -> std::sync::MutexGuard<'_, Table> {
+        // Nothing that holds the lock can leave the table half changed.
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+struct AbortOnDrop(tokio::task::AbortHandle);
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+async fn write_all(mut write: OwnedWriteHalf, mut queue: mpsc::Receiver<Arc<[u8]>>) {
+    while let Some(bytes) = queue.recv().await {
+        if write.write_all(&bytes).await.is_err() {
+            return;
+        }
+    }
+    let _ = write.shutdown().await;
+}
