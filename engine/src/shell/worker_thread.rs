@@ -138,6 +138,7 @@ struct Thread<S, E> {
     setup: Setup<S, E>,
     ring: Ring,
     legs: Vec<Option<Leg>>,
+    legs_open: usize,
     /// Requests the reader had no room for.
     requests_waiting: std::collections::VecDeque<Request>,
     publish_at: Time,
@@ -159,6 +160,7 @@ pub(crate) fn run<S: SoundStore, E: Fn(Event)>(setup: Setup<S, E>, ready: &Sende
         setup,
         ring,
         legs: Vec::new(),
+        legs_open: 0,
         requests_waiting: Default::default(),
         publish_at: Time(0),
         awaiting: None,
@@ -201,7 +203,7 @@ impl<S: SoundStore, E: Fn(Event)> Thread<S, E> {
     fn patience(&mut self, now: Time) -> (Duration, bool) {
         let until = |t: Time| t.since(now);
         let deadline = self.setup.core.deadline().map_or(SLEEP, until);
-        if self.legs.iter().any(Option::is_some) {
+        if self.legs_open > 0 {
             return (deadline.min(ROUND), false);
         }
         self.setup.wake.asleep.store(true, Ordering::SeqCst);
@@ -271,7 +273,7 @@ impl<S: SoundStore, E: Fn(Event)> Thread<S, E> {
         let Some(since) = self.stopping else {
             return false;
         };
-        let empty = self.legs.iter().all(Option::is_none) && !self.setup.core.has_legs();
+        let empty = self.legs_open == 0 && !self.setup.core.has_legs();
         empty || now.since(since) > STOP_MAX
     }
 
@@ -279,7 +281,8 @@ impl<S: SoundStore, E: Fn(Event)> Thread<S, E> {
         let counters = self.setup.core.counters();
         counters.rounds += 1;
         counters.sends_failed += self.ring.take_failed();
-        if now >= self.publish_at {
+        // Before a long sleep everything is said.
+        if now >= self.publish_at || self.legs_open == 0 {
             self.publish_at = now + PUBLISH;
             counters.cpu_ns = cpu::thread_ns();
             self.setup.published.publish(counters);
@@ -341,6 +344,7 @@ impl<S: SoundStore, E: Fn(Event)> Thread<S, E> {
             self.legs.resize_with(index + 1, || None);
         }
         self.legs[index] = Some(leg);
+        self.legs_open += 1;
         self.arm(slot);
     }
 
@@ -431,6 +435,7 @@ impl<S: SoundStore, E: Fn(Event)> Thread<S, E> {
             && let Some(mut leg) = place.take()
             && let Some(ending) = leg.ending.take()
         {
+            self.legs_open -= 1;
             self.on_ended(slot, leg, ending);
         }
     }
