@@ -5,7 +5,8 @@
 //! few wrong ones in a row the mailbox pauses, each time twice as long. Kept in memory only: a
 //! restart forgives, which an attacker cannot bring about.
 //!
-//! Bounded by the number of mailboxes: only for one that exists is anything remembered.
+//! Bounded by the mailboxes there are, and by the checks under way: whoever checks PINs answers
+//! every request.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -80,7 +81,7 @@ impl Guard {
 
 fn pause_after(tries: u32, config: &PbxConfig) -> Option<Duration> {
     let per_pause = config.pin_tries.max(1);
-    (tries > 0 && tries % per_pause == 0).then(|| {
+    (tries > 0 && tries.is_multiple_of(per_pause)).then(|| {
         let doublings = (tries / per_pause - 1).min(16);
         config
             .pin_pause

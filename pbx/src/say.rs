@@ -67,7 +67,7 @@ impl Say {
             0..=20 => self.word(words::NUMBERS[n as usize]),
             21..=99 => {
                 let tens = self.word(words::TENS[n as usize / 10 - 2]);
-                if n % 10 == 0 {
+                if n.is_multiple_of(10) {
                     tens
                 } else {
                     tens.number(n % 10)
@@ -81,7 +81,7 @@ impl Say {
 
     fn many(self, n: u32, unit: u32, name: Word) -> Say {
         let said = self.number(n / unit).word(name);
-        if n % unit == 0 {
+        if n.is_multiple_of(unit) {
             said
         } else {
             said.number(n % unit)

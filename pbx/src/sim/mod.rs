@@ -24,26 +24,30 @@
 //! | `power cut` | everything that is not durable is lost; the node starts again |
 //! | `phone EXT`, `drain`, `stop`, `list EXT`, `import EXT MS` | the rest |
 
+mod happen;
 mod log;
 mod show;
 mod stir;
+mod watch;
+mod words;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tandem_engine::seam::{Codec, Command, Event, LegId, PlayId, RecordEnd};
+use tandem_engine::seam::{Codec, Event, LegId, PlayId, RecordEnd};
 use tandem_storage::View;
 use tandem_storage::name::{Id, Ids};
-use tandem_storage::seam::{Append, LogEvent, SoundCodec, Token};
+use tandem_storage::seam::{Append, LogEvent, Token};
 use tandem_storage::time::{Now, Time, WallTime};
 
 use crate::Pbx;
 use crate::config::PbxConfig;
 use crate::office::{Account, new_user};
-use crate::seam::{AdminAsk, AdminRequest, Caller, Cause, Input, Output, SipCommand, SipEvent};
+use crate::seam::{AdminAsk, Input, SipEvent};
 use crate::sim::log::SimLog;
 use crate::sim::show::Names;
+use crate::sim::words::{cause_of, leg_of, number};
 
 /// See the chapter above.
 pub struct World {
@@ -244,109 +248,6 @@ impl World {
         true
     }
 
-    fn sip(&mut self, event: SipEvent) {
-        self.inbox.push_back(Input::Sip(event));
-    }
-
-    fn ask(&mut self, ask: AdminAsk) {
-        self.inbox
-            .push_back(Input::Admin(AdminRequest { asker: 1, ask }));
-    }
-
-    fn import(&mut self, extension: &str, ms: u64) {
-        let samples = vec![0xff; usize::try_from(ms * 8).unwrap_or(0)].into();
-        let codec = SoundCodec::Pcmu;
-        self.ask(AdminAsk::Import {
-            extension: extension.into(),
-            codec,
-            samples,
-        });
-    }
-
-    fn call(&mut self, leg: LegId, from: &str, dialed: &str) {
-        let (user, number) = match from.strip_prefix('~') {
-            Some(number) => (None, number),
-            None => (self.users.get(from).copied(), from),
-        };
-        let caller = Caller {
-            user,
-            number: number.into(),
-            name: "".into(),
-        };
-        self.legs.insert(leg, Leg::default());
-        self.sip(SipEvent::Incoming {
-            leg,
-            caller,
-            dialed: dialed.into(),
-        });
-    }
-
-    /// The far side ends a leg.
-    fn ended(&mut self, leg: LegId, cause: Cause) {
-        self.sip(SipEvent::Ended { leg, cause });
-        self.close(leg);
-    }
-
-    /// The same, but the news of the recording's end overtakes that of the leg's.
-    fn cut(&mut self, leg: LegId, cause: Cause) {
-        self.recorded(leg, RecordEnd::Stopped);
-        self.settle();
-        self.ended(leg, cause);
-    }
-
-    fn keys(&mut self, leg: LegId, keys: &str, signalled: bool) {
-        for digit in keys.chars() {
-            self.inbox.push_back(match signalled {
-                true => Input::Sip(SipEvent::Digit { leg, digit }),
-                false => Input::Media(Event::Digit { leg, digit }),
-            });
-        }
-    }
-
-    fn played(&mut self, leg: LegId) {
-        if let Some(play) = self.legs.get_mut(&leg).and_then(|leg| leg.play.take()) {
-            self.inbox
-                .push_back(Input::Media(Event::PlayDone { leg, play }));
-        }
-    }
-
-    fn speak(&mut self, leg: LegId, ms: u64) {
-        for _ in 0..ms / 500 {
-            self.wait(Duration::from_millis(500));
-            let Some(recording) = self.legs.get_mut(&leg).and_then(|l| l.recording.as_mut()) else {
-                return;
-            };
-            recording.samples += 4000;
-            let append = log::chunk(recording.sound, recording.index);
-            recording.index += 1;
-            self.log.submit(Token(0), append);
-            self.settle();
-        }
-    }
-
-    fn recorded(&mut self, leg: LegId, end: RecordEnd) {
-        if let Some(recording) = self.legs.get_mut(&leg).and_then(|leg| leg.recording.take()) {
-            self.inbox.push_back(Input::Media(Event::RecordDone {
-                leg,
-                sound: recording.sound,
-                samples: recording.samples,
-                samples_speech: recording.samples,
-                end,
-            }));
-        }
-    }
-
-    fn close(&mut self, leg: LegId) {
-        self.recorded(leg, RecordEnd::Stopped);
-        self.legs.remove(&leg);
-    }
-
-    fn room(&mut self, can_record: bool) {
-        self.log.full = !can_record;
-        self.inbox
-            .push_back(Input::Log(LogEvent::Room { can_record }));
-    }
-
     /// Lets time pass, from one deadline to the next.
     fn wait(&mut self, length: Duration) {
         let until = self.now.mono + length;
@@ -419,113 +320,8 @@ impl World {
         }
         self.pbx.handle(self.now, Input::Log(event));
     }
-
-    fn take(&mut self, output: Output) {
-        match output {
-            Output::Sip(command) => self.take_sip(command),
-            Output::Media(command) => self.take_media(command),
-            Output::Log { token, append } => self.log.submit(token, append),
-            Output::Stopped => self.stopped = true,
-            Output::User { .. }
-            | Output::CheckPin { .. }
-            | Output::HashPin { .. }
-            | Output::Admin(_) => {}
-        }
-    }
-
-    fn take_sip(&mut self, command: SipCommand) {
-        match command {
-            SipCommand::Call { leg, .. } => {
-                if leg.0 % 2 != 0 || self.legs.insert(leg, Leg::default()).is_some() {
-                    self.faults
-                        .push(format!("{leg:?} is no number for a new leg"));
-                }
-            }
-            SipCommand::Ring { leg } | SipCommand::Answer { leg, .. } => self.expect(leg, "sip"),
-            SipCommand::End { leg, .. } => {
-                self.expect(leg, "end");
-                self.close(leg);
-            }
-            SipCommand::Lamp { .. } => {}
-        }
-    }
-
-    fn take_media(&mut self, command: Command) {
-        match command {
-            Command::Play { leg, play, .. } => {
-                self.expect(leg, "play");
-                self.legs.entry(leg).and_modify(|leg| leg.play = Some(play));
-            }
-            Command::StopPlay { leg } => {
-                self.expect(leg, "hush");
-                self.legs.entry(leg).and_modify(|leg| leg.play = None);
-            }
-            Command::Bridge { a, b } => {
-                self.expect(a, "bridge");
-                self.expect(b, "bridge");
-            }
-            Command::Record { leg, sound, .. } => {
-                self.expect(leg, "record");
-                let recording = Recording {
-                    sound,
-                    samples: 0,
-                    index: 0,
-                };
-                self.legs
-                    .entry(leg)
-                    .and_modify(|leg| leg.recording = Some(recording));
-            }
-            Command::StopRecord { leg } => {
-                self.expect(leg, "stop record");
-                self.recorded(leg, RecordEnd::Stopped);
-            }
-            Command::Echo { leg }
-            | Command::Unbridge { leg }
-            | Command::SendDigit { leg, .. }
-            | Command::Close { leg }
-            | Command::Set { leg, .. } => self.expect(leg, "media"),
-        }
-    }
-
-    fn expect(&mut self, leg: LegId, what: &str) {
-        if !self.legs.contains_key(&leg) {
-            self.faults
-                .push(format!("{what} asked of {leg:?}, which is not there"));
-        }
-    }
 }
 
 fn node() -> tandem_storage::name::NodeName {
     NODE.parse().expect("a constant that is a node name")
 }
-
-fn number(text: &str) -> u64 {
-    text.parse().unwrap_or(0)
-}
-
-fn leg_of(text: &str) -> LegId {
-    LegId(number(text))
-}
-
-fn cause_of(name: &str) -> Cause {
-    CAUSES
-        .into_iter()
-        .find(|c| crate::counters::cause_name(*c) == name)
-        .unwrap_or(Cause::Failed)
-}
-
-const CAUSES: [Cause; 13] = [
-    Cause::Normal,
-    Cause::Cancelled,
-    Cause::Busy,
-    Cause::Declined,
-    Cause::NoAnswer,
-    Cause::NotRegistered,
-    Cause::NoSuchNumber,
-    Cause::Forbidden,
-    Cause::NotAcceptable,
-    Cause::Congestion,
-    Cause::Vanished,
-    Cause::Failed,
-    Cause::ShuttingDown,
-];

@@ -9,6 +9,7 @@
 //!
 //! [`heard_after`]: crate::config::PbxConfig::heard_after
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use tandem_engine::seam::PlayId;
@@ -48,11 +49,10 @@ impl Session {
 
     /// From the first message on; what has come meanwhile is at the end of the list.
     pub(crate) fn listen(&mut self, line: &Line, x: &mut Exchange) -> Leave {
-        for id in x.mailboxes.folder(self.mailbox, self.folder) {
-            if !self.list.contains(&id) {
-                self.list.push(id);
-            }
-        }
+        let known: HashSet<Id> = self.list.iter().copied().collect();
+        let there = x.mailboxes.folder(self.mailbox, self.folder);
+        self.list
+            .extend(there.into_iter().filter(|id| !known.contains(id)));
         if self.list.is_empty() {
             return self.menu(line, x, Say::one(words::FOLDER_EMPTY));
         }

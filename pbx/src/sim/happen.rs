@@ -1,0 +1,114 @@
+//! What people, phones, the engine and administrators do.
+
+use std::time::Duration;
+
+use tandem_engine::seam::{Event, LegId, RecordEnd};
+use tandem_storage::seam::{LogEvent, SoundCodec, Token};
+
+use crate::seam::{AdminAsk, AdminRequest, Caller, Cause, Input, SipEvent};
+use crate::sim::{Leg, World, log};
+
+impl World {
+    pub(super) fn sip(&mut self, event: SipEvent) {
+        self.inbox.push_back(Input::Sip(event));
+    }
+
+    pub(super) fn ask(&mut self, ask: AdminAsk) {
+        self.inbox
+            .push_back(Input::Admin(AdminRequest { asker: 1, ask }));
+    }
+
+    pub(super) fn import(&mut self, extension: &str, ms: u64) {
+        let samples = vec![0xff; usize::try_from(ms * 8).unwrap_or(0)].into();
+        let codec = SoundCodec::Pcmu;
+        self.ask(AdminAsk::Import {
+            extension: extension.into(),
+            codec,
+            samples,
+        });
+    }
+
+    pub(super) fn call(&mut self, leg: LegId, from: &str, dialed: &str) {
+        let (user, number) = match from.strip_prefix('~') {
+            Some(number) => (None, number),
+            None => (self.users.get(from).copied(), from),
+        };
+        let caller = Caller {
+            user,
+            number: number.into(),
+            name: "".into(),
+        };
+        self.legs.insert(leg, Leg::default());
+        self.sip(SipEvent::Incoming {
+            leg,
+            caller,
+            dialed: dialed.into(),
+        });
+    }
+
+    /// The far side ends a leg.
+    pub(super) fn ended(&mut self, leg: LegId, cause: Cause) {
+        self.sip(SipEvent::Ended { leg, cause });
+        self.close(leg);
+    }
+
+    /// The same, but the news of the recording's end overtakes that of the leg's.
+    pub(super) fn cut(&mut self, leg: LegId, cause: Cause) {
+        self.recorded(leg, RecordEnd::Stopped);
+        self.settle();
+        self.ended(leg, cause);
+    }
+
+    pub(super) fn keys(&mut self, leg: LegId, keys: &str, signalled: bool) {
+        for digit in keys.chars() {
+            self.inbox.push_back(match signalled {
+                true => Input::Sip(SipEvent::Digit { leg, digit }),
+                false => Input::Media(Event::Digit { leg, digit }),
+            });
+        }
+    }
+
+    pub(super) fn played(&mut self, leg: LegId) {
+        if let Some(play) = self.legs.get_mut(&leg).and_then(|leg| leg.play.take()) {
+            self.inbox
+                .push_back(Input::Media(Event::PlayDone { leg, play }));
+        }
+    }
+
+    pub(super) fn speak(&mut self, leg: LegId, ms: u64) {
+        for _ in 0..ms / 500 {
+            self.wait(Duration::from_millis(500));
+            let Some(recording) = self.legs.get_mut(&leg).and_then(|l| l.recording.as_mut()) else {
+                return;
+            };
+            recording.samples += 4000;
+            let append = log::chunk(recording.sound, recording.index);
+            recording.index += 1;
+            self.log.submit(Token(0), append);
+            self.settle();
+        }
+    }
+
+    pub(super) fn recorded(&mut self, leg: LegId, end: RecordEnd) {
+        if let Some(recording) = self.legs.get_mut(&leg).and_then(|leg| leg.recording.take()) {
+            self.inbox.push_back(Input::Media(Event::RecordDone {
+                leg,
+                sound: recording.sound,
+                samples: recording.samples,
+                samples_speech: recording.samples,
+                end,
+            }));
+        }
+    }
+
+    pub(super) fn close(&mut self, leg: LegId) {
+        self.recorded(leg, RecordEnd::Stopped);
+        self.legs.remove(&leg);
+    }
+
+    pub(super) fn room(&mut self, can_record: bool) {
+        self.log.full = !can_record;
+        self.inbox
+            .push_back(Input::Log(LogEvent::Room { can_record }));
+    }
+}

@@ -1,0 +1,82 @@
+//! Does what call control asks for, and watches that it asks for nothing it should not.
+
+use tandem_engine::seam::{Command, LegId, RecordEnd};
+
+use crate::seam::{Output, SipCommand};
+use crate::sim::{Leg, Recording, World};
+
+impl World {
+    pub(super) fn take(&mut self, output: Output) {
+        match output {
+            Output::Sip(command) => self.take_sip(command),
+            Output::Media(command) => self.take_media(command),
+            Output::Log { token, append } => self.log.submit(token, append),
+            Output::Stopped => self.stopped = true,
+            Output::User { .. }
+            | Output::CheckPin { .. }
+            | Output::HashPin { .. }
+            | Output::Admin(_) => {}
+        }
+    }
+
+    pub(super) fn take_sip(&mut self, command: SipCommand) {
+        match command {
+            SipCommand::Call { leg, .. } => {
+                if leg.0 % 2 != 0 || self.legs.insert(leg, Leg::default()).is_some() {
+                    self.faults
+                        .push(format!("{leg:?} is no number for a new leg"));
+                }
+            }
+            SipCommand::Ring { leg } | SipCommand::Answer { leg, .. } => self.expect(leg, "sip"),
+            SipCommand::End { leg, .. } => {
+                self.expect(leg, "end");
+                self.close(leg);
+            }
+            SipCommand::Lamp { .. } => {}
+        }
+    }
+
+    pub(super) fn take_media(&mut self, command: Command) {
+        match command {
+            Command::Play { leg, play, .. } => {
+                self.expect(leg, "play");
+                self.legs.entry(leg).and_modify(|leg| leg.play = Some(play));
+            }
+            Command::StopPlay { leg } => {
+                self.expect(leg, "hush");
+                self.legs.entry(leg).and_modify(|leg| leg.play = None);
+            }
+            Command::Bridge { a, b } => {
+                self.expect(a, "bridge");
+                self.expect(b, "bridge");
+            }
+            Command::Record { leg, sound, .. } => {
+                self.expect(leg, "record");
+                let recording = Recording {
+                    sound,
+                    samples: 0,
+                    index: 0,
+                };
+                self.legs
+                    .entry(leg)
+                    .and_modify(|leg| leg.recording = Some(recording));
+            }
+            Command::StopRecord { leg } => {
+                self.expect(leg, "stop record");
+                self.recorded(leg, RecordEnd::Stopped);
+            }
+            Command::Echo { leg }
+            | Command::Unbridge { leg }
+            | Command::SendDigit { leg, .. }
+            | Command::Close { leg }
+            | Command::Set { leg, .. } => self.expect(leg, "media"),
+        }
+    }
+
+    pub(super) fn expect(&mut self, leg: LegId, what: &str) {
+        if !self.legs.contains_key(&leg) {
+            self.faults
+                .push(format!("{what} asked of {leg:?}, which is not there"));
+        }
+    }
+}
