@@ -24,6 +24,8 @@ pub mod view;
 pub mod wav;
 pub mod writer;
 
+#[cfg(feature = "bench")]
+pub use shell::BarePath;
 pub use shell::{
     Log, LogConfig, LogStats, OpenError, Opened, QUEUE_MAX, ReadError, RecoveryReport, ShownRecord,
     SoundReader, VerifyReport, open, show, verify,

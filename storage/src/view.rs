@@ -314,7 +314,7 @@ mod tests {
 
     #[test]
     fn the_last_writer_wins_in_any_order() {
-        let mut records = vec![
+        let mut records = [
             set(1, "user/1/dnd", Some("on")),
             set(2, "user/1/dnd", Some("off")),
             set(3, "user/2/dnd", Some("on")),

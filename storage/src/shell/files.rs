@@ -4,11 +4,16 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, IoSlice, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
+use super::ring::DurableWriter;
 use super::sys;
 use crate::block::{BLOCK_BYTES, Block};
 use crate::segment::{self, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN};
 use crate::writer::{BATCH_BLOCKS_MAX, Batch, BatchBlock, Segment, WriteFault};
+
+/// A disk that takes longer for one write is broken.
+const IN_FLIGHT_MAX: Duration = Duration::from_secs(30);
 
 /// Marks a block that the disk could not read; no record begins like this.
 const UNREADABLE: u8 = 0xff;
@@ -128,12 +133,14 @@ pub(super) fn first_block(dir: &Path, number: u32) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// The segments being written to: this one, and the next.
+/// The segments being written to.
 #[derive(Debug)]
 pub(super) struct Disk {
     dir: PathBuf,
     dir_file: File,
-    open: Vec<(u32, File)>,
+    /// The segment that was written to last.
+    open: Option<(u32, File)>,
+    writer: DurableWriter,
     /// Writes go past the page cache.
     pub(super) is_direct: bool,
 }
@@ -144,7 +151,8 @@ impl Disk {
         Ok(Disk {
             dir: dir.to_owned(),
             dir_file,
-            open: Vec::new(),
+            open: None,
+            writer: DurableWriter::new(),
             is_direct: true,
         })
     }
@@ -161,9 +169,7 @@ impl Disk {
             .iter()
             .map(|block| IoSlice::new(block.bytes()))
             .collect();
-        let written = self
-            .file(batch.segment)
-            .and_then(|file| write_all_durable(file, &mut slices, batch.offset));
+        let written = self.write_all(batch.segment, &mut slices, batch.offset);
         written.map_err(|e| match e.kind() {
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => WriteFault::Full,
             _ => {
@@ -177,32 +183,54 @@ impl Disk {
         })
     }
 
-    fn file(&mut self, number: u32) -> io::Result<&File> {
-        if self.open.last().is_none_or(|(open, _)| *open != number) {
-            let (file, is_direct) = open_direct(&self.dir.join(segment::file_name(number)))?;
-            if self.is_direct && !is_direct {
-                tracing::warn!("this file system takes no direct writes; the log is slower on it");
-            }
-            self.is_direct = is_direct;
-            self.open.clear();
-            self.open.push((number, file));
+    fn write_all(
+        &mut self,
+        segment: u32,
+        mut slices: &mut [IoSlice<'_>],
+        mut offset: u64,
+    ) -> io::Result<()> {
+        if !matches!(&self.open, Some((open, _)) if *open == segment) {
+            self.open = Some((segment, self.open_segment(segment)?));
         }
-        let (_, file) = self.open.last().ok_or(io::ErrorKind::NotFound)?;
+        let (_, file) = self.open.as_ref().ok_or(io::ErrorKind::NotFound)?;
+        while !slices.is_empty() {
+            match self.writer.write(file, slices, offset) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(wrote) => {
+                    IoSlice::advance_slices(&mut slices, wrote);
+                    offset += wrote as u64;
+                }
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(e) => return Err(e),
+            }
+        }
+        Ok(())
+    }
+
+    fn open_segment(&mut self, number: u32) -> io::Result<File> {
+        let (file, is_direct) = open_direct(&self.dir.join(segment::file_name(number)))?;
+        if self.is_direct && !is_direct {
+            tracing::warn!("this file system takes no direct writes; the log is slower on it");
+        }
+        self.is_direct = is_direct;
+        // For `wait_for_writes`. The folder's lock keeps others away.
+        sys::try_lock(&file)?;
         Ok(file)
     }
 }
 
-fn write_all_durable(file: &File, slices: &mut [IoSlice<'_>], offset: u64) -> io::Result<()> {
-    let (mut slices, mut offset) = (slices, offset);
-    while !slices.is_empty() {
-        match sys::write_durable(file, slices, offset) {
-            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-            Ok(wrote) => {
-                IoSlice::advance_slices(&mut slices, wrote);
-                offset += wrote as u64;
+/// Waits until the kernel has done what a killed node had asked it to write. The folder's lock is
+/// free as soon as the process is gone; a write that was in flight holds its file, and so the lock
+/// on it, until it is done.
+pub(super) fn wait_for_writes(dir: &Path) -> io::Result<()> {
+    for number in segments(dir)?.into_iter().rev().take(2) {
+        let file = File::open(dir.join(segment::file_name(number)))?;
+        let gives_up = Instant::now() + IN_FLIGHT_MAX;
+        while !sys::try_lock(&file)? {
+            if Instant::now() > gives_up {
+                return Err(io::ErrorKind::TimedOut.into());
             }
-            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-            Err(e) => return Err(e),
+            std::thread::sleep(Duration::from_millis(1));
         }
     }
     Ok(())

@@ -3,9 +3,12 @@
 //! [`open`] takes the folder's lock, reads the log, opens a new epoch and starts the log thread.
 //! What happens then is decided in `writer.rs`; the thread carries it to the disk and back.
 
+#[cfg(feature = "bench")]
+mod bare;
 mod files;
 mod inspect;
 mod reader;
+mod ring;
 mod sys;
 mod thread;
 
@@ -30,6 +33,8 @@ use crate::writer::{Segment, Writer, WriterConfig};
 use files::{Disk, Lock};
 use thread::{Clocks, Command, Figures, Worker};
 
+#[cfg(feature = "bench")]
+pub use bare::BarePath;
 pub use inspect::{ShownRecord, VerifyReport, show, verify};
 pub use reader::{ReadError, SoundReader};
 
@@ -288,13 +293,17 @@ impl Opening {
         events: impl FnMut(LogEvent) + Send + 'static,
     ) -> Result<Opened, OpenError> {
         let mut view = View::new();
-        let mut loaded = inspect::load(&self.config.dir, self.config.node, |r| view.apply(r))
+        files::wait_for_writes(&self.config.dir).map_err(os(
+            &self.config.dir,
+            "waiting for writes of the node before",
+        ))?;
+        let loaded = inspect::load(&self.config.dir, self.config.node, |r| view.apply(r))
             .map_err(|e| self.load_error(e))?;
         let epoch = loaded.ending.epoch.max(self.lock.before.epoch) + 1;
         self.lock
             .sign(epoch)
             .map_err(os(&self.config.dir, "writing its lock"))?;
-        let (mut worker, commands) = self.worker(epoch, &mut loaded)?;
+        let (mut worker, commands) = self.worker(epoch, &loaded)?;
         let cut_short = self.seal_cut_short(&mut worker, &mut view)?;
         let report = RecoveryReport {
             epoch,
@@ -317,11 +326,7 @@ impl Opening {
         })
     }
 
-    fn worker(
-        &self,
-        epoch: u32,
-        loaded: &mut Loaded,
-    ) -> Result<(Worker, Sender<Command>), OpenError> {
+    fn worker(&self, epoch: u32, loaded: &Loaded) -> Result<(Worker, Sender<Command>), OpenError> {
         let dir = &self.config.dir;
         let (segment, used_bytes) = self.segment_to_go_on_in(loaded)?;
         let clocks = Clocks::start();

@@ -1,15 +1,17 @@
-//! The system calls that std does not offer. The only unsafe code of this crate.
+//! The system calls that std does not offer. Unsafe code is here and in `ring.rs` only.
 #![allow(unsafe_code)]
 
 use std::fs::File;
 use std::io::{self, IoSlice};
 use std::os::fd::AsRawFd;
 
+/// The most slices in one call.
+pub(super) const SLICES_MAX: usize = libc::UIO_MAXIOV as usize;
+
 /// Writes at `offset` and returns once it is durable. How many bytes it wrote may be fewer.
 pub(super) fn write_durable(file: &File, slices: &[IoSlice<'_>], offset: u64) -> io::Result<usize> {
     let offset = i64::try_from(offset).map_err(|_| io::ErrorKind::InvalidInput)?;
-    let (fd, slices_max) = (file.as_raw_fd(), libc::UIO_MAXIOV as usize);
-    let count = slices.len().min(slices_max) as i32;
+    let (fd, count) = (file.as_raw_fd(), slices.len().min(SLICES_MAX) as i32);
     // SAFETY: `IoSlice` is documented to have the layout of `iovec`; the slices outlive the call,
     // which only reads them, and `count` is not more than there are.
     let wrote =

@@ -144,6 +144,25 @@ impl Worker {
 
     /// Waits for something to come or the deadline, and takes all there is for the next commit.
     pub(super) fn take_inputs(&mut self) {
+        if !self.take_all() {
+            self.wait();
+        }
+        // Appends come in bursts: from many callers told of the same commit, or from a media
+        // worker that looks around once a millisecond. As long as each look finds another one,
+        // the commit is better started with it than without.
+        while self.writer.wants_more() {
+            std::thread::yield_now();
+            if !self.take_all() {
+                break;
+            }
+        }
+        let now = self.clocks.now();
+        if self.writer.deadline() <= now.mono {
+            self.writer.handle(now, Input::Tick);
+        }
+    }
+
+    fn take_all(&mut self) -> bool {
         let mut took_any = false;
         while self.writer.wants_more()
             && let Ok(command) = self.commands.try_recv()
@@ -155,13 +174,7 @@ impl Worker {
             self.take_prepared(prepared);
             took_any = true;
         }
-        if !took_any {
-            self.wait();
-        }
-        let now = self.clocks.now();
-        if self.writer.deadline() <= now.mono {
-            self.writer.handle(now, Input::Tick);
-        }
+        took_any
     }
 
     fn wait(&mut self) {
