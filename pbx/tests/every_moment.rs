@@ -59,7 +59,7 @@ const DAY: &str = "
     confirmed 7
     keys 7 *
     call 9 ~5551234 101
-    answered 6
+    answered 4
     info 9 5
     call 11 103 *60
     confirmed 11

@@ -76,6 +76,15 @@ pub struct World {
 struct Leg {
     play: Option<PlayId>,
     recording: Option<Recording>,
+    /// What call control waits for, from this leg's phone or from the PIN helper.
+    owes: Option<Owes>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Owes {
+    Confirmation,
+    Check,
+    Hash,
 }
 
 #[derive(Clone, Debug)]
@@ -197,10 +206,9 @@ impl World {
             ["ringing", leg] => self.sip(SipEvent::Ringing { leg: leg_of(leg) }),
             ["answered", leg] => self.sip(SipEvent::Answered { leg: leg_of(leg) }),
             ["confirmed", leg] => {
-                self.sip(SipEvent::Confirmed {
-                    leg: leg_of(leg),
-                    codec: Codec::Pcma,
-                });
+                let (leg, codec) = (leg_of(leg), Codec::Pcma);
+                self.paid(leg);
+                self.sip(SipEvent::Confirmed { leg, codec });
             }
             ["ended", leg, cause] => self.ended(leg_of(leg), cause_of(cause)),
             ["cut", leg, cause] => self.cut(leg_of(leg), cause_of(cause)),
@@ -217,14 +225,13 @@ impl World {
             ["wait", ms] => self.wait(Duration::from_millis(number(ms))),
             ["pin", leg, right] => {
                 let (leg, right) = (leg_of(leg), right == "right");
+                self.paid(leg);
                 self.inbox.push_back(Input::PinChecked { leg, right });
             }
             ["hash", leg, ok] => {
-                let hash = (ok == "ok").then(|| "new-hash".into());
-                self.inbox.push_back(Input::PinHashed {
-                    leg: leg_of(leg),
-                    hash,
-                });
+                let (leg, hash) = (leg_of(leg), (ok == "ok").then(|| "new-hash".into()));
+                self.paid(leg);
+                self.inbox.push_back(Input::PinHashed { leg, hash });
             }
             ["log", "hold"] => self.log.held = true,
             ["log", "go"] => self.log.held = false,

@@ -1,9 +1,9 @@
-//! Something happens, by the numbers: mostly what phones and people do, sometimes what they
-//! should not.
+//! Something happens, by the numbers: half of the time what is due (a confirmation, the end of a
+//! prompt, a key), so that calls come far; else anything, at any leg, due or not.
 
 use tandem_engine::seam::LegId;
 
-use crate::sim::World;
+use crate::sim::{Owes, World};
 
 /// Numbers worth dialling, and some that are not.
 const DIALED: [&str; 22] = [
@@ -77,6 +77,11 @@ impl World {
     }
 
     fn choose(&mut self, dice: &mut Dice) -> String {
+        if dice.below(2) == 0
+            && let Some(line) = self.due(dice)
+        {
+            return line;
+        }
         let what = dice.below(100);
         let leg = self.some_leg(dice);
         match what {
@@ -92,9 +97,9 @@ impl World {
             0..=19 => format!("confirmed {leg}"),
             20..=23 => format!("ringing {leg}"),
             24..=29 => format!("answered {leg}"),
-            30..=35 => format!("ended {leg} {}", dice.pick(&CAUSES)),
-            36..=37 => format!("cut {leg} {}", dice.pick(&CAUSES)),
-            38..=53 => format!("keys {leg} {}", dice.pick(&KEYS)),
+            30..=33 => format!("ended {leg} {}", dice.pick(&CAUSES)),
+            34..=35 => format!("cut {leg} {}", dice.pick(&CAUSES)),
+            36..=53 => format!("keys {leg} {}", dice.pick(&KEYS)),
             54..=55 => format!("info {leg} {}", dice.pick(&KEYS)),
             56..=69 => format!("played {leg}"),
             70..=75 => format!("speak {leg} {}", dice.pick(&LENGTHS_MS)),
@@ -106,8 +111,8 @@ impl World {
                 dice.pick(&["right", "right", "right", "wrong"])
             ),
             90 => format!("hash {leg} {}", dice.pick(&["ok", "failed"])),
-            91..=93 => format!("log {}", dice.pick(&["hold", "go", "go"])),
-            94..=95 => format!("disk {}", dice.pick(&["full", "ok", "ok"])),
+            91..=93 => format!("log {}", dice.pick(&["hold", "go", "go", "go", "go"])),
+            94..=95 => format!("disk {}", dice.pick(&["full", "ok", "ok", "ok", "ok"])),
             96 => format!("phone {}", dice.pick(&["101", "102"])),
             97 => format!(
                 "import {} {}",
@@ -118,6 +123,21 @@ impl World {
             _ if dice.below(20) == 0 => "power cut".to_owned(),
             _ => "calls".to_owned(),
         }
+    }
+
+    /// What some leg's party would do next.
+    fn due(&self, dice: &mut Dice) -> Option<String> {
+        let (LegId(id), leg) = self.legs.iter().nth(dice.below(self.legs.len()))?;
+        let key = dice.pick(&KEYS);
+        Some(match leg.owes {
+            Some(Owes::Confirmation) => format!("confirmed {id}"),
+            Some(Owes::Check) => format!("pin {id} right"),
+            Some(Owes::Hash) => format!("hash {id} ok"),
+            None if leg.recording.is_some() && dice.below(3) == 0 => format!("keys {id} #"),
+            None if leg.recording.is_some() => format!("speak {id} 2500"),
+            None if leg.play.is_some() && dice.below(2) == 0 => format!("played {id}"),
+            None => format!("keys {id} {key}"),
+        })
     }
 
     /// Mostly one that is there.

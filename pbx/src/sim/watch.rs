@@ -3,7 +3,7 @@
 use tandem_engine::seam::{Command, LegId, RecordEnd};
 
 use crate::seam::{Output, SipCommand};
-use crate::sim::{Leg, Recording, World};
+use crate::sim::{Leg, Owes, Recording, World};
 
 impl World {
     pub(super) fn take(&mut self, output: Output) {
@@ -12,11 +12,18 @@ impl World {
             Output::Media(command) => self.take_media(command),
             Output::Log { token, append } => self.log.submit(token, append),
             Output::Stopped => self.stopped = true,
-            Output::User { .. }
-            | Output::CheckPin { .. }
-            | Output::HashPin { .. }
-            | Output::Admin(_) => {}
+            Output::CheckPin { leg, .. } => self.owes(leg, Owes::Check),
+            Output::HashPin { leg, .. } => self.owes(leg, Owes::Hash),
+            Output::User { .. } | Output::Admin(_) => {}
         }
+    }
+
+    fn owes(&mut self, leg: LegId, what: Owes) {
+        self.legs.entry(leg).and_modify(|leg| leg.owes = Some(what));
+    }
+
+    pub(super) fn paid(&mut self, leg: LegId) {
+        self.legs.entry(leg).and_modify(|leg| leg.owes = None);
     }
 
     pub(super) fn take_sip(&mut self, command: SipCommand) {
@@ -27,7 +34,11 @@ impl World {
                         .push(format!("{leg:?} is no number for a new leg"));
                 }
             }
-            SipCommand::Ring { leg } | SipCommand::Answer { leg, .. } => self.expect(leg, "sip"),
+            SipCommand::Ring { leg } => self.expect(leg, "ring"),
+            SipCommand::Answer { leg, .. } => {
+                self.expect(leg, "answer");
+                self.owes(leg, Owes::Confirmation);
+            }
             SipCommand::End { leg, .. } => {
                 self.expect(leg, "end");
                 self.close(leg);

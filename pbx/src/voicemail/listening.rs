@@ -141,8 +141,9 @@ impl Session {
     /// Forward, back, pause, from the start.
     pub(crate) fn wind(&mut self, line: &Line, x: &mut Exchange, verb: Verb) -> Leave {
         let skip = samples(x.config.skip);
+        let end = self.samples(x);
         let (here, paused) = match &self.step {
-            Step::Body(body) => (body.position(x), false),
+            Step::Body(body) => (body.position(x).min(end), false),
             Step::Paused(from, _) => (*from, true),
             // In the header: forward skips it, the rest begins it anew.
             Step::Header(..) if verb == Verb::SkipForward => return self.play_body(line, x, 0),
@@ -162,14 +163,18 @@ impl Session {
     }
 
     fn skip_to(&mut self, line: &Line, x: &mut Exchange, to: u64) -> Leave {
-        let sound = self.selected().and_then(|id| x.view.sound(id));
-        let end = sound.map_or(0, |sound| sound.samples());
-        if to >= end {
+        if to >= self.samples(x) {
             self.mark_heard(x);
             line.hush(x);
             return self.menu(line, x, Say::new());
         }
         self.play_body(line, x, to)
+    }
+
+    /// The length of the message that is selected.
+    fn samples(&self, x: &Exchange) -> u64 {
+        let sound = self.selected().and_then(|id| x.view.sound(id));
+        sound.map_or(0, |sound| sound.samples())
     }
 
     /// A key leads away from the message that is being played, if one is.
