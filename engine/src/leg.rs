@@ -145,7 +145,10 @@ impl Leg {
     pub fn set(&mut self, now: Time, params: MediaParams, around: &mut Around<'_>) {
         let before = self.rtp.address();
         self.rtp.set(params.remote_rtp, params.latch);
-        self.rtcp.set(params.remote_rtcp, params.latch);
+        let rtcp = params
+            .remote_rtcp
+            .or(params.remote_rtp.and_then(port_above));
+        self.rtcp.set(rtcp, params.latch);
         let listened = self.params.as_ref().is_some_and(|p| p.receive);
         if params.receive && !listened {
             self.heard = now;
@@ -352,7 +355,10 @@ impl Leg {
             around.counters.packets_malformed += 1;
             return;
         };
-        if self.params.is_none() || self.rtcp.on_packet(now, from) == Source::Stranger {
+        // Who does not even have the party's address does not get to teach us one.
+        let beside = self.rtp.address().is_some_and(|rtp| rtp.ip() == from.ip());
+        let likely = beside || self.rtcp.address() == Some(from);
+        if self.params.is_none() || !likely || self.rtcp.on_packet(now, from) == Source::Stranger {
             self.count_stranger(around);
             return;
         }
@@ -586,10 +592,9 @@ impl Leg {
     fn rtcp_address(&self) -> Option<SocketAddr> {
         self.params.as_ref()?;
         let rtp = self.rtp.address()?;
-        let beside = SocketAddr::new(rtp.ip(), rtp.port().checked_add(1)?);
         match self.rtcp.address() {
             Some(address) if address.ip() == rtp.ip() || self.rtcp.is_learned() => Some(address),
-            _ => Some(beside),
+            _ => port_above(rtp),
         }
     }
 
@@ -683,6 +688,11 @@ fn understand(bytes: &[u8], params: &MediaParams) -> Option<Taken> {
         payload,
         codec,
     })
+}
+
+/// Where RTCP is, unless something else was said (RFC 3550 §11).
+fn port_above(rtp: SocketAddr) -> Option<SocketAddr> {
+    Some(SocketAddr::new(rtp.ip(), rtp.port().checked_add(1)?))
 }
 
 /// The next moment that is this slot's own: work of many legs is spread over the packet time.

@@ -13,6 +13,7 @@ pub mod dtmf;
 pub mod jitter;
 pub mod latch;
 pub mod leg;
+pub mod level;
 pub mod output;
 pub mod player;
 pub mod ports;

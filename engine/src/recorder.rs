@@ -20,6 +20,7 @@ use tandem_storage::name::Id;
 use tandem_storage::time::Time;
 
 use crate::jitter::{Jitter, Offer};
+use crate::level::{Level, Loudness};
 use crate::seam::{Codec, RecordEnd};
 use crate::seq::CLOCK_HZ;
 use crate::stream::samples_in;
@@ -31,8 +32,13 @@ const CHUNK_AGE_MAX: Duration = Duration::from_millis(500);
 const PAUSE: Duration = Duration::from_millis(300);
 /// How often a recorder looks at the time.
 const TICK: Duration = Duration::from_millis(20);
-/// Chunks the log would not take at once: two seconds and a half, then the recording ends.
-const WAITING_MAX: usize = 5;
+/// Chunks the log would not take at once: two seconds and a half, and what was kept back. With
+/// more the recording ends.
+const WAITING_MAX: usize = QUIET_MAX + 5;
+/// Quiet chunks kept back: eight seconds. More silence than that is given to the log.
+const QUIET_MAX: usize = 16;
+/// Quiet chunks left at the end of a recording that silence ended.
+const QUIET_TAIL: usize = 1;
 /// How long a finished recording waits for the log to take its last chunk.
 const FINISH_MAX: Duration = Duration::from_secs(2);
 /// A timestamp this far from its place (one second) is not believed.
@@ -56,6 +62,11 @@ pub struct Recorder {
     spare: Option<ChunkBlock>,
     chunk_began: Time,
     chunk_index: u32,
+    /// Nothing in `chunk` can be heard.
+    chunk_is_quiet: bool,
+    /// Chunks in which nothing can be heard, since the last in which something can: not for the log
+    /// if they turn out to be the silence that ends the recording.
+    quiet: VecDeque<ChunkBlock>,
     waiting: VecDeque<(u32, ChunkBlock)>,
     samples: u64,
     speech_end: u64,
@@ -105,6 +116,8 @@ impl Recorder {
             spare: None,
             chunk_began: now,
             chunk_index: 0,
+            chunk_is_quiet: true,
+            quiet: VecDeque::new(),
             waiting: VecDeque::with_capacity(WAITING_MAX + 1),
             samples: 0,
             speech_end: 0,
@@ -204,7 +217,11 @@ impl Recorder {
             self.release(Time(u64::MAX));
         }
         self.end_chunk(now);
-        self.end.get_or_insert(why);
+        if *self.end.get_or_insert(why) == RecordEnd::Silence {
+            let cut = self.quiet.drain(QUIET_TAIL.min(self.quiet.len())..);
+            self.samples -= cut.map(|block| block.samples().len() as u64).sum::<u64>();
+        }
+        self.release_quiet();
         self.finished = Some(now);
     }
 
@@ -263,9 +280,9 @@ impl Recorder {
         // Believed, but its place was taken by a pause: the network stalled. The speech is worth
         // more than the exact length, so it follows the silence.
         self.paused = false;
-        self.write(now, &payload[skip..]);
-        self.timestamp_next = Some(timestamp.wrapping_add(payload.len() as u32));
-        self.judge(&payload[skip..]);
+        let payload_len = payload.len() as u32;
+        self.write_heard(now, &payload[skip..]);
+        self.timestamp_next = Some(timestamp.wrapping_add(payload_len));
     }
 
     /// Silence up to where a sender who pauses must have been silent.
@@ -278,8 +295,13 @@ impl Recorder {
         self.timestamp_next = self.timestamp_next.map(|t| t.wrapping_add(silence as u32));
     }
 
-    fn judge(&mut self, payload: &[u8]) {
-        if self.level.is_speech(self.codec, payload) {
+    fn write_heard(&mut self, now: Time, payload: &[u8]) {
+        let loudness = self.level.judge(self.codec, payload);
+        // A packet may lie in two chunks; then both have something in them that can be heard.
+        self.chunk_is_quiet &= loudness == Loudness::Quiet;
+        self.write(now, payload);
+        self.chunk_is_quiet &= loudness == Loudness::Quiet || self.chunk.is_empty();
+        if loudness == Loudness::Speech {
             self.speech_end = self.samples;
         }
         self.check_silence();
@@ -332,61 +354,30 @@ impl Recorder {
         }
         let empty = self.spare.take().unwrap_or_default();
         let block = std::mem::replace(&mut self.chunk, empty);
+        let is_quiet = std::mem::replace(&mut self.chunk_is_quiet, true);
+        if is_quiet && self.silence_samples.is_some() && self.quiet.len() < QUIET_MAX {
+            self.quiet.push_back(block);
+            return;
+        }
+        self.release_quiet();
+        self.give(block);
+    }
+
+    fn release_quiet(&mut self) {
+        while let Some(block) = self.quiet.pop_front() {
+            self.give(block);
+        }
+    }
+
+    fn give(&mut self, block: ChunkBlock) {
         self.waiting.push_back((self.chunk_index, block));
         self.chunk_index += 1;
-        self.check_waiting();
     }
 
     fn check_waiting(&mut self) {
         if self.waiting.len() > WAITING_MAX {
             self.end = Some(RecordEnd::LogRefused);
         }
-    }
-}
-
-/// Tells speech from background by its level.
-///
-/// The threshold lies above the quietest that was heard lately, between two fixed bounds: a fan in
-/// the room is silence, a whisper in a quiet one is speech.
-#[derive(Clone, Debug)]
-struct Level {
-    floor: f32,
-}
-
-/// -45 dBFS as a mean square: the least that is ever speech.
-const SPEECH_POWER_MIN: f32 = 32768.0 * 32768.0 * 3.16e-5;
-/// -28 dBFS: always speech.
-const SPEECH_POWER_SURE: f32 = 32768.0 * 32768.0 * 1.6e-3;
-/// Speech is 10 dB above the floor.
-const ABOVE_FLOOR: f32 = 10.0;
-/// The floor rises by this a packet, so that a noise that stays becomes the floor in some seconds.
-const FLOOR_RISE: f32 = 1.01;
-
-impl Default for Level {
-    fn default() -> Level {
-        Level {
-            floor: SPEECH_POWER_MIN / ABOVE_FLOOR,
-        }
-    }
-}
-
-impl Level {
-    fn is_speech(&mut self, codec: Codec, payload: &[u8]) -> bool {
-        if payload.is_empty() {
-            return false;
-        }
-        let sum: f32 = payload
-            .iter()
-            .map(|b| f32::from(codec.decode(*b)).powi(2))
-            .sum();
-        let power = sum / payload.len() as f32;
-        let threshold = (self.floor * ABOVE_FLOOR).clamp(SPEECH_POWER_MIN, SPEECH_POWER_SURE);
-        self.floor = if power < self.floor {
-            power.max(1.0)
-        } else {
-            self.floor * FLOOR_RISE
-        };
-        power >= threshold
     }
 }
 
@@ -539,7 +530,8 @@ mod tests {
         }
         assert!((5000..5400).contains(&ms), "{ms}");
         assert_eq!(t.recorder.end(), Some(RecordEnd::Silence));
-        assert_eq!(t.finish(ms).samples_speech, 0);
+        let r = t.finish(ms);
+        assert!(r.samples_speech == 0 && r.samples <= 4000, "{r:?}");
     }
 
     #[test]
@@ -553,7 +545,18 @@ mod tests {
         }
         assert_eq!(t.recorder.end(), Some(RecordEnd::Silence));
         let r = t.finish(3000);
-        assert_eq!((r.samples, r.samples_speech), (24_000, 8000));
+        assert_eq!((r.samples, r.samples_speech), (12_000, 8000));
+    }
+
+    #[test]
+    fn a_speaker_who_thinks_for_a_while_is_written_in_full() {
+        let mut t = Tape::new(60_000, Some(10_000));
+        for n in 0..600u16 {
+            let speaks = !(50..500).contains(&n);
+            t.packet(20 * u64::from(n) + 20, n, if speaks { 5000 } else { 0 });
+        }
+        let r = t.finish(12_020);
+        assert_eq!((r.samples, r.samples_speech), (96_000, 96_000));
     }
 
     #[test]
@@ -607,19 +610,5 @@ mod tests {
         t.recorder.finish(at(2000), RecordEnd::Stopped);
         assert_eq!(t.recorder.done(at(2000)), None);
         assert_eq!(t.finish(2020).samples, 16_000);
-    }
-
-    #[test]
-    fn background_noise_becomes_silence() {
-        let mut level = Level::default();
-        let noise = [Codec::Pcmu.encode(300); 160];
-        let heard = (0..500)
-            .filter(|_| level.is_speech(Codec::Pcmu, &noise))
-            .count();
-        assert!(
-            heard < 250,
-            "{heard} packets of an even noise taken for speech"
-        );
-        assert!(level.is_speech(Codec::Pcmu, &[Codec::Pcmu.encode(6000); 160]));
     }
 }

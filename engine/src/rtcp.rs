@@ -171,7 +171,7 @@ impl Reporter {
             .wrapping_sub(about.delay);
         // A party with a bad clock must not report a round trip of hours, or a negative one.
         let sane = trip < 60 << 16;
-        sane.then(|| (u64::from(trip) * 1_000_000 >> 16) as u32)
+        sane.then(|| ((u64::from(trip) * 1_000_000) >> 16) as u32)
     }
 
     /// Writes a compound packet: report, name, and BYE if the leg closes. Returns its length.

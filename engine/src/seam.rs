@@ -175,7 +175,8 @@ pub const PLAY_ITEMS_MAX: usize = 64;
 pub enum RecordEnd {
     /// As asked, or the leg was closed.
     Stopped,
-    /// The speaker was silent for as long as allowed. The silence is not in the sound's length.
+    /// The speaker was silent for as long as allowed. As far as nothing could be heard in that
+    /// silence it is not in the sound, but for half a second.
     Silence,
     /// It reached its limit.
     Limit,

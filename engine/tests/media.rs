@@ -147,7 +147,7 @@ impl World {
             remote_rtcp: None,
             codec,
             payload_type: phone.payload_type,
-            dtmf_payload_type: Some(96 + phone.leg.0 as u8),
+            dtmf_payload_type: Some(96 + (phone.leg.0 % 10) as u8),
             ptime_ms: 20,
             send: true,
             receive: true,
@@ -566,5 +566,67 @@ fn bytes_that_are_no_rtp_are_counted() {
         }
         assert!(Instant::now() < until, "{reports:?}");
     }
+    w.engine.stop();
+}
+
+#[test]
+fn many_calls_come_and_go_on_two_workers() {
+    let mut w = world_with(12, (22_000, 22_399));
+    for round in 0..2u64 {
+        let mut calls = Vec::new();
+        for n in 0..40 {
+            let leg = 1000 * round + 2 * n;
+            let (a, b) = (w.phone(leg, Codec::Pcmu), w.phone(leg + 1, Codec::Pcma));
+            w.engine.send(Command::Bridge { a: a.leg, b: b.leg });
+            calls.push((a, b));
+        }
+        for (a, b) in &mut calls {
+            w.until_heard(a, b, &[0x10; 160]);
+            w.until_heard(b, a, &[0x20; 160]);
+        }
+        // Every second leg changes its partner while packets flow.
+        for pair in calls.chunks_exact_mut(2) {
+            let [(a, _), (_, d)] = pair else {
+                unreachable!("chunks of two")
+            };
+            w.engine.send(Command::Bridge { a: a.leg, b: d.leg });
+            w.until_heard(a, d, &[0x30; 160]);
+        }
+        for (a, b) in &calls {
+            w.engine.send(Command::Close { leg: a.leg });
+            w.engine.send(Command::Close { leg: b.leg });
+        }
+        for _ in 0..2 * calls.len() {
+            w.event(|e| matches!(e, Event::Closed { .. }).then_some(()));
+        }
+    }
+    let stats = w.engine.stats();
+    assert_eq!((stats.ports_free, stats.commands_dropped), (200, 0));
+    assert_eq!(stats.total.commands_unknown, 0);
+    w.engine.stop();
+}
+
+#[test]
+fn it_works_over_ipv6_and_between_the_families() {
+    let prompts = tempfile::tempdir().unwrap();
+    let mut config = config(13, (23_000, 23_019), &prompts);
+    config.bind = IpAddr::V6(std::net::Ipv6Addr::UNSPECIFIED);
+    let (tell, events) = unbounded();
+    let store = Memory::default();
+    let engine = Engine::start(config, store.clone(), move |e| drop(tell.send(e))).unwrap();
+    let mut w = World {
+        engine,
+        events,
+        store,
+        _prompts: prompts,
+    };
+    let (mut a, mut b) = (w.phone(1, Codec::Pcmu), w.phone(2, Codec::Pcmu));
+    a.to.set_ip(LOCAL);
+    b.socket = UdpSocket::bind((std::net::Ipv6Addr::LOCALHOST, 0)).unwrap();
+    b.to.set_ip(std::net::Ipv6Addr::LOCALHOST.into());
+    w.set(&b, Codec::Pcmu, |_| {});
+    w.engine.send(Command::Bridge { a: a.leg, b: b.leg });
+    w.until_heard(&mut a, &b, &[0x10; 160]);
+    w.until_heard(&mut b, &a, &[0x20; 160]);
     w.engine.stop();
 }
