@@ -78,7 +78,6 @@ words! {
     DELETED = "vm/deleted";
     UNDELETED = "vm/undeleted";
     SAVED_TO = "vm/saved-to";
-    PAUSED = "vm/paused";
     NOTHING_SELECTED = "vm/nothing-selected";
     MESSAGE_MENU = "vm/message-menu";
     FOLDER_NEW = "vm/folder-new";
@@ -89,7 +88,6 @@ words! {
     CHANGE_FOLDER = "vm/change-folder";
     SAVE_TO_FOLDER = "vm/save-to-folder";
     MAIN_MENU = "vm/main-menu";
-    MAIN_MENU_SHORT = "vm/main-menu-short";
     ADVANCED_MENU = "vm/advanced-menu";
     OPTIONS_MENU = "vm/options-menu";
     INTUITY_MENU = "vm/intuity-menu";

@@ -299,7 +299,7 @@ impl Phase {
             Phase::Ringing(phase) => phase.caller_gone(line, x),
             Phase::Talking(phase) => phase.caller_gone(line, x),
             Phase::Deposit(phase) => phase.caller_gone(line, x),
-            Phase::Session(phase) => phase.caller_gone(line, x),
+            Phase::Session(phase) => phase.caller_gone(x),
             // The setting is on its way to the disk and stands, heard or not.
             Phase::Setting(_)
             | Phase::Answering(_)

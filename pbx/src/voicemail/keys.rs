@@ -66,6 +66,16 @@ pub(crate) enum Verb {
     Erase,
 }
 
+impl Verb {
+    /// Moves within the message that is being played.
+    pub(crate) fn winds(self) -> bool {
+        matches!(
+            self,
+            Verb::SkipForward | Verb::SkipBack | Verb::Pause | Verb::Restart
+        )
+    }
+}
+
 /// What has been typed so far is …
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Typed {

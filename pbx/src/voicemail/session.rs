@@ -214,11 +214,8 @@ impl Session {
     }
 
     fn act(&mut self, line: &Line, x: &mut Exchange, verb: Verb) -> Leave {
-        match verb {
-            Verb::SkipForward | Verb::SkipBack | Verb::Pause | Verb::Restart => {
-                return self.wind(line, x, verb);
-            }
-            _ => self.leave_body(x),
+        if !verb.winds() {
+            self.leave_body(x);
         }
         match verb {
             Verb::Listen => self.listen(line, x),
@@ -243,8 +240,9 @@ impl Session {
             Verb::Forward | Verb::Reply | Verb::CallBack | Verb::DialOut => {
                 self.menu(line, x, Say::one(words::NOT_AVAILABLE_YET))
             }
-            // Handled above.
-            Verb::SkipForward | Verb::SkipBack | Verb::Pause | Verb::Restart => None,
+            Verb::SkipForward | Verb::SkipBack | Verb::Pause | Verb::Restart => {
+                self.wind(line, x, verb)
+            }
         }
     }
 
@@ -317,7 +315,7 @@ impl Session {
     }
 
     /// A recording nobody accepted is nobody's; all that was said to be done is on its way.
-    pub(crate) fn caller_gone(self: Box<Self>, _line: &Line, x: &mut Exchange) -> Phase {
+    pub(crate) fn caller_gone(self: Box<Self>, x: &mut Exchange) -> Phase {
         match self.step {
             Step::Taking(_, take) => match take.caller_gone(x) {
                 Some(take) => Phase::Sealing(Sealing::Dropping(take)),
