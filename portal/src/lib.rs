@@ -40,7 +40,10 @@ impl Portal {
             let until = async {
                 stopped.await.ok();
             };
-            if let Err(e) = axum::serve(listener, app).with_graceful_shutdown(until).await {
+            if let Err(e) = axum::serve(listener, app)
+                .with_graceful_shutdown(until)
+                .await
+            {
                 tracing::error!(error = %e, "the portal has stopped; calls go on");
             }
         });
@@ -56,7 +59,10 @@ impl Portal {
     pub async fn close(self) {
         self.stop.send(()).ok();
         let abort = self.task.abort_handle();
-        if tokio::time::timeout(std::time::Duration::from_millis(500), self.task).await.is_err() {
+        if tokio::time::timeout(std::time::Duration::from_millis(500), self.task)
+            .await
+            .is_err()
+        {
             abort.abort();
         }
     }
@@ -78,18 +84,24 @@ async fn front() -> Html<&'static str> {
 async fn readyz(State(source): State<Arc<dyn Source>>) -> Response {
     match blocking(move || source.ready()).await {
         Ok(()) => "ready\n".into_response(),
-        Err(missing) => {
-            (StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {missing}\n")).into_response()
-        }
+        Err(missing) => (
+            StatusCode::SERVICE_UNAVAILABLE,
+            format!("not ready: {missing}\n"),
+        )
+            .into_response(),
     }
 }
 
 async fn metrics(State(source): State<Arc<dyn Source>>) -> Response {
     match blocking(move || source.metrics()).await {
-        Ok(text) => {
-            ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text)
-                .into_response()
-        }
+        Ok(text) => (
+            [(
+                header::CONTENT_TYPE,
+                "text/plain; version=0.0.4; charset=utf-8",
+            )],
+            text,
+        )
+            .into_response(),
         Err(e) => (StatusCode::SERVICE_UNAVAILABLE, e + "\n").into_response(),
     }
 }
@@ -98,7 +110,9 @@ async fn metrics(State(source): State<Arc<dyn Source>>) -> Response {
 async fn blocking<T: Send + 'static>(
     ask: impl FnOnce() -> Result<T, String> + Send + 'static,
 ) -> Result<T, String> {
-    tokio::task::spawn_blocking(ask).await.unwrap_or_else(|e| Err(e.to_string()))
+    tokio::task::spawn_blocking(ask)
+        .await
+        .unwrap_or_else(|e| Err(e.to_string()))
 }
 
 const FRONT: &str = "<!doctype html><html lang=en><meta charset=utf-8>\

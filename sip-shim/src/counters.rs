@@ -1,7 +1,7 @@
 //! What the shim has counted since it started: for status, metrics and tests.
 
 /// Monotonic counts. A refusal, a drop, a full table each has its own.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
 pub struct ShimCounters {
     /// Requests taken, retransmissions included.
     pub requests_in: u64,

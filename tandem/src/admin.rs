@@ -1,0 +1,260 @@
+//! How commands speak to a running node: over a Unix socket in its data directory.
+//!
+//! One line of JSON asks, one answers; sound follows its line as so many raw bytes:
+//!
+//! ```text
+//! > {"ask":"calls"}
+//! < {"ok":[…]}
+//! > {"ask":"mailbox-export","extension":"102","id":"demo.3.17"}
+//! < {"ok":null,"bytes":160044}  and 160,044 bytes of WAV
+//! > {"ask":"mailbox-import","extension":"102","bytes":160044}  and the bytes
+//! < {"ok":"demo.3.18"}
+//! < {"error":"there is no extension 109"}
+//! ```
+//!
+//! Only the user who runs the node can reach the socket (mode 0600).
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use tandem_pbx::seam::{AdminAnswer, AdminAsk};
+use tandem_storage::name::Id;
+use tandem_storage::seam::{ChunkPlace, SoundCodec};
+use tandem_storage::{SoundReader, wav};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt};
+use tokio::net::{UnixListener, UnixStream};
+
+use crate::control::{Answer, Ask, ControlHandle};
+
+/// The longest question.
+const LINE_BYTES_MAX: u64 = 64 * 1024;
+
+/// The longest sound that can be brought in.
+const WAV_SECONDS_MAX: u32 = 3600;
+
+/// As much in bytes: stereo at 48 kHz, 16 bits, and a header.
+const WAV_BYTES_MAX: u64 = WAV_SECONDS_MAX as u64 * 48_000 * 4 + 4096;
+
+/// A question as it travels.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(tag = "ask", rename_all = "kebab-case", deny_unknown_fields)]
+pub(crate) enum Question {
+    Status,
+    Calls,
+    Phones,
+    MailboxList { extension: String },
+    MailboxExport { extension: String, id: String },
+    MailboxImport { extension: String, bytes: u64 },
+}
+
+/// An answer as it travels.
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct Reply {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ok: Option<Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
+    /// So many bytes follow the line.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    bytes: u64,
+}
+
+/// Where a node with this data directory listens.
+pub(crate) fn socket_path(data: &Path) -> PathBuf {
+    data.join("control.sock")
+}
+
+/// Asks the node that runs on `data`; `body` goes behind the question.
+pub(crate) fn ask(
+    data: &Path,
+    question: &Question,
+    body: &[u8],
+) -> Result<(Value, Vec<u8>), String> {
+    let path = socket_path(data);
+    let mut stream = std::os::unix::net::UnixStream::connect(&path).map_err(|e| {
+        format!(
+            "no node is running on {} ({e}); start one, or say which with --data DIR",
+            data.display()
+        )
+    })?;
+    let lost = |e: std::io::Error| format!("the node at {} went away: {e}", path.display());
+    let mut line = serde_json::to_string(question).map_err(|e| e.to_string())?;
+    line.push('\n');
+    stream
+        .write_all(line.as_bytes())
+        .and_then(|()| stream.write_all(body))
+        .map_err(lost)?;
+    let mut reader = BufReader::new(stream);
+    let mut line = String::new();
+    reader.read_line(&mut line).map_err(lost)?;
+    let reply: Reply =
+        serde_json::from_str(&line).map_err(|e| format!("the node's answer is broken: {e}"))?;
+    let mut bytes = Vec::new();
+    reader
+        .take(reply.bytes)
+        .read_to_end(&mut bytes)
+        .map_err(lost)?;
+    match reply.error {
+        Some(error) => Err(error),
+        None => Ok((reply.ok.unwrap_or_default(), bytes)),
+    }
+}
+
+/// The node's side of the socket.
+pub(crate) struct AdminServer {
+    path: PathBuf,
+    task: tokio::task::JoinHandle<()>,
+}
+
+impl AdminServer {
+    /// Listens in `data`. The data directory's lock is held, so an old socket is nobody's.
+    pub(crate) fn start(
+        data: &Path,
+        control: ControlHandle,
+        reader: SoundReader,
+    ) -> std::io::Result<AdminServer> {
+        let path = socket_path(data);
+        if path.exists() {
+            std::fs::remove_file(&path)?;
+        }
+        let listener = UnixListener::bind(&path)?;
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600))?;
+        let task = tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                tokio::spawn(serve(stream, control.clone(), reader.clone()));
+            }
+        });
+        Ok(AdminServer { path, task })
+    }
+
+    pub(crate) fn close(self) {
+        self.task.abort();
+        std::fs::remove_file(&self.path).ok();
+    }
+}
+
+async fn serve(stream: UnixStream, control: ControlHandle, reader: SoundReader) {
+    let (input, mut output) = stream.into_split();
+    let mut input = tokio::io::BufReader::new(input);
+    let (reply, bytes) = match answer(&mut input, &control, reader).await {
+        Ok((value, bytes)) => (
+            Reply {
+                ok: Some(value),
+                ..Reply::default()
+            },
+            bytes,
+        ),
+        Err(error) => (
+            Reply {
+                error: Some(error),
+                ..Reply::default()
+            },
+            Vec::new(),
+        ),
+    };
+    let reply = Reply {
+        bytes: bytes.len() as u64,
+        ..reply
+    };
+    let mut line = serde_json::to_vec(&reply).unwrap_or_default();
+    line.push(b'\n');
+    // An asker who has gone needs no answer.
+    if output.write_all(&line).await.is_ok() {
+        output.write_all(&bytes).await.ok();
+    }
+}
+
+async fn answer(
+    input: &mut (impl AsyncBufReadExt + AsyncReadExt + Unpin),
+    control: &ControlHandle,
+    reader: SoundReader,
+) -> Result<(Value, Vec<u8>), String> {
+    let mut line = String::new();
+    (&mut *input)
+        .take(LINE_BYTES_MAX)
+        .read_line(&mut line)
+        .await
+        .map_err(|e| e.to_string())?;
+    let question = serde_json::from_str(&line).map_err(|e| format!("not a question: {e}"))?;
+    let ask = match question {
+        Question::Status => Ask::Status,
+        Question::Phones => Ask::Phones,
+        Question::Calls => Ask::Pbx(AdminAsk::Calls),
+        Question::MailboxList { extension } => Ask::Pbx(AdminAsk::Mailbox {
+            extension: extension.into(),
+        }),
+        Question::MailboxExport { extension, id } => {
+            let id: Id = id.parse().map_err(|e| format!("'{id}': {e}"))?;
+            Ask::Pbx(AdminAsk::Message {
+                extension: extension.into(),
+                id,
+            })
+        }
+        Question::MailboxImport { extension, bytes } => {
+            let (codec, samples) = read_wav(input, bytes).await?;
+            Ask::Pbx(AdminAsk::Import {
+                extension: extension.into(),
+                codec,
+                samples,
+            })
+        }
+    };
+    let stopping = |_| "the node is stopping".to_owned();
+    match control.ask(ask).await.map_err(stopping)?? {
+        Answer::Json(value) => Ok((value, Vec::new())),
+        Answer::Text(text) => Ok((Value::String(text), Vec::new())),
+        Answer::Pbx(AdminAnswer::Json(value)) => Ok((value, Vec::new())),
+        Answer::Pbx(AdminAnswer::Imported { id }) => {
+            Ok((Value::String(id.to_string()), Vec::new()))
+        }
+        Answer::Pbx(AdminAnswer::Sound { codec, places }) => {
+            Ok((Value::Null, write_wav(reader, codec, places).await?))
+        }
+        Answer::Done => Ok((Value::Null, Vec::new())),
+    }
+}
+
+async fn read_wav(
+    input: &mut (impl AsyncReadExt + Unpin),
+    bytes: u64,
+) -> Result<(SoundCodec, Arc<[u8]>), String> {
+    if bytes > WAV_BYTES_MAX {
+        return Err(format!("a WAV file of {bytes} bytes is too large"));
+    }
+    let mut wav_bytes = Vec::new();
+    input
+        .take(bytes)
+        .read_to_end(&mut wav_bytes)
+        .await
+        .map_err(|e| e.to_string())?;
+    let read = move || {
+        wav::import(std::io::Cursor::new(wav_bytes), WAV_SECONDS_MAX).map_err(|e| e.to_string())
+    };
+    let samples = tokio::task::spawn_blocking(read)
+        .await
+        .map_err(|e| e.to_string())??;
+    Ok((SoundCodec::Pcmu, samples.into()))
+}
+
+async fn write_wav(
+    reader: SoundReader,
+    codec: SoundCodec,
+    places: Arc<[ChunkPlace]>,
+) -> Result<Vec<u8>, String> {
+    let write = move || {
+        let mut file = std::io::Cursor::new(Vec::new());
+        wav::export(&reader, codec, &places, &mut file).map_err(|e| e.to_string())?;
+        Ok(file.into_inner())
+    };
+    tokio::task::spawn_blocking(write)
+        .await
+        .map_err(|e| e.to_string())?
+}
+
+fn is_zero(n: &u64) -> bool {
+    *n == 0
+}

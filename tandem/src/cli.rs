@@ -1,0 +1,175 @@
+//! What one can type. Each command is carried out in `commands`; what they print and how they end
+//! is in `README.md`: 0 done, 1 could not, 2 wrong usage.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::commands;
+use crate::config::PortRange;
+
+/// A telephone system that does not stop.
+#[derive(Debug, Parser)]
+#[command(name = "tandem", version, disable_help_subcommand = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// A whole PBX with a demo office, no configuration needed
+    Demo(Demo),
+    /// Run a node
+    Run(ConfigFile),
+    /// Is this configuration right?
+    Check(ConfigFile),
+    /// One screen: calls, phones, messages, the log
+    Status(Ask),
+    /// Who talks
+    Calls(Ask),
+    /// Who is registered where
+    Phones(Ask),
+    /// Messages: list, export, import
+    #[command(subcommand)]
+    Mailbox(Mailbox),
+    /// The log: is every record whole, what does it say
+    #[command(subcommand)]
+    Log(Log),
+    /// The PBX as one TOML file
+    Office(NotYet),
+    /// Call recordings
+    Recording(NotYet),
+    /// Back up a running node
+    Backup(NotYet),
+    /// Restore a backup
+    Restore(NotYet),
+    /// The company's nodes
+    Site(NotYet),
+}
+
+/// Where the demo lives and listens.
+#[derive(Debug, Args)]
+pub(crate) struct Demo {
+    /// Kept between starts [default: tandem-demo in the user's data directory]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data: Option<PathBuf>,
+    /// Address phones and browsers reach it at
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1")]
+    pub(crate) bind: IpAddr,
+    /// SIP port, UDP and TCP
+    #[arg(long, value_name = "N", default_value_t = 5060)]
+    pub(crate) sip_port: u16,
+    /// Portal port
+    #[arg(long, value_name = "N", default_value_t = 8080)]
+    pub(crate) http_port: u16,
+    /// Range of ports for sound
+    #[arg(long, value_name = "A-B", default_value = "10000-20000")]
+    pub(crate) rtp_ports: PortRange,
+}
+
+/// Which configuration.
+#[derive(Debug, Args)]
+pub(crate) struct ConfigFile {
+    /// A TOML file; what can be in it is in README.md
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: PathBuf,
+}
+
+/// Which node, and how to print.
+#[derive(Debug, Args)]
+pub(crate) struct Ask {
+    /// For programs
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) node: WhichNode,
+}
+
+/// Which node.
+#[derive(Debug, Args)]
+pub(crate) struct WhichNode {
+    /// The node's data directory [default: the demo's, or /var/lib/tandem]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data: Option<PathBuf>,
+}
+
+/// `tandem mailbox …`
+#[derive(Debug, Subcommand)]
+pub(crate) enum Mailbox {
+    /// The messages of a mailbox
+    List {
+        /// Whose, by extension
+        extension: String,
+        #[command(flatten)]
+        ask: Ask,
+    },
+    /// Write a message to a WAV file
+    Export {
+        /// Whose, by extension
+        extension: String,
+        /// Which, from the list
+        id: String,
+        /// Where to; an existing file is overwritten
+        file: PathBuf,
+        #[command(flatten)]
+        node: WhichNode,
+    },
+    /// Put a WAV file into a mailbox as a new message
+    Import {
+        /// Whose, by extension
+        extension: String,
+        /// 16-bit PCM
+        file: PathBuf,
+        #[command(flatten)]
+        node: WhichNode,
+    },
+}
+
+/// `tandem log …`
+#[derive(Debug, Subcommand)]
+pub(crate) enum Log {
+    /// Reads every record and its checksum; exit 1 if one is damaged
+    Verify(Ask),
+    /// Prints the records
+    Show(Ask),
+}
+
+/// A command of a later release.
+#[derive(Debug, Args)]
+pub(crate) struct NotYet {
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, hide = true)]
+    _words: Vec<String>,
+}
+
+/// Reads the command line and carries it out.
+pub(crate) fn run() -> ExitCode {
+    let outcome = match Cli::parse().command {
+        Command::Demo(demo) => commands::serve::demo(&demo),
+        Command::Run(file) => commands::serve::run(&file),
+        Command::Check(file) => commands::serve::check(&file),
+        Command::Status(ask) => commands::lists::status(&ask),
+        Command::Calls(ask) => commands::lists::calls(&ask),
+        Command::Phones(ask) => commands::lists::phones(&ask),
+        Command::Mailbox(mailbox) => commands::mailbox::run(&mailbox),
+        Command::Log(log) => commands::log::run(&log),
+        Command::Office(_) => not_yet("office"),
+        Command::Recording(_) => not_yet("recording"),
+        Command::Backup(_) => not_yet("backup"),
+        Command::Restore(_) => not_yet("restore"),
+        Command::Site(_) => not_yet("site"),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("tandem: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn not_yet(command: &str) -> Result<(), String> {
+    Err(format!("'tandem {command}' is not yet in this release"))
+}

@@ -1,0 +1,112 @@
+//! `tandem status | calls | phones`, and how lists are printed.
+
+use serde_json::Value;
+
+use crate::admin::{Question, ask};
+use crate::cli::Ask;
+
+pub(crate) fn status(how: &Ask) -> Result<(), String> {
+    let (status, _) = ask(&how.node.data(), &Question::Status, &[])?;
+    if how.json {
+        return print_json(&status);
+    }
+    let sections = status.as_object().into_iter().flatten();
+    let (groups, single): (Vec<_>, Vec<_>) = sections.partition(|(_, value)| value.is_object());
+    for (name, value) in single {
+        println!("{:<24}{}", words(name), text(value));
+    }
+    for (name, group) in groups {
+        println!("\n{}", words(name));
+        for (key, value) in group.as_object().into_iter().flatten() {
+            println!("  {:<22}{}", words(key), text(value));
+        }
+    }
+    Ok(())
+}
+
+pub(crate) fn calls(how: &Ask) -> Result<(), String> {
+    let (calls, _) = ask(&how.node.data(), &Question::Calls, &[])?;
+    if how.json {
+        return print_json(&calls);
+    }
+    let rows = calls.as_array().into_iter().flatten().map(|c| {
+        let cells = ["from", "to", "phase"].map(|key| text(&c[key]));
+        let seconds = format!("{} s", c["seconds"].as_u64().unwrap_or(0));
+        cells.into_iter().chain([seconds]).collect()
+    });
+    print_table(&["FROM", "TO", "PHASE", "SINCE"], rows, "no calls");
+    Ok(())
+}
+
+pub(crate) fn phones(how: &Ask) -> Result<(), String> {
+    let (phones, _) = ask(&how.node.data(), &Question::Phones, &[])?;
+    if how.json {
+        return print_json(&phones);
+    }
+    let rows = phones.as_array().into_iter().flatten().map(|p| {
+        let cells = ["extension", "source", "transport", "user_agent"].map(|key| text(&p[key]));
+        let expires = format!("{} s", p["expires_s"].as_u64().unwrap_or(0));
+        cells.into_iter().chain([expires]).collect()
+    });
+    print_table(
+        &["USER", "ADDRESS", "BY", "PHONE", "EXPIRES"],
+        rows,
+        "no phones registered",
+    );
+    Ok(())
+}
+
+/// For programs: one JSON document.
+pub(crate) fn print_json(value: &Value) -> Result<(), String> {
+    println!(
+        "{}",
+        serde_json::to_string_pretty(value).map_err(|e| e.to_string())?
+    );
+    Ok(())
+}
+
+/// For people: columns as wide as they need to be.
+pub(crate) fn print_table(
+    header: &[&str],
+    rows: impl Iterator<Item = Vec<String>>,
+    if_empty: &str,
+) {
+    let rows: Vec<Vec<String>> = rows.collect();
+    if rows.is_empty() {
+        println!("{if_empty}");
+        return;
+    }
+    let width = |column: usize| {
+        let cells = rows
+            .iter()
+            .filter_map(|row| row.get(column))
+            .map(|c| c.chars().count());
+        cells.chain([header[column].len()]).max().unwrap_or(0)
+    };
+    let widths: Vec<usize> = (0..header.len()).map(width).collect();
+    let line = |cells: &mut dyn Iterator<Item = &str>| {
+        let padded: Vec<_> = cells
+            .zip(&widths)
+            .map(|(cell, w)| format!("{cell:<w$}"))
+            .collect();
+        println!("{}", padded.join("  ").trim_end());
+    };
+    line(&mut header.iter().copied());
+    for row in &rows {
+        line(&mut row.iter().map(String::as_str));
+    }
+}
+
+/// A JSON value without quotes.
+pub(crate) fn text(value: &Value) -> String {
+    match value {
+        Value::String(s) => s.clone(),
+        Value::Null => "-".into(),
+        Value::Bool(b) => if *b { "yes" } else { "no" }.into(),
+        other => other.to_string(),
+    }
+}
+
+fn words(key: &str) -> String {
+    key.replace('_', " ")
+}

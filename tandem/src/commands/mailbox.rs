@@ -1,0 +1,77 @@
+//! `tandem mailbox list | export | import`.
+
+use serde_json::Value;
+
+use crate::admin::{Question, ask};
+use crate::cli::Mailbox;
+use crate::commands::lists::{print_json, print_table, text};
+
+pub(crate) fn run(mailbox: &Mailbox) -> Result<(), String> {
+    match mailbox {
+        Mailbox::List {
+            extension,
+            ask: how,
+        } => {
+            let question = Question::MailboxList {
+                extension: extension.clone(),
+            };
+            let (list, _) = ask(&how.node.data(), &question, &[])?;
+            if how.json {
+                return print_json(&list);
+            }
+            print_messages(&list);
+            Ok(())
+        }
+        Mailbox::Export {
+            extension,
+            id,
+            file,
+            node,
+        } => {
+            let question = Question::MailboxExport {
+                extension: extension.clone(),
+                id: id.clone(),
+            };
+            let (_, wav) = ask(&node.data(), &question, &[])?;
+            std::fs::write(file, wav).map_err(|e| format!("{}: {e}", file.display()))
+        }
+        Mailbox::Import {
+            extension,
+            file,
+            node,
+        } => {
+            let wav = std::fs::read(file).map_err(|e| format!("{}: {e}", file.display()))?;
+            let question = Question::MailboxImport {
+                extension: extension.clone(),
+                bytes: wav.len() as u64,
+            };
+            let (id, _) = ask(&node.data(), &question, &wav)?;
+            println!("{}", text(&id));
+            Ok(())
+        }
+    }
+}
+
+fn print_messages(list: &Value) {
+    let rows = list.as_array().into_iter().flatten().map(|m| {
+        let seconds = m["duration_ms"].as_u64().unwrap_or(0).div_ceil(1000);
+        let marks = ["urgent", "cut_short", "deleted"];
+        let marks: Vec<_> = marks
+            .into_iter()
+            .filter(|k| m[k].as_bool() == Some(true))
+            .collect();
+        vec![
+            text(&m["id"]),
+            text(&m["at"]),
+            text(&m["from"]),
+            format!("{seconds} s"),
+            text(&m["folder"]),
+            marks.join(", ").replace('_', " "),
+        ]
+    });
+    print_table(
+        &["ID", "WHEN", "FROM", "LENGTH", "FOLDER", ""],
+        rows,
+        "no messages",
+    );
+}

@@ -1,0 +1,435 @@
+//! The one loop that ties the cores together.
+//!
+//! ```text
+//!  SIP shell ──┐                    ┌──> SIP shell
+//!  media ──────┤   ┌──── shim <──┐  ├──> media engine
+//!  log ────────┼──>│      │      │──┼──> log
+//!  PIN thread ─┤   └───> pbx ────┘  ├──> PIN thread
+//!  commands ───┘                    └──> commands
+//! ```
+//!
+//! One thread owns the shim and the pbx. It takes what has come, hands it to the core it is for,
+//! carries what the cores ask for to whom it concerns until they ask for nothing more, and waits
+//! for the next thing or the next deadline. It decides nothing.
+//!
+//! Invariants: this thread never waits for the disk, the network or a lock. What comes from the
+//! network is bounded ([`WIRE_WAITING_MAX`]: more is refused by the SIP shell, which counts it); what comes from the log and the engine is bounded by what was asked of them.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use crossbeam::channel::{Receiver, RecvTimeoutError, Sender, unbounded};
+use serde_json::{Value, json};
+use tandem_engine::Engine;
+use tandem_pbx::Pbx;
+use tandem_pbx::seam::{AdminAnswer, AdminAsk, AdminRequest, Input, Output};
+use tandem_sip_shim::{Shim, ShimInput, ShimOutput, SipShell, WireIn};
+use tandem_storage::Log;
+use tandem_storage::seam::{Append, Token};
+use tandem_storage::time::{Now, Time, WallTime};
+use tokio::sync::oneshot;
+
+use crate::metrics;
+use crate::pins::{PinWork, Pins};
+
+/// Messages from the network that may wait for this thread.
+const WIRE_WAITING_MAX: usize = 8192;
+
+/// Things taken before deadlines are looked at again.
+const BATCH_MAX: usize = 512;
+
+/// Tokens of what this thread itself writes; the pbx counts from 0.
+const OWN_TOKENS: u64 = 1 << 62;
+
+/// Something for the control thread.
+pub(crate) enum In {
+    Wire(WireIn),
+    Pbx(Input),
+    Ask(Ask, Reply),
+    /// Once: no new calls, and end when the last one has. Twice: end now.
+    StopAsked,
+}
+
+/// A question from the command line or the portal.
+pub(crate) enum Ask {
+    Status,
+    Phones,
+    Metrics,
+    Pbx(AdminAsk),
+    /// Writes registers; answered when the last one is durable.
+    Registers(Vec<(String, String)>),
+}
+
+/// Its answer.
+pub(crate) enum Answer {
+    Json(Value),
+    Text(String),
+    Pbx(AdminAnswer),
+    Done,
+}
+
+/// Where an answer goes.
+pub(crate) type Reply = oneshot::Sender<Result<Answer, String>>;
+
+/// How others reach the control thread. Never blocks.
+#[derive(Clone)]
+pub(crate) struct ControlHandle {
+    queue: Sender<In>,
+    wire_waiting: Arc<AtomicUsize>,
+}
+
+/// What the loop runs on.
+pub(crate) struct Parts {
+    pub(crate) shim: Shim,
+    pub(crate) pbx: Pbx,
+    pub(crate) engine: Engine,
+    pub(crate) log: Log,
+    pub(crate) sip: SipShell,
+    pub(crate) pins: Pins,
+    pub(crate) clock: Clock,
+    pub(crate) stop_grace: Duration,
+    pub(crate) node: String,
+}
+
+/// The machine's clocks, as the cores are told of them.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Clock {
+    start: Instant,
+}
+
+pub(crate) struct Control {
+    parts: Parts,
+    queue: Receiver<In>,
+    wire_waiting: Arc<AtomicUsize>,
+    started: Time,
+    askers: HashMap<u64, Reply>,
+    asker_last: u64,
+    /// Waits for the log's queue to have room, in order.
+    log_waiting: VecDeque<(Token, Append)>,
+    own_writes: HashMap<Token, Reply>,
+    own_token_last: u64,
+    stopping: Stopping,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Stopping {
+    No,
+    /// Calls may end by themselves until then.
+    Draining(Time),
+    /// Every call has been told to end.
+    Ending,
+    Ended,
+}
+
+/// Both ends of the queue to the control thread: threads that feed it start before it does.
+pub(crate) fn queue() -> (ControlHandle, Receiver<In>) {
+    let (sender, receiver) = unbounded();
+    (
+        ControlHandle {
+            queue: sender,
+            wire_waiting: Arc::default(),
+        },
+        receiver,
+    )
+}
+
+impl ControlHandle {
+    /// From the log, the engine or the PIN thread.
+    pub(crate) fn pbx(&self, input: Input) {
+        self.queue.send(In::Pbx(input)).ok();
+    }
+
+    /// From the network; `false` if too much waits already.
+    pub(crate) fn wire(&self, message: WireIn) -> bool {
+        if self.wire_waiting.fetch_add(1, Ordering::Relaxed) >= WIRE_WAITING_MAX {
+            self.wire_waiting.fetch_sub(1, Ordering::Relaxed);
+            return false;
+        }
+        self.queue.send(In::Wire(message)).is_ok()
+    }
+
+    /// Asks, and gives where the answer will be.
+    pub(crate) fn ask(&self, ask: Ask) -> oneshot::Receiver<Result<Answer, String>> {
+        let (reply, answer) = oneshot::channel();
+        self.queue.send(In::Ask(ask, reply)).ok();
+        answer
+    }
+
+    /// The node should stop; said twice: at once.
+    pub(crate) fn stop(&self) {
+        self.queue.send(In::StopAsked).ok();
+    }
+}
+
+impl Clock {
+    pub(crate) fn start() -> Clock {
+        Clock {
+            start: Instant::now(),
+        }
+    }
+
+    pub(crate) fn now(&self) -> Now {
+        let mono = u64::try_from(self.start.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        let wall = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default();
+        let wall = u64::try_from(wall.as_millis()).unwrap_or(u64::MAX);
+        Now {
+            mono: Time(mono),
+            wall: WallTime(wall),
+        }
+    }
+}
+
+impl Control {
+    pub(crate) fn new(parts: Parts, handle: &ControlHandle, queue: Receiver<In>) -> Control {
+        Control {
+            started: parts.clock.now().mono,
+            parts,
+            queue,
+            wire_waiting: handle.wire_waiting.clone(),
+            askers: HashMap::new(),
+            asker_last: 0,
+            log_waiting: VecDeque::new(),
+            own_writes: HashMap::new(),
+            own_token_last: OWN_TOKENS,
+            stopping: Stopping::No,
+        }
+    }
+
+    /// Runs until the node has stopped; gives the parts back, to be closed in order.
+    pub(crate) fn run(mut self) -> Parts {
+        self.drain(self.parts.clock.now());
+        while self.stopping != Stopping::Ended {
+            self.wait_and_take();
+            let now = self.parts.clock.now();
+            self.look_at_deadlines(now);
+            self.drain(now);
+        }
+        self.parts
+    }
+
+    fn wait_and_take(&mut self) {
+        let first = match self.wait_limit() {
+            None => self
+                .queue
+                .recv()
+                .map_err(|_| RecvTimeoutError::Disconnected),
+            Some(limit) => self.queue.recv_timeout(limit),
+        };
+        match first {
+            Ok(input) => self.take(input),
+            Err(RecvTimeoutError::Timeout) => return,
+            // Every handle is gone: nobody is left to serve.
+            Err(RecvTimeoutError::Disconnected) => self.stopping = Stopping::Ended,
+        }
+        for _ in 1..BATCH_MAX {
+            match self.queue.try_recv() {
+                Ok(input) => self.take(input),
+                Err(_) => break,
+            }
+        }
+    }
+
+    fn wait_limit(&self) -> Option<Duration> {
+        let retry_log = (!self.log_waiting.is_empty()).then_some(Duration::from_millis(2));
+        let now = self.parts.clock.now().mono;
+        let drain_end = match self.stopping {
+            Stopping::Draining(until) => Some(until),
+            _ => None,
+        };
+        let deadlines = [
+            self.parts.shim.deadline(),
+            self.parts.pbx.deadline(),
+            drain_end,
+        ];
+        let next = deadlines
+            .into_iter()
+            .flatten()
+            .min()
+            .map(|at| at.since(now));
+        [next, retry_log].into_iter().flatten().min()
+    }
+
+    fn take(&mut self, input: In) {
+        let now = self.parts.clock.now();
+        match input {
+            In::Wire(message) => {
+                self.wire_waiting.fetch_sub(1, Ordering::Relaxed);
+                self.parts.shim.handle(now, ShimInput::Wire(message));
+            }
+            In::Pbx(input) => {
+                self.note_own_write(&input);
+                self.parts.pbx.handle(now, input);
+            }
+            In::Ask(ask, reply) => self.on_ask(now, ask, reply),
+            In::StopAsked => self.on_stop_asked(now),
+        }
+        self.drain(now);
+    }
+
+    fn look_at_deadlines(&mut self, now: Now) {
+        if self.parts.shim.deadline().is_some_and(|at| at <= now.mono) {
+            self.parts.shim.tick(now);
+        }
+        if self.parts.pbx.deadline().is_some_and(|at| at <= now.mono) {
+            self.parts.pbx.tick(now);
+        }
+        if let Stopping::Draining(until) = self.stopping
+            && (until <= now.mono || self.parts.pbx.calls_len() == 0)
+        {
+            self.stopping = Stopping::Ending;
+            self.parts.pbx.handle(now, Input::Stop);
+        }
+    }
+
+    /// Carries outputs to whom they are for, until neither core has any left.
+    fn drain(&mut self, now: Now) {
+        self.retry_log();
+        self.parts.engine.flush();
+        loop {
+            if let Some(output) = self.parts.shim.poll() {
+                self.on_shim_output(now, output);
+            } else if let Some(output) = self.parts.pbx.poll() {
+                self.on_pbx_output(now, output);
+            } else {
+                return;
+            }
+        }
+    }
+
+    fn on_shim_output(&mut self, now: Now, output: ShimOutput) {
+        let Parts {
+            shim,
+            pbx,
+            engine,
+            sip,
+            ..
+        } = &mut self.parts;
+        match output {
+            ShimOutput::Wire(out) => sip.send(out),
+            ShimOutput::Pbx(event) => pbx.handle(now, Input::Sip(event)),
+            ShimOutput::Media(command) => engine.send(command),
+            ShimOutput::OpenMedia { leg } => {
+                let port = engine.open(leg).map_err(|error| {
+                    tracing::warn!(%error, "a call was refused");
+                });
+                shim.handle(now, ShimInput::MediaOpened { leg, port });
+            }
+        }
+    }
+
+    fn on_pbx_output(&mut self, now: Now, output: Output) {
+        let Parts {
+            shim, engine, pins, ..
+        } = &mut self.parts;
+        match output {
+            Output::Sip(command) => shim.handle(now, ShimInput::Pbx(command)),
+            Output::User { id, user } => shim.handle(now, ShimInput::User { id, user }),
+            Output::Media(command) => engine.send(command),
+            Output::Log { token, append } => self.write(token, append),
+            Output::CheckPin { leg, hash, pin } => pins.submit(PinWork::Check { leg, hash, pin }),
+            Output::HashPin { leg, pin } => pins.submit(PinWork::Hash { leg, pin }),
+            Output::Admin(reply) => {
+                if let Some(asker) = self.askers.remove(&reply.asker) {
+                    asker.send(reply.answer.map(Answer::Pbx)).ok();
+                }
+            }
+            Output::Stopped => self.stopping = Stopping::Ended,
+        }
+    }
+
+    fn write(&mut self, token: Token, append: Append) {
+        if !self.log_waiting.is_empty() {
+            self.log_waiting.push_back((token, append));
+        } else if let Err(append) = self.parts.log.submit(token, append) {
+            self.log_waiting.push_back((token, append));
+        }
+    }
+
+    fn retry_log(&mut self) {
+        while let Some((token, append)) = self.log_waiting.pop_front() {
+            if let Err(append) = self.parts.log.submit(token, append) {
+                self.log_waiting.push_front((token, append));
+                return;
+            }
+        }
+    }
+
+    fn on_ask(&mut self, now: Now, ask: Ask, reply: Reply) {
+        match ask {
+            Ask::Pbx(ask) => {
+                self.asker_last += 1;
+                self.askers.insert(self.asker_last, reply);
+                let request = AdminRequest {
+                    asker: self.asker_last,
+                    ask,
+                };
+                self.parts.pbx.handle(now, Input::Admin(request));
+            }
+            Ask::Registers(registers) => self.write_registers(registers, reply),
+            Ask::Status => drop(reply.send(Ok(Answer::Json(self.status(now))))),
+            Ask::Phones => {
+                let phones = metrics::phones_json(self.parts.shim.phones(now));
+                drop(reply.send(Ok(Answer::Json(phones))));
+            }
+            Ask::Metrics => {
+                let phones = self.parts.shim.phones(now).len();
+                drop(reply.send(Ok(Answer::Text(metrics::render(&self.parts, phones)))));
+            }
+        }
+    }
+
+    fn write_registers(&mut self, registers: Vec<(String, String)>, reply: Reply) {
+        for (key, value) in registers {
+            self.own_token_last += 1;
+            let append = Append::Register {
+                key: key.into(),
+                value: Some(value.into()),
+            };
+            self.write(Token(self.own_token_last), append);
+        }
+        self.own_writes.insert(Token(self.own_token_last), reply);
+    }
+
+    /// The log commits in order: when the last write of an own batch is durable, all are.
+    fn note_own_write(&mut self, input: &Input) {
+        use tandem_storage::seam::LogEvent;
+        let Input::Log(event) = input else { return };
+        let (token, result) = match event {
+            LogEvent::Committed { token, .. } => (token, Ok(Answer::Done)),
+            LogEvent::Refused { token, why } => (token, Err(why.to_string())),
+            LogEvent::Room { .. } => return,
+        };
+        if token.0 >= OWN_TOKENS
+            && let Some(reply) = self.own_writes.remove(token)
+        {
+            reply.send(result).ok();
+        }
+    }
+
+    fn on_stop_asked(&mut self, now: Now) {
+        match self.stopping {
+            Stopping::No => {
+                let calls = self.parts.pbx.calls_len();
+                tracing::info!(calls, grace = ?self.parts.stop_grace, "stopping; no new calls");
+                self.stopping = Stopping::Draining(now.mono + self.parts.stop_grace);
+                self.parts.pbx.handle(now, Input::Drain);
+            }
+            Stopping::Draining(_) => self.stopping = Stopping::Draining(now.mono),
+            Stopping::Ending | Stopping::Ended => {}
+        }
+    }
+
+    fn status(&self, now: Now) -> Value {
+        let phones = self.parts.shim.phones(now).len();
+        let uptime = now.mono.since(self.started);
+        let mut status = metrics::status_json(&self.parts, phones, uptime);
+        if self.stopping != Stopping::No {
+            status["not_ready"] = json!("stopping");
+        }
+        status
+    }
+}

@@ -1,0 +1,193 @@
+//! The node's figures: as Prometheus text for `/metrics`, as JSON for `tandem status`.
+//!
+//! Names are `tandem_<part>_<what>`; what only grows ends in `_total` (openmetrics.io). What each
+//! counter means is written beside it, in the crate that counts it.
+
+use std::fmt::Write;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tandem_sip_shim::Phone;
+
+use crate::control::Parts;
+
+/// All figures, in the Prometheus text format.
+pub(crate) fn render(parts: &Parts, phones: usize) -> String {
+    let mut page = Page::default();
+    page.build_info(&parts.node);
+    page.gauge("calls", parts.pbx.calls_len() as f64);
+    page.gauge("phones", phones as f64);
+    page.counters("pbx", &json!(parts.pbx.counters()));
+
+    page.gauge("sip_dialogs", parts.shim.dialogs() as f64);
+    page.counters("sip", &json!(parts.shim.counters()));
+    let shell = parts.sip.stats();
+    page.gauge("sip_connections", shell.connections as f64);
+    page.counter("sip_datagrams_in", shell.datagrams_in);
+    page.counter("sip_stream_messages_in", shell.stream_messages_in);
+    page.counter("sip_garbage", shell.garbage);
+    page.counter("sip_receiver_full", shell.receiver_full);
+    page.counter("sip_send_full", shell.send_full);
+    page.counter("sip_connections_refused", shell.connections_refused);
+
+    let engine = parts.engine.stats();
+    page.gauge("media_ports_free", engine.ports_free as f64);
+    page.gauge("media_prompts", engine.prompts as f64);
+    page.counter("media_commands_delayed", engine.commands_delayed);
+    page.counter("media_commands_dropped", engine.commands_dropped);
+    for (name, value) in engine.total.each() {
+        match name {
+            "legs" => page.gauge("media_legs", value as f64),
+            _ => page.counter(&format!("media_{name}"), value),
+        }
+    }
+
+    let log = parts.log.stats();
+    page.gauge("log_can_record", f64::from(u8::from(log.can_record)));
+    page.gauge("log_segments", log.segments as f64);
+    page.gauge("log_queue_length", log.queue_len as f64);
+    page.gauge(
+        "log_commit_seconds{quantile=\"0.5\"}",
+        log.commit_p50.as_secs_f64(),
+    );
+    page.gauge(
+        "log_commit_seconds{quantile=\"0.99\"}",
+        log.commit_p99.as_secs_f64(),
+    );
+    page.counter("log_commits", log.commits);
+    page.counter("log_records", log.records);
+    page.counter("log_bytes", log.bytes);
+    page.counter("log_refused", log.refused);
+    page.counter("log_queue_refused", log.queue_refused);
+    page.text
+}
+
+/// One screen for people; the same for programs.
+pub(crate) fn status_json(parts: &Parts, phones: usize, uptime: Duration) -> Value {
+    let engine = parts.engine.stats();
+    let log = parts.log.stats();
+    let pbx = json!(parts.pbx.counters());
+    json!({
+        "node": parts.node,
+        "version": env!("CARGO_PKG_VERSION"),
+        "uptime_s": uptime.as_secs(),
+        "not_ready": log.is_poisoned.then_some("the log is closed: its disk failed"),
+        "calls": {
+            "now": parts.pbx.calls_len(),
+            "since_start": pbx["calls"],
+            "answered": pbx["calls_answered"],
+            "refused": pbx["refused_full"],
+        },
+        "phones": { "registered": phones },
+        "messages": {
+            "left_since_start": pbx["deposits"],
+            "too_short": pbx["deposits_too_short"],
+            "refused": pbx["deposits_refused"],
+        },
+        "log": {
+            "last_durable": log.durable.map(|s| format!("{}.{}.{}", s.node, s.epoch, s.seq)),
+            "can_record": log.can_record,
+            "commit_p50_us": micros(log.commit_p50),
+            "commit_p99_us": micros(log.commit_p99),
+            "segments": log.segments,
+        },
+        "media": {
+            "legs": engine.total.legs,
+            "ports_free": engine.ports_free,
+            "packets_received": engine.total.packets_received,
+            "packets_sent": engine.total.packets_sent,
+            "late_ticks": engine.total.late_ticks,
+        },
+    })
+}
+
+/// For `tandem phones`.
+pub(crate) fn phones_json(phones: Vec<Phone>) -> Value {
+    let phones = phones.into_iter().map(|phone| {
+        json!({
+            "extension": &*phone.extension,
+            "contact": phone.contact,
+            "source": phone.source.to_string(),
+            "transport": phone.transport.as_str(),
+            "user_agent": phone.user_agent,
+            "expires_s": phone.expires_s,
+        })
+    });
+    phones.collect()
+}
+
+fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}
+
+#[derive(Default)]
+struct Page {
+    text: String,
+    family_last: String,
+}
+
+impl Page {
+    fn build_info(&mut self, node: &str) {
+        let version = env!("CARGO_PKG_VERSION");
+        self.gauge(
+            &format!("build_info{{version=\"{version}\",node=\"{node}\"}}"),
+            1.0,
+        );
+    }
+
+    fn gauge(&mut self, name: &str, value: f64) {
+        self.line(name, "gauge", &value.to_string());
+    }
+
+    fn counter(&mut self, name: &str, value: u64) {
+        self.line(&format!("{name}_total"), "counter", &value.to_string());
+    }
+
+    /// Every number of a struct of counters; of a map in it, each with its key as label.
+    fn counters(&mut self, part: &str, counters: &Value) {
+        for (name, value) in counters.as_object().into_iter().flatten() {
+            if let Some(value) = value.as_u64() {
+                self.counter(&format!("{part}_{name}"), value);
+            }
+            for (label, value) in value.as_object().into_iter().flatten() {
+                let name = format!("{part}_{name}_total{{cause=\"{label}\"}}");
+                self.line(&name, "counter", &value.to_string());
+            }
+        }
+    }
+
+    fn line(&mut self, name: &str, kind: &str, value: &str) {
+        let family = name.split('{').next().unwrap_or(name);
+        // Writing to a string does not fail.
+        if family != self.family_last {
+            writeln!(self.text, "# TYPE tandem_{family} {kind}").ok();
+            self.family_last = family.to_owned();
+        }
+        writeln!(self.text, "tandem_{name} {value}").ok();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counters_and_maps_become_lines() {
+        let mut page = Page::default();
+        page.counters(
+            "pbx",
+            &json!({"calls": 3, "ended": {"busy": 1, "normal": 2}}),
+        );
+        page.gauge("calls", 1.0);
+        assert_eq!(
+            page.text,
+            "# TYPE tandem_pbx_calls_total counter\n\
+             tandem_pbx_calls_total 3\n\
+             # TYPE tandem_pbx_ended_total counter\n\
+             tandem_pbx_ended_total{cause=\"busy\"} 1\n\
+             tandem_pbx_ended_total{cause=\"normal\"} 2\n\
+             # TYPE tandem_calls gauge\n\
+             tandem_calls 1\n"
+        );
+    }
+}

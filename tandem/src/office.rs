@@ -1,0 +1,127 @@
+//! The office a first start writes into an empty log: for the demo, four people.
+//!
+//! Passwords and PINs are here in plain text because the demo prints them; in the log there are
+//! only digests of them.
+
+use md5::{Digest, Md5};
+use sha2::Sha256;
+use tandem_pbx::office::{Account, new_user};
+use tandem_storage::Opened;
+use tandem_storage::name::Ids;
+
+use crate::pins;
+
+/// People, and what can be dialled.
+pub(crate) struct Office {
+    pub(crate) users: Vec<NewUser>,
+    /// For people to read: number, and what it does.
+    pub(crate) numbers: &'static [(&'static str, &'static str)],
+}
+
+/// Somebody who is to have a phone and a mailbox.
+pub(crate) struct NewUser {
+    pub(crate) extension: String,
+    pub(crate) name: String,
+    pub(crate) password: String,
+    pub(crate) pin: String,
+}
+
+impl Office {
+    /// The demo office of the README.
+    pub(crate) fn demo() -> Office {
+        let user = |extension: u32, name: &str| NewUser {
+            extension: extension.to_string(),
+            name: name.into(),
+            password: format!("demo-{extension}"),
+            pin: format!("1{extension}"),
+        };
+        Office {
+            users: vec![
+                user(101, "Reception"),
+                user(102, "Sales"),
+                user(103, "Workshop"),
+                user(104, "Warehouse"),
+            ],
+            numbers: &[
+                ("101-104", "the users"),
+                ("*97, *98EXT", "my messages; EXT's messages"),
+                ("*EXT", "leave EXT a message without ringing"),
+                ("*43, *60, *65", "echo, speaking clock, my number"),
+                ("*78, *79", "do not disturb on, off"),
+                ("*72EXT, *73", "forward all calls to EXT; no longer"),
+            ],
+        }
+    }
+
+    /// The registers that say it.
+    pub(crate) fn registers(
+        &self,
+        realm: &str,
+        ids: &mut Ids,
+    ) -> Result<Vec<(String, String)>, String> {
+        let mut registers = Vec::new();
+        for user in &self.users {
+            let pin = pins::hash(&user.pin).ok_or("a PIN could not be hashed")?;
+            let account = user.account(realm);
+            let pairs = new_user(ids.next_id(), &account, &pin);
+            registers.extend(
+                pairs
+                    .into_iter()
+                    .map(|(k, v)| (k.to_string(), v.to_string())),
+            );
+        }
+        Ok(registers)
+    }
+}
+
+impl NewUser {
+    fn account(&self, realm: &str) -> Account {
+        let secret = format!("{}:{realm}:{}", self.extension, self.password);
+        Account {
+            extension: self.extension.as_str().into(),
+            name: self.name.as_str().into(),
+            ha1_md5: hex(&Md5::digest(&secret)).into(),
+            ha1_sha256: hex(&Sha256::digest(&secret)).into(),
+        }
+    }
+}
+
+/// Is there nobody in the log yet?
+pub(crate) fn is_empty(opened: &Opened) -> bool {
+    opened.view.registers("user/").next().is_none()
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|b| format!("{b:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn digests_are_those_a_phone_computes() {
+        // RFC 2617 §3.5's user, realm and password.
+        let user = NewUser {
+            extension: "Mufasa".into(),
+            name: String::new(),
+            password: "Circle Of Life".into(),
+            pin: String::new(),
+        };
+        let account = user.account("testrealm@host.com");
+        assert_eq!(&*account.ha1_md5, "939e7578ed9e3c518a452acee763bce9");
+    }
+
+    #[test]
+    fn no_secret_is_in_a_register() {
+        let mut ids = Ids::new("demo".parse().unwrap(), 1);
+        let registers = Office::demo().registers("tandem", &mut ids).unwrap();
+        assert_eq!(registers.len(), 8);
+        for (key, value) in registers {
+            assert!(
+                !value.contains("demo-1") && !value.contains("\"11"),
+                "{key}: {value}"
+            );
+        }
+    }
+}
