@@ -270,6 +270,7 @@ impl Writer {
             Input::Close => self.on_close(now.mono),
             Input::Tick => self.on_tick(now.mono),
         }
+        self.tell_room();
     }
 
     /// The next thing asked for. A commit is packed only when all else has been taken, so whoever
@@ -278,8 +279,8 @@ impl Writer {
         if self.outputs.is_empty() && !self.writing && !self.waiting.is_empty() {
             self.start_write();
         }
-        if self.outputs.is_empty() {
-            self.settle();
+        if self.outputs.is_empty() && self.phase == Phase::Closing && self.is_idle() {
+            self.close();
         }
         self.outputs.pop_front()
     }
@@ -301,7 +302,8 @@ impl Writer {
     /// Sounds can begin.
     pub fn can_record(&self) -> bool {
         let next_there = matches!(self.next, Next::Asked | Next::Ready(_));
-        next_there && self.space_free && self.retry.is_none() && self.phase == Phase::Open
+        let is_up = matches!(self.phase, Phase::Open | Phase::Closing);
+        next_there && self.space_free && self.retry.is_none() && is_up
     }
 
     /// A write failed; nothing is taken any more.
@@ -312,6 +314,11 @@ impl Writer {
     /// Everything it was given is answered.
     pub fn is_idle(&self) -> bool {
         !self.writing && self.waiting.is_empty()
+    }
+
+    /// The last write found no space and is tried again and again.
+    pub fn found_disk_full(&self) -> bool {
+        self.retry.is_some()
     }
 
     /// Figures so far.
@@ -460,16 +467,13 @@ impl Writer {
             .push_back(Output::Event(LogEvent::Refused { token, why }));
     }
 
-    /// Says what has changed, once there is nothing else to do.
-    fn settle(&mut self) {
-        if self.phase == Phase::Closing && !self.writing && self.waiting.is_empty() {
-            self.close();
-        }
+    /// Sound is refused only after it was said that it will be.
+    fn tell_room(&mut self) {
         let can_record = self.can_record();
         if self.room_told != can_record && self.phase != Phase::Closed {
             self.room_told = can_record;
-            self.outputs
-                .push_back(Output::Event(LogEvent::Room { can_record }));
+            let event = LogEvent::Room { can_record };
+            self.outputs.push_back(Output::Event(event));
         }
     }
 

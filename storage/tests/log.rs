@@ -197,6 +197,35 @@ fn segments_follow_each_other_and_all_is_read_back() {
 }
 
 #[test]
+fn verify_finds_nothing_wrong_with_a_log_that_is_being_written() {
+    let dir = tempfile::tempdir().unwrap();
+    let node = start(dir.path());
+    let log = node.log().clone();
+    let writer = std::thread::spawn(move || {
+        let mut count = 0;
+        while log
+            .submit(Token(count), register("k", &"x".repeat(700)))
+            .is_ok()
+        {
+            count += 1;
+            // The queue is bounded; stay below it.
+            while log.stats().queue_len > 100 {
+                std::thread::yield_now();
+            }
+        }
+    });
+    let mut segments = 0;
+    while segments < 6 {
+        let report = verify(dir.path()).unwrap();
+        assert!(report.is_clean() && report.is_running, "{report:?}");
+        segments = report.segments;
+    }
+    node.log().close();
+    writer.join().unwrap();
+    assert!(verify(dir.path()).unwrap().is_clean());
+}
+
+#[test]
 fn a_folder_in_use_is_refused_with_the_pid() {
     let dir = tempfile::tempdir().unwrap();
     let _node = start(dir.path());

@@ -364,10 +364,7 @@ impl Opening {
         let (number, used_bytes) = loaded.go_on_in();
         let (dir, bytes) = (&self.config.dir, self.config.segment_bytes);
         let segment = files::prepare(dir, number, bytes).map_err(|e| match e.kind() {
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => OpenError::Full {
-                dir: dir.clone(),
-                wanted_bytes: bytes,
-            },
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => self.full(),
             _ => os(dir, "preparing a log segment")(e),
         })?;
         Ok((segment, used_bytes))
@@ -378,8 +375,8 @@ impl Opening {
     fn seal_cut_short(&self, worker: &mut Worker, view: &mut View) -> Result<usize, OpenError> {
         let mut appends = VecDeque::from(reading::cut_short(view, self.config.node));
         let count = appends.len();
-        let (mut sealed, mut failed) = (0, false);
-        while !failed && (sealed < count || worker.writer.stats().durable.is_none()) {
+        let (mut sealed, mut is_refused) = (0, false);
+        loop {
             while worker.writer.wants_more()
                 && let Some(append) = appends.pop_front()
             {
@@ -390,19 +387,30 @@ impl Opening {
                     view.apply(&record);
                     sealed += 1;
                 }
-                LogEvent::Refused { .. } => failed = true,
+                LogEvent::Refused { .. } => is_refused = true,
                 LogEvent::Room { .. } => {}
             });
-            failed |= worker.writer.is_poisoned();
-            if !failed && !worker.writer.is_idle() {
-                worker.take_inputs();
+            let writer = &worker.writer;
+            if sealed == count && writer.stats().durable.is_some() {
+                return Ok(count);
             }
+            if writer.is_poisoned() {
+                let source = io::Error::other("a write failed; see the log lines above");
+                return Err(os(&self.config.dir, "opening a new epoch")(source));
+            }
+            if is_refused || writer.is_idle() || writer.found_disk_full() {
+                return Err(self.full());
+            }
+            worker.take_inputs();
         }
-        if !failed {
-            return Ok(count);
+    }
+
+    fn full(&self) -> OpenError {
+        let wanted_bytes = self.config.segment_bytes;
+        OpenError::Full {
+            dir: self.config.dir.clone(),
+            wanted_bytes,
         }
-        let source = io::Error::other("the disk is full or failed; see the log lines above");
-        Err(os(&self.config.dir, "opening a new epoch")(source))
     }
 
     fn spawn(

@@ -89,6 +89,10 @@ pub(super) struct Worker {
 impl Worker {
     /// Until the log is closed, or everybody who could append is gone.
     pub(super) fn run(mut self, mut events: impl FnMut(LogEvent)) {
+        if !self.writer.can_record() {
+            // Found out while the log was opened, when nobody listened yet.
+            events(LogEvent::Room { can_record: false });
+        }
         while self.turn(&mut events) {
             self.take_inputs();
         }
