@@ -8,6 +8,9 @@
 //! Invariants: nothing is sent before an address is known, nor while `send` is off; nothing is
 //! taken while `receive` is off; a packet of a stranger has no effect but a counter.
 
+mod packets;
+mod turns;
+
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::ops::Range;
@@ -138,8 +141,6 @@ impl Leg {
             ..self.report
         }
     }
-
-    // ---- commands
 
     /// What was agreed on with the party.
     pub fn set(&mut self, now: Time, params: MediaParams, around: &mut Around<'_>) {
@@ -273,328 +274,37 @@ impl Leg {
         self.closing && self.recorder.is_none()
     }
 
-    // ---- packets
-
-    /// A datagram on the RTP port. `from` is `None` once the kernel keeps strangers out. Gives the
-    /// packet, if it is one of the party's that others may hear.
-    pub fn on_rtp(
-        &mut self,
-        now: Time,
-        from: Option<SocketAddr>,
-        bytes: &[u8],
-        around: &mut Around<'_>,
-    ) -> Option<Taken> {
-        let params = self.params.as_ref().filter(|p| p.receive && !self.closing);
-        let Some(params) = params else {
-            around.counters.packets_unused += 1;
-            return None;
-        };
-        let Some(taken) = understand(bytes, params) else {
-            self.report.packets_malformed += 1;
-            around.counters.packets_malformed += 1;
-            return None;
-        };
-        if let Some(from) = from {
-            self.check_source(now, from, around)?;
-        }
-        let h = &taken.header;
-        let order = self.reception.on_packet(now, h.ssrc, h.seq, h.timestamp);
-        if order == Order::Stray {
-            around.counters.packets_unused += 1;
-            return None;
-        }
-        self.on_heard(now);
-        self.report.packets_received += 1;
-        around.counters.packets_received += 1;
-        if order == Order::First {
-            self.detector.reset();
-            if let Some(recorder) = &mut self.recorder {
-                recorder.on_source_change();
-            }
-        }
-        match taken.codec {
-            Some(codec) => self.record_sound(now, &taken, codec, bytes),
-            None => self.on_event(&taken, bytes, around),
-        }
-        Some(taken)
+    fn tell_address(&mut self, now: Time, around: &mut Around<'_>) {
+        self.connected = self.rtp.settled(now);
+        around.out.push_back(Output::Address {
+            slot: around.slot,
+            address: self.rtp.address(),
+            connect: self.connected,
+        });
     }
 
-    /// Passes another leg's packet on to this party: where it lies, under our header.
-    pub fn relay(
-        &mut self,
-        now: Time,
-        taken: Taken,
-        bytes: &mut [u8],
-        counters: &mut Counters,
-    ) -> Option<Range<usize>> {
-        let params = self.params.as_ref()?;
-        let busy = self.player.is_some() || self.press.is_some();
-        if !params.send || busy || self.rtp.address().is_none() {
-            return None;
-        }
-        let payload_type = match taken.codec {
-            Some(_) => params.payload_type,
-            None => params.dtmf_payload_type?,
-        };
-        let mut header = self
-            .stream
-            .relay(now, &taken.header, taken.payload.len() as u32)?;
-        header.payload_type = payload_type;
-        if let Some(theirs) = taken.codec {
-            transcode(theirs, params.codec, &mut bytes[taken.payload.clone()]);
-        }
-        counters.packets_sent += 1;
-        counters.packets_relayed += 1;
-        Some(rtp::rewrite(bytes, &header, taken.payload))
-    }
-
-    /// A datagram on the RTCP port.
-    pub fn on_rtcp(&mut self, now: Time, from: SocketAddr, bytes: &[u8], around: &mut Around<'_>) {
-        let Ok(heard) = rtcp::parse(bytes, self.stream.ssrc()) else {
-            self.report.packets_malformed += 1;
-            around.counters.packets_malformed += 1;
-            return;
-        };
-        // Who does not even have the party's address does not get to teach us one.
-        let beside = self.rtp.address().is_some_and(|rtp| rtp.ip() == from.ip());
-        let likely = beside || self.rtcp.address() == Some(from);
-        if self.params.is_none() || !likely || self.rtcp.on_packet(now, from) == Source::Stranger {
-            self.count_stranger(around);
-            return;
-        }
-        around.counters.reports_received += 1;
-        self.on_heard(now);
-        if let Some(about) = heard.about_us {
-            self.report.fraction_lost_by_peer = about.fraction_lost;
-        }
-        let ntp_mid = (ntp(now) >> 16) as u32;
-        if let Some(trip_us) = self.reporter.on_heard(now, ntp_mid, &heard) {
-            self.report.round_trip_us = trip_us;
+    fn settle(&mut self, now: Time, around: &mut Around<'_>) {
+        if !self.connected && self.rtp.settled(now) {
+            self.tell_address(now, around);
         }
     }
 
-    fn on_heard(&mut self, now: Time) {
-        self.heard = now;
-        self.timeout_told = false;
+    fn ptime(&self) -> Duration {
+        let ms = self.params.as_ref().map_or(20, |p| p.ptime_ms);
+        Duration::from_millis(u64::from(ms.clamp(*PTIME_MS.start(), *PTIME_MS.end())))
     }
 
-    fn check_source(&mut self, now: Time, from: SocketAddr, around: &mut Around<'_>) -> Option<()> {
-        match self.rtp.on_packet(now, from) {
-            Source::Party => {}
-            Source::PartyMoved => self.tell_address(now, around),
-            Source::Stranger => {
-                self.count_stranger(around);
-                return None;
-            }
-        }
-        self.settle(now, around);
-        Some(())
-    }
-
-    fn count_stranger(&mut self, around: &mut Around<'_>) {
-        self.report.packets_from_strangers += 1;
-        around.counters.packets_from_strangers += 1;
-    }
-
-    fn on_event(&mut self, taken: &Taken, bytes: &[u8], around: &mut Around<'_>) {
-        let Some(payload) = Payload::parse(&bytes[taken.payload.clone()]) else {
-            return;
-        };
-        if let Some(digit) = self.detector.on_packet(taken.header.timestamp, payload) {
-            around.tell(Event::Digit {
-                leg: self.id,
-                digit,
-            });
-        }
-    }
-
-    fn record_sound(&mut self, now: Time, taken: &Taken, codec: Codec, bytes: &[u8]) {
-        let Some(recorder) = &mut self.recorder else {
-            return;
-        };
-        let (h, payload) = (&taken.header, &bytes[taken.payload.clone()]);
-        if codec == recorder.codec() {
-            recorder.on_sound(now, h.seq, h.timestamp, payload);
-            return;
-        }
-        let mut copy = [0; PAYLOAD_BYTES_MAX];
-        let copy = &mut copy[..payload.len()];
-        copy.copy_from_slice(payload);
-        transcode(codec, recorder.codec(), copy);
-        recorder.on_sound(now, h.seq, h.timestamp, copy);
-    }
-
-    // ---- time
-
-    /// When the leg wants to be called next.
-    pub fn deadline(&self, now: Time, media_timeout: Duration) -> Time {
-        let receives = self.params.as_ref().is_some_and(|p| p.receive);
-        let pressing = self.press.is_some() || !self.presses.is_empty();
-        let latch = if self.connected {
-            None
-        } else {
-            self.rtp.deadline(now)
-        };
-        [
-            Some(self.reporter.deadline()),
-            self.player.as_ref().map(|_| self.packet_due),
-            pressing.then_some(self.press_due),
-            self.recorder.as_ref().map(|r| r.deadline()),
-            (receives && !self.timeout_told).then(|| self.heard + media_timeout),
-            latch,
-        ]
-        .into_iter()
-        .flatten()
-        .min()
-        .expect("the reporter always has a deadline")
-    }
-
-    /// Time has passed.
-    pub fn on_time(&mut self, now: Time, around: &mut Around<'_>) {
-        self.settle(now, around);
-        self.send_presses(now, around);
-        self.send_played(now, around);
-        if let Some(recorder) = &mut self.recorder {
-            recorder.on_time(now);
-            self.after_recording(now, around);
-        }
-        if now >= self.reporter.deadline() {
-            self.send_report(now, false, around);
-            self.reporter.schedule(now, around.random);
-        }
-        self.check_timeout(now, around);
-    }
-
-    fn check_timeout(&mut self, now: Time, around: &mut Around<'_>) {
-        let expected = self.params.as_ref().is_some_and(|p| p.receive) && !self.closing;
-        if expected && !self.timeout_told && now >= self.heard + around.media_timeout {
-            self.timeout_told = true;
-            around.tell(Event::MediaTimeout { leg: self.id });
-        }
-    }
-
-    fn send_played(&mut self, now: Time, around: &mut Around<'_>) {
-        let ptime = self.ptime();
-        while self.player.is_some() && now >= self.packet_due {
-            if now.since(self.packet_due) > BEHIND_MAX {
-                around.counters.packets_skipped += 1;
-                self.packet_due = in_phase(now, ptime, around.slot);
-                return;
-            }
-            self.packet_due = self.packet_due + ptime;
-            if self.press.is_none() {
-                self.send_played_packet(now, ptime, around);
-            }
-        }
-    }
-
-    fn send_played_packet(&mut self, now: Time, ptime: Duration, around: &mut Around<'_>) {
-        let codec = self.codec();
+    fn read_ahead(&mut self, around: &mut Around<'_>) {
         let Some(player) = &mut self.player else {
             return;
         };
-        let samples = ptime.as_millis() as usize * 8;
-        let mut packet = Packet::with_len(rtp::HEADER_BYTES + samples);
-        let filled = player.fill(codec, &mut packet.bytes_mut()[rtp::HEADER_BYTES..]);
-        around.counters.sounds_late += player.take_late();
-        if filled == Filled::Nothing {
-            let play = player.play();
-            self.stop_play();
-            around.tell(Event::PlayDone { leg: self.id, play });
-            return;
-        }
-        self.read_ahead(around);
-        let Some(params) = self.may_send() else {
-            return;
-        };
-        let header = self.stream.own(now, params.payload_type, samples as u32);
-        self.send(header, packet, around);
-    }
-
-    fn send_presses(&mut self, now: Time, around: &mut Around<'_>) {
-        if now < self.press_due {
-            return;
-        }
-        if self.press.is_none() {
-            let Some(digit) = self.presses.pop_front() else {
-                return;
-            };
-            self.press = Press::new(now, digit);
-            if self.press.is_none() {
-                around.counters.digits_dropped += 1;
-                return;
-            }
-            self.stream.begin_event(now);
-        }
-        match self.press.as_mut().and_then(|press| press.next(now)) {
-            Some(event) => {
-                self.press_due = now + PRESS_STEP;
-                let Some(payload_type) = self.may_send().and_then(|p| p.dtmf_payload_type) else {
-                    return;
-                };
-                let header = self.stream.event(now, payload_type, event.marker);
-                let mut packet = Packet::with_len(rtp::HEADER_BYTES + dtmf::PAYLOAD_BYTES);
-                packet.bytes_mut()[rtp::HEADER_BYTES..].copy_from_slice(&event.payload.to_bytes());
-                self.send(header, packet, around);
-            }
-            None => {
-                self.press = None;
-                self.press_due = now + dtmf::GAP;
-            }
-        }
-    }
-
-    fn may_send(&self) -> Option<&MediaParams> {
-        let address = self.rtp.address();
-        self.params.as_ref().filter(|p| p.send && address.is_some())
-    }
-
-    fn send(&mut self, header: Header, mut packet: Packet, around: &mut Around<'_>) {
-        let fixed = packet
-            .bytes_mut()
-            .first_chunk_mut()
-            .expect("made with room for a header");
-        rtp::write(&header, fixed);
-        around.counters.packets_sent += 1;
-        around.out.push_back(Output::Send {
-            slot: around.slot,
-            channel: Channel::Rtp,
-            packet,
-        });
-    }
-
-    fn send_report(&mut self, now: Time, bye: bool, around: &mut Around<'_>) {
-        let Some(to) = self.rtcp_address() else {
-            return;
-        };
-        let us = Ourselves {
-            ssrc: self.stream.ssrc(),
-            ntp: ntp(now),
-            timestamp: self.stream.timestamp_now(now),
-            packets: self.stream.packets(),
-            octets: self.stream.octets(),
-        };
-        let mut bytes = [0; rtcp::COMPOUND_BYTES_MAX];
-        let block = self.reception.take_block();
-        let len = self.reporter.write(now, &us, block, bye, &mut bytes);
-        let mut packet = Packet::with_len(len);
-        packet.bytes_mut().copy_from_slice(&bytes[..len]);
-        around.counters.reports_sent += 1;
-        around.out.push_back(Output::Send {
-            slot: around.slot,
-            channel: Channel::Rtcp(to),
-            packet,
-        });
-    }
-
-    /// Where it was learned; else beside the RTP that was learned to be elsewhere than signalled
-    /// (behind a router the signalled address leads nowhere); else as signalled.
-    fn rtcp_address(&self) -> Option<SocketAddr> {
-        self.params.as_ref()?;
-        let rtp = self.rtp.address()?;
-        match self.rtcp.address() {
-            Some(address) if address.ip() == rtp.ip() || self.rtcp.is_learned() => Some(address),
-            _ => port_above(rtp),
+        while let Some(want) = player.wants() {
+            let serial = self.play_serial;
+            around.out.push_back(Output::Read {
+                slot: around.slot,
+                serial,
+                want,
+            });
         }
     }
 
@@ -631,38 +341,9 @@ impl Leg {
         });
     }
 
-    fn read_ahead(&mut self, around: &mut Around<'_>) {
-        let Some(player) = &mut self.player else {
-            return;
-        };
-        while let Some(want) = player.wants() {
-            let serial = self.play_serial;
-            around.out.push_back(Output::Read {
-                slot: around.slot,
-                serial,
-                want,
-            });
-        }
-    }
-
-    fn tell_address(&mut self, now: Time, around: &mut Around<'_>) {
-        self.connected = self.rtp.settled(now);
-        around.out.push_back(Output::Address {
-            slot: around.slot,
-            address: self.rtp.address(),
-            connect: self.connected,
-        });
-    }
-
-    fn settle(&mut self, now: Time, around: &mut Around<'_>) {
-        if !self.connected && self.rtp.settled(now) {
-            self.tell_address(now, around);
-        }
-    }
-
-    fn ptime(&self) -> Duration {
-        let ms = self.params.as_ref().map_or(20, |p| p.ptime_ms);
-        Duration::from_millis(u64::from(ms.clamp(*PTIME_MS.start(), *PTIME_MS.end())))
+    fn may_send(&self) -> Option<&MediaParams> {
+        let address = self.rtp.address();
+        self.params.as_ref().filter(|p| p.send && address.is_some())
     }
 }
 
@@ -670,24 +351,6 @@ impl Around<'_> {
     fn tell(&mut self, event: Event) {
         self.out.push_back(Output::Event(event));
     }
-}
-
-/// Reads a datagram as RTP of a type that was agreed on.
-fn understand(bytes: &[u8], params: &MediaParams) -> Option<Taken> {
-    let rtp::Parsed { header, payload } = rtp::parse(bytes).ok()?;
-    let codec = if header.payload_type == params.payload_type {
-        Some(params.codec)
-    } else if Some(header.payload_type) == params.dtmf_payload_type {
-        None
-    } else {
-        return None;
-    };
-    let fits = (1..=PAYLOAD_BYTES_MAX).contains(&payload.len());
-    fits.then_some(Taken {
-        header,
-        payload,
-        codec,
-    })
 }
 
 /// Where RTCP is, unless something else was said (RFC 3550 §11).

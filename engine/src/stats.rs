@@ -105,6 +105,8 @@ pub struct EngineStats {
     pub commands_delayed: u64,
     /// Commands dropped because too many waited.
     pub commands_dropped: u64,
+    /// Workers that ended without being asked to: a bug, and their legs are mute.
+    pub workers_dead: usize,
     /// Prompts loaded.
     pub prompts: usize,
 }

@@ -5,7 +5,7 @@
 //! queues. A command that finds its worker's queue full waits here, in order, and is tried again
 //! with the next one or by [`Engine::flush`].
 
-pub(crate) mod cpu;
+mod machine;
 mod reader_thread;
 mod ring;
 mod socket;
@@ -15,7 +15,7 @@ mod worker_thread;
 use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasher, Hasher};
 use std::io;
-use std::net::IpAddr;
+use std::net::{IpAddr, UdpSocket};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -66,6 +66,14 @@ pub enum StartError {
         /// Last of the range.
         last: u16,
     },
+    /// The address is none of this machine's.
+    #[error("[rtp] bind {address}: {error}; it must be an address of this machine")]
+    Bind {
+        /// The address.
+        address: IpAddr,
+        /// What the system says.
+        error: io::Error,
+    },
     /// The operating system refused a thread or a ring.
     #[error(
         "starting a media worker: {0} (io_uring of Linux 6.1 or newer is needed, and must not be disabled by kernel.io_uring_disabled)"
@@ -96,6 +104,9 @@ impl Engine {
             let (first, last) = config.ports;
             return Err(StartError::Ports { first, last });
         }
+        let address = config.bind;
+        UdpSocket::bind((address, 0)).map_err(|error| StartError::Bind { address, error })?;
+        machine::allow_open_files();
         let prompts = Arc::new(Prompts::load(&config.prompts_dir));
         let (requests, requests_taken) = bounded(REQUESTS_MAX);
         // Holds no more than the range has pairs.
@@ -214,6 +225,7 @@ impl Engine {
             commands_delayed: self.commands_delayed,
             commands_dropped: self.commands_dropped,
             prompts: self.prompts,
+            workers_dead: self.workers.iter().filter(|w| w.is_dead()).count(),
             ..EngineStats::default()
         };
         for worker in &stats.workers {
@@ -334,6 +346,10 @@ impl Engine {
 }
 
 impl Handle {
+    fn is_dead(&self) -> bool {
+        self.thread.as_ref().is_some_and(JoinHandle::is_finished)
+    }
+
     fn flush(&mut self) {
         while let Some(message) = self.overflow.pop_front() {
             match self.inbox.try_send(message) {

@@ -5,7 +5,7 @@
 //! buffer, which goes back to the kernel after the next `enter`: with `MSG_DONTWAIT` a send is over,
 //! one way or the other, when `enter` returns. Good sends give no completion.
 //!
-//! This file is one of two in the crate that may be unsafe. What keeps it sound:
+//! This file is one of three in the crate that may be unsafe. What keeps it sound:
 //! - Buffers and slots of the arena are memory of this struct that does not move and outlives the
 //!   ring (fields drop in order; the ring is first).
 //! - A received buffer is lent out as `&mut [u8]` only between its completion and

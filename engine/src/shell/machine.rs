@@ -1,4 +1,4 @@
-//! Where a thread runs, and how much it has run.
+//! What is asked of the machine besides sockets and rings: cores, processor time, open files.
 
 #![allow(unsafe_code)]
 
@@ -33,4 +33,20 @@ pub(crate) fn thread_ns() -> u64 {
     // SAFETY: the pointer is to a live structure of the right kind.
     unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &raw mut time) };
     time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
+}
+
+/// Allows this process as many open files as it may have. A leg has two sockets, and the usual
+/// limit of 1024 is meant for programs that use `select`. Best effort: without it fewer legs open.
+pub(crate) fn allow_open_files() {
+    let mut limit = libc::rlimit {
+        rlim_cur: 0,
+        rlim_max: 0,
+    };
+    // SAFETY: the pointer is to a live structure of the right kind, in both calls.
+    unsafe {
+        if libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) == 0 {
+            limit.rlim_cur = limit.rlim_max;
+            libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit);
+        }
+    }
 }

@@ -1,0 +1,172 @@
+//! What a leg does when time has passed: sends what is played, keys, reports; misses its party.
+
+use super::*;
+
+impl Leg {
+    /// When the leg wants to be called next.
+    pub fn deadline(&self, now: Time, media_timeout: Duration) -> Time {
+        let receives = self.params.as_ref().is_some_and(|p| p.receive);
+        let pressing = self.press.is_some() || !self.presses.is_empty();
+        let latch = if self.connected {
+            None
+        } else {
+            self.rtp.deadline(now)
+        };
+        [
+            Some(self.reporter.deadline()),
+            self.player.as_ref().map(|_| self.packet_due),
+            pressing.then_some(self.press_due),
+            self.recorder.as_ref().map(|r| r.deadline()),
+            (receives && !self.timeout_told).then(|| self.heard + media_timeout),
+            latch,
+        ]
+        .into_iter()
+        .flatten()
+        .min()
+        .expect("the reporter always has a deadline")
+    }
+
+    /// Time has passed.
+    pub fn on_time(&mut self, now: Time, around: &mut Around<'_>) {
+        self.settle(now, around);
+        self.send_presses(now, around);
+        self.send_played(now, around);
+        if let Some(recorder) = &mut self.recorder {
+            recorder.on_time(now);
+            self.after_recording(now, around);
+        }
+        if now >= self.reporter.deadline() {
+            self.send_report(now, false, around);
+            self.reporter.schedule(now, around.random);
+        }
+        self.check_timeout(now, around);
+    }
+
+    fn check_timeout(&mut self, now: Time, around: &mut Around<'_>) {
+        let expected = self.params.as_ref().is_some_and(|p| p.receive) && !self.closing;
+        if expected && !self.timeout_told && now >= self.heard + around.media_timeout {
+            self.timeout_told = true;
+            around.tell(Event::MediaTimeout { leg: self.id });
+        }
+    }
+
+    fn send_played(&mut self, now: Time, around: &mut Around<'_>) {
+        let ptime = self.ptime();
+        while self.player.is_some() && now >= self.packet_due {
+            if now.since(self.packet_due) > BEHIND_MAX {
+                around.counters.packets_skipped += 1;
+                self.packet_due = in_phase(now, ptime, around.slot);
+                return;
+            }
+            self.packet_due = self.packet_due + ptime;
+            if self.press.is_none() {
+                self.send_played_packet(now, ptime, around);
+            }
+        }
+    }
+
+    fn send_played_packet(&mut self, now: Time, ptime: Duration, around: &mut Around<'_>) {
+        let codec = self.codec();
+        let Some(player) = &mut self.player else {
+            return;
+        };
+        let samples = ptime.as_millis() as usize * 8;
+        let mut packet = Packet::with_len(rtp::HEADER_BYTES + samples);
+        let filled = player.fill(codec, &mut packet.bytes_mut()[rtp::HEADER_BYTES..]);
+        around.counters.sounds_late += player.take_late();
+        if filled == Filled::Nothing {
+            let play = player.play();
+            self.stop_play();
+            around.tell(Event::PlayDone { leg: self.id, play });
+            return;
+        }
+        self.read_ahead(around);
+        let Some(params) = self.may_send() else {
+            return;
+        };
+        let header = self.stream.own(now, params.payload_type, samples as u32);
+        self.send(header, packet, around);
+    }
+
+    fn send_presses(&mut self, now: Time, around: &mut Around<'_>) {
+        if now < self.press_due {
+            return;
+        }
+        if self.press.is_none() {
+            let Some(digit) = self.presses.pop_front() else {
+                return;
+            };
+            self.press = Press::new(now, digit);
+            if self.press.is_none() {
+                around.counters.digits_dropped += 1;
+                return;
+            }
+            self.stream.begin_event(now);
+        }
+        match self.press.as_mut().and_then(|press| press.next(now)) {
+            Some(event) => {
+                self.press_due = now + PRESS_STEP;
+                let Some(payload_type) = self.may_send().and_then(|p| p.dtmf_payload_type) else {
+                    return;
+                };
+                let header = self.stream.event(now, payload_type, event.marker);
+                let mut packet = Packet::with_len(rtp::HEADER_BYTES + dtmf::PAYLOAD_BYTES);
+                packet.bytes_mut()[rtp::HEADER_BYTES..].copy_from_slice(&event.payload.to_bytes());
+                self.send(header, packet, around);
+            }
+            None => {
+                self.press = None;
+                self.press_due = now + dtmf::GAP;
+            }
+        }
+    }
+
+    fn send(&mut self, header: Header, mut packet: Packet, around: &mut Around<'_>) {
+        let fixed = packet
+            .bytes_mut()
+            .first_chunk_mut()
+            .expect("made with room for a header");
+        rtp::write(&header, fixed);
+        around.counters.packets_sent += 1;
+        around.out.push_back(Output::Send {
+            slot: around.slot,
+            channel: Channel::Rtp,
+            packet,
+        });
+    }
+
+    pub(super) fn send_report(&mut self, now: Time, bye: bool, around: &mut Around<'_>) {
+        let Some(to) = self.rtcp_address() else {
+            return;
+        };
+        let us = Ourselves {
+            ssrc: self.stream.ssrc(),
+            ntp: ntp(now),
+            timestamp: self.stream.timestamp_now(now),
+            packets: self.stream.packets(),
+            octets: self.stream.octets(),
+        };
+        let mut bytes = [0; rtcp::COMPOUND_BYTES_MAX];
+        let block = self.reception.take_block();
+        let len = self.reporter.write(now, &us, block, bye, &mut bytes);
+        let mut packet = Packet::with_len(len);
+        packet.bytes_mut().copy_from_slice(&bytes[..len]);
+        around.counters.reports_sent += 1;
+        around.out.push_back(Output::Send {
+            slot: around.slot,
+            channel: Channel::Rtcp(to),
+            packet,
+        });
+    }
+
+    /// Where it was learned; else beside the RTP that was learned to be elsewhere than signalled
+    /// (behind a router the signalled address leads nowhere); else as signalled.
+    fn rtcp_address(&self) -> Option<SocketAddr> {
+        self.params.as_ref()?;
+        let rtp = self.rtp.address()?;
+        match self.rtcp.address() {
+            Some(address) if address.ip() == rtp.ip() || self.rtcp.is_learned() => Some(address),
+            _ => port_above(rtp),
+        }
+    }
+}
