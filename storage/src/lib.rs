@@ -1,10 +1,11 @@
 //! The log every node writes, and what can be read from it.
 //!
 //! Reading order: `seam` (what goes in and comes out), `record` and `segment` (its bytes), `writer`
-//! (how it gets there), `scan` and `recovery` (what a disk may show, and what it means), `view` (what
+//! and `batch` (how it gets there), `scan` and `recovery` (what a disk may show, and what it means), `view` (what
 //! the log says), `shell` (files and threads). All but `shell` is pure: no clock, no file.
 #![deny(unsafe_code)]
 
+pub mod batch;
 pub mod block;
 pub mod clock;
 pub mod g711;

@@ -13,6 +13,7 @@ use std::collections::BTreeMap;
 
 use rand::{Rng, RngExt};
 
+use crate::batch::{Batch, Segment};
 use crate::block::BLOCK_BYTES;
 use crate::name::{Ids, NodeName};
 use crate::reading::{self, Loaded, Reading};
@@ -21,7 +22,7 @@ use crate::recovery::NotOurs;
 use crate::seam::{Append, ChunkPlace, Committed, LogEvent, Token};
 use crate::time::{Now, Time};
 use crate::view::View;
-use crate::writer::{Batch, Input, Output, Segment, WriteFault, Writer, WriterConfig};
+use crate::writer::{Input, Output, WriteFault, Writer, WriterConfig};
 
 /// The smallest piece a disk writes whole.
 const SECTOR_BYTES: usize = 512;

@@ -9,9 +9,7 @@
 //!
 //! Everything that arrives while a commit is in flight goes into the next one (group commit). One
 //! commit in flight is a promise to recovery (see `recovery.rs`): what is missing after the last
-//! durable mark is that commit and nothing else. A batch is a run of whole blocks in one segment; a
-//! block that was written is never written again. Chunks are written from the memory they were
-//! recorded into.
+//! durable mark is that commit and nothing else. How a commit is packed is in `batch.rs`.
 //!
 //! When the disk fills up, the prepared segment is the reserve: as soon as the next one cannot be
 //! prepared, or the file system has less than `reserve_bytes` free, new sound is refused, while
@@ -20,19 +18,15 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use crate::block::{BLOCK_BYTES, Block, CHUNK_HEADER_BYTES, ChunkBlock};
-use crate::clock::Clock;
+use crate::batch::{Batch, InFlight, Packer, Segment, Waiting};
+use crate::block::{BLOCK_BYTES, ChunkBlock};
 use crate::name::NodeName;
-use crate::record::{self, ALIGN_BYTES, Body, Header};
+use crate::record::Body;
 use crate::seam::{
-    Append, ChunkPlace, Committed, Hlc, KEY_LEN_MAX, LogEvent, Refusal, Stamp, TEXT_LEN_MAX, Token,
-    What,
+    Append, Committed, Hlc, KEY_LEN_MAX, LogEvent, Refusal, Stamp, TEXT_LEN_MAX, Token,
 };
-use crate::segment::{self, SegmentHeader};
 use crate::time::{Now, Time};
 
-/// The most blocks in one commit, 1 MiB: beyond that a commit's latency grows with its size.
-pub const BATCH_BLOCKS_MAX: usize = 256;
 /// The most appends that wait for the next commit; beyond it they wait in the log's queue.
 pub const WAITING_MAX: usize = 1024;
 
@@ -40,9 +34,6 @@ pub const WAITING_MAX: usize = 1024;
 const PROBE_PERIOD: Duration = Duration::from_secs(1);
 /// After so much quiet a mark is written, so that the last commit is known to be one.
 const MARK_AFTER: Duration = Duration::from_secs(1);
-/// Spare memory for packed blocks.
-const SPARE_BLOCKS_MAX: usize = 64;
-
 /// How a writer starts: what recovery found, and where it goes on.
 #[derive(Clone, Copy, Debug)]
 pub struct WriterConfig {
@@ -62,15 +53,6 @@ pub struct WriterConfig {
     pub reserve_bytes: u64,
     /// The length of the segments to come.
     pub segment_bytes: u64,
-}
-
-/// A segment that is ready to be written to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Segment {
-    /// Its number.
-    pub number: u32,
-    /// Its length.
-    pub bytes: u64,
 }
 
 /// What the writer is told.
@@ -114,26 +96,6 @@ pub enum Output {
     Closed,
 }
 
-/// Blocks to be written one after the other.
-#[derive(Debug)]
-pub struct Batch {
-    /// The segment's number.
-    pub segment: u32,
-    /// Where in its file.
-    pub offset: u64,
-    /// At most [`BATCH_BLOCKS_MAX`].
-    pub blocks: Vec<BatchBlock>,
-}
-
-/// One block of a batch.
-#[derive(Debug)]
-pub enum BatchBlock {
-    /// The segment's first block, or small records one after the other, or part of a long one.
-    Packed(Box<Block>),
-    /// A chunk in its own memory.
-    Chunk(ChunkBlock),
-}
-
 /// Why a write failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WriteFault {
@@ -162,11 +124,8 @@ pub struct WriterStats {
 #[derive(Debug)]
 pub struct Writer {
     config: WriterConfig,
-    clock: Clock,
-    seq_next: u64,
+    packer: Packer,
     durable: u64,
-    segment: Segment,
-    used_bytes: u64,
     next: Next,
     waiting: VecDeque<Waiting>,
     /// Records of the batch that is being written.
@@ -181,8 +140,6 @@ pub struct Writer {
     phase: Phase,
     now: Now,
     outputs: VecDeque<Output>,
-    spare_blocks: Vec<Box<Block>>,
-    scratch: Vec<u8>,
     stats: WriterStats,
 }
 
@@ -204,35 +161,16 @@ enum Phase {
     Poisoned,
 }
 
-#[derive(Debug)]
-enum Waiting {
-    Own(Body),
-    Theirs(Token, Body, Option<ChunkBlock>, Time),
-}
-
-#[derive(Debug)]
-struct InFlight {
-    token: Option<Token>,
-    stamp: Stamp,
-    what: Option<What>,
-    since: Time,
-}
-
 impl Writer {
     /// Opens the epoch: its first record is on its way at once.
     pub fn new(config: WriterConfig, now: Now) -> Writer {
-        let mut clock = Clock::default();
-        clock.observe(config.hlc);
         let (before, last) = config.before;
         let mut writer = Writer {
             config,
-            clock,
-            seq_next: 1,
+            packer: Packer::new(&config),
             durable: 0,
-            segment: config.segment,
-            used_bytes: config.used_bytes,
             next: Next::Asked,
-            waiting: VecDeque::from([Waiting::Own(Body::Epoch { before, last })]),
+            waiting: VecDeque::from([Waiting::own(Body::Epoch { before, last })]),
             in_flight: Vec::new(),
             retry: None,
             writing: false,
@@ -243,8 +181,6 @@ impl Writer {
             phase: Phase::Open,
             now,
             outputs: VecDeque::new(),
-            spare_blocks: Vec::new(),
-            scratch: Vec::new(),
             stats: WriterStats::default(),
         };
         writer
@@ -335,10 +271,9 @@ impl Writer {
         } else if is_sound && !self.can_record() {
             Refusal::DiskFull
         } else {
-            let (body, block) = body_of(append);
             return self
                 .waiting
-                .push_back(Waiting::Theirs(token, body, block, since));
+                .push_back(Waiting::theirs(token, append, since));
         };
         self.refuse(token, why);
         if let Append::Chunk { block, .. } = append {
@@ -356,38 +291,21 @@ impl Writer {
             self.durable = record.stamp.seq;
             self.stats.durable = Some(record.stamp);
             self.stats.records += 1;
-            only_marks &= record.token.is_none();
+            only_marks &= record.asked.is_none();
             self.tell(now, record);
         }
         self.mark_at = (!only_marks).then_some(now.mono + MARK_AFTER);
-        self.recycle(batch);
+        let spare = self.packer.recycle(batch).map(Output::Spare);
+        self.outputs.extend(spare);
     }
 
     fn tell(&mut self, now: Now, record: InFlight) {
-        if let (Some(token), Some(what)) = (record.token, record.what) {
-            let record_told = Committed {
-                stamp: record.stamp,
-                what,
-            };
-            let event = LogEvent::Committed {
-                token,
-                record: record_told,
-            };
+        let InFlight { asked, stamp, what } = record;
+        if let (Some((token, since)), Some(what)) = (asked, what) {
+            let record = Committed { stamp, what };
+            let event = LogEvent::Committed { token, record };
             self.outputs.push_back(Output::Event(event));
-            self.outputs
-                .push_back(Output::Took(now.mono.since(record.since)));
-        }
-    }
-
-    fn recycle(&mut self, batch: Batch) {
-        for block in batch.blocks {
-            match block {
-                BatchBlock::Chunk(chunk) => self.outputs.push_back(Output::Spare(chunk)),
-                BatchBlock::Packed(block) if self.spare_blocks.len() < SPARE_BLOCKS_MAX => {
-                    self.spare_blocks.push(block);
-                }
-                BatchBlock::Packed(_) => {}
-            }
+            self.outputs.push_back(Output::Took(now.mono.since(since)));
         }
     }
 
@@ -403,7 +321,7 @@ impl Writer {
         if self.next == Next::NoRoom && self.space_free {
             self.next = Next::AskedAgain;
             self.outputs
-                .push_back(Output::Prepare(self.segment.number + 1));
+                .push_back(Output::Prepare(self.packer.segment().number + 1));
         }
     }
 
@@ -411,7 +329,7 @@ impl Writer {
         match self.phase {
             Phase::Open => {
                 self.phase = Phase::Closing;
-                self.waiting.push_back(Waiting::Own(Body::Mark));
+                self.waiting.push_back(Waiting::own(Body::Mark));
                 self.retry.iter_mut().for_each(|(_, at)| *at = now);
             }
             Phase::Poisoned => self.close(),
@@ -431,7 +349,7 @@ impl Writer {
         }
         if self.mark_at.is_some_and(|at| at <= now) {
             self.mark_at = None;
-            self.waiting.push_back(Waiting::Own(Body::Mark));
+            self.waiting.push_back(Waiting::own(Body::Mark));
         }
         if let Some((batch, _)) = self.retry.take_if(|(_, at)| *at <= now) {
             self.outputs.push_back(Output::Write(batch));
@@ -443,7 +361,7 @@ impl Writer {
         self.phase = Phase::Poisoned;
         self.mark_at = None;
         for record in std::mem::take(&mut self.in_flight) {
-            if let Some(token) = record.token {
+            if let Some((token, _)) = record.asked {
                 self.refuse(token, Refusal::Poisoned);
             }
         }
@@ -455,7 +373,7 @@ impl Writer {
 
     fn refuse_waiting(&mut self, why: Refusal) {
         for waiting in std::mem::take(&mut self.waiting) {
-            if let Waiting::Theirs(token, ..) = waiting {
+            if let Some((token, _)) = waiting.asked {
                 self.refuse(token, why);
             }
         }
@@ -478,11 +396,10 @@ impl Writer {
     }
 
     fn start_write(&mut self) {
-        let fits = self.waiting.front().is_none_or(|first| {
-            let header = if self.used_bytes == 0 { BLOCK_BYTES } else { 0 };
-            let blocks = blocks_of(front_bytes(first));
-            self.used_bytes + (header + blocks * BLOCK_BYTES) as u64 <= self.segment.bytes
-        });
+        let fits = self
+            .waiting
+            .front()
+            .is_none_or(|first| self.packer.has_room_for(first));
         if !fits && !self.enter_next_segment() {
             if self.next == Next::NoRoom {
                 self.refuse_waiting(Refusal::DiskFull);
@@ -491,7 +408,8 @@ impl Writer {
         }
         self.mark_at = None;
         self.writing = true;
-        let batch = self.pack(self.now);
+        let (batch, records) = self.packer.pack(self.now, self.durable, &mut self.waiting);
+        self.in_flight = records;
         self.outputs.push_back(Output::Write(batch));
     }
 
@@ -499,146 +417,10 @@ impl Writer {
         let Next::Ready(segment) = self.next else {
             return false;
         };
-        self.segment = segment;
-        self.used_bytes = 0;
+        self.packer.enter(segment);
         self.next = Next::Asked;
         self.outputs.push_back(Output::Prepare(segment.number + 1));
         true
-    }
-}
-
-/// Packing: from what waits to blocks.
-impl Writer {
-    fn pack(&mut self, now: Now) -> Batch {
-        let mut batch = Batch {
-            segment: self.segment.number,
-            offset: self.used_bytes,
-            blocks: Vec::new(),
-        };
-        if self.used_bytes == 0 {
-            batch.blocks.push(BatchBlock::Packed(self.first_block()));
-        }
-        // Where the next small record goes in the last block; a full one to begin with.
-        let mut packed = BLOCK_BYTES;
-        while let Some(first) = self.waiting.front() {
-            let bytes = front_bytes(first);
-            let is_chunk = matches!(first, Waiting::Theirs(_, _, Some(_), _));
-            let here = !is_chunk && packed + bytes <= BLOCK_BYTES;
-            let blocks = if here { 0 } else { blocks_of(bytes) };
-            let end = (batch.blocks.len() + blocks) * BLOCK_BYTES;
-            let is_full = batch.blocks.len() + blocks > BATCH_BLOCKS_MAX
-                || batch.offset + end as u64 > self.segment.bytes;
-            if is_full {
-                break;
-            }
-            let Some(waiting) = self.waiting.pop_front() else {
-                break;
-            };
-            let start = if here { packed } else { 0 };
-            packed = self.place(now, waiting, start, &mut batch);
-        }
-        self.used_bytes += (batch.blocks.len() * BLOCK_BYTES) as u64;
-        assert!(!batch.blocks.is_empty() && self.used_bytes <= self.segment.bytes);
-        batch
-    }
-
-    /// Puts one record into the batch: at `start` of its last block, or, if that is 0, in blocks
-    /// of its own. Returns where the next small one can go.
-    fn place(&mut self, now: Now, waiting: Waiting, start: usize, batch: &mut Batch) -> usize {
-        let block_index = batch.blocks.len() - usize::from(start > 0);
-        let offset = batch.offset + (block_index * BLOCK_BYTES + start) as u64;
-        let header = self.next_header(now);
-        let (token, body, chunk, since) = match waiting {
-            Waiting::Own(body) => (None, body, None, now.mono),
-            Waiting::Theirs(token, body, chunk, since) => (Some(token), body, chunk, since),
-        };
-        self.scratch.clear();
-        record::encode_front(&header, &body, &mut self.scratch);
-        let packed = match chunk {
-            Some(mut chunk) => {
-                chunk.put_header(|record| {
-                    record[..CHUNK_HEADER_BYTES].copy_from_slice(&self.scratch);
-                    record::seal(record);
-                });
-                batch.blocks.push(BatchBlock::Chunk(chunk));
-                BLOCK_BYTES
-            }
-            None => {
-                record::seal(&mut self.scratch);
-                self.copy_scratch(start, batch)
-            }
-        };
-        let Header {
-            epoch, seq, hlc, ..
-        } = header;
-        let stamp = Stamp {
-            hlc,
-            node: self.config.node,
-            epoch,
-            seq,
-        };
-        let what = what_of(body, self.segment.number, offset);
-        self.in_flight.push(InFlight {
-            token,
-            stamp,
-            what,
-            since,
-        });
-        packed
-    }
-
-    fn copy_scratch(&mut self, start: usize, batch: &mut Batch) -> usize {
-        let bytes = self.scratch.len();
-        if let (true, Some(BatchBlock::Packed(block))) = (start > 0, batch.blocks.last_mut()) {
-            block.0[start..start + bytes].copy_from_slice(&self.scratch);
-            return (start + bytes).next_multiple_of(ALIGN_BYTES);
-        }
-        for piece in self.scratch.chunks(BLOCK_BYTES) {
-            let mut block = self.spare_blocks.pop().unwrap_or_else(Block::zeroed);
-            block.0[..piece.len()].copy_from_slice(piece);
-            block.0[piece.len()..].fill(0);
-            batch.blocks.push(BatchBlock::Packed(block));
-        }
-        // Nothing follows in the last block of a long record.
-        if bytes > BLOCK_BYTES {
-            BLOCK_BYTES
-        } else {
-            bytes.next_multiple_of(ALIGN_BYTES)
-        }
-    }
-
-    fn next_header(&mut self, now: Now) -> Header {
-        let seq = self.seq_next;
-        self.seq_next += 1;
-        Header {
-            segment: self.segment.number,
-            epoch: self.config.epoch,
-            seq,
-            hlc: self.clock.tick(now.wall),
-            durable: self.durable,
-        }
-    }
-
-    fn first_block(&mut self) -> Box<Block> {
-        let mut block = self.spare_blocks.pop().unwrap_or_else(Block::zeroed);
-        let header = SegmentHeader {
-            node: self.config.node,
-            number: self.segment.number,
-            epoch: self.config.epoch,
-            seq: self.seq_next,
-        };
-        segment::encode(&header, &mut block);
-        block
-    }
-}
-
-impl BatchBlock {
-    /// What goes to the disk.
-    pub fn bytes(&self) -> &[u8; BLOCK_BYTES] {
-        match self {
-            BatchBlock::Packed(block) => &block.0,
-            BatchBlock::Chunk(chunk) => chunk.bytes(),
-        }
     }
 }
 
@@ -650,60 +432,4 @@ fn is_too_long(append: &Append) -> bool {
         Append::Entry { topic, body } => (topic.len(), body.len()),
     };
     key > KEY_LEN_MAX || text > TEXT_LEN_MAX
-}
-
-fn body_of(append: Append) -> (Body, Option<ChunkBlock>) {
-    let what = match append {
-        Append::Begin {
-            id,
-            codec,
-            at,
-            about,
-        } => What::Begin {
-            id,
-            codec,
-            at,
-            about,
-        },
-        Append::Chunk { id, index, block } => {
-            // Where it lies is known once it is placed.
-            let samples = block.samples().len() as u32;
-            let place = ChunkPlace {
-                segment: 0,
-                offset: 0,
-                samples,
-            };
-            return (Body::Said(What::Chunk { id, index, place }), Some(block));
-        }
-        Append::Seal { id, kind, about } => What::Seal { id, kind, about },
-        Append::Register { key, value } => What::Register { key, value },
-        Append::Entry { topic, body } => What::Entry { topic, body },
-    };
-    (Body::Said(what), None)
-}
-
-fn what_of(body: Body, segment: u32, offset: u64) -> Option<What> {
-    match body {
-        Body::Said(What::Chunk { id, index, place }) => Some(What::Chunk {
-            id,
-            index,
-            place: ChunkPlace {
-                segment,
-                offset,
-                ..place
-            },
-        }),
-        Body::Said(what) => Some(what),
-        Body::Epoch { .. } | Body::Mark => None,
-    }
-}
-
-fn front_bytes(waiting: &Waiting) -> usize {
-    match waiting {
-        Waiting::Own(body) | Waiting::Theirs(_, body, ..) => record::front_bytes(body),
-    }
-}
-
-fn blocks_of(front_bytes: usize) -> usize {
-    front_bytes.div_ceil(BLOCK_BYTES)
 }

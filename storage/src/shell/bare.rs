@@ -4,8 +4,8 @@ use std::io;
 use std::path::Path;
 
 use super::files::{self, Disk};
+use crate::batch::{BATCH_BLOCKS_MAX, Batch, BatchBlock};
 use crate::block::{BLOCK_BYTES, Block};
-use crate::writer::{BATCH_BLOCKS_MAX, Batch, BatchBlock};
 
 /// A file written through beforehand, to be written to block by block, round and round.
 #[derive(Debug)]

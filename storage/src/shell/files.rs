@@ -8,9 +8,10 @@ use std::time::{Duration, Instant};
 
 use super::ring::DurableWriter;
 use super::sys;
+use crate::batch::{BATCH_BLOCKS_MAX, Batch, BatchBlock, Segment};
 use crate::block::{BLOCK_BYTES, Block};
 use crate::segment::{self, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN};
-use crate::writer::{BATCH_BLOCKS_MAX, Batch, BatchBlock, Segment, WriteFault};
+use crate::writer::WriteFault;
 
 /// A disk that takes longer for one write is broken.
 const IN_FLIGHT_MAX: Duration = Duration::from_secs(30);

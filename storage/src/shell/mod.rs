@@ -22,6 +22,7 @@ use std::time::Duration;
 
 use crossbeam::channel::{self, Sender, TrySendError};
 
+use crate::batch::Segment;
 use crate::block::ChunkBlock;
 use crate::name::{Ids, NodeName};
 use crate::reading::{self, Loaded};
@@ -29,7 +30,7 @@ use crate::recovery::{Damage, Ending, NotOurs};
 use crate::seam::{Append, LogEvent, Stamp, Token};
 use crate::segment::{SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN};
 use crate::view::View;
-use crate::writer::{Segment, Writer, WriterConfig};
+use crate::writer::{Writer, WriterConfig};
 use files::{Disk, Lock};
 use thread::{Clocks, Command, Figures, Worker};
 

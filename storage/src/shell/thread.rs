@@ -10,11 +10,12 @@ use crossbeam::channel::{Receiver, Select, Sender};
 use crossbeam::queue::ArrayQueue;
 
 use super::files::{self, Disk};
+use crate::batch::Segment;
 use crate::block::ChunkBlock;
 use crate::histogram::Histogram;
 use crate::seam::{Append, LogEvent, Token};
 use crate::time::{Now, Time, WallTime};
-use crate::writer::{Input, Output, Segment, Writer, WriterStats};
+use crate::writer::{Input, Output, Writer, WriterStats};
 
 /// Chunks kept for reuse: 16 MiB, the half second of 4,096 sounds.
 pub(super) const SPARE_CHUNKS_MAX: usize = 4096;

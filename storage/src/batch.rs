@@ -1,0 +1,344 @@
+//! Commits: how waiting records become blocks.
+//!
+//! The writer hands over what waits; a [`Packer`] stamps it, packs as much as one commit takes and
+//! remembers what is in it. A batch is a run of whole blocks in one segment; a block that was
+//! written is never written again. Small records share a block, a chunk is written from the memory
+//! it was recorded into. The order of records on the disk is that of their numbers.
+
+use std::collections::VecDeque;
+
+use crate::block::{BLOCK_BYTES, Block, CHUNK_HEADER_BYTES, ChunkBlock};
+use crate::clock::Clock;
+use crate::name::NodeName;
+use crate::record::{self, ALIGN_BYTES, Body, Header};
+use crate::seam::{Append, ChunkPlace, Stamp, Token, What};
+use crate::segment::{self, SegmentHeader};
+use crate::time::{Now, Time};
+use crate::writer::WriterConfig;
+
+/// The most blocks in one commit, 1 MiB: beyond that a commit's latency grows with its size.
+pub const BATCH_BLOCKS_MAX: usize = 256;
+/// Spare memory for packed blocks.
+const SPARE_BLOCKS_MAX: usize = 64;
+
+/// A segment that is ready to be written to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Segment {
+    /// Its number.
+    pub number: u32,
+    /// Its length.
+    pub bytes: u64,
+}
+
+/// Blocks to be written one after the other.
+#[derive(Debug)]
+pub struct Batch {
+    /// The segment's number.
+    pub segment: u32,
+    /// Where in its file.
+    pub offset: u64,
+    /// At most [`BATCH_BLOCKS_MAX`].
+    pub blocks: Vec<BatchBlock>,
+}
+
+/// One block of a batch.
+#[derive(Debug)]
+pub enum BatchBlock {
+    /// The segment's first block, or small records one after the other, or part of a long one.
+    Packed(Box<Block>),
+    /// A chunk in its own memory.
+    Chunk(ChunkBlock),
+}
+
+/// Something that waits to be written.
+#[derive(Debug)]
+pub(crate) struct Waiting {
+    body: Body,
+    chunk: Option<ChunkBlock>,
+    /// Who is to be told, and since when it waits; `None`: it is the log's own.
+    pub(crate) asked: Option<(Token, Time)>,
+}
+
+/// A record of the commit that is being written.
+#[derive(Debug)]
+pub(crate) struct InFlight {
+    /// As in [`Waiting`].
+    pub(crate) asked: Option<(Token, Time)>,
+    pub(crate) stamp: Stamp,
+    pub(crate) what: Option<What>,
+}
+
+/// Makes commits out of what waits, for one epoch.
+#[derive(Debug)]
+pub(crate) struct Packer {
+    node: NodeName,
+    epoch: u32,
+    clock: Clock,
+    seq_next: u64,
+    segment: Segment,
+    used_bytes: u64,
+    spare_blocks: Vec<Box<Block>>,
+    scratch: Vec<u8>,
+}
+
+impl Packer {
+    pub(crate) fn new(config: &WriterConfig) -> Packer {
+        let mut clock = Clock::default();
+        clock.observe(config.hlc);
+        Packer {
+            node: config.node,
+            epoch: config.epoch,
+            clock,
+            seq_next: 1,
+            segment: config.segment,
+            used_bytes: config.used_bytes,
+            spare_blocks: Vec::new(),
+            scratch: Vec::new(),
+        }
+    }
+
+    /// The segment it packs for.
+    pub(crate) fn segment(&self) -> Segment {
+        self.segment
+    }
+
+    /// Goes on in another segment.
+    pub(crate) fn enter(&mut self, segment: Segment) {
+        self.segment = segment;
+        self.used_bytes = 0;
+    }
+
+    /// Does it fit into what is left of the segment?
+    pub(crate) fn has_room_for(&self, waiting: &Waiting) -> bool {
+        let header_bytes = if self.used_bytes == 0 { BLOCK_BYTES } else { 0 };
+        let bytes = header_bytes + blocks_of(waiting.front_bytes()) * BLOCK_BYTES;
+        self.used_bytes + bytes as u64 <= self.segment.bytes
+    }
+
+    /// Packs what waits, as much as one commit takes; at least the first must fit.
+    pub(crate) fn pack(
+        &mut self,
+        now: Now,
+        durable: u64,
+        waiting: &mut VecDeque<Waiting>,
+    ) -> (Batch, Vec<InFlight>) {
+        let mut batch = Batch {
+            segment: self.segment.number,
+            offset: self.used_bytes,
+            blocks: Vec::new(),
+        };
+        if self.used_bytes == 0 {
+            batch.blocks.push(BatchBlock::Packed(self.first_block()));
+        }
+        let mut records = Vec::new();
+        // Where the next small record goes in the last block; a full one to begin with.
+        let mut packed = BLOCK_BYTES;
+        while let Some(first) = waiting.front() {
+            let bytes = first.front_bytes();
+            let is_chunk = first.chunk.is_some();
+            let here = !is_chunk && packed + bytes <= BLOCK_BYTES;
+            let blocks = if here { 0 } else { blocks_of(bytes) };
+            let end = (batch.blocks.len() + blocks) * BLOCK_BYTES;
+            let is_full = batch.blocks.len() + blocks > BATCH_BLOCKS_MAX
+                || batch.offset + end as u64 > self.segment.bytes;
+            if is_full {
+                break;
+            }
+            let Some(next) = waiting.pop_front() else {
+                break;
+            };
+            let start = if here { packed } else { 0 };
+            let header = self.next_header(now, durable);
+            let (record, end) = self.place(header, next, start, &mut batch);
+            records.push(record);
+            packed = end;
+        }
+        self.used_bytes += (batch.blocks.len() * BLOCK_BYTES) as u64;
+        assert!(!records.is_empty() && self.used_bytes <= self.segment.bytes);
+        (batch, records)
+    }
+
+    /// Keeps the memory of packed blocks, and gives that of chunks back.
+    pub(crate) fn recycle(&mut self, batch: Batch) -> impl Iterator<Item = ChunkBlock> {
+        let spare_blocks = &mut self.spare_blocks;
+        batch.blocks.into_iter().filter_map(|block| match block {
+            BatchBlock::Chunk(chunk) => Some(chunk),
+            BatchBlock::Packed(block) => {
+                if spare_blocks.len() < SPARE_BLOCKS_MAX {
+                    spare_blocks.push(block);
+                }
+                None
+            }
+        })
+    }
+
+    /// Puts one record into the batch: at `start` of its last block, or, if that is 0, in blocks
+    /// of its own. Returns where the next small one can go.
+    fn place(
+        &mut self,
+        header: Header,
+        waiting: Waiting,
+        start: usize,
+        batch: &mut Batch,
+    ) -> (InFlight, usize) {
+        let block_index = batch.blocks.len() - usize::from(start > 0);
+        let offset = batch.offset + (block_index * BLOCK_BYTES + start) as u64;
+        let Waiting { body, chunk, asked } = waiting;
+        self.scratch.clear();
+        record::encode_front(&header, &body, &mut self.scratch);
+        let packed = match chunk {
+            Some(mut chunk) => {
+                chunk.put_header(|record| {
+                    record[..CHUNK_HEADER_BYTES].copy_from_slice(&self.scratch);
+                    record::seal(record);
+                });
+                batch.blocks.push(BatchBlock::Chunk(chunk));
+                BLOCK_BYTES
+            }
+            None => {
+                record::seal(&mut self.scratch);
+                self.copy_scratch(start, batch)
+            }
+        };
+        let Header {
+            epoch, seq, hlc, ..
+        } = header;
+        let stamp = Stamp {
+            hlc,
+            node: self.node,
+            epoch,
+            seq,
+        };
+        let what = what_of(body, self.segment.number, offset);
+        (InFlight { asked, stamp, what }, packed)
+    }
+
+    fn copy_scratch(&mut self, start: usize, batch: &mut Batch) -> usize {
+        let bytes = self.scratch.len();
+        if let (true, Some(BatchBlock::Packed(block))) = (start > 0, batch.blocks.last_mut()) {
+            block.0[start..start + bytes].copy_from_slice(&self.scratch);
+            return (start + bytes).next_multiple_of(ALIGN_BYTES);
+        }
+        for piece in self.scratch.chunks(BLOCK_BYTES) {
+            let mut block = self.spare_blocks.pop().unwrap_or_else(Block::zeroed);
+            block.0[..piece.len()].copy_from_slice(piece);
+            block.0[piece.len()..].fill(0);
+            batch.blocks.push(BatchBlock::Packed(block));
+        }
+        // Nothing follows in the last block of a long record.
+        if bytes > BLOCK_BYTES {
+            BLOCK_BYTES
+        } else {
+            bytes.next_multiple_of(ALIGN_BYTES)
+        }
+    }
+
+    fn next_header(&mut self, now: Now, durable: u64) -> Header {
+        let seq = self.seq_next;
+        self.seq_next += 1;
+        Header {
+            segment: self.segment.number,
+            epoch: self.epoch,
+            seq,
+            hlc: self.clock.tick(now.wall),
+            durable,
+        }
+    }
+
+    fn first_block(&mut self) -> Box<Block> {
+        let mut block = self.spare_blocks.pop().unwrap_or_else(Block::zeroed);
+        let header = SegmentHeader {
+            node: self.node,
+            number: self.segment.number,
+            epoch: self.epoch,
+            seq: self.seq_next,
+        };
+        segment::encode(&header, &mut block);
+        block
+    }
+}
+
+impl BatchBlock {
+    /// What goes to the disk.
+    pub fn bytes(&self) -> &[u8; BLOCK_BYTES] {
+        match self {
+            BatchBlock::Packed(block) => &block.0,
+            BatchBlock::Chunk(chunk) => chunk.bytes(),
+        }
+    }
+}
+
+impl Waiting {
+    /// One of the log's own.
+    pub(crate) fn own(body: Body) -> Waiting {
+        Waiting {
+            body,
+            chunk: None,
+            asked: None,
+        }
+    }
+
+    /// Somebody's append.
+    pub(crate) fn theirs(token: Token, append: Append, since: Time) -> Waiting {
+        let (body, chunk) = body_of(append);
+        Waiting {
+            body,
+            chunk,
+            asked: Some((token, since)),
+        }
+    }
+
+    fn front_bytes(&self) -> usize {
+        record::front_bytes(&self.body)
+    }
+}
+
+fn body_of(append: Append) -> (Body, Option<ChunkBlock>) {
+    let what = match append {
+        Append::Begin {
+            id,
+            codec,
+            at,
+            about,
+        } => What::Begin {
+            id,
+            codec,
+            at,
+            about,
+        },
+        Append::Chunk { id, index, block } => {
+            // Where it lies is known once it is placed.
+            let samples = block.samples().len() as u32;
+            let place = ChunkPlace {
+                segment: 0,
+                offset: 0,
+                samples,
+            };
+            return (Body::Said(What::Chunk { id, index, place }), Some(block));
+        }
+        Append::Seal { id, kind, about } => What::Seal { id, kind, about },
+        Append::Register { key, value } => What::Register { key, value },
+        Append::Entry { topic, body } => What::Entry { topic, body },
+    };
+    (Body::Said(what), None)
+}
+
+fn what_of(body: Body, segment: u32, offset: u64) -> Option<What> {
+    match body {
+        Body::Said(What::Chunk { id, index, place }) => Some(What::Chunk {
+            id,
+            index,
+            place: ChunkPlace {
+                segment,
+                offset,
+                ..place
+            },
+        }),
+        Body::Said(what) => Some(what),
+        Body::Epoch { .. } | Body::Mark => None,
+    }
+}
+
+fn blocks_of(front_bytes: usize) -> usize {
+    front_bytes.div_ceil(BLOCK_BYTES)
+}
