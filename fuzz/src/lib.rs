@@ -11,3 +11,4 @@ pub mod corpus;
 pub mod feed;
 pub mod mutate;
 pub mod targets;
+pub mod world;
