@@ -11,11 +11,10 @@
 use tandem_engine::seam::LegId;
 use tandem_pbx::seam::Caller;
 use tandem_storage::name::Id;
-use tandem_storage::time::Time;
 
 use crate::agree::Talk;
 use crate::dialog::Dialog;
-use crate::kit::{Kit, NumberMap};
+use crate::kit::{Kit, NumberMap, Wake};
 use crate::message::Message;
 use crate::sdp::Session;
 use crate::server::ServerId;
@@ -43,7 +42,7 @@ pub(crate) struct Call {
     pub(crate) dialog: Option<Dialog>,
     pub(crate) timer: Option<SessionTimer>,
     /// When the call itself has something to do.
-    pub(crate) due: Time,
+    pub(crate) wake: Wake,
     /// A 2xx of ours whose ACK has not come.
     pub(crate) unconfirmed: Option<Unconfirmed>,
     /// A refresh of ours that has not been answered.
@@ -127,7 +126,7 @@ impl Call {
             talk: None,
             dialog: None,
             timer: None,
-            due: Time(u64::MAX),
+            wake: Wake::never(),
             unconfirmed: None,
             refreshing: false,
             takes_update: false,

@@ -138,6 +138,60 @@ impl Kit {
     }
 }
 
+/// A time far ahead, at which something is due. Its alarm is set again every [`T1_64`] at the
+/// latest, so that those of calls that have long ended do not pile up.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Wake {
+    due: Time,
+    armed: Option<Time>,
+}
+
+impl Wake {
+    pub(crate) fn never() -> Wake {
+        Wake {
+            due: Time(u64::MAX),
+            armed: None,
+        }
+    }
+
+    pub(crate) fn due(&self) -> Time {
+        self.due
+    }
+
+    pub(crate) fn stop(&mut self) {
+        self.due = Time(u64::MAX);
+    }
+
+    pub(crate) fn set(&mut self, kit: &mut Kit, due: Time, alarm: Alarm) {
+        self.due = due;
+        self.arm(kit, alarm);
+    }
+
+    /// Its alarm went off. `true`: it is due.
+    pub(crate) fn fired(&mut self, kit: &mut Kit, alarm: Alarm) -> bool {
+        let now = kit.now.mono;
+        if self.armed.is_none_or(|at| at > now) {
+            return false; // Another one was set since.
+        }
+        self.armed = None;
+        if self.due > now {
+            self.arm(kit, alarm);
+        }
+        self.due <= now
+    }
+
+    fn arm(&mut self, kit: &mut Kit, alarm: Alarm) {
+        if self.due == Time(u64::MAX) {
+            return;
+        }
+        let at = self.due.min(kit.now.mono + T1_64);
+        if self.armed.is_none_or(|armed| at < armed) {
+            self.armed = Some(at);
+            kit.timers.set(at, alarm);
+        }
+    }
+}
+
 impl Timers {
     pub(crate) fn set(&mut self, at: Time, alarm: Alarm) {
         self.set += 1;

@@ -12,13 +12,12 @@ use std::time::Duration;
 
 use tandem_pbx::seam::{Lamp, SipEvent};
 use tandem_storage::name::Id;
-use tandem_storage::time::Time;
 
 use crate::access::{Access, number_of};
 use crate::client::{Outcome, Owner};
 use crate::dialog::Dialog;
 use crate::draft::{self, Answer, Request};
-use crate::kit::{Alarm, Kit, NumberMap};
+use crate::kit::{Alarm, Kit, NumberMap, Wake};
 use crate::message::{Message, Method, Name};
 use crate::server::ServerId;
 use crate::shim::Shim;
@@ -39,7 +38,7 @@ struct Subscription {
     dialog: Dialog,
     /// The Event header's id, if it has one.
     id: Box<str>,
-    expires_at: Time,
+    expires: Wake,
     busy: bool,
     told: Option<Lamp>,
     /// The lamp must be told even if it has not changed (after every SUBSCRIBE).
@@ -97,7 +96,7 @@ impl Shim {
             user,
             dialog,
             id: id.chars().take(64).collect(),
-            expires_at: self.kit.now.mono,
+            expires: Wake::never(),
             busy: false,
             told: None,
             wanted: true,
@@ -150,8 +149,10 @@ impl Shim {
         };
         subscription.dialog.follow(request, flow);
         subscription.wanted = true;
-        let after = Duration::from_secs(u64::from(expires_s));
-        subscription.expires_at = self.kit.alarm_in(after, Alarm::Subscription(tag));
+        let at = self.kit.now.mono + Duration::from_secs(u64::from(expires_s));
+        subscription
+            .expires
+            .set(&mut self.kit, at, Alarm::Subscription(tag));
         subscription.over = (expires_s == 0).then_some("timeout");
         let user = subscription.user;
         let contact = draft::contact(&self.kit, &flow);
@@ -237,7 +238,11 @@ impl Shim {
         }
         (subscription.busy, subscription.wanted) = (true, false);
         subscription.told = Some(lamp);
-        let left_s = subscription.expires_at.since(self.kit.now.mono).as_secs();
+        let left_s = subscription
+            .expires
+            .due()
+            .since(self.kit.now.mono)
+            .as_secs();
         let state = match subscription.over {
             Some(reason) => format!("terminated;reason={reason}"),
             None => format!("active;expires={left_s}"),
@@ -287,11 +292,13 @@ impl Shim {
 
     /// A subscription's time may be up.
     pub(crate) fn on_subscription_due(&mut self, tag: u64) {
-        let now = self.kit.now.mono;
         let Some(subscription) = self.subscriptions.by_tag.get_mut(&tag) else {
             return;
         };
-        if subscription.over.is_none() && subscription.expires_at <= now {
+        let due = subscription
+            .expires
+            .fired(&mut self.kit, Alarm::Subscription(tag));
+        if due && subscription.over.is_none() {
             subscription.over = Some("timeout");
             subscription.wanted = true;
             self.notify(tag);

@@ -12,6 +12,7 @@ use tandem_pbx::seam::{Cause, SipEvent};
 use crate::call::Phase;
 use crate::client::{Heard, Outcome, Owner};
 use crate::draft::{self, ALLOW};
+use crate::kit::Alarm;
 use crate::message::{Message, Method, Name};
 use crate::session::SessionTimer;
 use crate::shim::Shim;
@@ -19,10 +20,12 @@ use crate::shim::Shim;
 impl Shim {
     /// The call's timer has run out: refresh, or hang up.
     pub(crate) fn on_call_due(&mut self, leg: LegId) {
-        let now = self.kit.now.mono;
-        let Some(call) = self.calls.get(leg).filter(|c| c.due <= now) else {
+        let Some(call) = self.calls.get_mut(leg) else {
             return;
         };
+        if !call.wake.fired(&mut self.kit, Alarm::Call(leg)) {
+            return;
+        }
         let ours = call.timer.is_some_and(|t| t.ours);
         match call.phase {
             Phase::Up if !ours => self.vanished(leg),

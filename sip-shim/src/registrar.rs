@@ -15,7 +15,7 @@ use tandem_pbx::seam::{Lamp, SipUser};
 use tandem_storage::name::Id;
 use tandem_storage::time::Time;
 
-use crate::kit::{Alarm, Kit, TextMap};
+use crate::kit::{Alarm, Kit, TextMap, Wake};
 use crate::message::{Message, Name};
 use crate::shim::Phone;
 use crate::uri::{NameAddr, Scheme, Uri, Via, split_list};
@@ -52,7 +52,7 @@ pub(crate) struct Binding {
     behind_nat: bool,
     call_id: Box<str>,
     cseq: u32,
-    expires_at: Time,
+    expires: Wake,
     user_agent: Box<str>,
     pub(crate) push: Push,
 }
@@ -145,7 +145,7 @@ impl Registrar {
             status: 404,
             reason: "Not Found",
         })?;
-        user.bindings.retain(|b| b.expires_at > kit.now.mono);
+        user.bindings.retain(|b| b.expires.due() > kit.now.mono);
         let asked = Asked::of(kit, request)?;
         if let Asked::Nothing = asked {
             return Ok(());
@@ -171,9 +171,11 @@ impl Registrar {
         for contact in contacts {
             let old = user.find(&contact).map(|i| user.bindings.remove(i));
             if contact.expires_s > 0 {
-                let binding = Binding::new(kit, flow, request, &contact, old.as_ref());
-                let after = Duration::from_secs(u64::from(contact.expires_s));
-                kit.alarm_in(after, Alarm::Binding(id, binding.number));
+                let mut binding = Binding::new(kit, flow, request, &contact, old.as_ref());
+                let at = kit.now.mono + Duration::from_secs(u64::from(contact.expires_s));
+                binding
+                    .expires
+                    .set(kit, at, Alarm::Binding(id, binding.number));
                 user.make_room(most);
                 user.bindings.push(binding);
             }
@@ -186,10 +188,16 @@ impl Registrar {
         let Some(user) = self.users.get_mut(&id) else {
             return;
         };
-        let before = user.bindings.len();
-        user.bindings
-            .retain(|b| b.number != number || b.expires_at > kit.now.mono);
-        kit.counters.bindings_expired += (before - user.bindings.len()) as u64;
+        let Some(index) = user.bindings.iter().position(|b| b.number == number) else {
+            return;
+        };
+        if user.bindings[index]
+            .expires
+            .fired(kit, Alarm::Binding(id, number))
+        {
+            user.bindings.remove(index);
+            kit.counters.bindings_expired += 1;
+        }
     }
 
     /// A connection is gone. A phone that listens is called there; one behind a NAT can only
@@ -214,7 +222,7 @@ impl Registrar {
             source: b.flow.peer,
             transport: b.flow.transport,
             user_agent: b.user_agent.to_string(),
-            expires_s: b.expires_at.since(now).as_secs(),
+            expires_s: b.expires.due().since(now).as_secs(),
         };
         let all = self
             .users
@@ -234,7 +242,7 @@ const OUT_OF_ORDER: Refused = Refused {
 impl User {
     /// Its phones at this moment.
     pub(crate) fn phones(&self, now: Time) -> impl Iterator<Item = &Binding> {
-        self.bindings.iter().filter(move |b| b.expires_at > now)
+        self.bindings.iter().filter(move |b| b.expires.due() > now)
     }
 
     /// The same phone at the same address, or the same phone (RFC 5626 §4.1) at another.
@@ -256,7 +264,7 @@ impl User {
             .bindings
             .iter()
             .enumerate()
-            .min_by_key(|(_, b)| b.expires_at);
+            .min_by_key(|(_, b)| b.expires.due());
         if let Some((index, _)) = first {
             self.bindings.remove(index);
         }
@@ -268,7 +276,7 @@ impl User {
         let mut text = String::new();
         for b in self.phones(now) {
             // Rounded up: a phone told 0 would think it was removed.
-            let left_s = b.expires_at.since(now).as_millis().div_ceil(1000);
+            let left_s = b.expires.due().since(now).as_millis().div_ceil(1000);
             let _ = write!(text, "Contact: <{}>;expires={left_s}\r\n", b.contact);
         }
         text
@@ -287,11 +295,15 @@ impl Binding {
         let agent = request.header_or_empty(Name::UserAgent);
         // The same registration refreshed knows its lamp; a phone that started anew does not.
         let known = old.filter(|o| *o.call_id == *call_id && o.contact == contact.text.into());
-        let push = known.map_or(Push::default(), |o| o.push);
-        let number = match known {
-            Some(old) => old.number,
-            None => kit.random(),
-        };
+        let cseq = old.map_or(0, |o| o.push.cseq);
+        let push = known.map_or(
+            Push {
+                cseq,
+                ..Push::default()
+            },
+            |o| o.push,
+        );
+        let number = old.map_or_else(|| kit.random(), |o| o.number);
         Binding {
             number,
             contact: contact.text.into(),
@@ -300,7 +312,7 @@ impl Binding {
             behind_nat: behind_nat(request, &flow),
             call_id: call_id.into(),
             cseq: request.cseq().map_or(0, |(number, _, _)| number),
-            expires_at: kit.now.mono + Duration::from_secs(u64::from(contact.expires_s)),
+            expires: old.map_or(Wake::never(), |o| o.expires),
             user_agent: agent.chars().take(128).collect(),
             push,
         }

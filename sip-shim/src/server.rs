@@ -168,7 +168,8 @@ impl Servers {
             return unconfirmed;
         }
         server.interval = (server.interval * 2).min(T2);
-        server.due = kit.alarm_in(server.interval, Alarm::Server(number));
+        let next = server.interval.min(server.gives_up.since(now));
+        server.due = kit.alarm_in(next, Alarm::Server(number));
         // A 2xx is repeated on streams too (§13.3.1.4); a refusal is not (§17.2.1).
         let repeats = server.state == State::Accepted || !server.flow.is_reliable();
         if let Some(bytes) = server.last.clone().filter(|_| repeats) {

@@ -228,7 +228,7 @@ impl<'a> Via<'a> {
         // LWS is allowed around the slashes.
         let (name, rest) = text.split_once('/')?;
         let (version, rest) = rest.split_once('/')?;
-        if !name.trim().eq_ignore_ascii_case("SIP") || version.trim() != "2.0" {
+        if !name.trim().eq_ignore_ascii_case("SIP") || !is_version(version.trim()) {
             return None;
         }
         let (transport, rest) = rest.trim_start().split_once([' ', '\t'])?;
@@ -249,6 +249,12 @@ impl<'a> Via<'a> {
     pub fn branch(&self) -> &'a str {
         param(self.params, "branch").unwrap_or_default()
     }
+}
+
+/// A request of another version is answered 505 by way of its Vias, so theirs may be any.
+fn is_version(text: &str) -> bool {
+    text.starts_with(|c: char| c.is_ascii_digit())
+        && text.bytes().all(|b| b.is_ascii_digit() || b == b'.')
 }
 
 /// A parameter of `;a=b;c` by name; empty if it has no value. Quotes around the value are removed.
@@ -450,7 +456,8 @@ mod tests {
         );
         assert_eq!(v.branch(), "z9hG4bKx");
         assert_eq!(param(v.params, "rport"), Some(""));
-        assert_eq!(Via::parse("SIP/7.0/UDP a;branch=x"), None);
+        assert!(Via::parse("SIP/7.0/UDP a;branch=x").is_some());
+        assert_eq!(Via::parse("SIP/x/UDP a;branch=x"), None);
     }
 
     #[test]

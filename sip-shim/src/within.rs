@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use tandem_engine::seam::{Command, LegId, MediaParams};
 use tandem_pbx::seam::{Cause, SipEvent};
-use tandem_storage::time::Time;
 
 use crate::call::{Phase, Unconfirmed};
 use crate::client::Owner;
@@ -239,7 +238,7 @@ impl Shim {
             Phase::Closing => {}
             Phase::Answered => {
                 call.phase = Phase::Closing;
-                call.due = Time(u64::MAX);
+                call.wake.stop();
                 if call.talk.take().is_some() {
                     self.kit.media(Command::Close { leg });
                 }
@@ -277,8 +276,7 @@ impl Shim {
             return;
         };
         if let Some(timer) = &call.timer {
-            call.due = timer.due;
-            self.kit.timers.set(timer.due, Alarm::Call(leg));
+            call.wake.set(&mut self.kit, timer.due, Alarm::Call(leg));
         }
     }
 
@@ -286,7 +284,8 @@ impl Shim {
         let Some(call) = self.calls.get_mut(leg) else {
             return;
         };
-        call.due = self.kit.alarm_in(after, Alarm::Call(leg));
+        let at = self.kit.now.mono + after;
+        call.wake.set(&mut self.kit, at, Alarm::Call(leg));
     }
 }
 

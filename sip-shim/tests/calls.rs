@@ -99,3 +99,564 @@ fn a_call_goes_out_and_is_answered() {
     });
     w.expect(&["media: Close 2", "10.0.0.2:5060: BYE sip:102@10.0.0.2:5060"]);
 }
+
+#[test]
+fn refusals_have_their_status() {
+    let cases = [
+        (Cause::Busy, "486"),
+        (Cause::Declined, "603"),
+        (Cause::NoAnswer, "480"),
+        (Cause::NotRegistered, "480"),
+        (Cause::NoSuchNumber, "404"),
+        (Cause::Forbidden, "403"),
+        (Cause::NotAcceptable, "488"),
+        (Cause::Congestion, "503"),
+        (Cause::ShuttingDown, "503"),
+        (Cause::Failed, "500"),
+    ];
+    for (cause, status) in cases {
+        let mut w = World::new();
+        w.incoming();
+        w.pbx(SipCommand::End {
+            leg: LegId(1),
+            cause,
+        });
+        w.expect(&[
+            &format!("10.7.0.1:5060: {status} (1 INVITE)"),
+            "media: Close 1",
+        ]);
+        assert_eq!(!header(w.last(), "Retry-After").is_empty(), status == "503");
+        // Repeated until the ACK comes, then never again.
+        w.pass_ms(600);
+        assert_eq!(w.out().len(), 1);
+        let to = header(w.last(), "To");
+        let ack = invite(1, "")
+            .replace("INVITE", "ACK")
+            .replace("<sip:102@10.0.0.9>", &to);
+        w.receive(GATE, &ack);
+        w.pass_ms(60_000);
+        w.expect(&[]);
+    }
+}
+
+#[test]
+fn the_caller_gives_up() {
+    let mut w = World::new();
+    w.incoming();
+    w.receive(GATE, &invite_with(1, "", "").replace("INVITE", "CANCEL"));
+    w.expect(&[
+        "10.7.0.1:5060: 200 (1 CANCEL)",
+        "10.7.0.1:5060: 487 (1 INVITE)",
+        "media: Close 1",
+        "pbx: Ended 1 Cancelled",
+    ]);
+    let stray = invite_with(7, "", "").replace("INVITE", "CANCEL");
+    w.receive(GATE, &stray);
+    w.expect(&["10.7.0.1:5060: 481 (7 CANCEL)"]);
+}
+
+#[test]
+fn a_cancel_too_late_changes_nothing() {
+    let mut w = World::new();
+    w.incoming();
+    w.pbx(SipCommand::Answer {
+        leg: LegId(1),
+        like: None,
+    });
+    w.out();
+    w.receive(GATE, &invite_with(1, "", "").replace("INVITE", "CANCEL"));
+    w.expect(&["10.7.0.1:5060: 200 (1 CANCEL)"]);
+}
+
+#[test]
+fn an_invite_that_comes_again_is_answered_again() {
+    let mut w = World::new();
+    w.incoming();
+    w.receive(GATE, &invite(1, ""));
+    w.expect(&["10.7.0.1:5060: 100 (1 INVITE)"]);
+    w.pbx(SipCommand::Ring { leg: LegId(1) });
+    w.out();
+    w.receive(GATE, &invite(1, ""));
+    w.expect(&["10.7.0.1:5060: 180 (1 INVITE)"]);
+}
+
+#[test]
+fn an_invite_that_comes_by_two_ways_is_one_call() {
+    let mut w = World::new();
+    w.incoming();
+    w.receive(GATE, &invite(1, "").replace("z9hG4bKi1", "z9hG4bKother"));
+    w.expect(&[
+        "10.7.0.1:5060: 100 (1 INVITE)",
+        "10.7.0.1:5060: 482 (1 INVITE)",
+    ]);
+}
+
+#[test]
+fn a_2xx_is_repeated_until_its_ack_and_then_given_up() {
+    let mut w = World::new();
+    w.incoming();
+    w.pbx(SipCommand::Answer {
+        leg: LegId(1),
+        like: None,
+    });
+    w.out();
+    w.pass_ms(31_000);
+    let repeats = w.out();
+    assert!(
+        repeats.iter().all(|l| l == "10.7.0.1:5060: 200 (1 INVITE)"),
+        "{repeats:?}"
+    );
+    // After 0.5, 1.5, 3.5, 7.5 s, then every 4 s.
+    assert_eq!(repeats.len(), 9);
+    w.pass_ms(1_100);
+    let rest = w.out();
+    assert_eq!(
+        rest[rest.len() - 3..],
+        [
+            "media: Close 1",
+            "10.7.0.1:5060: BYE sip:555@10.7.0.1:5060",
+            "pbx: Ended 1 Vanished"
+        ]
+    );
+}
+
+#[test]
+fn hanging_up_waits_for_the_ack() {
+    let mut w = World::new();
+    w.incoming();
+    w.pbx(SipCommand::Answer {
+        leg: LegId(1),
+        like: None,
+    });
+    w.out();
+    w.pbx(SipCommand::End {
+        leg: LegId(1),
+        cause: Cause::Normal,
+    });
+    w.expect(&["media: Close 1"]);
+    w.receive(GATE, &w.within("ACK", 1, "", ""));
+    w.expect(&["10.7.0.1:5060: BYE sip:555@10.7.0.1:5060"]);
+}
+
+#[test]
+fn a_late_offer_is_answered_in_the_ack() {
+    let mut w = World::new();
+    w.receive(GATE, &invite_with(1, "", ""));
+    w.pbx(SipCommand::Answer {
+        leg: LegId(1),
+        like: None,
+    });
+    w.out();
+    assert!(
+        w.last().contains("m=audio 10000 RTP/AVP 0 8 101"),
+        "{}",
+        w.last()
+    );
+    w.receive(GATE, &w.within("ACK", 1, "", &answer_sdp("10.7.0.1", "8")));
+    w.expect(&["media: Set 1 Pcma 10.7.0.1:4200 both", "pbx: Confirmed 1"]);
+}
+
+#[test]
+fn a_late_offer_without_answer_ends_the_call() {
+    let mut w = World::new();
+    w.receive(GATE, &invite_with(1, "", ""));
+    w.pbx(SipCommand::Answer {
+        leg: LegId(1),
+        like: None,
+    });
+    w.out();
+    w.receive(GATE, &w.within("ACK", 1, "", ""));
+    w.expect(&[
+        "media: Close 1",
+        "10.7.0.1:5060: BYE sip:555@10.7.0.1:5060",
+        "pbx: Ended 1 NotAcceptable",
+    ]);
+}
+
+#[test]
+fn what_cannot_be_a_call_is_refused() {
+    let check = |text: &str, status: &str| {
+        let mut w = World::new();
+        w.receive(GATE, text);
+        assert_eq!(
+            w.out(),
+            [
+                "10.7.0.1:5060: 100 (1 INVITE)".to_owned(),
+                format!("10.7.0.1:5060: {status} (1 INVITE)")
+            ],
+            "{text}"
+        );
+        (
+            header(w.last(), "Unsupported"),
+            header(w.last(), "Min-SE"),
+            header(w.last(), "Accept"),
+        )
+    };
+    check(
+        &invite_with(1, "", &OFFER.replace("0 8 101", "9 18")),
+        "488",
+    );
+    check(
+        &invite_with(1, "", &OFFER.replace("m=audio 4000", "m=audio")),
+        "400",
+    );
+    check(&invite_with(1, "", "hello"), "415");
+    assert_eq!(
+        check(&invite(1, "Require: 100rel, timer\n"), "420").0,
+        "100rel"
+    );
+    assert_eq!(
+        check(&invite(1, "Supported: timer\nSession-Expires: 60\n"), "422").1,
+        "90"
+    );
+    check(
+        &invite(1, "").replace("Max-Forwards: 70", "Max-Forwards: 0"),
+        "483",
+    );
+    check(&invite(1, "Content-Encoding: gzip\n"), "415");
+    check(
+        &invite(1, "").replace("INVITE sip:102@", "INVITE sip:"),
+        "404",
+    );
+    check(&invite(1, "").replace("Contact:", "X-Contact:"), "400");
+}
+
+#[test]
+fn no_port_is_left() {
+    let mut w = World::new();
+    w.ports_left = 0;
+    w.receive(GATE, &invite(1, ""));
+    w.expect(&[
+        "10.7.0.1:5060: 100 (1 INVITE)",
+        "10.7.0.1:5060: 503 (1 INVITE)",
+    ]);
+    assert!(!header(w.last(), "Retry-After").is_empty());
+    w.register(102, HOME);
+    w.call(2);
+    w.expect(&["pbx: Ended 2 Congestion"]);
+    assert_eq!(
+        (w.shim.counters().calls_refused_full, w.shim.dialogs()),
+        (2, 0)
+    );
+}
+
+#[test]
+fn no_more_calls_than_allowed() {
+    let mut w = World::with(tandem_sip_shim::ShimConfig {
+        dialogs_max: 1,
+        ..config()
+    });
+    w.incoming();
+    w.receive(GATE, &invite(2, "").replace("gate-1", "gate-2"));
+    w.expect(&[
+        "10.7.0.1:5060: 100 (2 INVITE)",
+        "10.7.0.1:5060: 503 (2 INVITE)",
+    ]);
+    w.register(102, HOME);
+    w.call(2);
+    w.expect(&["pbx: Ended 2 Congestion"]);
+}
+
+#[test]
+fn a_stranger_must_show_a_password() {
+    let mut w = World::new();
+    let text = |cseq, from: &str, proof: &str| {
+        invite(cseq, proof)
+            .replace("sip:555@10.7.0.1>", from)
+            .replace("10.7.0.1:5060", DESK)
+    };
+    w.receive(DESK, &text(1, "sip:101@10.0.0.9>", ""));
+    w.expect(&[
+        "10.0.0.1:5060: 100 (1 INVITE)",
+        "10.0.0.1:5060: 401 (1 INVITE)",
+    ]);
+    let proof = w.proof("INVITE", "sip:102@10.0.0.9", 101);
+    w.receive(DESK, &text(2, "sip:101@10.0.0.9>", &proof));
+    w.expect(&[
+        "10.0.0.1:5060: 100 (2 INVITE)",
+        "pbx: Incoming 1: 101 \"User 101\" [101] -> 102",
+    ]);
+    // Nor may 101 call itself 103.
+    w.receive(DESK, &text(3, "sip:103@10.0.0.9>", ""));
+    let proof = w.proof("INVITE", "sip:102@10.0.0.9", 101);
+    w.receive(DESK, &text(4, "sip:103@10.0.0.9>", &proof));
+    assert!(w.last().starts_with("SIP/2.0 401"), "{}", w.last());
+}
+
+#[test]
+fn a_trusted_phone_is_known_by_its_address() {
+    let mut w = World::new();
+    w.register(101, "10.7.0.5:5060");
+    let text = |at: &str| {
+        invite(1, "")
+            .replace("sip:555@10.7.0.1>", "sip:101@10.0.0.9>")
+            .replace("10.7.0.1:5060", at)
+    };
+    w.receive("10.7.0.5:5060", &text("10.7.0.5:5060"));
+    assert_eq!(w.out()[1], "pbx: Incoming 1: 101 \"User 101\" [101] -> 102");
+    let mut w = World::new();
+    w.register(101, "10.7.0.5:5060");
+    w.receive("10.7.0.5:5062", &text("10.7.0.5:5062"));
+    assert_eq!(w.out()[1], "pbx: Incoming 1: 101 \"Gate\" -> 102");
+}
+
+#[test]
+fn a_gateway_may_assert_who_calls() {
+    let mut w = World::new();
+    w.receive(
+        GATE,
+        &invite(1, "P-Asserted-Identity: \"Bank\" <tel:+49-30-123>\n"),
+    );
+    assert_eq!(w.out()[1], "pbx: Incoming 1: +4930123 \"Bank\" -> 102");
+}
+
+#[test]
+fn nobody_is_registered() {
+    let mut w = World::new();
+    w.call(2);
+    w.expect(&["pbx: Ended 2 NotRegistered"]);
+}
+
+const THIRD: &str = "10.0.0.3:5060";
+
+fn two_phones() -> World {
+    let mut w = World::new();
+    w.register(102, HOME);
+    w.register(102, THIRD);
+    w.call(2);
+    w.expect(&[
+        "10.0.0.2:5060: INVITE sip:102@10.0.0.2:5060",
+        "10.0.0.3:5060: INVITE sip:102@10.0.0.3:5060",
+    ]);
+    w
+}
+
+#[test]
+fn the_first_to_answer_wins_and_the_other_is_cancelled() {
+    let mut w = two_phones();
+    w.respond(HOME, "INVITE sip:102@10.0.0.2", "180 Ringing", "", "");
+    w.respond(THIRD, "INVITE sip:102@10.0.0.3", "180 Ringing", "", "");
+    w.expect(&["pbx: Ringing 2"]);
+    let third = w.last_like("INVITE sip:102@10.0.0.3");
+    w.respond(
+        HOME,
+        "INVITE sip:102@10.0.0.2",
+        "200 OK",
+        "",
+        &answer_sdp("10.0.0.2", "0"),
+    );
+    w.expect(&[
+        "10.0.0.2:5060: ACK sip:102@10.0.0.2:5060",
+        "10.0.0.3:5060: CANCEL sip:102@10.0.0.3:5060",
+        "media: Set 2 Pcmu 10.0.0.2:4200 both",
+        "pbx: Answered 2",
+    ]);
+    let cancel = w.last_like("CANCEL");
+    assert_eq!(header(&cancel, "Via"), header(&third, "Via"));
+    assert_eq!(header(&cancel, "CSeq"), "1 CANCEL");
+    w.respond_to(THIRD, &cancel, "200 OK", "", "");
+    w.respond_to(THIRD, &third, "487 Request Terminated", "", "");
+    w.expect(&["10.0.0.3:5060: ACK sip:102@10.0.0.3:5060"]);
+}
+
+#[test]
+fn an_invite_is_not_cancelled_before_it_was_heard() {
+    let mut w = two_phones();
+    let third = w.last_like("INVITE sip:102@10.0.0.3");
+    w.respond(
+        HOME,
+        "INVITE sip:102@10.0.0.2",
+        "200 OK",
+        "",
+        &answer_sdp("10.0.0.2", "0"),
+    );
+    assert!(!w.out().iter().any(|l| l.contains("CANCEL")));
+    w.respond_to(THIRD, &third, "100 Trying", "", "");
+    w.expect(&["10.0.0.3:5060: CANCEL sip:102@10.0.0.3:5060"]);
+}
+
+#[test]
+fn both_answer_at_once() {
+    let mut w = two_phones();
+    let third = w.last_like("INVITE sip:102@10.0.0.3");
+    w.respond(
+        HOME,
+        "INVITE sip:102@10.0.0.2",
+        "200 OK",
+        "",
+        &answer_sdp("10.0.0.2", "0"),
+    );
+    w.out();
+    w.respond_to(THIRD, &third, "200 OK", "", &answer_sdp("10.0.0.3", "0"));
+    w.expect(&[
+        "10.0.0.3:5060: ACK sip:102@10.0.0.3:5060",
+        "10.0.0.3:5060: BYE sip:102@10.0.0.3:5060",
+    ]);
+    w.respond_to(THIRD, &third, "200 OK", "", &answer_sdp("10.0.0.3", "0"));
+    w.expect(&["10.0.0.3:5060: ACK sip:102@10.0.0.3:5060"]);
+}
+
+#[test]
+fn when_all_refuse_the_best_cause_counts() {
+    let mut w = two_phones();
+    w.respond(HOME, "INVITE sip:102@10.0.0.2", "480 Gone", "", "");
+    w.expect(&["10.0.0.2:5060: ACK sip:102@10.0.0.2:5060"]);
+    w.respond(THIRD, "INVITE sip:102@10.0.0.3", "486 Busy Here", "", "");
+    w.expect(&[
+        "10.0.0.3:5060: ACK sip:102@10.0.0.3:5060",
+        "media: Close 2",
+        "pbx: Ended 2 Busy",
+    ]);
+}
+
+#[test]
+fn a_6xx_speaks_for_the_user() {
+    let mut w = two_phones();
+    w.respond(THIRD, "INVITE sip:102@10.0.0.3", "180 Ringing", "", "");
+    w.out();
+    w.respond(HOME, "INVITE sip:102@10.0.0.2", "603 Decline", "", "");
+    w.expect(&[
+        "10.0.0.2:5060: ACK sip:102@10.0.0.2:5060",
+        "10.0.0.3:5060: CANCEL sip:102@10.0.0.3:5060",
+        "media: Close 2",
+        "pbx: Ended 2 Declined",
+    ]);
+}
+
+#[test]
+fn call_control_gives_up_ringing() {
+    let mut w = two_phones();
+    w.respond(HOME, "INVITE sip:102@10.0.0.2", "180 Ringing", "", "");
+    w.out();
+    w.pbx(SipCommand::End {
+        leg: LegId(2),
+        cause: Cause::NoAnswer,
+    });
+    w.expect(&[
+        "10.0.0.2:5060: CANCEL sip:102@10.0.0.2:5060",
+        "media: Close 2",
+    ]);
+    w.pass_ms(100_000);
+    let rest = w.out();
+    assert!(!rest.iter().any(|l| l.starts_with("pbx")), "{rest:?}");
+    assert_eq!((w.shim.dialogs(), w.shim.waiting()), (0, 0));
+}
+
+#[test]
+fn a_phone_that_never_answers_is_given_up() {
+    let mut w = World::new();
+    w.outgoing();
+    w.pass_ms(33_000);
+    let lines = w.out();
+    // T1 doubled: after 0.5, 1.5, 3.5, 7.5, 15.5, 31.5 s.
+    assert_eq!(lines.len(), 8, "{lines:?}");
+    assert_eq!(lines[6..], ["media: Close 2", "pbx: Ended 2 NoAnswer"]);
+}
+
+#[test]
+fn refusals_of_one_phone_have_their_cause() {
+    let cases = [
+        ("486 Busy Here", "Busy"),
+        ("600 Busy Everywhere", "Busy"),
+        ("603 Decline", "Declined"),
+        ("480 Temporarily Unavailable", "NoAnswer"),
+        ("404 Not Found", "NoSuchNumber"),
+        ("403 Forbidden", "Forbidden"),
+        ("488 Not Acceptable Here", "NotAcceptable"),
+        ("503 Service Unavailable", "Congestion"),
+        ("302 Moved", "Failed"),
+        ("401 Unauthorized", "Failed"),
+    ];
+    for (status, cause) in cases {
+        let mut w = World::new();
+        w.outgoing();
+        w.respond(HOME, "INVITE", status, "", "");
+        assert_eq!(
+            w.out()[1..],
+            ["media: Close 2".to_owned(), format!("pbx: Ended 2 {cause}")]
+        );
+    }
+}
+
+#[test]
+fn a_2xx_without_an_answer_is_hung_up() {
+    let mut w = World::new();
+    w.outgoing();
+    w.respond(HOME, "INVITE", "200 OK", "", "");
+    w.expect(&[
+        "10.0.0.2:5060: ACK sip:102@10.0.0.2:5060",
+        "media: Close 2",
+        "10.0.0.2:5060: BYE sip:102@10.0.0.2:5060",
+        "pbx: Ended 2 NotAcceptable",
+    ]);
+}
+
+#[test]
+fn a_proxy_on_the_way_is_followed() {
+    let mut w = World::new();
+    w.outgoing();
+    let routes = "Record-Route: <sip:10.0.0.50;lr>, <sip:10.0.0.51;lr>\n\
+        Contact: <sip:102@172.16.0.1>\n";
+    w.respond(
+        HOME,
+        "INVITE",
+        "200 OK",
+        routes,
+        &answer_sdp("10.0.0.2", "0"),
+    );
+    assert_eq!(w.out()[0], "10.0.0.51:5060: ACK sip:102@172.16.0.1");
+    let ack = w.last_like("ACK");
+    let routes: Vec<&str> = ack.lines().filter(|l| l.starts_with("Route")).collect();
+    assert_eq!(
+        routes,
+        ["Route: <sip:10.0.0.51;lr>", "Route: <sip:10.0.0.50;lr>"]
+    );
+    // A first hop that knows no loose routing is addressed itself.
+    let mut w = World::new();
+    w.outgoing();
+    let strict = "Record-Route: <sip:10.0.0.50>\nContact: <sip:102@172.16.0.1>\n";
+    w.respond(
+        HOME,
+        "INVITE",
+        "200 OK",
+        strict,
+        &answer_sdp("10.0.0.2", "0"),
+    );
+    assert_eq!(w.out()[0], "10.0.0.50:5060: ACK sip:10.0.0.50");
+    assert_eq!(header(&w.last_like("ACK"), "Route"), "<sip:102@172.16.0.1>");
+}
+
+#[test]
+fn the_codec_of_the_other_leg_is_preferred() {
+    let mut w = World::new();
+    w.register(102, HOME);
+    w.incoming();
+    let caller = tandem_pbx::seam::Caller {
+        user: None,
+        number: "5".into(),
+        name: "".into(),
+    };
+    w.pbx(SipCommand::Call {
+        leg: LegId(2),
+        user: id(102),
+        caller,
+        like: Some(LegId(1)),
+    });
+    w.out();
+    assert!(w.last().contains("RTP/AVP 0 8 101"), "{}", w.last());
+    w.respond(HOME, "INVITE", "200 OK", "", &answer_sdp("10.0.0.2", "8"));
+    w.out();
+    w.pbx(SipCommand::Answer {
+        leg: LegId(1),
+        like: Some(LegId(2)),
+    });
+    w.expect(&[
+        "10.7.0.1:5060: 200 (1 INVITE)",
+        "media: Set 1 Pcma 10.7.0.1:4000 both",
+    ]);
+    assert!(
+        w.last().contains("m=audio 10000 RTP/AVP 8 101"),
+        "{}",
+        w.last()
+    );
+}

@@ -288,16 +288,16 @@ impl Streams {
     pub(super) async fn close(&self) {
         let streams: Vec<Stream> = self.table().by_number.drain().map(|(_, s)| s).collect();
         let tasks: Vec<JoinHandle<()>> = streams.into_iter().filter_map(|s| s.reader).collect();
+        let aborts: Vec<_> = tasks.iter().map(JoinHandle::abort_handle).collect();
         // With its queue gone, a writer writes what is left and ends, and its reader with it.
         let ended = async {
             for task in tasks {
-                let abort = task.abort_handle();
-                let guard = AbortOnDrop(abort);
+                // However it ended, it is gone.
                 let _ = task.await;
-                drop(guard);
             }
         };
         let _ = tokio::time::timeout(CLOSE_MAX, ended).await;
+        aborts.iter().for_each(tokio::task::AbortHandle::abort);
     }
 
     pub(super) fn abort(&self) {
@@ -311,14 +311,6 @@ impl Streams {
     fn table(&self) -> std::sync::MutexGuard<'_, Table> {
         // Nothing that holds the lock can leave the table half changed.
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-struct AbortOnDrop(tokio::task::AbortHandle);
-
-impl Drop for AbortOnDrop {
-    fn drop(&mut self) {
-        self.0.abort();
     }
 }
 

@@ -24,6 +24,7 @@ pub struct World {
     pub lines: Vec<String>,
     pub ports_left: usize,
     port: u16,
+    cseq: u32,
 }
 
 pub fn id(number: u64) -> Id {
@@ -72,6 +73,7 @@ impl World {
             lines: Vec::new(),
             ports_left: usize::MAX,
             port: 10_000,
+            cseq: 1000,
         };
         for number in 101..=104 {
             let user = Some(user(number));
@@ -180,10 +182,11 @@ impl World {
     /// Registers a user's phone at an address, with the SHA-256 challenge.
     #[track_caller]
     pub fn register(&mut self, number: u64, at: &str) {
-        let plain = register_text(number, at, 1, "");
-        self.receive(at, &plain);
+        self.cseq += 2;
+        let cseq = self.cseq;
+        self.receive(at, &register_text(number, at, cseq, ""));
         let proof = self.proof("REGISTER", "sip:10.0.0.9", number);
-        self.receive(at, &register_text(number, at, 2, &proof));
+        self.receive(at, &register_text(number, at, cseq + 1, &proof));
         assert!(
             self.last_like("SIP/2.0").starts_with("SIP/2.0 200"),
             "{}",
