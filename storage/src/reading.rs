@@ -40,6 +40,8 @@ pub struct Loaded {
 pub struct LoadedSegment {
     /// Its number.
     pub number: u32,
+    /// Its length.
+    pub bytes: u64,
     /// Up to where it is not zero, in whole blocks.
     pub used_bytes: u64,
     /// Its first block is as it should be.
@@ -74,6 +76,7 @@ impl Reading {
         let has_header = matches!(first, FirstBlock::Header(header) if header.number == number);
         self.loaded.segments.push(LoadedSegment {
             number,
+            bytes: bytes.len() as u64,
             used_bytes,
             has_header,
         });

@@ -327,6 +327,23 @@ fn what_is_too_long_is_refused_and_a_closed_log_gives_back() {
 }
 
 #[test]
+fn a_segment_cut_short_keeps_what_is_left_in_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut node = start(dir.path());
+    (0..10).for_each(|n| drop(node.write(register(&n.to_string(), "x"))));
+    node.log().close();
+    drop(node);
+    let path = dir.path().join("segment-00000001.log");
+    let file = std::fs::OpenOptions::new().write(true).open(path).unwrap();
+    file.set_len(8 * BLOCK_BYTES as u64 + 5).unwrap();
+    for _ in 0..2 {
+        let node = start(dir.path());
+        assert_eq!(node.opened.view.registers("").count(), 6);
+        node.log().close();
+    }
+}
+
+#[test]
 fn a_flipped_byte_in_the_middle_is_reported_and_the_rest_stays() {
     let dir = tempfile::tempdir().unwrap();
     let mut node = start(dir.path());

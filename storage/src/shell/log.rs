@@ -1,0 +1,148 @@
+//! The handle others hold: appends in, sound and figures out, and the end of it.
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use crossbeam::channel::{Sender, TrySendError};
+
+use super::reader::SoundReader;
+use super::thread::{Clocks, Command, Figures};
+use crate::block::ChunkBlock;
+use crate::seam::{Append, Stamp, Token};
+
+/// Appends that wait in the queue; whoever comes then gets theirs back.
+pub const QUEUE_MAX: usize = 16 * 1024;
+
+/// A handle to the log, for any thread.
+#[derive(Clone, Debug)]
+pub struct Log(Arc<Handle>);
+
+#[derive(Debug)]
+struct Handle {
+    commands: Sender<Command>,
+    is_closed: AtomicBool,
+    queue_refused: AtomicU64,
+    figures: Arc<Figures>,
+    clocks: Clocks,
+    reader: SoundReader,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+/// Figures for status and metrics.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LogStats {
+    /// Writes that became durable.
+    pub commits: u64,
+    /// Records in them.
+    pub records: u64,
+    /// Bytes in them.
+    pub bytes: u64,
+    /// The last durable record.
+    pub durable: Option<Stamp>,
+    /// Appends that wait in the queue.
+    pub queue_len: usize,
+    /// Appends given back because the queue was full.
+    pub queue_refused: u64,
+    /// Appends answered with a refusal.
+    pub refused: u64,
+    /// From `submit` to durable: half of all took at most this.
+    pub commit_p50: Duration,
+    /// 99 of 100 took at most this.
+    pub commit_p99: Duration,
+    /// Sounds can begin.
+    pub can_record: bool,
+    /// A write failed; the log takes nothing until the node is restarted.
+    pub is_poisoned: bool,
+    /// Segments there are, the prepared one included.
+    pub segments: usize,
+}
+
+impl Log {
+    pub(super) fn new(
+        dir: PathBuf,
+        commands: Sender<Command>,
+        figures: Arc<Figures>,
+        clocks: Clocks,
+        thread: JoinHandle<()>,
+    ) -> Log {
+        Log(Arc::new(Handle {
+            commands,
+            is_closed: AtomicBool::new(false),
+            queue_refused: AtomicU64::new(0),
+            figures,
+            clocks,
+            reader: SoundReader::new(dir),
+            thread: Mutex::new(Some(thread)),
+        }))
+    }
+
+    /// Hands something to the log; a [`LogEvent`] with this token follows. `Err` gives it back:
+    /// the queue is full, or the log closed.
+    pub fn submit(&self, token: Token, append: Append) -> Result<(), Append> {
+        if self.0.is_closed.load(Ordering::Acquire) {
+            return Err(append);
+        }
+        let command = Command::Append(token, append, self.0.clocks.mono());
+        let back = match self.0.commands.try_send(command) {
+            Ok(()) => return Ok(()),
+            Err(TrySendError::Full(back) | TrySendError::Disconnected(back)) => back,
+        };
+        self.0.queue_refused.fetch_add(1, Ordering::Relaxed);
+        match back {
+            Command::Append(_, append, _) => Err(append),
+            Command::Close => unreachable!("an append was sent"),
+        }
+    }
+
+    /// Sounds can begin: the disk has room.
+    pub fn can_record(&self) -> bool {
+        self.0.figures.can_record.load(Ordering::Relaxed)
+    }
+
+    /// An empty chunk, from memory that was used before if there is some.
+    pub fn chunk(&self) -> ChunkBlock {
+        self.0.figures.spare_chunks.pop().unwrap_or_default()
+    }
+
+    /// To read sound back.
+    pub fn reader(&self) -> SoundReader {
+        self.0.reader.clone()
+    }
+
+    /// Figures so far.
+    pub fn stats(&self) -> LogStats {
+        let figures = &self.0.figures;
+        let writer = *figures
+            .writer
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        LogStats {
+            commits: writer.commits,
+            records: writer.records,
+            bytes: writer.bytes,
+            durable: writer.durable,
+            queue_len: self.0.commands.len(),
+            queue_refused: self.0.queue_refused.load(Ordering::Relaxed),
+            refused: writer.refused,
+            commit_p50: figures.latency.percentile(50),
+            commit_p99: figures.latency.percentile(99),
+            can_record: figures.can_record.load(Ordering::Relaxed),
+            is_poisoned: figures.is_poisoned.load(Ordering::Relaxed),
+            segments: figures.segments.load(Ordering::Relaxed),
+        }
+    }
+
+    /// Finishes what was submitted and ends the log thread. Not from the events closure.
+    pub fn close(&self) {
+        self.0.is_closed.store(true, Ordering::Release);
+        let mut thread = self.0.thread.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(thread) = thread.take() {
+            // If it is gone already there is nothing left to finish.
+            let _ = self.0.commands.send(Command::Close);
+            let _ = thread.join();
+        }
+    }
+}

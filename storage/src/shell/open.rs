@@ -1,0 +1,330 @@
+//! Opening a log: lock, read, open a new epoch, seal what was cut short, start the log thread.
+
+use std::collections::VecDeque;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crossbeam::channel::{self, Sender};
+
+use super::files::{self, Disk, Lock};
+use super::inspect::{self, LoadError};
+use super::log::{Log, QUEUE_MAX};
+use super::thread::{self, Clocks, Command, Figures, Worker};
+use crate::batch::Segment;
+use crate::name::{Ids, NodeName};
+use crate::reading::{self, Loaded};
+use crate::recovery::{Damage, Ending, NotOurs};
+use crate::seam::{LogEvent, Token};
+use crate::segment::{SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN};
+use crate::view::View;
+use crate::writer::{Writer, WriterConfig};
+
+/// How a log is opened.
+#[derive(Clone, Debug)]
+pub struct LogConfig {
+    /// Its folder.
+    pub dir: PathBuf,
+    /// Whose log it is.
+    pub node: NodeName,
+    /// Length of new segments; brought into the range segments can have.
+    pub segment_bytes: u64,
+    /// New sound is refused when the file system has less than this free.
+    pub reserve_bytes: u64,
+}
+
+impl LogConfig {
+    /// Segments of 32 MiB, a reserve of 64 MiB.
+    pub fn new(dir: impl Into<PathBuf>, node: NodeName) -> LogConfig {
+        LogConfig {
+            dir: dir.into(),
+            node,
+            segment_bytes: 32 << 20,
+            reserve_bytes: 64 << 20,
+        }
+    }
+}
+
+/// A log that is open, and what it said.
+#[derive(Debug)]
+pub struct Opened {
+    /// To append to it.
+    pub log: Log,
+    /// Everything in it, the seals of sounds that were cut short included.
+    pub view: View,
+    /// Names for this epoch.
+    pub ids: Ids,
+    /// What was found.
+    pub report: RecoveryReport,
+}
+
+/// What was found when the log was opened.
+#[derive(Clone, Debug)]
+pub struct RecoveryReport {
+    /// The epoch that was opened.
+    pub epoch: u32,
+    /// Segments read.
+    pub segments: usize,
+    /// Counts.
+    pub ending: Ending,
+    /// What is damaged; at most [`crate::reading::DAMAGES_LISTED_MAX`].
+    pub damages: Vec<Damage>,
+    /// Sounds that were being spoken when the node died, sealed now.
+    pub cut_short: usize,
+    /// Writes go past the page cache.
+    pub is_direct: bool,
+}
+
+/// Why a log could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// Another process has it.
+    #[error("data directory {} is in use by another tandem (pid {pid}); stop that one, or use another directory", dir.display())]
+    InUse {
+        /// The log's folder.
+        dir: PathBuf,
+        /// Who has it.
+        pid: u32,
+    },
+    /// It is another node's.
+    #[error("data directory {} is the log of node {theirs}, not of {ours}; correct [node] name, or use another directory", dir.display())]
+    Foreign {
+        /// The log's folder.
+        dir: PathBuf,
+        /// Whose it is.
+        theirs: NodeName,
+        /// Who wanted it.
+        ours: NodeName,
+    },
+    /// It was written by a newer version.
+    #[error("data directory {} was written by a newer tandem (log format {version}); install that one again", dir.display())]
+    Newer {
+        /// The log's folder.
+        dir: PathBuf,
+        /// Its format.
+        version: u32,
+    },
+    /// There is no room to start with.
+    #[error("the disk of data directory {} is full; free at least {wanted_bytes} bytes", dir.display())]
+    Full {
+        /// The log's folder.
+        dir: PathBuf,
+        /// How much is wanted.
+        wanted_bytes: u64,
+    },
+    /// The operating system refused.
+    #[error("data directory {}: {doing}: {source}", dir.display())]
+    Os {
+        /// The log's folder.
+        dir: PathBuf,
+        /// What was tried.
+        doing: &'static str,
+        /// What it said.
+        source: io::Error,
+    },
+}
+
+/// Opens the log in `config.dir`, a new one if there is none. `events` is called on the log
+/// thread: `Committed` in log order, `Refused`, `Room`.
+pub fn open(
+    config: LogConfig,
+    events: impl FnMut(LogEvent) + Send + 'static,
+) -> Result<Opened, OpenError> {
+    Opening::start(config)?.finish(events)
+}
+
+/// The steps of opening, and what they share.
+struct Opening {
+    config: LogConfig,
+    lock: Lock,
+}
+
+impl Opening {
+    fn start(mut config: LogConfig) -> Result<Opening, OpenError> {
+        let range = (SEGMENT_BYTES_MIN, SEGMENT_BYTES_MAX);
+        config.segment_bytes = config.segment_bytes.clamp(range.0, range.1);
+        files::create_dir(&config.dir).map_err(os(&config.dir, "making it"))?;
+        match Lock::take(&config.dir) {
+            Ok(lock) => Ok(Opening { config, lock }),
+            Err(Ok(holder)) => Err(OpenError::InUse {
+                dir: config.dir,
+                pid: holder.pid,
+            }),
+            Err(Err(e)) => Err(os(&config.dir, "taking its lock")(e)),
+        }
+    }
+
+    fn finish(
+        mut self,
+        events: impl FnMut(LogEvent) + Send + 'static,
+    ) -> Result<Opened, OpenError> {
+        let mut view = View::new();
+        files::wait_for_writes(&self.config.dir).map_err(os(
+            &self.config.dir,
+            "waiting for writes of the node before",
+        ))?;
+        let loaded = inspect::load(&self.config.dir, self.config.node, |r| view.apply(r))
+            .map_err(|e| self.load_error(e))?;
+        let epoch = loaded.ending.epoch.max(self.lock.before.epoch) + 1;
+        self.lock
+            .sign(epoch)
+            .map_err(os(&self.config.dir, "writing its lock"))?;
+        let (mut worker, commands) = self.worker(epoch, &loaded)?;
+        let cut_short = self.seal_cut_short(&mut worker, &mut view)?;
+        let report = RecoveryReport {
+            epoch,
+            segments: loaded.segments.len(),
+            ending: loaded.ending,
+            damages: loaded.damages,
+            cut_short,
+            is_direct: worker.disk.is_direct,
+        };
+        let dir = self.config.dir.clone();
+        let ids = Ids::new(self.config.node, epoch);
+        let log = self
+            .spawn(worker, commands, events)
+            .map_err(os(&dir, "starting a thread"))?;
+        Ok(Opened {
+            log,
+            view,
+            ids,
+            report,
+        })
+    }
+
+    fn worker(&self, epoch: u32, loaded: &Loaded) -> Result<(Worker, Sender<Command>), OpenError> {
+        let dir = &self.config.dir;
+        let (segment, used_bytes) = self.segment_to_go_on_in(loaded)?;
+        let clocks = Clocks::start();
+        let writer = WriterConfig {
+            node: self.config.node,
+            epoch,
+            before: loaded.ending.last,
+            hlc: loaded.ending.hlc,
+            segment,
+            used_bytes,
+            reserve_bytes: self.config.reserve_bytes,
+            segment_bytes: self.config.segment_bytes,
+        };
+        let (sender, commands) = channel::bounded(QUEUE_MAX);
+        let (preparing, wanted) = channel::bounded(1);
+        let (done, prepared) = channel::bounded(1);
+        let (preparer_dir, bytes) = (dir.clone(), self.config.segment_bytes);
+        std::thread::Builder::new()
+            .name("log-prepare".into())
+            .spawn(move || thread::prepare_segments(preparer_dir, bytes, wanted, done))
+            .map_err(os(dir, "starting a thread"))?;
+        let worker = Worker {
+            writer: Writer::new(writer, clocks.now()),
+            disk: Disk::new(dir).map_err(os(dir, "opening it"))?,
+            clocks,
+            commands,
+            preparing,
+            prepared,
+            figures: Arc::new(Figures::new(loaded.segments.len())),
+        };
+        Ok((worker, sender))
+    }
+
+    fn segment_to_go_on_in(&self, loaded: &Loaded) -> Result<(Segment, u64), OpenError> {
+        let (number, used_bytes) = loaded.go_on_in();
+        let there = loaded
+            .segments
+            .iter()
+            .find(|segment| segment.number == number);
+        if let Some(there) = there.filter(|_| used_bytes > 0) {
+            // However short it may have become: what is in it counts.
+            return Ok((
+                Segment {
+                    number,
+                    bytes: there.bytes,
+                },
+                used_bytes,
+            ));
+        }
+        let (dir, bytes) = (&self.config.dir, self.config.segment_bytes);
+        let segment = files::prepare(dir, number, bytes).map_err(|e| match e.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => self.full(),
+            _ => os(dir, "preparing a log segment")(e),
+        })?;
+        Ok((segment, 0))
+    }
+
+    /// Opens the epoch, and seals what was being spoken when the node died. Both are durable and
+    /// in the view before anybody is told that the log is open.
+    fn seal_cut_short(&self, worker: &mut Worker, view: &mut View) -> Result<usize, OpenError> {
+        let mut appends = VecDeque::from(reading::cut_short(view, self.config.node));
+        let count = appends.len();
+        let (mut sealed, mut is_refused) = (0, false);
+        loop {
+            while worker.writer.wants_more()
+                && let Some(append) = appends.pop_front()
+            {
+                worker.append(Token(0), append);
+            }
+            worker.turn(&mut |event| match event {
+                LogEvent::Committed { record, .. } => {
+                    view.apply(&record);
+                    sealed += 1;
+                }
+                LogEvent::Refused { .. } => is_refused = true,
+                LogEvent::Room { .. } => {}
+            });
+            let writer = &worker.writer;
+            if sealed == count && writer.stats().durable.is_some() {
+                return Ok(count);
+            }
+            if writer.is_poisoned() {
+                let source = io::Error::other("a write failed; see the log lines above");
+                return Err(os(&self.config.dir, "opening a new epoch")(source));
+            }
+            if is_refused || writer.is_idle() || writer.found_disk_full() {
+                return Err(self.full());
+            }
+            worker.take_inputs();
+        }
+    }
+
+    fn full(&self) -> OpenError {
+        let wanted_bytes = self.config.segment_bytes;
+        OpenError::Full {
+            dir: self.config.dir.clone(),
+            wanted_bytes,
+        }
+    }
+
+    fn spawn(
+        self,
+        worker: Worker,
+        commands: Sender<Command>,
+        events: impl FnMut(LogEvent) + Send + 'static,
+    ) -> io::Result<Log> {
+        let (figures, clocks) = (worker.figures.clone(), worker.clocks);
+        let lock = self.lock;
+        let thread = std::thread::Builder::new()
+            .name("log".into())
+            .spawn(move || {
+                worker.run(events);
+                drop(lock);
+            })?;
+        Ok(Log::new(self.config.dir, commands, figures, clocks, thread))
+    }
+
+    fn load_error(&self, error: LoadError) -> OpenError {
+        let dir = self.config.dir.clone();
+        match error {
+            LoadError::NotOurs(NotOurs::Foreign { node, .. }) => OpenError::Foreign {
+                dir,
+                theirs: node,
+                ours: self.config.node,
+            },
+            LoadError::NotOurs(NotOurs::Newer { version, .. }) => OpenError::Newer { dir, version },
+            LoadError::Os(source) => os(&dir, "reading the log")(source),
+        }
+    }
+}
+
+fn os(dir: &Path, doing: &'static str) -> impl FnOnce(io::Error) -> OpenError {
+    let dir = dir.to_owned();
+    move |source| OpenError::Os { dir, doing, source }
+}
