@@ -148,3 +148,64 @@ pub fn cut_short(view: &View, node: NodeName) -> Vec<Append> {
     };
     open.map(|sound| seal(sound.id)).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::block::BLOCK_BYTES;
+    use crate::record::{Body, Header, SEQ_MAX, encode_front, seal};
+    use crate::seam::{Hlc, What};
+    use proptest::prelude::*;
+
+    /// Headers that say anything, more often something that nearly fits.
+    fn header() -> impl Strategy<Value = Header> {
+        let epoch = prop_oneof![1..4u32, any::<u32>()];
+        let seq = prop_oneof![1..9u64, any::<u64>(), Just(SEQ_MAX)];
+        (epoch, seq, any::<u64>(), any::<u64>(), 1..4u32).prop_map(
+            |(epoch, seq, hlc, durable, segment)| {
+                let durable = durable % seq.max(1);
+                Header {
+                    segment,
+                    epoch,
+                    seq,
+                    hlc: Hlc(hlc),
+                    durable,
+                }
+            },
+        )
+    }
+
+    fn body() -> impl Strategy<Value = Body> {
+        let said = Body::Said(What::Register {
+            key: "k".into(),
+            value: None,
+        });
+        let last = prop_oneof![0..9u64, any::<u64>()];
+        let epoch = (0..4u32, last).prop_map(|(before, last)| Body::Epoch { before, last });
+        prop_oneof![Just(said), epoch, Just(Body::Mark)]
+    }
+
+    proptest! {
+        #[test]
+        fn records_that_say_anything_are_read(
+            blocks in proptest::collection::vec((header(), body(), 0..40usize), 0..30),
+        ) {
+            let mut segments = vec![vec![0; 16 * BLOCK_BYTES]; 3];
+            for (n, (header, body, at)) in blocks.iter().enumerate() {
+                let mut bytes = Vec::new();
+                encode_front(header, body, &mut bytes);
+                seal(&mut bytes);
+                let start = at % 16 * BLOCK_BYTES;
+                segments[n % 3][start..start + bytes.len()].copy_from_slice(&bytes);
+            }
+            let mut reading = Reading::new("office".parse().unwrap());
+            let mut applied = 0;
+            for (number, bytes) in (1..).zip(&segments) {
+                reading.take(number, bytes, &mut |_| applied += 1).unwrap();
+            }
+            let loaded = reading.finish(&mut |_| applied += 1);
+            prop_assert!(applied <= blocks.len());
+            prop_assert!(loaded.ending.records <= blocks.len() as u64);
+        }
+    }
+}

@@ -45,6 +45,10 @@ use crate::time::WallTime;
 pub const HEADER_BYTES: usize = 48;
 /// The longest record.
 pub const RECORD_BYTES_MAX: usize = 17 * BLOCK_BYTES;
+/// The highest epoch and sequence number, so that counting on from any that was read is safe.
+pub const EPOCH_MAX: u32 = u32::MAX / 2;
+/// See [`EPOCH_MAX`].
+pub const SEQ_MAX: u64 = u64::MAX / 2;
 /// Records begin at multiples of this.
 pub const ALIGN_BYTES: usize = 8;
 
@@ -172,7 +176,8 @@ pub fn decode(bytes: &[u8], offset: u64) -> Result<Record, Fault> {
     };
     let kind = rest.u64()?;
     let body = decode_body(kind, &mut rest, header.segment, offset)?;
-    if !rest.0.is_empty() || header.epoch == 0 || header.seq == 0 || header.durable >= header.seq {
+    let in_range = (1..=EPOCH_MAX).contains(&header.epoch) && (1..=SEQ_MAX).contains(&header.seq);
+    if !rest.0.is_empty() || !in_range || header.durable >= header.seq {
         return Err(Fault::Content);
     }
     Ok(Record {
@@ -268,6 +273,9 @@ fn decode_body(kind: u64, rest: &mut Reader<'_>, segment: u32, at: u64) -> Resul
     Ok(Body::Said(match kind {
         1 => {
             let (before, _, last) = (rest.u32()?, rest.u32()?, rest.u64()?);
+            if last > SEQ_MAX {
+                return Err(Fault::Content);
+            }
             return Ok(Body::Epoch { before, last });
         }
         2 => What::Begin {
@@ -416,15 +424,15 @@ mod tests {
         let entry =
             (text(), text()).prop_map(|(topic, body)| Body::Said(What::Entry { topic, body }));
         let epoch =
-            (any::<u32>(), any::<u64>()).prop_map(|(before, last)| Body::Epoch { before, last });
+            (any::<u32>(), 0..=SEQ_MAX).prop_map(|(before, last)| Body::Epoch { before, last });
         prop_oneof![begin, seal, register, entry, epoch, Just(Body::Mark)]
     }
 
     fn header() -> impl Strategy<Value = Header> {
         (
             any::<u32>(),
-            1..u32::MAX,
-            1..u64::MAX,
+            1..=EPOCH_MAX,
+            1..=SEQ_MAX,
             any::<u64>(),
             any::<u64>(),
         )

@@ -317,7 +317,8 @@ impl Recovery {
             if hole_end < self.seq_next {
                 return;
             }
-            self.ending.records_lost += hole_end - self.seq_next + 1;
+            let lost = hole_end - self.seq_next + 1;
+            self.ending.records_lost = self.ending.records_lost.saturating_add(lost);
             self.seq_next = hole_end + 1;
             self.lost(seen_at);
         }

@@ -18,6 +18,7 @@
 
 use crate::block::{BLOCK_BYTES, Block};
 use crate::name::NodeName;
+use crate::record::EPOCH_MAX;
 
 /// The version this program writes, and the newest it reads.
 pub const VERSION: u32 = 1;
@@ -106,13 +107,13 @@ fn decode_front(front: &[u8; 64]) -> FirstBlock {
     name.copy_from_slice(&front[16..32]);
     let seq = u64::from(u32_at(40)) | u64::from(u32_at(44)) << 32;
     match NodeName::from_bytes(name) {
-        Ok(node) => FirstBlock::Header(SegmentHeader {
+        Ok(node) if u32_at(36) <= EPOCH_MAX => FirstBlock::Header(SegmentHeader {
             node,
             number: u32_at(32),
             epoch: u32_at(36),
             seq,
         }),
-        Err(_) => FirstBlock::Garbled,
+        _ => FirstBlock::Garbled,
     }
 }
 

@@ -10,6 +10,7 @@ use super::ring::DurableWriter;
 use super::sys;
 use crate::batch::{BATCH_BLOCKS_MAX, Batch, BatchBlock, Segment};
 use crate::block::{BLOCK_BYTES, Block};
+use crate::record::EPOCH_MAX;
 use crate::segment::{self, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN};
 use crate::writer::WriteFault;
 
@@ -84,7 +85,7 @@ fn read_holder(file: &mut File) -> Holder {
     };
     Holder {
         pid: number("pid ").unwrap_or(0),
-        epoch: number("epoch ").unwrap_or(0),
+        epoch: number("epoch ").unwrap_or(0).min(EPOCH_MAX),
     }
 }
 
