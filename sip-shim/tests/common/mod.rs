@@ -179,7 +179,7 @@ impl World {
         found.unwrap_or_else(|| panic!("no {start}")).1.clone()
     }
 
-    /// Registers a user's phone at an address, with the SHA-256 challenge.
+    /// Registers a user's phone at an address, with the first challenge.
     #[track_caller]
     pub fn register(&mut self, number: u64, at: &str) {
         self.cseq += 2;
