@@ -19,7 +19,7 @@ type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
 /// Offered calls per second. The last is beyond the aim of 4,000.
 const CALL_RATES: [u32; 6] = [500, 1000, 2000, 3000, 4000, 5000];
-const REGISTER_RATES: [u32; 4] = [500, 1000, 2000, 4000];
+const REGISTER_RATES: [u32; 4] = [500, 1000, 2000, 3000];
 /// How long each rate is offered.
 const SECONDS: u32 = 5;
 
@@ -37,10 +37,9 @@ fn main() -> Result<()> {
     println!("\nREGISTER with digest, {SECONDS} s each:");
     header();
     let users = scratch().join("users.csv");
-    fs::write(
-        &users,
-        "SEQUENTIAL\n101;demo-101\n102;demo-102\n103;demo-103\n104;demo-104\n",
-    )?;
+    let field = |e| format!("{e};[authentication username={e} password=demo-{e}]\n");
+    let fields: String = (101..=104).map(field).collect();
+    fs::write(&users, format!("SEQUENTIAL\n{fields}"))?;
     let scenario = Path::new(env!("CARGO_MANIFEST_DIR")).join("sipp/register.xml");
     let (scenario, users) = (scenario.display().to_string(), users.display().to_string());
     for rate in REGISTER_RATES {

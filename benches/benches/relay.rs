@@ -79,7 +79,9 @@ fn compare(legs: usize) -> Figures {
         figures.bare.push(generator[0].turn(|| bare.used()));
         figures.engine.push(generator[1].turn(|| engine.used()));
     }
-    let (sent, back) = (generator[1].sent, generator[1].back);
+    // The two share the socket that what was relayed comes back to.
+    let sent = generator[0].sent + generator[1].sent;
+    let back = generator[0].back + generator[1].back;
     figures.loss = 1.0 - back as f64 / sent as f64;
     bare.stop();
     engine.engine.stop();
