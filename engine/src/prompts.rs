@@ -224,7 +224,8 @@ pub fn to_8_khz(rate_hz: u32, samples: &[i16]) -> Vec<i16> {
         .collect();
     let mut padded = vec![0f32; reach];
     padded.extend(samples.iter().map(|s| f32::from(*s)));
-    padded.resize(padded.len() + reach + 1, 0.0);
+    // The weights are filled up to a multiple of eight.
+    padded.resize(padded.len() + reach + 8, 0.0);
     let outputs = samples.len() * phases / step;
     (0..outputs)
         .map(|n| {
@@ -234,8 +235,16 @@ pub fn to_8_khz(rate_hz: u32, samples: &[i16]) -> Vec<i16> {
         .collect()
 }
 
+/// Eight sums at a time: one alone would have to be made in order, which no vector unit can do.
 fn weigh(input: &[f32], filter: &[f32]) -> f32 {
-    input.iter().zip(filter).map(|(x, w)| x * w).sum()
+    let mut sums = [0f32; 8];
+    let input = &input[..filter.len()];
+    for (x, w) in input.chunks_exact(8).zip(filter.chunks_exact(8)) {
+        for lane in 0..8 {
+            sums[lane] += x[lane] * w[lane];
+        }
+    }
+    sums.iter().sum()
 }
 
 /// Weights for the input samples from `-reach` to `+reach` around a place between two of them.
@@ -248,7 +257,9 @@ fn filter(rate_hz: u32, reach: usize, fraction: f32) -> Vec<f32> {
         })
         .collect();
     let gain: f32 = weights.iter().sum();
-    weights.into_iter().map(|w| w / gain).collect()
+    let mut weights: Vec<f32> = weights.into_iter().map(|w| w / gain).collect();
+    weights.resize(weights.len().next_multiple_of(8), 0.0);
+    weights
 }
 
 fn sinc(x: f32) -> f32 {

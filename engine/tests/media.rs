@@ -657,3 +657,49 @@ fn what_cannot_be_started_says_why() {
     let foreign = start(|c| c.bind = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)));
     assert!(foreign.contains("192.0.2.1"), "{foreign}");
 }
+
+#[test]
+fn commands_that_find_the_queue_full_wait_in_order() {
+    let prompts = tempfile::tempdir().unwrap();
+    let mut config = config(16, (20_000, 20_009), &prompts);
+    config.workers = 1;
+    let (tell, events) = unbounded();
+    let (open_gate, gate) = unbounded::<()>();
+    let engine = Engine::start(config, Memory::default(), move |event| {
+        let holds_up = matches!(event, Event::PlayDone { .. });
+        let _ = tell.send(event);
+        if holds_up {
+            let _ = gate.recv_timeout(SOON);
+        }
+    });
+    let store = Memory::default();
+    let mut w = World {
+        engine: engine.unwrap(),
+        events,
+        store,
+        _prompts: prompts,
+    };
+    let a = w.phone(1, Codec::Pcmu);
+    w.engine.send(Command::Play {
+        leg: a.leg,
+        play: PlayId(1),
+        items: Vec::new(),
+    });
+    w.event(|e| matches!(e, Event::PlayDone { .. }).then_some(()));
+    for _ in 0..6000 {
+        w.engine.send(Command::Unbridge { leg: a.leg });
+    }
+    w.engine.send(Command::Close { leg: a.leg });
+    assert!(w.engine.stats().commands_delayed > 0);
+    open_gate.send(()).unwrap();
+    let until = Instant::now() + SOON;
+    loop {
+        w.engine.flush();
+        match w.events.recv_timeout(Duration::from_millis(5)) {
+            Ok(Event::Closed { leg, .. }) => break assert_eq!(leg, a.leg),
+            _ => assert!(Instant::now() < until),
+        }
+    }
+    assert_eq!(w.engine.stats().commands_dropped, 0);
+    w.engine.stop();
+}
