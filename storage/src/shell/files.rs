@@ -108,6 +108,13 @@ pub(super) fn segments(dir: &Path) -> io::Result<Vec<u32>> {
     Ok(numbers)
 }
 
+/// Lets the disk begin with a segment that is read next.
+pub(super) fn read_ahead(dir: &Path, number: u32) {
+    if let Ok(file) = File::open(dir.join(segment::file_name(number))) {
+        sys::read_soon(&file);
+    }
+}
+
 /// Reads a segment into `into`. What the disk cannot read is filled with [`UNREADABLE`]; what is
 /// longer than any segment is cut off.
 pub(super) fn load(dir: &Path, number: u32, into: &mut Vec<u8>) -> io::Result<()> {

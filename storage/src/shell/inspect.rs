@@ -107,7 +107,14 @@ fn read(
     mut apply: impl FnMut(&Committed),
 ) -> Result<Loaded, LoadError> {
     let mut bytes = Vec::new();
-    for number in files::segments(dir).map_err(LoadError::Os)? {
+    let numbers = files::segments(dir).map_err(LoadError::Os)?;
+    for (at, number) in numbers.iter().copied().enumerate() {
+        // The disk reads the next one while this one is looked at.
+        numbers
+            .iter()
+            .skip(at)
+            .take(2)
+            .for_each(|next| files::read_ahead(dir, *next));
         files::load(dir, number, &mut bytes).map_err(LoadError::Os)?;
         reading
             .take(number, &bytes, &mut apply)

@@ -57,3 +57,9 @@ pub(super) fn read_only_what_is_asked(file: &File) {
     // SAFETY: no memory is passed. It is advice: whether it is taken does not matter.
     unsafe { libc::posix_fadvise(file.as_raw_fd(), 0, 0, libc::POSIX_FADV_RANDOM) };
 }
+
+/// All of this file will be read soon: the kernel may begin now.
+pub(super) fn read_soon(file: &File) {
+    // SAFETY: as above.
+    unsafe { libc::posix_fadvise(file.as_raw_fd(), 0, 0, libc::POSIX_FADV_WILLNEED) };
+}
