@@ -1,6 +1,6 @@
 //! Commits: how waiting records become blocks.
 //!
-//! The writer hands over what waits; a [`Packer`] stamps it, packs as much as one commit takes and
+//! The writer hands over what waits; a `Packer` stamps it, packs as much as one commit takes and
 //! remembers what is in it. A batch is a run of whole blocks in one segment; a block that was
 //! written is never written again. Small records share a block, a chunk is written from the memory
 //! it was recorded into. The order of records on the disk is that of their numbers.

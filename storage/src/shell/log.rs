@@ -79,7 +79,7 @@ impl Log {
         }))
     }
 
-    /// Hands something to the log; a [`LogEvent`] with this token follows. `Err` gives it back:
+    /// Hands something to the log; a [`crate::seam::LogEvent`] with this token follows. `Err` gives it back:
     /// the queue is full, or the log closed.
     pub fn submit(&self, token: Token, append: Append) -> Result<(), Append> {
         if self.0.is_closed.load(Ordering::Acquire) {
