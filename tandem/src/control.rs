@@ -27,7 +27,7 @@ use tandem_pbx::Pbx;
 use tandem_pbx::seam::{AdminAnswer, AdminAsk, AdminRequest, Input, Output};
 use tandem_sip_shim::{Shim, ShimInput, ShimOutput, SipShell, WireIn};
 use tandem_storage::Log;
-use tandem_storage::seam::{Append, Token};
+use tandem_storage::seam::{Append, LogEvent, Token};
 use tandem_storage::time::{Now, Time, WallTime};
 use tokio::sync::oneshot;
 
@@ -201,7 +201,14 @@ impl Control {
 
     /// Runs until the node has stopped; gives the parts back, to be closed in order.
     pub(crate) fn run(mut self) -> Parts {
-        self.drain(self.parts.clock.now());
+        let now = self.parts.clock.now();
+        if !self.parts.log.can_record() {
+            // The pbx assumes room until it hears otherwise, and the log told before anyone listened.
+            self.parts
+                .pbx
+                .handle(now, Input::Log(LogEvent::Room { can_record: false }));
+        }
+        self.drain(now);
         while self.stopping != Stopping::Ended {
             self.wait_and_take();
             let now = self.parts.clock.now();
@@ -396,7 +403,6 @@ impl Control {
 
     /// The log commits in order: when the last write of an own batch is durable, all are.
     fn note_own_write(&mut self, input: &Input) {
-        use tandem_storage::seam::LogEvent;
         let Input::Log(event) = input else { return };
         let (token, result) = match event {
             LogEvent::Committed { token, .. } => (token, Ok(Answer::Done)),
