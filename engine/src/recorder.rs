@@ -5,6 +5,9 @@
 //! silent through without sending, becomes silence. At most half a second after its first sample a
 //! chunk goes to the log, full or not, so a power cut costs no more than that.
 //!
+//! Where silence may end it, chunks in which nothing at all can be heard are kept back until
+//! something is said again: a message does not end in the seconds that ended it.
+//!
 //! The end is one of: asked for, the limit, silence for as long as allowed, the log's refusal.
 //!
 //! ```text

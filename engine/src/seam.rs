@@ -244,7 +244,8 @@ pub struct LegReport {
     pub round_trip_us: u32,
     /// Lost of what we sent, by the party's last report, in 256ths.
     pub fraction_lost_by_peer: u8,
-    /// Packets from addresses that are not the party's, dropped.
+    /// Packets from addresses that are not the party's, dropped. Once the party's address is
+    /// certain the kernel drops them, and nobody counts.
     pub packets_from_strangers: u64,
     /// Packets that were not RTP, or not of a payload type agreed on, dropped.
     pub packets_malformed: u64,
