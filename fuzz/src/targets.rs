@@ -3,13 +3,19 @@
 //! A target is a name and a function of bytes. It panics when a property does not hold; what its
 //! properties are is said in the first lines of its file.
 
+mod calls;
 mod dtmf;
 mod jitter;
 mod latch;
 mod record;
+mod recorder;
 mod recovery;
 mod rtcp;
 mod rtp;
+mod sdp;
+mod shim;
+mod sip;
+mod sound;
 
 /// One thing to be broken.
 #[derive(Clone, Copy, Debug)]
@@ -29,6 +35,12 @@ pub const TARGETS: &[Target] = &[
     bytes("jitter", jitter::run),
     bytes("dtmf", dtmf::run),
     bytes("latch", latch::run),
+    bytes("recorder", recorder::run),
+    bytes("sdp", sdp::run),
+    sip("sip", sip::run),
+    sip("sip_shim", shim::run),
+    bytes("calls", calls::run),
+    bytes("sound", sound::run),
     bytes("record", record::run),
     bytes("recovery_any", recovery::any_bytes),
     bytes("recovery_damaged", recovery::damaged),
@@ -44,5 +56,13 @@ const fn bytes(name: &'static str, run: fn(&[u8])) -> Target {
         name,
         run,
         wants_torture: false,
+    }
+}
+
+const fn sip(name: &'static str, run: fn(&[u8])) -> Target {
+    Target {
+        name,
+        run,
+        wants_torture: true,
     }
 }

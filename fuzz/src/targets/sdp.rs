@@ -1,0 +1,93 @@
+//! Session descriptions: what is read is bounded; our answer to whatever can be answered is a
+//! description itself, line for line, says nothing that was not offered, and is the same when the
+//! offer is; what was agreed can be carried in RTP.
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use tandem_engine::seam::Codec;
+use tandem_sip_shim::agree::{self, Talk};
+use tandem_sip_shim::sdp::{self, FORMATS_MAX, MEDIA_MAX, Session};
+
+const ADDRESS: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
+const PORT: u16 = 40_000;
+/// Payload types are seven bits (RFC 3550 §5.1).
+const PAYLOAD_TYPE_MAX: u8 = 127;
+
+pub(super) fn run(bytes: &[u8]) {
+    let Ok(offer) = sdp::parse(bytes) else {
+        return;
+    };
+    assert!(offer.media.len() <= MEDIA_MAX);
+    assert!(offer.media.iter().all(|m| m.payloads.len() <= FORMATS_MAX));
+    answer(&offer, bytes.len());
+    accept(&offer);
+}
+
+fn answer(offer: &Session, offer_bytes: usize) {
+    let mut ours = Talk::new(1, ADDRESS, PORT);
+    ours.note(offer);
+    let Some(text) = ours.answer(offer, &[Codec::Pcma]) else {
+        assert!(!agree::is_usable(offer));
+        return;
+    };
+    assert!(agree::is_usable(offer));
+    // Lossy reading may make three bytes of one.
+    assert!(
+        text.len() <= 3 * offer_bytes + 1000,
+        "an answer out of all proportion"
+    );
+    let said = sdp::parse(text.as_bytes()).expect("our answer is a description");
+    check_answer(offer, &said, &text);
+    check_agreed(&ours);
+    assert_eq!(
+        ours.answer(offer, &[Codec::Pcma]).as_ref(),
+        Some(&text),
+        "the version rose"
+    );
+    assert_eq!(ours.again(), text);
+}
+
+/// RFC 3264 §6: as many lines as were offered, of the same kinds, one of them with media.
+fn check_answer(offer: &Session, said: &Session, text: &str) {
+    assert_eq!(offer.media.len(), said.media.len(), "{text}");
+    let mut open = 0;
+    for (asked, said) in offer.media.iter().zip(&said.media) {
+        assert_eq!(
+            (&asked.kind, &asked.protocol),
+            (&said.kind, &said.protocol),
+            "{text}"
+        );
+        if said.port != 0 {
+            open += 1;
+            assert_eq!(said.port, PORT);
+            let offered = |p: &(u8, sdp::Payload)| asked.payloads.contains(p);
+            assert!(said.payloads.iter().all(offered), "not offered: {text}");
+        }
+    }
+    assert_eq!(open, 1, "{text}");
+}
+
+fn accept(answer: &Session) {
+    let mut ours = Talk::new(1, ADDRESS, PORT);
+    let offer = ours.offer(&[Codec::Pcma]);
+    sdp::parse(offer.as_bytes()).expect("our offer is a description");
+    if ours.accept(answer) {
+        check_agreed(&ours);
+    }
+}
+
+fn check_agreed(talk: &Talk) {
+    let agreed = talk.agreed.as_ref().expect("something was agreed");
+    assert!(agreed.payload_type <= PAYLOAD_TYPE_MAX);
+    assert!(
+        agreed
+            .dtmf_payload_type
+            .is_none_or(|p| p <= PAYLOAD_TYPE_MAX)
+    );
+    assert!(agreed.dtmf_payload_type != Some(agreed.payload_type));
+    assert!(
+        agreed
+            .remote_rtp
+            .is_none_or(|a| !a.ip().is_unspecified() && a.port() != 0)
+    );
+}
