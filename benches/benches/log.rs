@@ -1,24 +1,22 @@
 //! Durable records per second and the latency of a commit, beside the bare disk.
 //!
 //! N appenders each write half a second of sound and wait until it is durable, then the next; the
-//! bare disk writes the same N blocks at once with `O_DIRECT | O_DSYNC` into a file that has been
+//! bare disk writes the same N blocks at once, by the same system call, into a file that has been
 //! written before. Both run in alternating slices of one run, medians are compared: absolute
 //! figures drift by a third within minutes, ratios do not.
 //!
 //! `cargo bench -p tandem-benches --bench log`
 
 use std::error::Error;
-use std::fs::{File, OpenOptions};
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use crossbeam::channel::{Receiver, unbounded};
-use tandem_storage::block::{BLOCK_BYTES, Block, CHUNK_SAMPLES_MAX, ChunkBlock};
+use tandem_storage::block::CHUNK_SAMPLES_MAX;
 use tandem_storage::name::Id;
 use tandem_storage::seam::{Append, LogEvent, SoundCodec, Token};
 use tandem_storage::time::WallTime;
-use tandem_storage::{Log, LogConfig};
+use tandem_storage::{BarePath, Log, LogConfig};
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
@@ -26,7 +24,10 @@ const APPENDERS: [usize; 4] = [1, 8, 64, 256];
 /// Pairs of slices; odd, so that the median is one of them.
 const PAIRS: usize = 9;
 const SLICE: Duration = Duration::from_millis(250);
-const BARE_FILE_BYTES: usize = 64 << 20;
+const BARE_FILE_BYTES: u64 = 64 << 20;
+/// Sounds recorded at once, each half second a chunk, and for how long.
+const SOUNDS: u32 = 5000;
+const SOUNDS_FOR: Duration = Duration::from_secs(10);
 
 fn main() -> Result<()> {
     // `cargo test` runs bench targets too; they are measurements, not tests.
@@ -49,18 +50,18 @@ fn main() -> Result<()> {
     for appenders in APPENDERS {
         compare(dir.path(), appenders)?;
     }
-    Ok(())
+    record_many(&dir.path().join("many"))
 }
 
 fn compare(dir: &Path, appenders: usize) -> Result<()> {
     let mut log = Appenders::open(&dir.join(format!("log-{appenders}")), appenders)?;
-    let mut bare = Bare::open(&dir.join("bare"), appenders)?;
+    let mut bare = BarePath::new(&dir.join(format!("bare-{appenders}")), BARE_FILE_BYTES)?;
     log.slice()?;
-    bare.slice()?;
+    bare_slice(&mut bare, appenders)?;
     let (mut logs, mut bares) = (Vec::new(), Vec::new());
     for _ in 0..PAIRS {
         logs.push(log.slice()?);
-        bares.push(bare.slice()?);
+        bares.push(bare_slice(&mut bare, appenders)?);
     }
     let median = |slices: &mut Vec<Slice>, of: fn(&Slice) -> f64| {
         slices.sort_by(|a, b| of(a).total_cmp(&of(b)));
@@ -162,7 +163,7 @@ impl Appenders {
 
     fn append(&mut self, appender: usize) -> Result<()> {
         let (id, index, since) = &mut self.sounds[appender];
-        let mut block = ChunkBlock::new();
+        let mut block = self.log.chunk();
         block.push(&[0x55; CHUNK_SAMPLES_MAX]);
         let chunk = Append::Chunk {
             id: *id,
@@ -178,50 +179,46 @@ impl Appenders {
     }
 }
 
-/// The same blocks, straight to a file.
-struct Bare {
-    file: File,
-    blocks: Vec<Block>,
-    at: u64,
+/// The same blocks, straight to the disk.
+fn bare_slice(bare: &mut BarePath, blocks: usize) -> Result<Slice> {
+    let started = Instant::now();
+    let mut latencies_us = Vec::new();
+    while started.elapsed() < SLICE {
+        let since = Instant::now();
+        bare.commit(blocks)?;
+        latencies_us.push(since.elapsed().as_secs_f64() * 1e6);
+    }
+    let records = latencies_us.len() * blocks;
+    Ok(Slice::of(latencies_us, records, started.elapsed()))
 }
 
-impl Bare {
-    fn open(path: &Path, blocks: usize) -> Result<Bare> {
-        std::fs::write(path, vec![0; BARE_FILE_BYTES])?;
-        File::open(path)?.sync_all()?;
-        let flags = libc::O_DIRECT | libc::O_DSYNC;
-        let file = OpenOptions::new()
-            .write(true)
-            .custom_flags(flags)
-            .open(path)?;
-        let blocks = (0..blocks).map(|_| Block([0x55; BLOCK_BYTES])).collect();
-        Ok(Bare {
-            file,
-            blocks,
-            at: 0,
-        })
-    }
-
-    fn slice(&mut self) -> Result<Slice> {
-        let started = Instant::now();
-        let mut latencies_us = Vec::new();
-        while started.elapsed() < SLICE {
-            let since = Instant::now();
-            let bytes = self.blocks.len() * BLOCK_BYTES;
-            if self.at + bytes as u64 > BARE_FILE_BYTES as u64 {
-                self.at = 0;
-            }
-            self.file.write_all_at(as_bytes(&self.blocks), self.at)?;
-            self.at += bytes as u64;
-            latencies_us.push(since.elapsed().as_secs_f64() * 1e6);
+/// Hands in what falls due whether the disk keeps up or not, as media workers do.
+fn record_many(dir: &Path) -> Result<()> {
+    let mut sounds = Appenders::open(dir, SOUNDS as usize)?;
+    let every = Duration::from_millis(500) / SOUNDS;
+    let started = Instant::now();
+    let mut handed = 0;
+    while started.elapsed() < SOUNDS_FOR {
+        let due = started.elapsed().as_nanos() / every.as_nanos();
+        while handed < due {
+            sounds.append((handed % u128::from(SOUNDS)) as usize)?;
+            handed += 1;
         }
-        let records = latencies_us.len() * self.blocks.len();
-        Ok(Slice::of(latencies_us, records, started.elapsed()))
+        std::thread::sleep(Duration::from_millis(1));
     }
-}
-
-fn as_bytes(blocks: &[Block]) -> &[u8] {
-    // SAFETY: `Block` is `repr(C, align(4096))` around exactly `BLOCK_BYTES` bytes, so a slice of
-    // them is that many bytes without padding, and any byte is a valid `u8`.
-    unsafe { std::slice::from_raw_parts(blocks.as_ptr().cast(), blocks.len() * BLOCK_BYTES) }
+    for _ in 0..handed {
+        sounds.events.recv()?;
+    }
+    let stats = sounds.log.stats();
+    println!(
+        "\n{SOUNDS} sounds recorded at once: {:.0} chunks a second, {} commits, from handed in to \
+         durable p50 {:?}, p99 {:?}, refused {}",
+        handed as f64 / SOUNDS_FOR.as_secs_f64(),
+        stats.commits,
+        stats.commit_p50,
+        stats.commit_p99,
+        stats.queue_refused + stats.refused
+    );
+    sounds.log.close();
+    Ok(())
 }
