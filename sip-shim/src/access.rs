@@ -103,13 +103,19 @@ impl Shim {
 
     fn challenge(&mut self, server: ServerId, flow: Flow, request: &Message, stale: bool) {
         let headers = self.nonces.challenge(&self.kit, flow.peer.ip(), stale);
-        self.reply(server, request, &Answer::new(401).headers(&headers));
+        let answer = Answer::new(401).headers(&headers);
+        let tag = self.kit.random();
+        self.servers
+            .refuse_stranger(&mut self.kit, server, request, &answer.tag(tag));
     }
 
     fn slow_down(&mut self, server: ServerId, request: &Message) {
         self.kit.counters.slowed += 1;
         let retry = self.retry_after();
-        self.reply(server, request, &Answer::new(503).headers(&retry));
+        let answer = Answer::new(503).headers(&retry);
+        let tag = self.kit.random();
+        self.servers
+            .refuse_stranger(&mut self.kit, server, request, &answer.tag(tag));
     }
 }
 

@@ -26,6 +26,9 @@ use crate::message::{Message, Method, Name};
 use crate::uri::{NameAddr, Via};
 use crate::wire::Flow;
 
+/// The most phones behind one proxy whose 2xx to one INVITE are confirmed.
+const ACKS_MAX: usize = 8;
+
 /// All client transactions of a node.
 #[derive(Debug, Default)]
 pub(crate) struct Clients {
@@ -43,8 +46,9 @@ struct Client {
     gives_up: Time,
     owner: Owner,
     cancel: Cancel,
-    /// The ACK of a 2xx, with the To tag it confirms and the way it went.
-    ack: Option<(Box<str>, Flow, Arc<[u8]>)>,
+    /// The ACKs of its 2xx, each with the To tag it confirms and the way it went; at most
+    /// [`ACKS_MAX`].
+    acks: Vec<(Box<str>, Flow, Arc<[u8]>)>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -139,7 +143,7 @@ impl Clients {
             gives_up: kit.now.mono + T1_64,
             owner,
             cancel: Cancel::No,
-            ack: None,
+            acks: Vec::new(),
         };
         self.table.insert(key, client);
     }
@@ -200,7 +204,7 @@ impl Clients {
     ) {
         kit.send(flow, ack.clone());
         if let Some(client) = self.table.get_mut(&branch) {
-            client.ack = Some((to_tag.into(), flow, ack));
+            client.acks.push((to_tag.into(), flow, ack));
         }
     }
 
@@ -297,14 +301,15 @@ impl Client {
     /// is passed on, as an orphan if another has won.
     fn accepted(&mut self, kit: &mut Kit, key: u64, response: &Message) -> Option<()> {
         let tag = response.header(Name::To).and_then(NameAddr::parse)?.tag()?;
-        match (&self.ack, self.state) {
-            (Some((known, flow, ack)), _) if **known == *tag => {
-                kit.resend(*flow, ack.clone());
-                return None;
-            }
-            (_, State::Done) => return None,
-            (Some(_), _) => self.owner = Owner::Orphan,
-            (None, _) => {}
+        if let Some((_, flow, ack)) = self.acks.iter().find(|(known, ..)| **known == *tag) {
+            kit.resend(*flow, ack.clone());
+            return None;
+        }
+        if self.state == State::Done || self.acks.len() == ACKS_MAX {
+            return None;
+        }
+        if !self.acks.is_empty() {
+            self.owner = Owner::Orphan;
         }
         if self.state != State::Accepted {
             self.state = State::Accepted;

@@ -24,6 +24,8 @@ use crate::uri::{Uri, split_list};
 
 /// The most nonces whose counts are remembered: one per phone and registration period.
 const NONCES_MAX: usize = 65_536;
+/// Stands in for the hash of a user who does not exist.
+const NOBODY: &str = "0000000000000000000000000000000000000000000000000000000000000000";
 /// The longest credentials we read.
 const CREDENTIALS_BYTES_MAX: usize = 2048;
 
@@ -177,7 +179,8 @@ impl Nonces {
         let ha1 = match user {
             Some(user) if credentials.is_sha256() => &*user.ha1_sha256,
             Some(user) => &*user.ha1_md5,
-            None => "00000000000000000000000000000000",
+            None if credentials.is_sha256() => NOBODY,
+            None => &NOBODY[..32],
         };
         let method = request.method_name();
         let wanted = match credentials.is_sha256() {

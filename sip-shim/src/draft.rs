@@ -345,7 +345,11 @@ pub(crate) fn overloaded(
     retry_after_s: u32,
 ) -> Option<(Flow, Arc<[u8]>)> {
     let request = crate::sanity::read_datagram(bytes).ok()?.message;
-    if !request.is_request() || request.method() == Method::Ack {
+    // Within a dialog nothing is refused: what is dropped comes again.
+    let to = request
+        .header(Name::To)
+        .and_then(crate::uri::NameAddr::parse)?;
+    if !request.is_request() || request.method() == Method::Ack || to.tag().is_some() {
         return None;
     }
     let headers = format!("Retry-After: {retry_after_s}\r\n");

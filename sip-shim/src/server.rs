@@ -150,6 +150,21 @@ impl Servers {
         }
     }
 
+    /// Refuses a stranger and forgets it: its INVITE leaves no state behind, and its address,
+    /// which may be a victim's, gets no repetitions. Whoever missed the answer asks again.
+    pub(crate) fn refuse_stranger(
+        &mut self,
+        kit: &mut Kit,
+        id: ServerId,
+        request: &Message,
+        answer: &Answer<'_>,
+    ) {
+        self.respond(kit, id, request, answer);
+        if request.method() == Method::Invite {
+            self.table.remove(&id.0);
+        }
+    }
+
     /// The ACK of our 2xx has come.
     pub(crate) fn confirmed(&mut self, kit: &mut Kit, id: ServerId) {
         if let Some(server) = self.table.get_mut(&id.0) {

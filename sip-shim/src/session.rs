@@ -12,6 +12,9 @@ use crate::kit::Kit;
 use crate::message::{Message, Name};
 use crate::uri::param;
 
+/// No session needs to be longer.
+const DAY_S: u32 = 86_400;
+
 /// One call's timer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SessionTimer {
@@ -39,7 +42,8 @@ impl SessionTimer {
             return Err(TooSmall);
         }
         let ours_s = kit.config.session_expires_s;
-        let least_s = request.number(Name::MinSe).unwrap_or(0);
+        let named_s = request.number(Name::MinSe).unwrap_or(0).min(DAY_S);
+        let least_s = named_s.max(kit.config.min_se_s);
         let interval_s = asked_s.map_or(ours_s, |s| s.min(ours_s)).max(least_s);
         let refresher = refresher(request);
         let ours = !spoken || refresher == Some("uas");
@@ -55,9 +59,8 @@ impl SessionTimer {
     /// As the one whose request was accepted by `response` (§7.2).
     pub(crate) fn for_response(kit: &Kit, response: &Message) -> SessionTimer {
         let named_s = response.number(Name::SessionExpires);
-        let interval_s = named_s
-            .unwrap_or(kit.config.session_expires_s)
-            .max(kit.config.min_se_s);
+        let wanted_s = named_s.unwrap_or(kit.config.session_expires_s).min(DAY_S);
+        let interval_s = wanted_s.max(kit.config.min_se_s);
         let ours = named_s.is_none() || refresher(response) != Some("uas");
         SessionTimer {
             interval_s,

@@ -247,7 +247,7 @@ impl Shim {
         match (request.method(), tag) {
             (Method::Cancel, _) => self.on_cancel(server, &request),
             (Method::Subscribe, Some(tag)) => self.on_resubscribe(server, flow, &request, tag),
-            (_, Some(tag)) => self.on_within(server, flow, request, tag),
+            (_, Some(_)) => self.on_within(server, flow, request),
             (Method::Invite, None) => self.on_invite(server, flow, request),
             (Method::Register, None) => self.on_register(server, flow, &request),
             (Method::Subscribe, None) => self.on_subscribe(server, flow, &request),

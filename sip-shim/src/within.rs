@@ -22,7 +22,7 @@ use crate::wire::Flow;
 
 impl Shim {
     /// A request with a To tag.
-    pub(crate) fn on_within(&mut self, server: ServerId, flow: Flow, request: Message, _tag: u64) {
+    pub(crate) fn on_within(&mut self, server: ServerId, flow: Flow, request: Message) {
         let Some(leg) = self.dialog_of(&request) else {
             return self.reply(server, &request, &Answer::new(481));
         };

@@ -660,3 +660,50 @@ fn the_codec_of_the_other_leg_is_preferred() {
         w.last()
     );
 }
+
+#[test]
+fn phones_behind_one_proxy_answer_both() {
+    let mut w = World::new();
+    w.outgoing();
+    let invite = w.last_like("INVITE");
+    let (first, second) = ("10.0.0.2:5071", "10.0.0.2:5072");
+    let contact = "Contact: <sip:102@10.0.0.2:5060>\n";
+    w.respond_to(
+        first,
+        &invite,
+        "200 OK",
+        contact,
+        &answer_sdp("10.0.0.2", "0"),
+    );
+    w.out();
+    w.respond_to(
+        second,
+        &invite,
+        "200 OK",
+        contact,
+        &answer_sdp("10.0.0.2", "0"),
+    );
+    w.expect(&[
+        "10.0.0.2:5060: ACK sip:102@10.0.0.2:5060",
+        "10.0.0.2:5060: BYE sip:102@10.0.0.2:5060",
+    ]);
+    assert!(header(w.last(), "To").ends_with("tag=phone5072"));
+    // Either comes again: its own ACK comes again, and the call goes on.
+    for (at, tag) in [(first, "phone5071"), (second, "phone5072")] {
+        w.respond_to(at, &invite, "200 OK", contact, &answer_sdp("10.0.0.2", "0"));
+        w.expect(&["10.0.0.2:5060: ACK sip:102@10.0.0.2:5060"]);
+        assert!(header(w.last(), "To").ends_with(tag), "{}", w.last());
+    }
+    assert_eq!(w.shim.dialogs(), 1);
+}
+
+#[test]
+fn a_stranger_who_is_asked_for_a_password_leaves_nothing_behind() {
+    let mut w = World::new();
+    for n in 1..=100 {
+        w.receive(DESK, &invite(n, "").replace("10.7.0.1:5060", DESK));
+    }
+    assert_eq!((w.out().len(), w.shim.waiting()), (200, 0));
+    w.pass_ms(100_000);
+    w.expect(&[]);
+}

@@ -346,3 +346,19 @@ fn a_proxy_may_ask_for_longer_sessions() {
     w.respond(HOME, "INVITE", "422 Too Small", "Min-SE: 7200\n", "");
     assert_eq!(w.out()[1..], ["media: Close 2", "pbx: Ended 2 Failed"]);
 }
+
+#[test]
+fn a_session_of_no_length_is_not_believed() {
+    let mut w = World::new();
+    w.receive(GATE, &invite(1, "Session-Expires: 0\n"));
+    w.pbx(SipCommand::Answer {
+        leg: LegId(1),
+        like: None,
+    });
+    w.receive(GATE, &w.within("ACK", 1, "", ""));
+    w.out();
+    w.pass_ms(44_000);
+    w.expect(&[]);
+    w.pass_ms(1_000);
+    w.expect(&["10.7.0.1:5060: INVITE sip:555@10.7.0.1:5060"]);
+}
