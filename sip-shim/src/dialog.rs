@@ -210,3 +210,55 @@ fn contact_uri(message: &Message) -> Option<&str> {
     let address = NameAddr::parse(contact)?;
     Uri::parse(address.uri).map(|_| address.uri)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::ShimConfig;
+    use crate::kit::Kit;
+
+    const INVITE: &str = "INVITE sip:102@10.0.0.9 SIP/2.0\r\n\
+        Via: SIP/2.0/UDP 10.0.0.50;branch=z9hG4bK1\r\nRecord-Route: <sip:10.0.0.50;lr>\r\n\
+        From: \"A\" <sip:101@x>;tag=a1\r\nTo: <sip:102@x>\r\nCall-ID: c1\r\nCSeq: 7 INVITE\r\n\
+        Contact: <sip:101@192.168.1.7>\r\n\r\n";
+
+    /// What a node that takes over a call would do: nothing but the data crosses over.
+    #[test]
+    fn a_dialog_goes_on_from_its_data() {
+        let (request, _) = Message::parse(INVITE.as_bytes()).unwrap();
+        let flow = Flow::udp("10.0.0.50:5060".parse().unwrap());
+        let made = Dialog::from_request(&request, flow, 0xab).unwrap();
+        let mut taken = Dialog {
+            call_id: "c1".into(),
+            local_tag: 0xab,
+            remote_tag: "a1".into(),
+            local: "<sip:102@x>;tag=00000000000000ab".into(),
+            remote: "\"A\" <sip:101@x>;tag=a1".into(),
+            remote_target: "sip:101@192.168.1.7".into(),
+            routes: vec!["<sip:10.0.0.50;lr>".to_owned()],
+            local_cseq: 0,
+            remote_cseq: Some(7),
+            flow,
+            behind_nat: false,
+        };
+        assert_eq!(made, taken);
+        let kit = Kit::new(ShimConfig::default(), 1);
+        let cseq = taken.next_cseq();
+        let route = taken.route();
+        let bye = taken
+            .request(Method::Bye, cseq, 5, &route)
+            .write(&kit, &taken.flow);
+        assert_eq!(
+            String::from_utf8_lossy(&bye),
+            format!(
+                "BYE sip:101@192.168.1.7 SIP/2.0\r\n\
+                 Via: SIP/2.0/UDP 127.0.0.1:5060;branch=z9hG4bK0000000000000005;rport\r\n\
+                 Max-Forwards: 70\r\nRoute: <sip:10.0.0.50;lr>\r\n\
+                 From: <sip:102@x>;tag=00000000000000ab\r\nTo: \"A\" <sip:101@x>;tag=a1\r\n\
+                 Call-ID: c1\r\nCSeq: 1 BYE\r\nUser-Agent: {}\r\nContent-Length: 0\r\n\r\n",
+                kit.config.user_agent
+            )
+        );
+        assert!(!taken.take_cseq(7) && taken.take_cseq(8));
+    }
+}
