@@ -9,7 +9,7 @@ use std::collections::VecDeque;
 
 use crate::block::{BLOCK_BYTES, Block, CHUNK_HEADER_BYTES, ChunkBlock};
 use crate::clock::Clock;
-use crate::name::NodeName;
+use crate::name::{Id, NodeName};
 use crate::record::{self, ALIGN_BYTES, Body, Header};
 use crate::seam::{Append, ChunkPlace, Stamp, Token, What};
 use crate::segment::{self, SegmentHeader};
@@ -269,6 +269,14 @@ impl BatchBlock {
 }
 
 impl Waiting {
+    /// The sound that it is a piece of.
+    pub(crate) fn sound(&self) -> Option<Id> {
+        match &self.body {
+            Body::Said(What::Begin { id, .. } | What::Chunk { id, .. }) => Some(*id),
+            _ => None,
+        }
+    }
+
     /// One of the log's own.
     pub(crate) fn own(body: Body) -> Waiting {
         Waiting {

@@ -10,6 +10,7 @@ pub mod block;
 pub mod clock;
 pub mod g711;
 pub mod histogram;
+mod holes;
 pub mod name;
 pub mod reading;
 pub mod record;

@@ -13,14 +13,16 @@
 //!
 //! When the disk fills up, the prepared segment is the reserve: as soon as the next one cannot be
 //! prepared, or the file system has less than `reserve_bytes` free, new sound is refused, while
-//! seals, registers and entries go on until that segment is full too.
+//! seals, registers and entries go on until that segment is full too. Sound that was refused a piece
+//! takes no more of them and is sealed as cut short, see `holes.rs`.
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
 use crate::batch::{Batch, InFlight, Packer, Segment, Waiting};
 use crate::block::{BLOCK_BYTES, ChunkBlock};
-use crate::name::NodeName;
+use crate::holes::Holes;
+use crate::name::{Id, NodeName};
 use crate::record::Body;
 use crate::seam::{
     Append, Committed, Hlc, KEY_LEN_MAX, LogEvent, Refusal, Stamp, TEXT_LEN_MAX, Token,
@@ -128,6 +130,7 @@ pub struct Writer {
     durable: u64,
     next: Next,
     waiting: VecDeque<Waiting>,
+    holes: Holes,
     /// Records of the batch that is being written.
     in_flight: Vec<InFlight>,
     /// A batch that found the disk full, to be tried again.
@@ -171,6 +174,7 @@ impl Writer {
             durable: 0,
             next: Next::Asked,
             waiting: VecDeque::from([Waiting::own(Body::Epoch { before, last })]),
+            holes: Holes::default(),
             in_flight: Vec::new(),
             retry: None,
             writing: false,
@@ -262,19 +266,21 @@ impl Writer {
         self.stats
     }
 
-    fn on_append(&mut self, token: Token, append: Append, since: Time) {
+    fn on_append(&mut self, token: Token, mut append: Append, since: Time) {
         let is_sound = matches!(append, Append::Begin { .. } | Append::Chunk { .. });
         let why = if matches!(self.phase, Phase::Poisoned | Phase::Closed) {
             Refusal::Poisoned
         } else if is_too_long(&append) {
             Refusal::TooLong
-        } else if is_sound && !self.can_record() {
+        } else if is_sound && (!self.can_record() || self.holes.goes_on(&append)) {
             Refusal::DiskFull
         } else {
+            self.holes.seal(&mut append);
             return self
                 .waiting
                 .push_back(Waiting::theirs(token, append, since));
         };
+        self.holes.refused(sound_of(&append));
         self.refuse(token, why);
         if let Append::Chunk { block, .. } = append {
             self.outputs.push_back(Output::Spare(block));
@@ -374,6 +380,7 @@ impl Writer {
     fn refuse_waiting(&mut self, why: Refusal) {
         for waiting in std::mem::take(&mut self.waiting) {
             if let Some((token, _)) = waiting.asked {
+                self.holes.refused(waiting.sound());
                 self.refuse(token, why);
             }
         }
@@ -421,6 +428,14 @@ impl Writer {
         self.next = Next::Asked;
         self.outputs.push_back(Output::Prepare(segment.number + 1));
         true
+    }
+}
+
+/// The sound that something is a piece of.
+fn sound_of(append: &Append) -> Option<Id> {
+    match append {
+        Append::Begin { id, .. } | Append::Chunk { id, .. } => Some(*id),
+        _ => None,
     }
 }
 
