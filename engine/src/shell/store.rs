@@ -22,6 +22,11 @@ pub const TOKEN_CHUNK: Token = Token(0);
 
 impl SoundStore for Log {
     fn submit(&self, sound: Id, index: u32, block: ChunkBlock) -> Result<(), ChunkBlock> {
+        // The log would refuse it, and nobody reads its refusals of chunks: keep it for a moment, and
+        // end the recording in time to tell the caller.
+        if !self.can_record() {
+            return Err(block);
+        }
         let chunk = Append::Chunk {
             id: sound,
             index,
