@@ -102,7 +102,15 @@ impl Shim {
     }
 
     fn challenge(&mut self, server: ServerId, flow: Flow, request: &Message, stale: bool) {
-        let headers = self.nonces.challenge(&self.kit, flow.peer.ip(), stale);
+        let agent = request.header_or_empty(Name::UserAgent);
+        let mut md5_only = self.kit.config.md5_only_agents.iter();
+        let algorithms: &[&str] = match md5_only.any(|start| agent.starts_with(start.as_str())) {
+            true => &["MD5"],
+            false => &["MD5", "SHA-256"],
+        };
+        let headers = self
+            .nonces
+            .challenge(&self.kit, flow.peer.ip(), algorithms, stale);
         let answer = Answer::new(401).headers(&headers);
         let tag = self.kit.random();
         self.servers

@@ -27,6 +27,9 @@ pub struct ShimConfig {
     pub session_expires_s: u32,
     /// Shortest session timer we accept.
     pub min_se_s: u32,
+    /// Phones that give up when SHA-256 is offered beside MD5, by the beginning of their User-Agent:
+    /// they are offered MD5 alone.
+    pub md5_only_agents: Vec<String>,
     /// How long a digest nonce is good for; after it a phone is told `stale=true`.
     pub nonce_life_s: u32,
     /// Phones one user may have registered.
@@ -67,6 +70,10 @@ impl Default for ShimConfig {
             expires_max_s: 3600,
             session_expires_s: 1800,
             min_se_s: 90,
+            // Their SIP library (libre before 3.0) refuses every challenge if one of them is unknown.
+            md5_only_agents: ["baresip v0.", "baresip v1.", "baresip v2."]
+                .map(str::to_owned)
+                .into(),
             nonce_life_s: 300,
             contacts_per_user_max: 10,
             dialogs_max: 20_000,

@@ -6,9 +6,10 @@
 //!
 //! Right and wrong, known and unknown users cost the same work and get the same answer.
 //!
-//! Sources: RFC 3261 §22, RFC 7616, RFC 8760. We depart from RFC 8760 §2.4 in one thing: MD5 is
-//! offered before SHA-256, because some user agents (SIPp 3.6 ends itself) give up at a first
-//! challenge they do not know instead of looking at the next.
+//! Sources: RFC 3261 §22, RFC 7616, RFC 8760. We depart from RFC 8760 §2.4 where user agents do:
+//! MD5 is offered before SHA-256, because some (SIPp 3.6 ends itself) give up at a first challenge
+//! they do not know instead of looking at the next; and those known to look at all of them and
+//! fail at any (`md5_only_agents`) are offered MD5 alone.
 
 use std::collections::VecDeque;
 use std::fmt::Write as _;
@@ -150,13 +151,19 @@ impl Nonces {
     }
 
     /// The headers of a 401.
-    pub(crate) fn challenge(&mut self, kit: &Kit, source: IpAddr, stale: bool) -> String {
+    pub(crate) fn challenge(
+        &mut self,
+        kit: &Kit,
+        source: IpAddr,
+        algorithms: &[&str],
+        stale: bool,
+    ) -> String {
         self.issued += 1;
         let nonce = self.nonce(seconds(kit), self.issued, source);
         let realm = &kit.config.realm;
         let stale = if stale { ", stale=true" } else { "" };
         let mut text = String::with_capacity(320);
-        for algorithm in ["MD5", "SHA-256"] {
+        for algorithm in algorithms {
             // Writing to a String cannot fail.
             let _ = write!(
                 text,

@@ -8,6 +8,7 @@
 //! another: what changes meanwhile is sent when the answer has come. At most `subscriptions_max`
 //! subscriptions; beyond it 503. A phone that answers 481 or not at all loses its subscription.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use tandem_pbx::seam::{Lamp, SipEvent};
@@ -21,7 +22,7 @@ use crate::kit::{Alarm, Kit, NumberMap, Wake};
 use crate::message::{Message, Method, Name};
 use crate::server::ServerId;
 use crate::shim::Shim;
-use crate::uri::param;
+use crate::uri::{Uri, param};
 use crate::wire::Flow;
 
 const BODY_KIND: &str = "application/simple-message-summary";
@@ -86,6 +87,12 @@ impl Shim {
                 Access::Refused => return,
             },
         };
+        let asked = Uri::parse(request.uri()).and_then(|uri| uri.number().map(Cow::into_owned));
+        let whose = asked.and_then(|number| self.registrar.by_extension(&number));
+        // Any other number is taken for a code such as *97: phones subscribe to that, too.
+        if whose.is_some_and(|other| other.sip.id != user) {
+            return self.reply(server, request, &Answer::new(403));
+        }
         let tag = self.kit.random();
         let Some(dialog) = Dialog::from_request(request, flow, tag) else {
             return self.reply(server, request, &Answer::new(400).reason("Bad Contact"));

@@ -218,3 +218,22 @@ fn a_user_who_goes_takes_the_lamp_along() {
         "terminated;reason=noresource"
     );
 }
+
+#[test]
+fn nobody_subscribes_to_the_lamp_of_another() {
+    let mut w = World::new();
+    w.register(101, DESK);
+    let mine = subscribe(1, "", "Expires: 60\n", "message-summary");
+    w.receive(
+        DESK,
+        &mine.replace("SUBSCRIBE sip:101@", "SUBSCRIBE sip:102@"),
+    );
+    w.expect(&["10.0.0.1:5060: 403 (1 SUBSCRIBE)"]);
+    // Phones name the code for their messages there, too.
+    let code = subscribe(2, "", "Expires: 60\n", "message-summary");
+    w.receive(
+        DESK,
+        &code.replace("SUBSCRIBE sip:101@", "SUBSCRIBE sip:*97@"),
+    );
+    assert!(w.last_like("SIP/2.0").starts_with("SIP/2.0 200"));
+}

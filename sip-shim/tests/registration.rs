@@ -19,6 +19,16 @@ fn challenged(w: &mut World, number: u64, at: &str) -> Vec<String> {
 }
 
 #[test]
+fn a_phone_that_fails_at_an_unknown_hash_is_offered_the_one_it_knows() {
+    let mut w = World::new();
+    let agent = "User-Agent: baresip v1.0.0 (x86_64/linux)\n";
+    w.receive(DESK, &register_text(101, DESK, 1, agent));
+    let text = w.last().to_owned();
+    assert!(text.contains("algorithm=MD5"), "{text}");
+    assert!(!text.contains("SHA-256"), "{text}");
+}
+
+#[test]
 fn a_phone_registers_with_either_hash() {
     for which in [0, 1] {
         let mut w = World::new();
