@@ -5,7 +5,7 @@
 //! here but in the log.
 
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -46,7 +46,7 @@ pub(crate) struct Node {
 pub(crate) struct Sip {
     pub(crate) bind: IpAddr,
     pub(crate) port: u16,
-    /// The address told to phones; needed if `bind` is 0.0.0.0 or behind NAT.
+    /// The address told to phones, where it is not the one this machine has: behind NAT.
     pub(crate) advertise: Option<IpAddr>,
     /// Part of every stored password hash: changing it asks for new passwords.
     pub(crate) realm: String,
@@ -180,10 +180,6 @@ impl Config {
                 "a call needs four ports; widen the range".into(),
             ));
         }
-        if self.sip.advertise.is_none() && self.sip.bind.is_unspecified() {
-            let what = "phones must be told an address: set sip.advertise, or bind to one";
-            wrong.push(("sip.bind", what.into()));
-        }
         for network in &self.sip.trusted {
             if parse_network(network).is_none() {
                 let what = format!("'{network}' is not an address or network, as in 10.0.0.0/8");
@@ -211,9 +207,17 @@ impl Config {
         wrong
     }
 
-    /// The address phones are told.
+    /// The address phones are told: as set, else the one bound to, else the one this machine
+    /// reaches the rest of the world from.
     pub(crate) fn advertised(&self) -> IpAddr {
-        self.sip.advertise.unwrap_or(self.sip.bind)
+        match (self.sip.advertise, self.sip.bind) {
+            (Some(set), _) => set,
+            (None, bind) if !bind.is_unspecified() => bind,
+            (None, bind) => outward_address(bind).unwrap_or(match bind {
+                IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
+                IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
+            }),
+        }
     }
 
     /// What call control is told of it.
@@ -250,6 +254,19 @@ impl Config {
         });
         beside.unwrap_or_else(|| PathBuf::from("/usr/share/tandem/prompts/en"))
     }
+}
+
+/// The address of the default route. Connecting a datagram socket sends nothing; it only asks the
+/// kernel for a route (here to a documentation address, RFC 5737 and RFC 3849).
+fn outward_address(bind: IpAddr) -> Option<IpAddr> {
+    let anywhere = if bind.is_ipv4() {
+        "192.0.2.1:9"
+    } else {
+        "[2001:db8::1]:9"
+    };
+    let socket = UdpSocket::bind((bind, 0)).ok()?;
+    socket.connect(anywhere).ok()?;
+    Some(socket.local_addr().ok()?.ip())
 }
 
 /// Reads `10.0.0.0/8` or `10.0.0.1`.
@@ -406,8 +423,8 @@ mod tests {
     }
 
     #[test]
-    fn defaults_need_only_an_address() {
-        assert_eq!(faults("[sip]\nbind = \"192.0.2.1\"\n"), [""; 0]);
+    fn an_empty_file_is_right() {
+        assert_eq!(faults(""), [""; 0]);
     }
 
     #[test]

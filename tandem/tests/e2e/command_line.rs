@@ -90,7 +90,7 @@ fn a_configuration_is_checked_with_line_and_mend() {
         text.contains("tandem.toml") && text.contains('5') && text.contains("prot"),
         "{text}"
     );
-    std::fs::write(&file, "[node]\nname = \"a\"\n").unwrap();
+    std::fs::write(&file, "[sip]\nadvertise = \"192.0.2.1\"\n").unwrap();
     let said = tandem(&["check", "--config", &path]);
     assert_eq!(said.code, 0, "{}", said.err);
 }

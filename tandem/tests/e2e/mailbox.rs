@@ -6,7 +6,6 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::kit::node::Node;
-use crate::kit::rtp::hear;
 use crate::kit::sound::{self, RATE, counted_frames, is_tone};
 use crate::kit::ua::{Call, Ua};
 use crate::kit::{SOON, until};
@@ -107,10 +106,7 @@ fn no_answer_a_message_the_lamp_and_hearing_it() {
     call.media.wait_phrase(0, "vm/new", SOON);
     let from = call.media.mark();
     call.media.press("1");
-    until("the message is played", GREETING, || {
-        let frames = counted_frames(&hear(&call.media.heard(from)).samples);
-        (frames.len() >= 190).then_some(())
-    });
+    call.media.wait_counted(from, 190);
     phone.wait_lamp("Voice-Message: 0/1");
     phone.wait_lamp("Messages-Waiting: no");
 
@@ -226,7 +222,8 @@ fn five_seconds_of_silence_end_a_message() {
         .wait_phrase(from, "vm/review", Duration::from_secs(20));
     caller.hang_up(&mut call);
     let message = wait_messages(&node, 1).remove(0);
-    assert!(counted_frames(&sound_of(&node, &message)).len() >= 145);
+    let frames = counted_frames(&sound_of(&node, &message)).len();
+    assert!(frames >= 145, "{frames}: {message}");
 }
 
 #[test]
@@ -297,7 +294,11 @@ fn the_lamp_is_right_after_a_restart_and_for_those_who_subscribe() {
     let mut other = Ua::of(&node, "103");
     other.register();
     let response = other.subscribe_lamp("102", 600);
-    assert!(response.status() >= Some(400), "{response:?}");
+    assert!(
+        response.status() >= Some(400),
+        "{response:?} {:?}",
+        other.notifies
+    );
 }
 
 #[test]

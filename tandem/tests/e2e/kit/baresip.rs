@@ -42,7 +42,7 @@ impl Baresip {
         transport: &str,
     ) -> Baresip {
         let ip = place::loopback();
-        let port = place::free_port(ip);
+        let (port, control_port) = (place::free_port(ip), place::free_port(ip));
         let dir = TempDir::new().unwrap();
         sound::write_wav(&dir.path().join("say.wav"), samples);
         std::fs::create_dir(dir.path().join("heard")).unwrap();
@@ -54,7 +54,7 @@ impl Baresip {
         let write = |name: &str, text: &str| std::fs::write(dir.path().join(name), text).unwrap();
         write("accounts", &account);
         write("contacts", "");
-        write("config", &config(&dir, ip, port));
+        write("config", &config(&dir, ip, port, control_port));
         let output = std::fs::File::create(dir.path().join("output.log")).unwrap();
         let child = Command::new("baresip")
             .args(["-4", "-f", &dir.path().display().to_string()])
@@ -64,7 +64,7 @@ impl Baresip {
             .spawn()
             .expect("baresip is installed (make test installs it)");
         let control = until("baresip's control port opens", SOON, || {
-            TcpStream::connect(place::at(ip, port + 1)).ok()
+            TcpStream::connect(place::at(ip, control_port)).ok()
         });
         control
             .set_read_timeout(Some(Duration::from_millis(100)))
@@ -193,7 +193,7 @@ fn growing_wav(path: &std::path::Path) -> Vec<i16> {
     pairs.map(|p| i16::from_le_bytes([p[0], p[1]])).collect()
 }
 
-fn config(dir: &TempDir, ip: Ipv4Addr, port: u16) -> String {
+fn config(dir: &TempDir, ip: Ipv4Addr, port: u16, control_port: u16) -> String {
     let dir = dir.path().display();
     format!(
         "sip_listen {ip}:{port}\n\
@@ -207,7 +207,7 @@ fn config(dir: &TempDir, ip: Ipv4Addr, port: u16) -> String {
          module_app menu.so\n\
          module_app mwi.so\n\
          module_app ctrl_tcp.so\n\
-         ctrl_tcp_listen {ip}:{}\n\
+         ctrl_tcp_listen {ip}:{control_port}\n\
          audio_source aufile,{dir}/say.wav\n\
          audio_player aubridge,nowhere\n\
          audio_alert aubridge,nowhere\n\
@@ -216,8 +216,7 @@ fn config(dir: &TempDir, ip: Ipv4Addr, port: u16) -> String {
          audio_txmode thread\n\
          snd_path {dir}/heard\n\
          jitter_buffer_delay 1-20\n",
-        modules(),
-        port + 1
+        modules()
     )
 }
 

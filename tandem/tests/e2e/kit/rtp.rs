@@ -11,6 +11,8 @@ use super::{place, sound};
 
 const FRAME: Duration = Duration::from_millis(20);
 const FRAME_SAMPLES: usize = 160;
+/// After so much time without a packet, what was said is over for now.
+const QUIET: Duration = Duration::from_millis(200);
 /// The payload type of telephone-event in our offers; not the usual 101, so that a node that
 /// assumes 101 is found out.
 pub const EVENT_TYPE: u8 = 97;
@@ -223,35 +225,73 @@ impl Media {
 
     /// Waits until the phrase has been said since the mark; gives a mark behind it.
     pub fn wait_phrase(&self, from: usize, name: &str, limit: Duration) -> usize {
-        let mut tried = 0;
+        let phrase = sound::Phrase::named(name);
+        let mut searched = 0;
+        self.wait_heard(from, name, limit, |samples| {
+            // What was looked through is not looked through again.
+            let start = searched;
+            searched = (samples.len() + 1)
+                .saturating_sub(phrase.needs())
+                .max(start);
+            let end = phrase.end_in(&samples[start..])?;
+            Some(from + (start + end).min(samples.len()) / FRAME_SAMPLES)
+        })
+    }
+
+    /// Waits until `count` frames of the counting sound in a row have been heard since the mark.
+    pub fn wait_counted(&self, from: usize, count: usize) {
+        self.wait_heard(from, "counting", super::SOON * 2, |samples| {
+            (sound::counted_frames(samples).len() >= count).then_some(())
+        });
+    }
+
+    /// Asks about all sound since the mark, each time there is half a second more of it or it has
+    /// ended.
+    fn wait_heard<T>(
+        &self,
+        from: usize,
+        what: &str,
+        limit: Duration,
+        mut ask: impl FnMut(&[i16]) -> Option<T>,
+    ) -> T {
         let end = Instant::now() + limit;
+        let mut asked = 0;
         loop {
-            // Every half second of new sound is looked through, with what a phrase may reach back.
-            let packets = self.wait(&format!("the phrase {name}"), limit, |state| {
-                let enough = state.heard.len() >= from + tried + 25;
-                (enough || Instant::now() > end).then(|| state.heard[from..].to_vec())
+            let packets = self.wait(what, limit * 2, |state| {
+                let new = state.heard.len().saturating_sub(from + asked);
+                let quiet = state.heard.last().is_some_and(|p| p.at.elapsed() > QUIET);
+                let enough = new >= 25 || new > 0 && quiet || Instant::now() > end;
+                enough.then(|| state.heard[from..].to_vec())
             });
-            tried = packets.len();
+            asked = packets.len();
             let samples = hear(&packets).samples;
-            if let Some(end) = sound::phrase_end(&samples, name) {
-                return from + (end / FRAME_SAMPLES).min(packets.len());
+            if let Some(answer) = ask(&samples) {
+                return answer;
             }
             if Instant::now() > end {
                 let path = std::env::temp_dir().join(format!("heard-{}.wav", std::process::id()));
                 sound::write_wav(&path, &samples);
-                panic!(
-                    "the phrase {name} was not heard within {limit:?}; what was heard: {}",
-                    path.display()
-                );
+                panic!("{what} was not heard within {limit:?}: {}", path.display());
             }
         }
     }
 
     /// Waits for a beep since the mark; gives a mark behind it.
     pub fn wait_beep(&self, from: usize) -> usize {
-        self.wait("a beep", Duration::from_secs(30), |state| {
-            let samples = hear(&state.heard[from..]).samples;
-            sound::beep_end(&samples, 150).map(|end| from + end / FRAME_SAMPLES)
+        let mut searched = 0;
+        self.wait("a beep", super::SOON * 2, |state| {
+            // A second is enough to know a beep by, and pieces must stay where they are.
+            let start = searched;
+            let packets = state.heard.len() - from;
+            searched = packets.saturating_sub(50).max(start);
+            let samples = hear(&state.heard[from + start..]).samples;
+            let end = sound::beep_end(&samples, 150)?;
+            // It may still be sounding: it is over when something else or nothing follows.
+            let quiet = state
+                .heard
+                .last()
+                .is_some_and(|p| p.at.elapsed() > QUIET / 2);
+            (end < samples.len() || quiet).then_some(from + start + end / FRAME_SAMPLES)
         })
     }
 }

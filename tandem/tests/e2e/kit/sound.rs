@@ -205,15 +205,42 @@ pub fn prompts_dir() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../prompts/en")
 }
 
-/// Where in `heard` the phrase `name` ends, if it was said: the place where it fits best, when it fits.
+/// A phrase that can be known again.
+pub struct Phrase {
+    /// Two tenths of a second or more from its middle, at half the rate.
+    piece: Vec<i16>,
+    /// Samples from the beginning of `piece` to the end of the phrase.
+    to_end: usize,
+}
+
+impl Phrase {
+    /// The recording of that name.
+    pub fn named(name: &str) -> Phrase {
+        let whole = halved(&read_wav(&prompts_dir().join(format!("{name}.wav"))));
+        let take = whole.len().min(2400);
+        let from = (whole.len() - take) / 2;
+        Phrase {
+            piece: whole[from..from + take].to_vec(),
+            to_end: 2 * (whole.len() - from),
+        }
+    }
+
+    /// How many samples it needs to be known by.
+    pub fn needs(&self) -> usize {
+        2 * self.piece.len()
+    }
+
+    /// Where in `heard` it ends, if it was said: the place where it fits best, when it fits.
+    pub fn end_in(&self, heard: &[i16]) -> Option<usize> {
+        let (best, at) = best_fit(&halved(heard), &self.piece)?;
+        (best > 0.75).then_some(2 * at + self.to_end)
+    }
+}
+
+/// Where in `heard` the phrase of that name ends, if it was said.
 pub fn phrase_end(heard: &[i16], name: &str) -> Option<usize> {
-    let phrase = read_wav(&prompts_dir().join(format!("{name}.wav")));
-    // A quarter of the rate and at most 0.6 s from the middle are plenty to know a phrase by.
-    let wanted = halved(&phrase);
-    let take = wanted.len().min(2400);
-    let from = (wanted.len() - take) / 2;
-    let (best, at) = best_fit(&halved(heard), &wanted[from..from + take])?;
-    (best > 0.75).then_some(2 * (at + take + from))
+    let end = Phrase::named(name).end_in(heard)?;
+    Some(end.min(heard.len()))
 }
 
 /// The highest normalised correlation of `piece` with any part of `whole`, and where.
