@@ -25,20 +25,7 @@ const DATAGRAM_BYTES_MAX: usize = 65_507;
 
 pub(super) fn run(bytes: &[u8]) {
     let mut story = Story::new();
-    for (n, piece) in bytes
-        .split(|b| *b == SEPARATOR)
-        .take(PIECES_MAX)
-        .enumerate()
-    {
-        match (n, piece) {
-            (0, datagram) | (_, [b'd', datagram @ ..]) => story.datagram(datagram, 1),
-            (_, [b'D', datagram @ ..]) => story.datagram(datagram, 2),
-            (_, [b'w', tenths, ..]) => story.wait(Duration::from_millis(100 * u64::from(*tenths))),
-            (_, [b'W', seconds, ..]) => story.wait(Duration::from_secs(10 * u64::from(*seconds))),
-            (_, [command, ..]) => story.command(*command),
-            (_, []) => {}
-        }
-    }
+    story.tell(bytes);
     story.end();
 }
 
@@ -50,6 +37,8 @@ struct Story {
     last: Option<LegId>,
     leg_out: u64,
     said: Said,
+    /// What call control was told, by name.
+    events: Vec<String>,
 }
 
 /// What the shim said last.
@@ -60,6 +49,7 @@ struct Said {
     call_id: String,
     from_tag: String,
     authorization: String,
+    method: String,
 }
 
 impl Story {
@@ -77,6 +67,7 @@ impl Story {
             last: None,
             leg_out: 0,
             said: Said::default(),
+            events: Vec::new(),
         };
         for number in 1..=2 {
             story.input(ShimInput::User {
@@ -85,6 +76,22 @@ impl Story {
             });
         }
         story
+    }
+
+    fn tell(&mut self, bytes: &[u8]) {
+        let pieces = bytes.split(|b| *b == SEPARATOR).take(PIECES_MAX);
+        for (n, piece) in pieces.enumerate() {
+            match (n, piece) {
+                (0, datagram) | (_, [b'd', datagram @ ..]) => self.datagram(datagram, 1),
+                (_, [b'D', datagram @ ..]) => self.datagram(datagram, 2),
+                (_, [b'w', tenths, ..]) => {
+                    self.wait(Duration::from_millis(100 * u64::from(*tenths)))
+                }
+                (_, [b'W', tens, ..]) => self.wait(Duration::from_secs(10 * u64::from(*tens))),
+                (_, [command, ..]) => self.command(*command),
+                (_, []) => {}
+            }
+        }
     }
 
     fn datagram(&mut self, text: &[u8], host: u8) {
@@ -203,6 +210,9 @@ impl Story {
     }
 
     fn hear(&mut self, event: SipEvent) {
+        let name = format!("{event:?}");
+        self.events
+            .extend(name.split(' ').next().map(str::to_owned));
         match event {
             SipEvent::Incoming {
                 leg,
@@ -300,6 +310,7 @@ impl Said {
         }
         let read = sanity::read_datagram(bytes);
         assert!(read.is_ok(), "we sent what is no SIP ({read:?}):\n{text}");
+        self.method = text.split(' ').next().unwrap_or_default().to_owned();
         self.branch = after(value("Via: "), "branch=");
         self.call_id = value("Call-ID: ").trim().to_owned();
         self.from_tag = after(value("From: "), "tag=");
@@ -336,5 +347,50 @@ fn id(number: u64) -> Id {
         node: "office".parse().expect("a legal name"),
         epoch: 1,
         number,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::corpus;
+
+    /// Plays an input of the corpus without its end.
+    fn play(name: &str) -> Story {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/corpus/sip_shim/");
+        let input = std::fs::read(format!("{folder}{name}")).unwrap();
+        let mut story = Story::new();
+        story.tell(&input);
+        story
+    }
+
+    /// A fuzzer goes on from what the corpus reaches: it must reach far.
+    #[test]
+    fn the_corpus_reaches_calls_and_registrations() {
+        assert!(!corpus::inputs("sip_shim", false).is_empty());
+        assert_eq!(play("registered").shim.phones(Now::default()).len(), 1);
+        assert_eq!(
+            play("registered-and-left")
+                .shim
+                .phones(Now::default())
+                .len(),
+            0
+        );
+        assert_eq!(play("call-ended-by-us").said.method, "BYE");
+        assert_eq!(play("called-and-given-up").said.method, "CANCEL");
+        assert_eq!(play("lamp").said.method, "NOTIFY");
+        for (name, events) in [
+            ("call-answered-and-ended", "Incoming Confirmed Ended"),
+            ("late-offer", "Incoming Confirmed Ended"),
+            (
+                "hold-info-update",
+                "Incoming Confirmed Held Digit Held Ended",
+            ),
+            ("cancelled", "Incoming Ended"),
+            ("called-and-answered", "PhoneCame Ringing Answered"),
+            ("called-and-busy", "PhoneCame Ended"),
+        ] {
+            assert_eq!(play(name).events.join(" "), events, "{name}");
+        }
     }
 }

@@ -54,6 +54,8 @@ pub(super) struct Call {
     /// Where its user listens.
     pub(super) rtp: SocketAddr,
     pub(super) state: State,
+    /// When it became known here.
+    pub(super) began: Time,
     plan: Plan,
     next: Option<Time>,
     /// Tag of ours, and both addresses as they go into a request of ours.
@@ -98,6 +100,11 @@ pub(super) enum State {
 }
 
 impl Call {
+    /// It rings, and the node has been told so.
+    pub(super) fn is_ringing(&self) -> bool {
+        self.state == State::Called && self.last.is_some()
+    }
+
     pub(super) fn deadline(&self) -> Option<Time> {
         let repeat = self.repeat.as_ref().map(|r| r.at.min(r.until));
         repeat.into_iter().chain(self.next).min()
@@ -141,7 +148,7 @@ impl Phone {
         self.counts.called += 1;
         let id = self.name("call");
         let tag = self.name("t");
-        let mut call = self.call(id, tag, plan, rng);
+        let mut call = self.call(now, id, tag, plan, rng);
         call.target = format!("sip:{number}@tandem");
         call.from = format!(
             "\"{0}\" <sip:{0}@tandem>;tag={1}",
@@ -220,13 +227,21 @@ impl Phone {
         false
     }
 
-    fn call(&mut self, id: String, tag: String, plan: Plan, rng: &mut ChaCha8Rng) -> Call {
+    fn call(
+        &mut self,
+        now: Time,
+        id: String,
+        tag: String,
+        plan: Plan,
+        rng: &mut ChaCha8Rng,
+    ) -> Call {
         let port = 20_000 + 2 * (self.next_serial() % 10_000) as u16;
         let codecs = [vec![0, 8], vec![8, 0], vec![0], vec![8]];
         Call {
             id,
             rtp: SocketAddr::new(self.who.address.ip(), port),
             state: State::Calling,
+            began: now,
             plan,
             next: None,
             tag,
@@ -441,7 +456,7 @@ impl Phone {
             return self.answer(message, 486, &tag, "");
         }
         let plan = story::called(rng);
-        let mut call = self.call(id, tag, plan, rng);
+        let mut call = self.call(now, id, tag, plan, rng);
         call.state = State::Called;
         call.from = format!("{};tag={}", message.must("To"), call.tag);
         call.to = message.must("From").to_owned();
@@ -483,6 +498,7 @@ impl Phone {
         };
         let bytes = sip::response(asked, status, &call.tag, &[contact], &body);
         call.last = Some(bytes.clone());
+        let asked = (status >= 200).then(|| asked.clone());
         if status >= 200 {
             let (at, until) = (now + T1, now + PATIENCE);
             call.repeat = Some(Repeat {
@@ -501,6 +517,9 @@ impl Phone {
             let rtp = call.rtp;
             self.counts.connected += 1;
             self.acts.push_back(Act::Air(rtp, Some(Voice::Speech)));
+        }
+        if let Some(asked) = asked {
+            self.keep_answer(&asked, bytes.clone());
         }
         self.acts.push_back(Act::Send(bytes));
     }

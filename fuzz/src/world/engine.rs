@@ -21,6 +21,8 @@ use super::phone::Voice;
 const CHUNK: Duration = Duration::from_millis(500);
 const MEDIA_TIMEOUT: Duration = Duration::from_secs(20);
 const SAMPLES_PER_MS: u64 = 8;
+/// Pieces that wait for room in the log; with more, the recording ends.
+const WAITING_MAX: usize = 5;
 
 /// What it has to say.
 #[derive(Debug)]
@@ -40,6 +42,8 @@ pub(super) struct Engine {
     air: BTreeMap<SocketAddr, Voice>,
     ports: VecDeque<u16>,
     out: VecDeque<Out>,
+    /// Recordings that have ended and whose end is told once the log has had their last pieces.
+    ended: VecDeque<(LegId, Recording, RecordEnd)>,
     now: Time,
     pub(super) opened: u64,
     pub(super) closed: u64,
@@ -65,6 +69,8 @@ struct Recording {
     speech: u64,
     index: u32,
     next: Time,
+    /// Pieces the log had no room for.
+    waiting: Vec<(u32, ChunkBlock)>,
 }
 
 impl Engine {
@@ -193,7 +199,23 @@ impl Engine {
 
     /// The next thing it has to say.
     pub(super) fn poll(&mut self) -> Option<Out> {
-        self.out.pop_front()
+        if let Some(out) = self.out.pop_front() {
+            return Some(out);
+        }
+        let (leg, recording, end) = self.ended.pop_front()?;
+        Some(Out::Event(recording.done(leg, end)))
+    }
+
+    /// The log has no room for this piece just now: it is offered again for a while.
+    pub(super) fn give_back(&mut self, sound: Id, index: u32, block: ChunkBlock) {
+        let running = self
+            .legs
+            .values_mut()
+            .filter_map(|leg| leg.recording.as_mut());
+        let ended = self.ended.iter_mut().map(|(_, recording, _)| recording);
+        if let Some(recording) = running.chain(ended).find(|r| r.sound == sound) {
+            recording.waiting.push((index, block));
+        }
     }
 
     /// Legs there are.
@@ -243,13 +265,7 @@ impl Engine {
             return;
         };
         recording.write(self.now, voice, &mut self.out);
-        self.out.push_back(Out::Event(Event::RecordDone {
-            leg: name,
-            sound: recording.sound,
-            samples: recording.samples,
-            samples_speech: recording.speech,
-            end,
-        }));
+        self.ended.push_back((name, recording, end));
     }
 
     fn close(&mut self, name: LegId) {
@@ -275,6 +291,7 @@ impl Recording {
             speech: 0,
             index: 0,
             next: now + CHUNK,
+            waiting: Vec::new(),
         }
     }
 
@@ -286,6 +303,13 @@ impl Recording {
         out: &mut VecDeque<Out>,
     ) -> Option<RecordEnd> {
         let heard = now.since(self.began).min(self.limit).as_millis() as u64 * SAMPLES_PER_MS;
+        let again = std::mem::take(&mut self.waiting);
+        let refused = again.len() > WAITING_MAX;
+        out.extend(
+            again
+                .into_iter()
+                .map(|(index, block)| Out::Chunk(self.sound, index, block)),
+        );
         while self.samples < heard {
             let count = (heard - self.samples).min(4000);
             let bytes: Vec<u8> = (0..count)
@@ -302,12 +326,38 @@ impl Recording {
         }
         self.next = now + CHUNK;
         let quiet = Duration::from_millis((self.samples - self.speech) / SAMPLES_PER_MS);
-        if now.since(self.began) >= self.limit {
+        if refused {
+            Some(RecordEnd::LogRefused)
+        } else if now.since(self.began) >= self.limit {
             Some(RecordEnd::Limit)
         } else {
             self.silence
                 .filter(|allowed| quiet >= *allowed)
                 .map(|_| RecordEnd::Silence)
+        }
+    }
+}
+
+impl Recording {
+    fn done(&self, leg: LegId, end: RecordEnd) -> Event {
+        let not_given: usize = self
+            .waiting
+            .iter()
+            .map(|(_, block)| block.samples().len())
+            .sum();
+        let samples = self.samples - not_given as u64;
+        let samples_speech = self.speech.min(samples);
+        let end = if not_given > 0 {
+            RecordEnd::LogRefused
+        } else {
+            end
+        };
+        Event::RecordDone {
+            leg,
+            sound: self.sound,
+            samples,
+            samples_speech,
+            end,
         }
     }
 }

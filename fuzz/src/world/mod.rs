@@ -42,6 +42,8 @@ use node::Node;
 use oracle::Oracle;
 use phone::{Act, Phone, Who};
 
+/// What call control allows, and the time in which a CANCEL is repeated.
+const RINGING_MAX: Duration = Duration::from_secs(20 + 34);
 const SEGMENT_BYTES: u64 = 256 * 1024;
 const DISK_BYTES: u64 = 1 << 30;
 /// How long people are up.
@@ -77,6 +79,12 @@ pub struct Summary {
     pub notified: u64,
     /// Things that happened.
     pub steps: u64,
+    /// Messages that call control counts as kept, as too short, and as refused for want of room.
+    pub deposits: [u64; 3],
+    /// Mailboxes opened, and wrong PINs.
+    pub logins: [u64; 2],
+    /// Calls whose party fell silent.
+    pub vanished: u64,
 }
 
 impl Add for Summary {
@@ -91,6 +99,9 @@ impl Add for Summary {
             datagrams: self.datagrams + other.datagrams,
             notified: self.notified + other.notified,
             steps: self.steps + other.steps,
+            deposits: std::array::from_fn(|n| self.deposits[n] + other.deposits[n]),
+            logins: std::array::from_fn(|n| self.logins[n] + other.logins[n]),
+            vanished: self.vanished + other.vanished,
         }
     }
 }
@@ -124,6 +135,10 @@ struct World {
     /// When something next goes wrong, and what.
     trouble: Option<(Time, Trouble)>,
     trace: Trace,
+    /// When the node was last started, or stopped.
+    up_since: Time,
+    /// What nodes that are gone had counted.
+    seen: Summary,
     steps: u64,
 }
 
@@ -174,6 +189,8 @@ impl World {
             errand_at: Some(Time(0) + Duration::from_secs(3)),
             trouble: None,
             trace,
+            up_since: Time(0),
+            seen: Summary::default(),
             steps: 0,
             rng,
         };
@@ -320,6 +337,7 @@ impl World {
     }
 
     fn run_errand(&mut self) {
+        self.check_ringing();
         let wait = Duration::from_millis(self.rng.random_range(200..14_000));
         self.errand_at = Some(self.now + wait);
         let at = self.rng.random_range(0..self.phones.len());
@@ -349,6 +367,23 @@ impl World {
         self.trace.say(now, || "night".into());
         for phone in &mut self.phones {
             phone.retire(now);
+        }
+    }
+
+    /// A phone rings only as long as the node wants it to; unless the node lost its memory, or the
+    /// phone was found by the last repetition of an INVITE, which nobody can take back (RFC 3261
+    /// §9.1).
+    fn check_ringing(&self) {
+        for phone in &self.phones {
+            let known = self.up_since.max(phone.back_since + phone::PATIENCE);
+            let ringing = phone
+                .calls
+                .iter()
+                .filter(|call| call.is_ringing() && call.began > known);
+            for call in ringing {
+                let rings_for = self.now.since(call.began);
+                assert!(rings_for < RINGING_MAX, "{} rings for ever", call.id);
+            }
         }
     }
 
@@ -429,6 +464,7 @@ impl World {
             restarts: self.oracle.restarts - 1,
             datagrams: self.network.sent(),
             steps: self.steps,
+            ..self.seen
         }
     }
 }
@@ -505,6 +541,9 @@ impl World {
 
     fn cut_power(&mut self, pause: Duration) {
         if let Life::Up(node) = std::mem::replace(&mut self.life, Life::Between) {
+            self.seen = self.seen + counted(&node);
+            // What it knew of calls is gone.
+            self.up_since = self.now;
             let mut disk = node.crash(&mut self.rng);
             disk.fault = None;
             disk.capacity_bytes = DISK_BYTES;
@@ -524,6 +563,7 @@ impl World {
                 &mut self.rng,
             );
             self.life = Life::Up(Box::new(node));
+            self.up_since = self.now;
         }
     }
 }
@@ -568,6 +608,21 @@ fn person(n: u8, net: u8) -> Who {
         password,
         pin: format!("1{extension}"),
         address: SocketAddr::from(([10, net, 1, n + 1], 5060)),
+    }
+}
+
+/// What call control has counted since the node started.
+fn counted(node: &Node) -> Summary {
+    let counters = node.pbx.counters();
+    Summary {
+        deposits: [
+            counters.deposits,
+            counters.deposits_too_short,
+            counters.deposits_refused,
+        ],
+        logins: [counters.logins, counters.pin_wrong],
+        vanished: counters.ended.get("vanished").copied().unwrap_or(0),
+        ..Summary::default()
     }
 }
 

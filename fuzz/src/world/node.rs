@@ -152,7 +152,9 @@ impl Node {
             self.written_at = None;
             self.log.complete_write(here);
         }
-        while let Some((_, input)) = self.pins.pop_front_if(|(at, _)| *at <= now) {
+        while self.pins.front().is_some_and(|(at, _)| *at <= now)
+            && let Some((_, input)) = self.pins.pop_front()
+        {
             self.pbx.handle(here, input);
         }
         if self.engine.deadline().is_some_and(|at| at <= now) {
@@ -325,6 +327,9 @@ impl Node {
                     oracle.on_record_done(*sound, *samples);
                 }
                 self.pbx.handle(at(now, self.wall_ms), Input::Media(event));
+            }
+            Out::Chunk(id, index, block) if !self.log.can_record() => {
+                self.engine.give_back(id, index, block);
             }
             Out::Chunk(id, index, block) => {
                 let append = Append::Chunk { id, index, block };

@@ -113,6 +113,9 @@ pub(super) struct Phone {
     subscription: Subscription,
     notified: Vec<(String, u32)>,
     gone_until: Option<Time>,
+    /// When its power came back.
+    pub(super) back_since: Time,
+    retired: bool,
     register_id: String,
     serial: u32,
 }
@@ -155,6 +158,8 @@ impl Phone {
             subscription: Subscription::default(),
             notified: Vec::new(),
             gone_until: None,
+            back_since: Time(0),
+            retired: false,
             register_id: String::new(),
             serial: 0,
         }
@@ -181,9 +186,13 @@ impl Phone {
     pub(super) fn tick(&mut self, now: Time, rng: &mut ChaCha8Rng) {
         if self.gone_until.is_some_and(|back| back <= now) {
             self.gone_until = None;
+            self.back_since = now;
             self.register_at = (!self.who.password.is_empty()).then_some(now);
         }
         self.resend(now);
+        if self.retired {
+            (self.register_at, self.subscribe_at) = (None, None);
+        }
         if self.register_at.is_some_and(|at| at <= now) {
             self.register_at = None;
             self.register(now, EXPIRES_S);
@@ -230,15 +239,16 @@ impl Phone {
 
     /// Takes its address off the node, and does not come back.
     pub(super) fn retire(&mut self, now: Time) {
-        (self.register_at, self.subscribe_at) = (None, None);
+        self.retired = true;
         if self.registered {
             self.register(now, 0);
         }
     }
 
-    /// Nothing is under way.
+    /// No call is under way, or being ended.
     pub(super) fn is_quiet(&self) -> bool {
-        self.calls.is_empty() && self.pending.is_empty()
+        let of_call = |p: &Pending| matches!(p.purpose, Purpose::Call(_));
+        self.calls.is_empty() && !self.pending.iter().any(of_call)
     }
 
     /// What keeps it from being quiet, for people.
@@ -488,13 +498,15 @@ impl Phone {
         let contact = format!("Contact: <sip:{}@{}>", self.who.extension, self.who.address);
         let bytes = sip::response(request, status, tag, &[contact], body);
         self.acts.push_back(Act::Send(bytes.clone()));
-        // INVITE is answered more than once; its call remembers how.
-        if request.method() != "INVITE" {
-            let name = format!("{} {}", request.branch(), request.method());
-            self.answered.push_back((name, bytes));
-            if self.answered.len() > ANSWERED_MAX {
-                self.answered.pop_front();
-            }
+        self.keep_answer(request, bytes);
+    }
+
+    /// The same request gets the same answer, also when the call has long gone.
+    pub(super) fn keep_answer(&mut self, request: &Message, bytes: Vec<u8>) {
+        let name = format!("{} {}", request.branch(), request.method());
+        self.answered.push_back((name, bytes));
+        if self.answered.len() > ANSWERED_MAX {
+            self.answered.pop_front();
         }
     }
 
