@@ -25,9 +25,10 @@ bench: ## figures beside the machine's own limit, in one run
 	@tools/install.sh test
 	$(CARGO) bench -p tandem-benches
 
-fuzz: ## each fuzz target for FUZZ_SECONDS (30)
-	@tools/install.sh build
+fuzz: ## each fuzz target for FUZZ_SECONDS (30), and the simulated world from a seed of the day
+	@tools/install.sh fuzz
 	@tools/fuzz.sh $(FUZZ_SECONDS)
+	WORLD_SECONDS=$(FUZZ_SECONDS) WORLD_FIRST=$$(date +%s)000 $(CARGO) test --locked -p tandem-fuzz --test world every -- --nocapture
 
 check: ## format, lints, dependency audit
 	@tools/install.sh build

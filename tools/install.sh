@@ -1,17 +1,19 @@
 #!/usr/bin/env bash
-# Installs what is missing: `tools/install.sh build` what a build needs, `… test` what the tests need
-# as well (real phones, a SIP load generator, sound tools). Needs root or sudo only if something is
+# Installs what is missing: `tools/install.sh build` what a build needs, `… fuzz` what the fuzzer needs
+# as well (it is C++), `… test` all that the tests need (real phones, a SIP load generator, sound tools). Needs root or sudo only if something is
 # missing; when nothing is, it takes a few milliseconds and touches nothing.
 set -euo pipefail
 
 # command:package, for Debian and Ubuntu. A command that is there is never installed again.
 build_tools="cc:gcc cc:libc6-dev"
-test_tools="sipp:sip-tester baresip:baresip-core sox:sox flite:flite"
+fuzz_tools="c++:g++"
+test_tools="$fuzz_tools sipp:sip-tester baresip:baresip-core sox:sox flite:flite"
 
 case "${1:-}" in
     build) wanted=$build_tools ;;
+    fuzz) wanted="$build_tools $fuzz_tools" ;;
     test) wanted="$build_tools $test_tools" ;;
-    *) echo "usage: tools/install.sh build | test" >&2; exit 2 ;;
+    *) echo "usage: tools/install.sh build | fuzz | test" >&2; exit 2 ;;
 esac
 
 missing=()

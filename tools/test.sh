@@ -14,3 +14,6 @@ else
     cargo test --workspace --locked --no-run
     cargo test --workspace --locked --no-fail-fast -- --test-threads 2
 fi
+
+# The fuzz targets once more, a few seconds each, guided by coverage.
+tools/fuzz.sh "${FUZZ_SECONDS:-3}"
