@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Installs what is missing: `tools/install.sh build` what a build needs, `… fuzz` what the fuzzer needs
-# as well (it is C++), `… test` all that the tests need (real phones, a SIP load generator, sound tools). Needs root or sudo only if something is
-# missing; when nothing is, it takes a few milliseconds and touches nothing.
+# as well (it is C++), `… test` all that the tests need (real phones, a SIP load generator, sound
+# tools). Needs root or sudo only if something is missing; when nothing is, it takes a few
+# milliseconds and touches nothing.
 set -euo pipefail
 
 # command:package, for Debian and Ubuntu. A command that is there is never installed again.
