@@ -79,7 +79,7 @@ pub(crate) enum Owner {
     /// A lamp subscription's notification.
     Notify { tag: u64 },
     /// A lamp notification nobody subscribed to.
-    Push { user: Id, binding: u64 },
+    Push { user: Id, binding: u64, cseq: u32 },
     /// Nobody any more.
     Orphan,
 }

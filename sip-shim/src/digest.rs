@@ -126,10 +126,12 @@ impl<'a> Credentials<'a> {
     }
 }
 
-/// RFC 7616 §3.4.6. Phones differ in which parameters they repeat, so those are left out.
+/// RFC 7616 §3.4.6, as far as user agents keep to it: they differ in which parameters they repeat,
+/// and some (SIPp) leave out the user. A nonce is good for one source and each count once, so an
+/// answer cannot be used for another request anyway.
 fn same_resource(uri: &str, request: &Message) -> bool {
     match (Uri::parse(uri), Uri::parse(request.uri())) {
-        (Some(a), Some(b)) => a.user == b.user && a.host.eq_ignore_ascii_case(b.host),
+        (Some(a), Some(b)) => a.host.eq_ignore_ascii_case(b.host),
         _ => false,
     }
 }

@@ -365,12 +365,13 @@ impl Shim {
             Owner::Push {
                 user: id,
                 binding: number,
+                cseq,
             },
             &request,
         );
     }
 
-    pub(crate) fn on_push_heard(&mut self, id: Id, number: u64, outcome: Outcome) {
+    pub(crate) fn on_push_heard(&mut self, id: Id, number: u64, cseq: u32, outcome: Outcome) {
         let Some(user) = self.registrar.user_mut(id) else {
             return;
         };
@@ -378,16 +379,21 @@ impl Shim {
         let Some(binding) = user.bindings.iter_mut().find(|b| b.number == number) else {
             return;
         };
+        // A phone that started anew was told again while the one before was still on its way: it has
+        // no use for that, and whatever it says of it is no word on the later one.
+        if binding.push.cseq != cseq {
+            return;
+        }
         match outcome {
             Outcome::Response(..200) => return,
             Outcome::Response(200..300) => {}
-            // Nobody there at the moment: the next change tries again.
-            Outcome::Timeout | Outcome::Unreachable => {
+            Outcome::Response(status) if is_unwanted(status) => binding.push.refused = true,
+            // Nobody there, or in trouble, at the moment: the next change tries again.
+            Outcome::Response(_) | Outcome::Timeout | Outcome::Unreachable => {
                 binding.push.busy = false;
                 binding.push.told = None;
                 return;
             }
-            Outcome::Response(_) => binding.push.refused = true,
         }
         binding.push.busy = false;
         if binding.is_behind(lamp) {
@@ -397,6 +403,11 @@ impl Shim {
 }
 
 const EVENTS: &str = "Allow-Events: message-summary\r\n";
+
+/// The phone does not take notifications it did not ask for, and will not take the next one.
+fn is_unwanted(status: u16) -> bool {
+    matches!(status, 403..=406 | 415 | 420 | 481 | 489 | 501 | 600..)
+}
 
 /// RFC 3842 §5.2.
 fn summary(kit: &Kit, extension: &str, lamp: Lamp) -> String {

@@ -310,7 +310,11 @@ impl Shim {
             Owner::Fork { leg, index } => self.on_fork_heard(leg, index, &heard, response),
             Owner::Refresh { leg } => self.on_refresh_heard(leg, &heard, response),
             Owner::Notify { tag } => self.on_notify_heard(tag, heard.outcome),
-            Owner::Push { user, binding } => self.on_push_heard(user, binding, heard.outcome),
+            Owner::Push {
+                user,
+                binding,
+                cseq,
+            } => self.on_push_heard(user, binding, cseq, heard.outcome),
             Owner::Orphan => {
                 if let Some(response) = response {
                     self.hang_up_orphan(&heard, response);
