@@ -40,8 +40,8 @@ pub fn sound_of(node: &Node, message: &Value) -> Vec<i16> {
 pub fn at_the_beep(caller: &mut Ua) -> Call {
     let call = caller.call("*102");
     call.media.hush();
-    call.media.wait_phrase(0, "vm/intro", GREETING);
-    call.media.wait_beep(0);
+    let greeted = call.media.wait_phrase(0, "vm/intro", GREETING);
+    call.media.wait_beep(greeted);
     call
 }
 
@@ -84,8 +84,8 @@ fn no_answer_a_message_the_lamp_and_hearing_it() {
     phone.wait_cancel(&ringing);
     call.media.hush();
     call.media.wait_phrase(0, "vm/is-not-available", GREETING);
-    call.media.wait_phrase(0, "vm/intro", GREETING);
-    call.media.wait_beep(0);
+    let greeted = call.media.wait_phrase(0, "vm/intro", GREETING);
+    call.media.wait_beep(greeted);
     count_for(&call, 4);
     caller.hang_up(&mut call);
 
@@ -222,8 +222,8 @@ fn five_seconds_of_silence_end_a_message() {
         .wait_phrase(from, "vm/review", Duration::from_secs(20));
     caller.hang_up(&mut call);
     let message = wait_messages(&node, 1).remove(0);
-    let frames = counted_frames(&sound_of(&node, &message)).len();
-    assert!(frames >= 145, "{frames}: {message}");
+    let frames = counted_frames(&sound_of(&node, &message));
+    assert!(frames.len() >= 145, "{frames:?}: {message}");
 }
 
 #[test]

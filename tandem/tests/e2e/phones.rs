@@ -121,7 +121,7 @@ fn a_message_is_left_and_heard_back() {
     caller.wait("CALL_ESTABLISHED");
     // The beep, then ten seconds of it.
     until("the beep is heard", Duration::from_secs(30), || {
-        sound::beep_end(&caller.heard(), 150)
+        sound::beep_end(&caller.heard(), 240)
     });
     let beep = Instant::now();
     until("ten seconds are spoken", Duration::from_secs(20), || {

@@ -285,7 +285,7 @@ impl Media {
             let packets = state.heard.len() - from;
             searched = packets.saturating_sub(50).max(start);
             let samples = hear(&state.heard[from + start..]).samples;
-            let end = sound::beep_end(&samples, 150)?;
+            let end = sound::beep_end(&samples, 240)?;
             // It may still be sounding: it is over when something else or nothing follows.
             let quiet = state
                 .heard
