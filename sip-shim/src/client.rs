@@ -233,6 +233,16 @@ impl Clients {
         self.start(kit, flow, Owner::Orphan, Method::Cancel, branch, bytes);
     }
 
+    /// Whom a request matters to.
+    pub(crate) fn owner(&self, key: u64) -> Option<Owner> {
+        self.table.get(&key).map(|client| client.owner)
+    }
+
+    /// A request is of no use any more: it is not sent again, nor missed.
+    pub(crate) fn forget(&mut self, key: u64) {
+        self.table.remove(&key);
+    }
+
     /// A timer has run out. What was never answered, if that is what it means.
     pub(crate) fn lapsed(&mut self, kit: &mut Kit, key: u64) -> Option<Heard> {
         let now = kit.now.mono;

@@ -371,6 +371,22 @@ impl Shim {
         );
     }
 
+    /// A notification that a later one has overtaken, or whose registration is over. Sent again, it
+    /// would put the lamp back to what it was.
+    pub(crate) fn is_outdated(&self, owner: Owner) -> bool {
+        let Owner::Push {
+            user,
+            binding,
+            cseq,
+        } = owner
+        else {
+            return false;
+        };
+        let bindings = self.registrar.user(user).map(|user| &user.bindings);
+        let binding = bindings.and_then(|all| all.iter().find(|b| b.number == binding));
+        binding.is_none_or(|b| b.push.cseq != cseq)
+    }
+
     pub(crate) fn on_push_heard(&mut self, id: Id, number: u64, cseq: u32, outcome: Outcome) {
         let Some(user) = self.registrar.user_mut(id) else {
             return;

@@ -146,7 +146,9 @@ impl Shim {
                     }
                 }
                 Alarm::Client(key) => {
-                    if let Some(heard) = self.clients.lapsed(&mut self.kit, key) {
+                    if self.clients.owner(key).is_some_and(|o| self.is_outdated(o)) {
+                        self.clients.forget(key);
+                    } else if let Some(heard) = self.clients.lapsed(&mut self.kit, key) {
                         self.on_heard(heard, None);
                     }
                 }

@@ -66,8 +66,8 @@ fn what_a_phone_says_of_an_older_notification_is_no_word_on_the_newer() {
     light(&mut w, 1, 0);
     let newer = w.last().to_owned();
     assert_eq!(header(&newer, "CSeq"), "2 NOTIFY");
-    w.respond_to(DESK, &newer, "200 OK", "", "");
     w.respond_to(DESK, &older, "500 Out of Order", "", "");
+    w.respond_to(DESK, &newer, "200 OK", "", "");
     w.out();
     light(&mut w, 2, 0);
     w.expect(&["10.0.0.1:5060: NOTIFY sip:101@10.0.0.1:5060"]);
@@ -78,6 +78,27 @@ fn what_a_phone_says_of_an_older_notification_is_no_word_on_the_newer() {
     w.expect(&["10.0.0.1:5060: NOTIFY sip:101@10.0.0.1:5060"]);
     w.respond(DESK, "NOTIFY", "489 Bad Event", "", "");
     light(&mut w, 4, 0);
+    w.expect(&[]);
+}
+
+#[test]
+fn a_notification_that_was_overtaken_is_not_sent_again() {
+    let mut w = World::new();
+    w.register(101, DESK);
+    light(&mut w, 1, 0);
+    w.out();
+    w.pass_ms(500);
+    w.expect(&["10.0.0.1:5060: NOTIFY sip:101@10.0.0.1:5060"]);
+    let text = |cseq, proof: &str| {
+        register_text(101, DESK, cseq, proof).replace("reg-101-10.0.0.1:5060", "anew")
+    };
+    w.receive(DESK, &text(5003, ""));
+    let proof = w.proof("REGISTER", "sip:10.0.0.9", 101);
+    w.receive(DESK, &text(5004, &proof));
+    light(&mut w, 2, 0);
+    w.respond(DESK, "NOTIFY", "200 OK", "", "");
+    w.out();
+    w.pass_ms(30_000);
     w.expect(&[]);
 }
 
