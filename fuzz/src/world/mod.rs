@@ -46,6 +46,8 @@ use phone::{Act, Phone, Who};
 const RINGING_MAX: Duration = Duration::from_secs(20 + 34);
 const SEGMENT_BYTES: u64 = 256 * 1024;
 const DISK_BYTES: u64 = 1 << 30;
+/// How long a lamp may be wrong.
+const LAMP_MAX: Duration = Duration::from_secs(6);
 /// How long people are up.
 const DAY: Duration = Duration::from_secs(600);
 /// Long enough for the longest call without a hang-up, and everything that repeats, to end.
@@ -338,6 +340,7 @@ impl World {
 
     fn run_errand(&mut self) {
         self.check_ringing();
+        self.check_lamps();
         let wait = Duration::from_millis(self.rng.random_range(200..14_000));
         self.errand_at = Some(self.now + wait);
         let at = self.rng.random_range(0..self.phones.len());
@@ -354,8 +357,10 @@ impl World {
         if let Life::Up(node) = &mut self.life {
             node.disk_mut().fault = None;
             node.disk_mut().capacity_bytes = DISK_BYTES;
-            // A node whose log is closed until restart, or that is on its way out, is restarted.
-            self.cut_power(Duration::from_millis(10));
+            // One whose log is closed until restart, or that is on its way out, is restarted.
+            if node.is_stopping || node.has_failed {
+                self.cut_power(Duration::from_millis(10));
+            }
         }
         for phone in &mut self.phones {
             phone.evening(now);
@@ -387,6 +392,34 @@ impl World {
         }
     }
 
+    /// In fair weather a lamp shows what is there within seconds, not only once the phone has
+    /// registered again.
+    fn check_lamps(&mut self) {
+        let Life::Up(node) = &self.life else { return };
+        if !self.network.is_fair() {
+            return;
+        }
+        let users = node.users();
+        let up_since = self.up_since;
+        let known =
+            |p: &&mut Phone| p.is_there() && p.registered_at.is_some_and(|at| at > up_since);
+        for phone in self.phones.iter_mut().filter(known) {
+            let expected = lamps::expected(node.pbx.view(), users[&phone.who.extension]);
+            let shown = phone.lamp;
+            if shown == Some(expected) || phone.lamp_owed.is_none_or(|(_, owed)| owed != expected) {
+                phone.lamp_owed = (shown != Some(expected)).then_some((self.now, expected));
+            }
+            let overdue = phone
+                .lamp_owed
+                .is_some_and(|(since, _)| self.now > since + LAMP_MAX);
+            let extension = &phone.who.extension;
+            assert!(
+                !overdue,
+                "the lamp of {extension} shows {shown:?}, not {expected:?}"
+            );
+        }
+    }
+
     /// No call is left anywhere, and every lamp shows what is there.
     fn check_rest(&mut self) {
         for phone in &self.phones {
@@ -411,7 +444,7 @@ impl World {
         assert_eq!(node.engine.opened, node.engine.closed);
         assert_eq!(node.shim.dialogs(), 0, "dialogs without a call");
         let users = node.users();
-        for phone in self.phones.iter().filter(|p| p.registered) {
+        for phone in self.phones.iter().filter(|p| p.registered_at.is_some()) {
             let id = users[&phone.who.extension];
             let expected = lamps::expected(node.pbx.view(), id);
             assert_eq!(
@@ -507,6 +540,7 @@ impl World {
             }
             Trouble::DiskRoomAgain => node.disk_mut().capacity_bytes = DISK_BYTES,
             Trouble::WritesFail(fault) => {
+                node.has_failed |= fault == WriteFault::Failed;
                 node.disk_mut().fault = Some(fault);
                 self.trouble = Some((now + soon / 8, Trouble::WritesWork));
                 return;

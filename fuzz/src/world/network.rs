@@ -27,7 +27,7 @@ pub(super) struct Network {
 }
 
 /// How bad it is, in percent.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Weather {
     pub(super) lost: u8,
     pub(super) doubled: u8,
@@ -62,6 +62,11 @@ impl Network {
             sent: 0,
             weather,
         }
+    }
+
+    /// Nothing is lost or late.
+    pub(super) fn is_fair(&self) -> bool {
+        self.weather == Weather::FAIR
     }
 
     /// The weather changes.

@@ -47,6 +47,10 @@ pub(super) struct Node {
     pub(super) answers: BTreeMap<u64, AdminAnswer>,
     pub(super) has_stopped: bool,
     pub(super) is_stopping: bool,
+    /// A write failed: the log takes nothing more.
+    pub(super) has_failed: bool,
+    /// The engine asks whether there is room before it gives the log a piece.
+    looks_first: bool,
     asked: u64,
     /// Civil time when the world began, as this node's clock has it.
     wall_ms: u64,
@@ -90,6 +94,8 @@ impl Node {
             answers: BTreeMap::new(),
             has_stopped: false,
             is_stopping: false,
+            has_failed: false,
+            looks_first: !rng.random_ratio(1, 4),
             asked: 0,
             wall_ms,
             trace,
@@ -328,7 +334,7 @@ impl Node {
                 }
                 self.pbx.handle(at(now, self.wall_ms), Input::Media(event));
             }
-            Out::Chunk(id, index, block) if !self.log.can_record() => {
+            Out::Chunk(id, index, block) if self.looks_first && !self.log.can_record() => {
                 self.engine.give_back(id, index, block);
             }
             Out::Chunk(id, index, block) => {

@@ -100,8 +100,11 @@ pub(super) struct Phone {
     pub(super) acts: VecDeque<Act>,
     /// What the last NOTIFY said: new, old, urgent new, urgent old.
     pub(super) lamp: Option<[u32; 4]>,
+    /// What its lamp should show and does not, and since when that is known.
+    pub(super) lamp_owed: Option<(Time, [u32; 4])>,
     pub(super) watches: bool,
-    pub(super) registered: bool,
+    /// When the node last took its registration; `None`: it has none.
+    pub(super) registered_at: Option<Time>,
     /// Its user makes and takes calls; else all there are are ended.
     pub(super) busy_day: bool,
     pub(super) counts: Counts,
@@ -146,8 +149,9 @@ impl Phone {
             calls: Vec::new(),
             acts: VecDeque::new(),
             lamp: None,
+            lamp_owed: None,
             watches,
-            registered: false,
+            registered_at: None,
             busy_day: true,
             counts: Counts::default(),
             pending: Vec::new(),
@@ -227,7 +231,7 @@ impl Phone {
         (self.register_at, self.subscribe_at) = (None, None);
         self.subscription = Subscription::default();
         self.register_id.clear();
-        (self.registered, self.lamp) = (false, None);
+        (self.registered_at, self.lamp, self.lamp_owed) = (None, None, None);
         self.notified.clear();
         self.gone_until = Some(until);
     }
@@ -240,7 +244,7 @@ impl Phone {
     /// Takes its address off the node, and does not come back.
     pub(super) fn retire(&mut self, now: Time) {
         self.retired = true;
-        if self.registered {
+        if self.registered_at.is_some() {
             self.register(now, 0);
         }
     }
@@ -443,14 +447,14 @@ impl Phone {
     fn on_registered(&mut self, now: Time, status: u16, draft: &Draft) {
         let leaving = draft.extra.iter().any(|line| line == "Expires: 0");
         if status != 200 || leaving {
-            self.registered &= status == 200 && !leaving;
+            self.registered_at = self.registered_at.filter(|_| status == 200 && !leaving);
             if !leaving {
                 self.register_later(now);
             }
             return;
         }
         self.counts.registered += 1;
-        self.registered = true;
+        self.registered_at = Some(now);
         self.register_at = Some(now + Duration::from_secs(EXPIRES_S / 2));
         let has_subscription = self.subscribe_at.is_some()
             || self.pending.iter().any(|p| p.purpose == Purpose::Subscribe);
@@ -460,7 +464,7 @@ impl Phone {
     }
 
     fn register_later(&mut self, now: Time) {
-        self.registered = false;
+        self.registered_at = None;
         self.register_at = Some(now + Duration::from_secs(7));
     }
 
