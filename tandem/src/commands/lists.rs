@@ -29,10 +29,9 @@ pub(crate) fn calls(how: &Ask) -> Result<(), String> {
     if how.json {
         return print_json(&calls);
     }
-    let rows = calls.as_array().into_iter().flatten().map(|c| {
-        let cells = ["from", "to", "phase"].map(|key| text(&c[key]));
-        let seconds = format!("{} s", c["seconds"].as_u64().unwrap_or(0));
-        cells.into_iter().chain([seconds]).collect()
+    let rows = calls.as_array().into_iter().flatten().map(|call| {
+        let (to, phase) = (text(&call["to"]), text(&call["phase"]));
+        vec![party(&call["from"]), to, phase, when(&call["started"])]
     });
     print_table(&["FROM", "TO", "PHASE", "SINCE"], rows, "no calls");
     Ok(())
@@ -95,6 +94,26 @@ pub(crate) fn print_table(
     for row in &rows {
         line(&mut row.iter().map(String::as_str));
     }
+}
+
+/// Who: the name if there is one, and the number.
+pub(crate) fn party(value: &Value) -> String {
+    let number = text(&value["number"]);
+    match value["name"].as_str() {
+        None | Some("") => number,
+        Some(name) => format!("{name} ({number})"),
+    }
+}
+
+/// Civil time of a stamp in milliseconds, in the time zone of whoever reads it.
+pub(crate) fn when(value: &Value) -> String {
+    let stamp = value
+        .as_i64()
+        .and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok());
+    let local = stamp.map(|s| s.to_zoned(jiff::tz::TimeZone::system()));
+    local.map_or("-".into(), |at| {
+        at.strftime("%Y-%m-%d %H:%M:%S").to_string()
+    })
 }
 
 /// A JSON value without quotes.

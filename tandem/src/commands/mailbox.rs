@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use crate::admin::{Question, ask};
 use crate::cli::Mailbox;
-use crate::commands::lists::{print_json, print_table, text};
+use crate::commands::lists::{party, print_json, print_table, text, when};
 
 pub(crate) fn run(mailbox: &Mailbox) -> Result<(), String> {
     match mailbox {
@@ -53,19 +53,18 @@ pub(crate) fn run(mailbox: &Mailbox) -> Result<(), String> {
 }
 
 fn print_messages(list: &Value) {
-    let rows = list.as_array().into_iter().flatten().map(|m| {
-        let seconds = m["duration_ms"].as_u64().unwrap_or(0).div_ceil(1000);
-        let marks = ["urgent", "cut_short", "deleted"];
+    let rows = list.as_array().into_iter().flatten().map(|message| {
+        let seconds = message["length_ms"].as_u64().unwrap_or(0).div_ceil(1000);
+        let marks = ["urgent", "cut_short"].into_iter();
         let marks: Vec<_> = marks
-            .into_iter()
-            .filter(|k| m[k].as_bool() == Some(true))
+            .filter(|mark| message[mark] == Value::Bool(true))
             .collect();
         vec![
-            text(&m["id"]),
-            text(&m["at"]),
-            text(&m["from"]),
+            text(&message["id"]),
+            when(&message["at"]),
+            party(&message["from"]),
             format!("{seconds} s"),
-            text(&m["folder"]),
+            text(&message["folder"]),
             marks.join(", ").replace('_', " "),
         ]
     });
