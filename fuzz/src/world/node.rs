@@ -261,6 +261,12 @@ impl Node {
                 break;
             }
         }
+        // A call has a caller and at most one who is called: who stays behind alone is hung up.
+        let legs_max = 2 * self.pbx.calls_len();
+        assert!(
+            self.engine.legs() <= legs_max,
+            "a leg is left whose call is over"
+        );
         if self.log.is_writing() && self.written_at.is_none() {
             let slow = if rng.random_ratio(1, 50) { 900 } else { 12 };
             self.written_at = Some(now + Duration::from_micros(rng.random_range(100..slow * 1000)));
