@@ -98,10 +98,11 @@ pub(crate) fn print_table(
 
 /// Who: the name if there is one, and the number.
 pub(crate) fn party(value: &Value) -> String {
-    let number = text(&value["number"]);
-    match value["name"].as_str() {
-        None | Some("") => number,
-        Some(name) => format!("{name} ({number})"),
+    match (value["name"].as_str(), value["number"].as_str()) {
+        (None | Some(""), None | Some("")) => "-".into(),
+        (None | Some(""), Some(number)) => number.into(),
+        (Some(name), None | Some("")) => name.into(),
+        (Some(name), Some(number)) => format!("{name} ({number})"),
     }
 }
 
