@@ -13,6 +13,7 @@
 //! [`run`] plays one seed and panics, with what happened last, when a promise is broken.
 
 mod calls;
+mod checks;
 mod engine;
 mod lamps;
 mod network;
@@ -21,92 +22,35 @@ mod oracle;
 mod phone;
 mod sip;
 mod story;
+mod summary;
+mod trace;
+mod trouble;
 
-use std::cell::RefCell;
-use std::collections::VecDeque;
-use std::fmt;
 use std::net::SocketAddr;
-use std::ops::Add;
-use std::rc::Rc;
 use std::time::Duration;
 
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use tandem_pbx::seam::{AdminAnswer, AdminAsk};
 use tandem_storage::sim::SimDisk;
 use tandem_storage::time::Time;
-use tandem_storage::writer::WriteFault;
 
 use network::{Datagram, Network, Weather};
 use node::Node;
 use oracle::Oracle;
 use phone::{Act, Phone, Who};
+use trouble::Trouble;
 
-/// What call control allows, and the time in which a CANCEL is repeated.
-const RINGING_MAX: Duration = Duration::from_secs(20 + 34);
+pub use summary::Summary;
+pub use trace::Trace;
+
 const SEGMENT_BYTES: u64 = 256 * 1024;
 const DISK_BYTES: u64 = 1 << 30;
-/// How long a lamp may be wrong.
-const LAMP_MAX: Duration = Duration::from_secs(6);
 /// How long people are up.
 const DAY: Duration = Duration::from_secs(600);
 /// Long enough for the longest call without a hang-up, and everything that repeats, to end.
 const EVENING: Duration = Duration::from_secs(700);
 /// Longer than any registration or subscription lasts.
 const NIGHT: Duration = Duration::from_secs(4000);
-
-/// What happened last, for whoever must find out why.
-#[derive(Clone, Debug, Default)]
-pub struct Trace(Option<Rc<RefCell<VecDeque<String>>>>);
-
-/// Lines kept.
-const TRACE_MAX: usize = 400;
-
-/// What a day in the world came to.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Summary {
-    /// Calls that phones made.
-    pub called: u64,
-    /// Times a phone was connected.
-    pub connected: u64,
-    /// Messages and greetings kept.
-    pub kept: usize,
-    /// Times "saved" was said.
-    pub saved: u64,
-    /// Restarts of the node.
-    pub restarts: u64,
-    /// Datagrams sent.
-    pub datagrams: u64,
-    /// NOTIFYs that phones took.
-    pub notified: u64,
-    /// Things that happened.
-    pub steps: u64,
-    /// Messages that call control counts as kept, as too short, and as refused for want of room.
-    pub deposits: [u64; 3],
-    /// Mailboxes opened, and wrong PINs.
-    pub logins: [u64; 2],
-    /// Calls whose party fell silent.
-    pub vanished: u64,
-}
-
-impl Add for Summary {
-    type Output = Summary;
-    fn add(self, other: Summary) -> Summary {
-        Summary {
-            called: self.called + other.called,
-            connected: self.connected + other.connected,
-            kept: self.kept + other.kept,
-            saved: self.saved + other.saved,
-            restarts: self.restarts + other.restarts,
-            datagrams: self.datagrams + other.datagrams,
-            notified: self.notified + other.notified,
-            steps: self.steps + other.steps,
-            deposits: std::array::from_fn(|n| self.deposits[n] + other.deposits[n]),
-            logins: std::array::from_fn(|n| self.logins[n] + other.logins[n]),
-            vanished: self.vanished + other.vanished,
-        }
-    }
-}
 
 /// Plays one day.
 ///
@@ -149,21 +93,6 @@ enum Life {
     Up(Box<Node>),
     Down(SimDisk, Time),
     Between,
-}
-
-/// What can go wrong.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Trouble {
-    PowerCut,
-    /// As soon as something is being written.
-    PowerCutWhileWriting,
-    DiskFull,
-    DiskRoomAgain,
-    WritesFail(WriteFault),
-    WritesWork,
-    Stop,
-    /// It was asked to stop long ago.
-    StopOverdue,
 }
 
 impl World {
@@ -375,117 +304,6 @@ impl World {
         }
     }
 
-    /// A phone rings only as long as the node wants it to; unless the node lost its memory, or the
-    /// phone was found by the last repetition of an INVITE, which nobody can take back (RFC 3261
-    /// §9.1).
-    fn check_ringing(&self) {
-        for phone in &self.phones {
-            let known = self.up_since.max(phone.back_since + phone::PATIENCE);
-            let ringing = phone
-                .calls
-                .iter()
-                .filter(|call| call.is_ringing() && call.began > known);
-            for call in ringing {
-                let rings_for = self.now.since(call.began);
-                assert!(rings_for < RINGING_MAX, "{} rings for ever", call.id);
-            }
-        }
-    }
-
-    /// In fair weather a lamp shows what is there within seconds, not only once the phone has
-    /// registered again.
-    fn check_lamps(&mut self) {
-        let Life::Up(node) = &self.life else { return };
-        if !self.network.is_fair() {
-            return;
-        }
-        let users = node.users();
-        let up_since = self.up_since;
-        let known =
-            |p: &&mut Phone| p.is_there() && p.registered_at.is_some_and(|at| at > up_since);
-        for phone in self.phones.iter_mut().filter(known) {
-            let expected = lamps::expected(node.pbx.view(), users[&phone.who.extension]);
-            let shown = phone.lamp;
-            if shown == Some(expected) || phone.lamp_owed.is_none_or(|(_, owed)| owed != expected) {
-                phone.lamp_owed = (shown != Some(expected)).then_some((self.now, expected));
-            }
-            let overdue = phone
-                .lamp_owed
-                .is_some_and(|(since, _)| self.now > since + LAMP_MAX);
-            let extension = &phone.who.extension;
-            assert!(
-                !overdue,
-                "the lamp of {extension} shows {shown:?}, not {expected:?}"
-            );
-        }
-    }
-
-    /// No call is left anywhere, and every lamp shows what is there.
-    fn check_rest(&mut self) {
-        for phone in &self.phones {
-            assert!(
-                phone.is_quiet(),
-                "{} is not done: {:?}",
-                phone.who.extension,
-                phone.calls_left()
-            );
-        }
-        self.oracle.on_quiet();
-        let Life::Up(node) = &mut self.life else {
-            panic!("the node is down")
-        };
-        assert_eq!(node.pbx.calls_len(), 0, "calls without anybody in them");
-        assert_eq!(
-            node.pbx.deadline(),
-            None,
-            "call control waits for something"
-        );
-        assert_eq!(node.engine.legs(), 0, "media legs without a call");
-        assert_eq!(node.engine.opened, node.engine.closed);
-        assert_eq!(node.shim.dialogs(), 0, "dialogs without a call");
-        let users = node.users();
-        for phone in self.phones.iter().filter(|p| p.registered_at.is_some()) {
-            let id = users[&phone.who.extension];
-            let expected = lamps::expected(node.pbx.view(), id);
-            assert_eq!(
-                phone.lamp,
-                Some(expected),
-                "the lamp of {}",
-                phone.who.extension
-            );
-        }
-        for (extension, id) in users {
-            let listed = node.ask(
-                self.now,
-                AdminAsk::Mailbox {
-                    extension: extension.as_str().into(),
-                },
-                &mut self.oracle,
-                &mut self.rng,
-            );
-            let expected: Vec<String> = lamps::messages(node.pbx.view(), id)
-                .map(|s| s.id.to_string())
-                .collect();
-            check_list(listed, expected, &extension);
-        }
-    }
-
-    fn check_night(&mut self) {
-        let Life::Up(node) = &mut self.life else {
-            panic!("the node is down")
-        };
-        assert_eq!(
-            node.shim.deadline(),
-            None,
-            "the shim waits for something: {:?}",
-            node.shim
-        );
-        assert_eq!(node.pbx.deadline(), None);
-        // What is there now is there after a last power cut, too: the oracle compares.
-        self.cut_power(Duration::ZERO);
-        self.start_node();
-    }
-
     fn summary(&self) -> Summary {
         let sum = |count: fn(&Phone) -> u32| self.phones.iter().map(|p| u64::from(count(p))).sum();
         Summary {
@@ -499,133 +317,6 @@ impl World {
             steps: self.steps,
             ..self.seen
         }
-    }
-}
-
-/// Trouble.
-impl World {
-    fn plan_trouble(&mut self) {
-        let rng = &mut self.rng;
-        let trouble = match rng.random_range(0..12) {
-            0..2 => Trouble::PowerCut,
-            2..6 => Trouble::PowerCutWhileWriting,
-            6..9 => Trouble::DiskFull,
-            9 => Trouble::WritesFail(WriteFault::Full),
-            10 => Trouble::WritesFail(WriteFault::Failed),
-            _ => Trouble::Stop,
-        };
-        let wait = Duration::from_secs(rng.random_range(5..200));
-        self.trouble = Some((self.now + wait, trouble));
-    }
-
-    fn make(&mut self, trouble: Trouble) {
-        let now = self.now;
-        self.trace.say(now, || format!("{trouble:?}"));
-        let soon = Duration::from_millis(self.rng.random_range(10..40_000));
-        let Life::Up(node) = &mut self.life else {
-            return self.plan_trouble();
-        };
-        match trouble {
-            Trouble::PowerCut => self.cut_power(soon),
-            Trouble::PowerCutWhileWriting if node.is_writing() => self.cut_power(soon),
-            Trouble::PowerCutWhileWriting => {
-                let next = now + Duration::from_millis(1 + soon.as_millis() as u64 % 40);
-                self.trouble = Some((next, trouble));
-                return;
-            }
-            Trouble::DiskFull => {
-                node.disk_mut().capacity_bytes = 0;
-                self.trouble = Some((now + soon, Trouble::DiskRoomAgain));
-                return;
-            }
-            Trouble::DiskRoomAgain => node.disk_mut().capacity_bytes = DISK_BYTES,
-            Trouble::WritesFail(fault) => {
-                node.has_failed |= fault == WriteFault::Failed;
-                node.disk_mut().fault = Some(fault);
-                self.trouble = Some((now + soon / 8, Trouble::WritesWork));
-                return;
-            }
-            Trouble::WritesWork => {
-                let failed = node.disk_mut().fault.take();
-                if failed == Some(WriteFault::Failed) {
-                    self.trouble = Some((now + soon, Trouble::PowerCut));
-                    return;
-                }
-            }
-            Trouble::Stop => {
-                node.stop(now, &mut self.oracle, &mut self.rng);
-                self.trouble = Some((now + Duration::from_secs(60), Trouble::StopOverdue));
-                return;
-            }
-            Trouble::StopOverdue => panic!("asked to stop a minute ago, and still here"),
-        }
-        self.plan_trouble();
-    }
-
-    /// A node that has stopped is started again after a while.
-    fn watch_node(&mut self) {
-        let stopped =
-            matches!(&self.life, Life::Up(node) if node.has_stopped && !node.is_writing());
-        if stopped {
-            self.trace.say(self.now, || "stopped".into());
-            self.cut_power(Duration::from_secs(2));
-            self.plan_trouble();
-        }
-    }
-
-    fn cut_power(&mut self, pause: Duration) {
-        if let Life::Up(node) = std::mem::replace(&mut self.life, Life::Between) {
-            self.seen = self.seen + counted(&node);
-            // What it knew of calls is gone.
-            self.up_since = self.now;
-            let mut disk = node.crash(&mut self.rng);
-            disk.fault = None;
-            disk.capacity_bytes = DISK_BYTES;
-            self.life = Life::Down(disk, self.now + pause);
-        }
-    }
-
-    fn start_node(&mut self) {
-        if let Life::Down(disk, _) = std::mem::replace(&mut self.life, Life::Between) {
-            self.trace.say(self.now, || "the node starts".into());
-            let node = Node::start(
-                self.now,
-                disk,
-                &self.people,
-                &mut self.oracle,
-                self.trace.clone(),
-                &mut self.rng,
-            );
-            self.life = Life::Up(Box::new(node));
-            self.up_since = self.now;
-        }
-    }
-}
-
-impl Trace {
-    /// Keeps the last lines.
-    pub fn kept() -> Trace {
-        Trace(Some(Rc::default()))
-    }
-
-    fn say(&self, now: Time, line: impl FnOnce() -> String) {
-        if let Some(lines) = &self.0 {
-            let mut lines = lines.borrow_mut();
-            if lines.len() == TRACE_MAX {
-                lines.pop_front();
-            }
-            lines.push_back(format!("{:>9.3} {}", now.0 as f64 / 1e9, line()));
-        }
-    }
-}
-
-impl fmt::Display for Trace {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Some(lines) = &self.0 else { return Ok(()) };
-        lines
-            .borrow()
-            .iter()
-            .try_for_each(|line| writeln!(f, "{line}"))
     }
 }
 
@@ -645,40 +336,6 @@ fn person(n: u8, net: u8) -> Who {
     }
 }
 
-/// What call control has counted since the node started.
-fn counted(node: &Node) -> Summary {
-    let counters = node.pbx.counters();
-    Summary {
-        deposits: [
-            counters.deposits,
-            counters.deposits_too_short,
-            counters.deposits_refused,
-        ],
-        logins: [counters.logins, counters.pin_wrong],
-        vanished: counters.ended.get("vanished").copied().unwrap_or(0),
-        ..Summary::default()
-    }
-}
-
 fn node_address() -> SocketAddr {
     node::ADDRESS.parse().expect("an address")
-}
-
-fn check_list(listed: Option<AdminAnswer>, mut expected: Vec<String>, extension: &str) {
-    let Some(AdminAnswer::Json(listed)) = listed else {
-        panic!("no list for {extension}")
-    };
-    let rows = listed
-        .as_array()
-        .or_else(|| listed["messages"].as_array())
-        .cloned();
-    let mut ids: Vec<String> = rows
-        .unwrap_or_else(|| panic!("a list without messages: {listed}"))
-        .iter()
-        .filter(|row| row["deleted"] != true)
-        .map(|row| row["id"].as_str().unwrap_or_default().to_owned())
-        .collect();
-    ids.sort();
-    expected.sort();
-    assert_eq!(ids, expected, "the mailbox of {extension}");
 }

@@ -2,7 +2,11 @@
 //!
 //! The world hands it datagrams and the time; out come datagrams, and what its user does to the
 //! media (speaks, presses keys). It keeps RFC 3261's timers for requests it sends and finals it
-//! must repeat. Its calls are in `calls.rs`; what its user feels like is drawn from the seed.
+//! must repeat (`phone/requests.rs`). Its calls are in `calls.rs`; what its user feels like is drawn
+//! from the seed.
+
+mod registration;
+mod requests;
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -13,7 +17,7 @@ use rand_chacha::ChaCha8Rng;
 use tandem_storage::time::Time;
 
 use super::calls::Call;
-use super::sip::{self, Message};
+use super::sip::Message;
 
 /// RFC 3261 §17.1.1.1.
 pub(super) const T1: Duration = Duration::from_millis(500);
@@ -267,221 +271,6 @@ impl Phone {
             .collect()
     }
 
-    fn register(&mut self, now: Time, expires_s: u64) {
-        if self.register_id.is_empty() {
-            self.register_id = self.name("reg");
-        }
-        let aor = format!("<sip:{}@tandem>", self.who.extension);
-        let tag = self.name("rt");
-        let draft = Draft {
-            method: "REGISTER",
-            uri: "sip:tandem".into(),
-            from: format!("{aor};tag={tag}"),
-            to: aor,
-            call_id: self.register_id.clone(),
-            cseq: self.next_serial(),
-            extra: vec![format!("Expires: {expires_s}")],
-            body: String::new(),
-        };
-        self.send(now, Purpose::Register, draft);
-    }
-
-    fn subscribe(&mut self, now: Time) {
-        if self.subscription.call_id.is_empty() {
-            self.subscription.call_id = self.name("sub");
-        }
-        let aor = format!("<sip:{}@tandem>", self.who.extension);
-        let uri = self.subscription.contact.clone();
-        let tag = self
-            .subscription
-            .tag
-            .as_ref()
-            .map_or(String::new(), |t| format!(";tag={t}"));
-        let draft = Draft {
-            method: "SUBSCRIBE",
-            uri: uri.unwrap_or_else(|| format!("sip:{}@tandem", self.who.extension)),
-            from: format!("{aor};tag=w{}", self.subscription.call_id),
-            to: format!("{aor}{tag}"),
-            call_id: self.subscription.call_id.clone(),
-            cseq: self.next_serial(),
-            extra: vec![
-                "Event: message-summary".into(),
-                "Accept: application/simple-message-summary".into(),
-                format!("Expires: {EXPIRES_S}"),
-            ],
-            body: String::new(),
-        };
-        self.send(now, Purpose::Subscribe, draft);
-    }
-
-    /// Sends a request and repeats it until it is answered. Returns its branch.
-    pub(super) fn send(&mut self, now: Time, purpose: Purpose, draft: Draft) -> String {
-        let branch = format!("z9hG4bK{}", self.name("b"));
-        self.send_as(now, purpose, draft, &branch);
-        branch
-    }
-
-    /// The same with a given branch: a CANCEL has that of its INVITE.
-    pub(super) fn send_as(&mut self, now: Time, purpose: Purpose, draft: Draft, branch: &str) {
-        let bytes = self.write(&draft, branch);
-        self.acts.push_back(Act::Send(bytes.clone()));
-        self.pending.push(Pending {
-            branch: branch.to_owned(),
-            draft,
-            purpose,
-            bytes,
-            resend: Some((now + T1, T1)),
-            until: now + PATIENCE,
-            tries: 0,
-        });
-    }
-
-    /// A request's text.
-    pub(super) fn write(&self, draft: &Draft, branch: &str) -> Vec<u8> {
-        let (address, extension) = (self.who.address, &self.who.extension);
-        let mut lines = vec![
-            format!("Via: SIP/2.0/UDP {address};branch={branch};rport"),
-            "Max-Forwards: 70".into(),
-            format!("From: {}", draft.from),
-            format!("To: {}", draft.to),
-            format!("Call-ID: {}", draft.call_id),
-            format!("CSeq: {} {}", draft.cseq, draft.method),
-            format!("Contact: <sip:{extension}@{address}>"),
-        ];
-        lines.extend_from_slice(&draft.extra);
-        sip::request(draft.method, &draft.uri, &lines, &draft.body)
-    }
-
-    fn resend(&mut self, now: Time) {
-        for pending in &mut self.pending {
-            if let Some((at, wait)) = pending.resend.filter(|(at, _)| *at <= now) {
-                self.acts.push_back(Act::Send(pending.bytes.clone()));
-                let wait = (wait * 2).min(T2);
-                pending.resend = Some((at.max(now) + wait, wait));
-            }
-        }
-        let given_up: Vec<Pending> = self.pending.extract_if(.., |p| p.until <= now).collect();
-        for pending in given_up {
-            match pending.purpose {
-                Purpose::Register => self.register_later(now),
-                Purpose::Subscribe => self.subscribe_anew(now),
-                Purpose::Call(id) => self.call_timed_out(now, &id, &pending.draft),
-            }
-        }
-    }
-
-    fn on_response(&mut self, now: Time, status: u16, message: &Message, rng: &mut ChaCha8Rng) {
-        let (branch, method) = (message.branch(), message.cseq().1);
-        let answered = |p: &Pending| p.branch == branch && p.draft.method == method;
-        let Some(at) = self.pending.iter().position(answered) else {
-            return self.repeat_ack(message);
-        };
-        if status < 200 {
-            return self.on_provisional(now, at, message);
-        }
-        let Pending {
-            draft,
-            purpose,
-            tries,
-            ..
-        } = self.pending.remove(at);
-        if status >= 300 && method == "INVITE" {
-            self.ack_refusal(&draft, message, branch);
-        }
-        if status == 401 && tries < 3 && !self.who.password.is_empty() {
-            return self.send_again(now, purpose, draft, message, tries, rng);
-        }
-        match purpose {
-            Purpose::Register => self.on_registered(now, status, &draft),
-            Purpose::Subscribe => self.on_subscribed(now, status, message),
-            Purpose::Call(id) => self.on_final(now, status, &id, &draft, message),
-        }
-    }
-
-    fn on_provisional(&mut self, now: Time, at: usize, message: &Message) {
-        let pending = &mut self.pending[at];
-        if pending.draft.method == "INVITE" {
-            (pending.resend, pending.until) = (None, now + Duration::from_secs(240));
-            if let Purpose::Call(id) = pending.purpose.clone() {
-                self.on_progress(now, &id, message);
-            }
-        }
-    }
-
-    /// The same again, with the password.
-    fn send_again(
-        &mut self,
-        now: Time,
-        purpose: Purpose,
-        mut draft: Draft,
-        message: &Message,
-        tries: u8,
-        rng: &mut ChaCha8Rng,
-    ) {
-        let challenges: Vec<&str> = message.all("WWW-Authenticate").collect();
-        assert!(
-            !challenges.is_empty(),
-            "a 401 without a challenge: {message:?}"
-        );
-        let challenge = challenges[rng.random_range(0..challenges.len())];
-        draft
-            .extra
-            .retain(|line| !line.starts_with("Authorization"));
-        draft.extra.push(sip::authorization(
-            challenge,
-            draft.method,
-            &draft.uri,
-            &self.who.extension,
-            &self.who.password,
-        ));
-        draft.cseq = self.next_serial();
-        let branch = self.send(now, purpose.clone(), draft.clone());
-        if let Some(pending) = self.pending.last_mut() {
-            pending.tries = tries + 1;
-        }
-        if let Purpose::Call(id) = purpose {
-            self.sent_again(&id, branch, draft);
-        }
-    }
-
-    fn on_registered(&mut self, now: Time, status: u16, draft: &Draft) {
-        let leaving = draft.extra.iter().any(|line| line == "Expires: 0");
-        if status != 200 || leaving {
-            self.registered_at = self.registered_at.filter(|_| status == 200 && !leaving);
-            if !leaving {
-                self.register_later(now);
-            }
-            return;
-        }
-        self.counts.registered += 1;
-        self.registered_at = Some(now);
-        self.register_at = Some(now + Duration::from_secs(EXPIRES_S / 2));
-        let has_subscription = self.subscribe_at.is_some()
-            || self.pending.iter().any(|p| p.purpose == Purpose::Subscribe);
-        if self.watches && !has_subscription {
-            self.subscribe_at = Some(now + Duration::from_millis(100));
-        }
-    }
-
-    fn register_later(&mut self, now: Time) {
-        self.registered_at = None;
-        self.register_at = Some(now + Duration::from_secs(7));
-    }
-
-    fn on_subscribed(&mut self, now: Time, status: u16, message: &Message) {
-        if status != 200 && status != 202 {
-            return self.subscribe_anew(now);
-        }
-        self.subscription.tag = message.tag("To").map(str::to_owned);
-        self.subscription.contact = message.contact().map(str::to_owned);
-        self.subscribe_at = Some(now + Duration::from_secs(EXPIRES_S / 2));
-    }
-
-    fn subscribe_anew(&mut self, now: Time) {
-        self.subscription = Subscription::default();
-        self.subscribe_at = Some(now + Duration::from_secs(5));
-    }
-
     fn on_request(&mut self, now: Time, message: &Message, rng: &mut ChaCha8Rng) {
         let name = format!("{} {}", message.branch(), message.method());
         if let Some((_, bytes)) = self.answered.iter().find(|(n, _)| *n == name) {
@@ -497,70 +286,6 @@ impl Phone {
         }
     }
 
-    /// Answers, and will say the same if asked again.
-    pub(super) fn answer(&mut self, request: &Message, status: u16, tag: &str, body: &str) {
-        let contact = format!("Contact: <sip:{}@{}>", self.who.extension, self.who.address);
-        let bytes = sip::response(request, status, tag, &[contact], body);
-        self.acts.push_back(Act::Send(bytes.clone()));
-        self.keep_answer(request, bytes);
-    }
-
-    /// The same request gets the same answer, also when the call has long gone.
-    pub(super) fn keep_answer(&mut self, request: &Message, bytes: Vec<u8>) {
-        let name = format!("{} {}", request.branch(), request.method());
-        self.answered.push_back((name, bytes));
-        if self.answered.len() > ANSWERED_MAX {
-            self.answered.pop_front();
-        }
-    }
-
-    fn on_notify(&mut self, message: &Message) {
-        let (id, cseq) = (message.must("Call-ID").to_owned(), message.cseq().0);
-        let ours = self.subscription.call_id == id;
-        if message.tag("To").is_some() && !ours && self.watches {
-            return self.answer(message, 481, "", "");
-        }
-        let last = self.notified.iter_mut().find(|(i, _)| *i == id);
-        match last {
-            Some((_, last)) if *last >= cseq => return self.answer(message, 500, "", ""),
-            Some((_, last)) => *last = cseq,
-            None => self.notified.push((id, cseq)),
-        }
-        self.counts.notified += 1;
-        if !message.body.is_empty() {
-            self.lamp = Some(lamp(&message.body));
-        }
-        self.answer(message, 200, "n", "");
-        let ended = message
-            .get("Subscription-State")
-            .is_some_and(|s| s.starts_with("terminated"));
-        if ours && ended {
-            self.subscription = Subscription::default();
-        }
-    }
-
-    /// An ACK is sent again whenever what it answers comes again (RFC 3261 §13.2.2.4, §17.1.1.2).
-    pub(super) fn keep_ack(&mut self, answer: &Message, ack: Vec<u8>) {
-        let name = format!("{} {}", answer.must("Call-ID"), answer.cseq().0);
-        self.acks.push_back((name, ack));
-        if self.acks.len() > ANSWERED_MAX {
-            self.acks.pop_front();
-        }
-    }
-
-    fn repeat_ack(&mut self, message: &Message) {
-        let name = format!("{} {}", message.must("Call-ID"), message.cseq().0);
-        let is_final = message.status().is_some_and(|status| status >= 200);
-        if is_final && message.cseq().1 == "INVITE" {
-            let ack = self
-                .acks
-                .iter()
-                .find(|(n, _)| *n == name)
-                .map(|(_, ack)| ack.clone());
-            self.acts.extend(ack.map(Act::Send));
-        }
-    }
-
     /// A name nobody else gives.
     pub(super) fn name(&mut self, kind: &str) -> String {
         let serial = self.next_serial();
@@ -572,23 +297,4 @@ impl Phone {
         self.serial += 1;
         self.serial
     }
-}
-
-/// RFC 3842 §5.2.
-fn lamp(body: &str) -> [u32; 4] {
-    let line = |name: &str| {
-        body.lines()
-            .find_map(|l| l.strip_prefix(name))
-            .map(str::trim)
-    };
-    let counts = line("Voice-Message:").expect("a count of voice messages");
-    let numbers: Vec<u32> = counts
-        .split(['/', '(', ')', ' '])
-        .filter(|part| !part.is_empty())
-        .map(|part| part.parse().expect("a number"))
-        .collect();
-    let at = |n: usize| numbers.get(n).copied().unwrap_or(0);
-    let waiting = line("Messages-Waiting:").expect("yes or no");
-    assert_eq!(waiting == "yes", at(0) > 0, "{body}");
-    [at(0), at(1), at(2), at(3)]
 }
