@@ -377,7 +377,7 @@ mod tests {
             0
         );
         assert_eq!(play("call-ended-by-us").said.method, "BYE");
-        assert_eq!(play("called-and-given-up").said.method, "CANCEL");
+        assert_eq!(play("called-and-given-up").said.method, "ACK");
         assert_eq!(play("lamp").said.method, "NOTIFY");
         for (name, events) in [
             ("call-answered-and-ended", "Incoming Confirmed Ended"),
