@@ -91,6 +91,11 @@ impl Exchange {
         x
     }
 
+    pub(crate) fn configure(&mut self, config: PbxConfig) {
+        self.zone = say::zone(&config.time_zone).unwrap_or(TimeZone::UTC);
+        self.config = config;
+    }
+
     fn read_view(&mut self) {
         for (key, value) in self.view.registers("user/") {
             self.office.apply(key, Some(value));

@@ -57,6 +57,11 @@ impl Pbx {
         }
     }
 
+    /// Takes new settings. Calls that are up may still go by the old ones.
+    pub fn configure(&mut self, config: PbxConfig) {
+        self.x.configure(config);
+    }
+
     /// Takes in an input.
     pub fn handle(&mut self, now: Now, input: Input) {
         self.x.now = now;

@@ -14,7 +14,7 @@ use tandem_pbx::{KeyMap, PbxConfig};
 use tandem_storage::name::NodeName;
 
 /// Everything that can be set for one node.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Config {
     pub(crate) node: Node,
@@ -27,7 +27,7 @@ pub(crate) struct Config {
 }
 
 /// `[node]`: who and where this node is.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Node {
     /// 1 to 16 characters, unlike any other node's of the company.
@@ -41,7 +41,7 @@ pub(crate) struct Node {
 }
 
 /// `[sip]`: how phones reach it.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Sip {
     pub(crate) bind: IpAddr,
@@ -57,7 +57,7 @@ pub(crate) struct Sip {
 }
 
 /// `[rtp]`: where sound goes in and out.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Rtp {
     /// First and last port, as in `10000-20000`.
@@ -71,7 +71,7 @@ pub(crate) struct Rtp {
 }
 
 /// `[portal]`: HTTP.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Portal {
     pub(crate) bind: IpAddr,
@@ -79,7 +79,7 @@ pub(crate) struct Portal {
 }
 
 /// `[storage]`: the log.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Storage {
     /// Size of one log file, in MiB.
@@ -89,7 +89,7 @@ pub(crate) struct Storage {
 }
 
 /// `[calls]`.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Calls {
     /// How long a phone rings before the mailbox answers, in seconds.
@@ -99,7 +99,7 @@ pub(crate) struct Calls {
 }
 
 /// `[voicemail]`.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Voicemail {
     /// Longest message, in seconds.
@@ -235,6 +235,28 @@ impl Config {
             },
             ..PbxConfig::default()
         }
+    }
+
+    /// The sections in which `new` asks for what can only be had by a restart. What call control
+    /// is told (`time_zone`, too) can change while running, and so can `stop_grace_s`.
+    pub(crate) fn needs_restart(&self, new: &Config) -> Vec<&'static str> {
+        let as_before = Node {
+            stop_grace_s: self.node.stop_grace_s,
+            time_zone: self.node.time_zone.clone(),
+            ..new.node.clone()
+        };
+        let changed = [
+            ("node", self.node != as_before),
+            ("sip", self.sip != new.sip),
+            ("rtp", self.rtp != new.rtp),
+            ("portal", self.portal != new.portal),
+            ("storage", self.storage != new.storage),
+        ];
+        changed
+            .into_iter()
+            .filter(|(_, changed)| *changed)
+            .map(|(section, _)| section)
+            .collect()
     }
 
     /// How long calls may go on after the first signal to stop.
@@ -450,6 +472,17 @@ mod tests {
             ["tandem.toml:2", "tandem.toml:5", "tandem.toml:7"],
             "{faults:?}"
         );
+    }
+
+    #[test]
+    fn only_what_cannot_change_while_running_needs_a_restart() {
+        let parse = |text: &str| Config::parse("tandem.toml", text).unwrap();
+        let old = parse("");
+        let soft =
+            parse("[node]\nstop_grace_s = 5\ntime_zone = \"Europe/Vienna\"\n[calls]\nring_s = 9\n");
+        assert_eq!(old.needs_restart(&soft), [""; 0]);
+        let hard = parse("[sip]\nport = 5070\n[rtp]\nworkers = 1\n");
+        assert_eq!(old.needs_restart(&hard), ["sip", "rtp"]);
     }
 
     #[test]

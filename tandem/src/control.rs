@@ -23,14 +23,15 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use crossbeam::channel::{Receiver, RecvTimeoutError, Sender, unbounded};
 use serde_json::{Value, json};
 use tandem_engine::Engine;
-use tandem_pbx::Pbx;
 use tandem_pbx::seam::{AdminAnswer, AdminAsk, AdminRequest, Input, Output};
+use tandem_pbx::{Pbx, PbxConfig};
 use tandem_sip_shim::{Shim, ShimInput, ShimOutput, SipShell, WireIn};
 use tandem_storage::Log;
 use tandem_storage::seam::{Append, LogEvent, Token};
 use tandem_storage::time::{Now, Time, WallTime};
 use tokio::sync::oneshot;
 
+use crate::config::Config;
 use crate::metrics;
 use crate::pins::{PinWork, Pins};
 
@@ -48,6 +49,8 @@ pub(crate) enum In {
     Wire(WireIn),
     Pbx(Input),
     Ask(Ask, Reply),
+    /// New settings for call control, and for how long calls may go on after `StopAsked`.
+    Configure(Box<PbxConfig>, Duration),
     /// Once: no new calls, and end when the last one has. Twice: end now.
     StopAsked,
 }
@@ -155,6 +158,12 @@ impl ControlHandle {
         let (reply, answer) = oneshot::channel();
         self.queue.send(In::Ask(ask, reply)).ok();
         answer
+    }
+
+    /// Takes from `config` what can change while running.
+    pub(crate) fn configure(&self, config: &Config) {
+        let message = In::Configure(Box::new(config.pbx()), config.stop_grace());
+        self.queue.send(message).ok();
     }
 
     /// The node should stop; said twice: at once.
@@ -272,6 +281,10 @@ impl Control {
                 self.parts.pbx.handle(now, input);
             }
             In::Ask(ask, reply) => self.on_ask(now, ask, reply),
+            In::Configure(config, stop_grace) => {
+                self.parts.pbx.configure(*config);
+                self.parts.stop_grace = stop_grace;
+            }
             In::StopAsked => self.on_stop_asked(now),
         }
         self.drain(now);

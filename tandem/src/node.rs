@@ -15,7 +15,7 @@ use tandem_engine::Engine;
 use tandem_engine::seam::EngineConfig;
 use tandem_pbx::Pbx;
 use tandem_pbx::seam::Input;
-use tandem_portal::{Portal, Source};
+use tandem_portal::Portal;
 use tandem_sip_shim::{Net, Shim, ShimConfig, SipShell, SipShellConfig};
 use tandem_storage::{Log, LogConfig, Opened};
 use tokio::net::TcpListener;
@@ -26,7 +26,7 @@ use crate::config::Config;
 use crate::control::{self, Answer, Ask, Clock, Control, ControlHandle, Parts};
 use crate::office::{self, Office};
 use crate::pins::Pins;
-use crate::signals;
+use crate::signals::{self, Source};
 
 /// How long the portal waits for the control thread before it calls the node unwell.
 const ANSWER_WITHIN: Duration = Duration::from_secs(2);
@@ -40,8 +40,13 @@ pub(crate) struct Node {
 }
 
 impl Node {
-    /// Starts everything. `first_office` is written if the log knows no user yet.
-    pub(crate) fn start(config: &Config, first_office: Option<&Office>) -> Result<Node, String> {
+    /// Starts everything. `first_office` is written if the log knows no user yet; `file` is read
+    /// again at SIGHUP.
+    pub(crate) fn start(
+        config: &Config,
+        file: Option<&Path>,
+        first_office: Option<&Office>,
+    ) -> Result<Node, String> {
         let clock = Clock::start();
         let (handle, queue) = control::queue();
         let mut opened = open_log(config, &handle)?;
@@ -54,7 +59,7 @@ impl Node {
         let office = first_office.filter(|_| office::is_empty(&opened));
         let registers = office.map(|o| o.registers(&config.sip.realm, &mut opened.ids));
         let registers = registers.transpose()?;
-        match start_on(config, clock, &handle, opened, &runtime) {
+        match start_on(config, file, clock, &handle, opened, &runtime) {
             Ok((parts, portal, admin)) => {
                 let control = Control::new(parts, &handle, queue);
                 let control = std::thread::Builder::new()
@@ -105,6 +110,7 @@ type Started = (Parts, Portal, AdminServer);
 
 fn start_on(
     config: &Config,
+    file: Option<&Path>,
     clock: Clock,
     handle: &ControlHandle,
     opened: Opened,
@@ -131,7 +137,11 @@ fn start_on(
     let portal = Portal::serve(http, Arc::new(Asked(asked))).map_err(|e| e.to_string())?;
     let admin = AdminServer::start(&config.node.data, handle.clone(), log.reader())
         .map_err(|e| format!("cannot open the command socket: {e}"))?;
-    signals::watch(handle.clone()).map_err(|e| e.to_string())?;
+    let source = Source {
+        file: file.map(Path::to_owned),
+        config: config.clone(),
+    };
+    signals::watch(handle.clone(), source).map_err(|e| e.to_string())?;
     Ok((parts, portal, admin))
 }
 
@@ -243,7 +253,7 @@ impl Asked {
     }
 }
 
-impl Source for Asked {
+impl tandem_portal::Source for Asked {
     fn ready(&self) -> Result<(), String> {
         match self.ask(Ask::Status)? {
             Answer::Json(status) => match status["not_ready"].as_str() {

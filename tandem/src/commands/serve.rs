@@ -39,7 +39,7 @@ pub(crate) fn demo(args: &Demo) -> Result<(), String> {
         return Err(format!("{key}: {what}"));
     }
     let office = Office::demo();
-    let node = Node::start(&config, Some(&office))?;
+    let node = Node::start(&config, None, Some(&office))?;
     print_demo(&config, &office, &node);
     serve(node)
 }
@@ -47,7 +47,7 @@ pub(crate) fn demo(args: &Demo) -> Result<(), String> {
 pub(crate) fn run(file: &ConfigFile) -> Result<(), String> {
     logging::start();
     let config = read(file)?;
-    let node = Node::start(&config, None)?;
+    let node = Node::start(&config, Some(&file.config), None)?;
     serve(node)
 }
 
