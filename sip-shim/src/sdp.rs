@@ -16,6 +16,9 @@ pub const MEDIA_MAX: usize = 16;
 /// The most formats in one of them.
 pub const FORMATS_MAX: usize = 64;
 
+/// Payload types are seven bits (RFC 3550 §5.1): the eighth would be read as the marker.
+const PAYLOAD_TYPE_MAX: u8 = 127;
+
 /// What a phone said.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Session {
@@ -146,7 +149,8 @@ impl Reader {
         let port = port.split('/').next()?.parse().ok()?;
         let numbers = formats
             .split_ascii_whitespace()
-            .filter_map(|f| f.parse().ok());
+            .filter_map(|f| f.parse().ok())
+            .filter(|pt| *pt <= PAYLOAD_TYPE_MAX);
         let payloads = numbers
             .take(FORMATS_MAX)
             .map(|pt| (pt, static_payload(pt)))
@@ -426,6 +430,15 @@ mod tests {
         assert_eq!(audio.ptime_ms, Some(20));
         assert!(!s.media[1].is_usable());
         assert_eq!(s.media[1].rtp(), Some("[::1]:4002".parse().unwrap()));
+    }
+
+    #[test]
+    fn a_payload_type_has_seven_bits() {
+        let offer = OFFER
+            .replace("AVP 9 8 0 96", "AVP 200 0")
+            .replace("a=rtpmap:96 telephone-event", "a=rtpmap:200 PCMA");
+        let s = parse(offer.as_bytes()).unwrap();
+        assert_eq!(s.media[0].codecs().collect::<Vec<_>>(), [Codec::Pcmu]);
     }
 
     #[test]
