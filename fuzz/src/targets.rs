@@ -16,6 +16,7 @@ mod sdp;
 mod shim;
 mod sip;
 mod sound;
+mod worker;
 
 /// One thing to be broken.
 #[derive(Clone, Copy, Debug)]
@@ -36,6 +37,7 @@ pub const TARGETS: &[Target] = &[
     bytes("dtmf", dtmf::run),
     bytes("latch", latch::run),
     bytes("recorder", recorder::run),
+    bytes("worker", worker::run),
     bytes("sdp", sdp::run),
     sip("sip", sip::run),
     sip("sip_shim", shim::run),
