@@ -1,5 +1,6 @@
 //! baresip, a telephone people really use, without a sound card: it says what a WAV file says, keeps
-//! what it hears in a WAV file, and is worked over its control port.
+//! what it hears in a WAV file, and is worked over its control port. Its module for lamps is left
+//! out: that of version 1.0.0 now and then subscribes without end; SIPp watches lamps instead.
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpStream};
@@ -48,7 +49,7 @@ impl Baresip {
         std::fs::create_dir(dir.path().join("heard")).unwrap();
         let account = format!(
             "<sip:{user}@{};transport={transport}>;auth_user={user};auth_pass=demo-{user};regint=300;\
-             answermode=auto;mwi=yes;audio_codecs={codecs}\n",
+             answermode=auto;audio_codecs={codecs}\n",
             node.sip()
         );
         let write = |name: &str, text: &str| std::fs::write(dir.path().join(name), text).unwrap();
@@ -88,7 +89,7 @@ impl Baresip {
         loop {
             self.read();
             let registered = |event: &Value| event["type"] == "REGISTER_OK";
-            if self.events.iter().any(registered) || self.output().contains("200 OK") {
+            if self.events.iter().any(registered) || self.output().contains(" binding") {
                 return;
             }
             assert!(Instant::now() < end, "not registered\n{}", self.output());
@@ -205,7 +206,6 @@ fn config(dir: &TempDir, ip: Ipv4Addr, port: u16, control_port: u16) -> String {
          module sndfile.so\n\
          module_tmp account.so\n\
          module_app menu.so\n\
-         module_app mwi.so\n\
          module_app ctrl_tcp.so\n\
          ctrl_tcp_listen {ip}:{control_port}\n\
          audio_source aufile,{dir}/say.wav\n\

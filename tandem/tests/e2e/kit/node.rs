@@ -163,7 +163,10 @@ impl Node {
             ),
             (
                 "[sip]",
-                format!("bind = \"{}\"\nport = {}", setup.ip, setup.sip_port),
+                format!(
+                    "bind = \"{}\"\nport = {}\ntrusted = [\"127.0.0.1\"]",
+                    setup.ip, setup.sip_port
+                ),
             ),
             ("[rtp]", format!("ports = \"{first}-{last}\"")),
             (
@@ -319,6 +322,16 @@ impl Node {
             status.expect("a status"),
             body.unwrap_or_default().to_string(),
         )
+    }
+
+    /// A figure of `/metrics`, summed over its labels.
+    pub fn metric(&self, name: &str) -> f64 {
+        let (_, page) = self.http("/metrics");
+        let values = page.lines().filter_map(|line| {
+            let (key, value) = line.rsplit_once(' ')?;
+            (key.split('{').next()? == name).then(|| value.parse::<f64>().ok())?
+        });
+        values.sum()
     }
 
     /// All it has said so far, for a failing test.

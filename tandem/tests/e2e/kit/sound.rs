@@ -128,36 +128,52 @@ pub fn from_alaw(byte: u8) -> i16 {
 }
 
 /// A sound in which every 20 ms say which they are, so that whatever is missing or moved is seen.
-/// Frame `n` carries the bits of `n` as loud and soft pieces of ten samples; both survive G.711
-/// exactly, and neither is silence.
+/// Frame `n` (below 32,768) is sixteen pieces of ten samples: a very loud one to know its beginning
+/// by, then the bits of `n` as loud and soft ones. All survive G.711, and none is silence.
 pub fn counting_frame(n: u16) -> [u8; 160] {
     std::array::from_fn(|at| {
-        let bit = n >> (at / 10) & 1;
-        let (loud, soft) = (to_ulaw(12_000), to_ulaw(3_000));
-        let up = if bit == 1 { loud } else { soft };
+        let level = match at / 10 {
+            0 => FIRST,
+            bit if n >> (bit - 1) & 1 == 1 => ONE,
+            _ => ZERO,
+        };
         // Every other sample negative, so that the level has no direct part.
-        if at % 2 == 0 { up } else { up & 0x7f }
+        to_ulaw(if at % 2 == 0 { level } else { -level })
     })
 }
 
-/// Which frames of the counting sound lie in `samples`, in order; frames that are not whole are
-/// left out. The sound may begin anywhere within a frame.
+const FIRST: i16 = 26_000;
+const ONE: i16 = 12_000;
+const ZERO: i16 = 3_000;
+
+/// Which frames of the counting sound lie in `samples`, in order. Frames that are not whole are
+/// left out.
 pub fn counted_frames(samples: &[i16]) -> Vec<u16> {
-    let known = |offset: usize| -> Vec<u16> {
-        let frames = samples.get(offset..).unwrap_or_default().chunks_exact(160);
-        frames.filter_map(counted_frame).collect()
-    };
-    (0..160).map(known).max_by_key(Vec::len).unwrap_or_default()
+    let mut frames = Vec::new();
+    let mut at = 0;
+    while let Some(frame) = samples.get(at..at + 160) {
+        match counted_frame(frame) {
+            Some(n) => {
+                frames.push(n);
+                at += 160;
+            }
+            None => at += 1,
+        }
+    }
+    frames
 }
 
 fn counted_frame(frame: &[i16]) -> Option<u16> {
+    let near = |sample: i16, level: i16| sample.unsigned_abs().abs_diff(level as u16) < 1_000;
+    if !frame[..10].iter().all(|s| near(*s, FIRST)) {
+        return None;
+    }
     let mut n = 0;
-    for (bit, piece) in frame.chunks_exact(10).enumerate() {
-        let level = piece.iter().map(|&s| i32::from(s).abs()).sum::<i32>() / 10;
-        match level {
-            11_000..13_000 => n |= 1 << bit,
-            2_500..3_500 => {}
-            _ => return None,
+    for (bit, piece) in frame[10..].chunks_exact(10).enumerate() {
+        if piece.iter().all(|s| near(*s, ONE)) {
+            n |= 1 << bit;
+        } else if !piece.iter().all(|s| near(*s, ZERO)) {
+            return None;
         }
     }
     Some(n)
