@@ -45,6 +45,10 @@ pub use trace::Trace;
 
 const SEGMENT_BYTES: u64 = 256 * 1024;
 const DISK_BYTES: u64 = 1 << 30;
+const OFFICE_NET: u8 = 0;
+const HOME_NET: u8 = 1;
+/// Phones in 10.9.0.0/16 are a gateway's: they are trusted and have no password.
+const TRUSTED_NET: u8 = 9;
 /// How long people are up.
 const DAY: Duration = Duration::from_secs(600);
 /// Long enough for the longest call without a hang-up, and everything that repeats, to end.
@@ -98,10 +102,12 @@ enum Life {
 impl World {
     fn new(seed: u64, trace: Trace) -> World {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
-        let people: Vec<Who> = (0..rng.random_range(2..7))
-            .map(|n| person(n, 0))
-            .chain([person(9, 9)])
-            .collect();
+        let count = rng.random_range(2..7);
+        // Some have a second phone at home; the last is a gateway.
+        let homes = (0..count).filter(|_| rng.random_ratio(1, 3));
+        let mut people: Vec<Who> = homes.map(|n| person(n, HOME_NET)).collect();
+        people.extend((0..count).map(|n| person(n, OFFICE_NET)));
+        people.push(person(9, TRUSTED_NET));
         let phones = people
             .iter()
             .map(|who| Phone::new(who.clone(), rng.random_ratio(1, 2), &mut rng));
@@ -320,13 +326,13 @@ impl World {
     }
 }
 
-/// Everybody has a phone at an address of their own; those of net 9 are trusted and have none.
+/// A phone of the n-th user, in one of the networks.
 fn person(n: u8, net: u8) -> Who {
     let extension = 101 + u32::from(n);
-    let password = if net == 0 {
-        format!("secret-{extension}")
-    } else {
+    let password = if net == TRUSTED_NET {
         String::new()
+    } else {
+        format!("secret-{extension}")
     };
     Who {
         extension: extension.to_string(),

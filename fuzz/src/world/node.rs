@@ -78,7 +78,13 @@ impl Node {
         oracle.on_restart(&view, log.disk_mut());
         let mut registers = Vec::new();
         if view.registers("user/").next().is_none() {
-            for who in people.iter().filter(|who| !who.password.is_empty()) {
+            let mut users: Vec<&Who> = people
+                .iter()
+                .filter(|who| !who.password.is_empty())
+                .collect();
+            users.sort_by(|a, b| a.extension.cmp(&b.extension));
+            users.dedup_by(|a, b| a.extension == b.extension);
+            for who in users {
                 let pin = format!("pin:{}", who.pin);
                 registers.extend(office::new_user(ids.next_id(), &account(who), &pin));
             }

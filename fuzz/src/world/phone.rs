@@ -289,7 +289,11 @@ impl Phone {
     /// A name nobody else gives.
     pub(super) fn name(&mut self, kind: &str) -> String {
         let serial = self.next_serial();
-        format!("{kind}{}x{serial}", self.who.extension)
+        let SocketAddr::V4(address) = self.who.address else {
+            unreachable!("the world is IPv4")
+        };
+        let [_, net, ..] = address.ip().octets();
+        format!("{kind}{}n{net}x{serial}", self.who.extension)
     }
 
     /// Counts up.
