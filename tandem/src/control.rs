@@ -21,7 +21,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crossbeam::channel::{Receiver, RecvTimeoutError, Sender, unbounded};
-use serde_json::{Value, json};
+use serde_json::Value;
 use tandem_engine::Engine;
 use tandem_pbx::seam::{AdminAnswer, AdminAsk, AdminRequest, Input, Output};
 use tandem_pbx::{Pbx, PbxConfig};
@@ -445,10 +445,6 @@ impl Control {
     fn status(&self, now: Now) -> Value {
         let phones = self.parts.shim.phones(now).len();
         let uptime = now.mono.since(self.started);
-        let mut status = metrics::status_json(&self.parts, phones, uptime);
-        if self.stopping != Stopping::No {
-            status["not_ready"] = json!("stopping");
-        }
-        status
+        metrics::status_json(&self.parts, phones, uptime, self.stopping != Stopping::No)
     }
 }

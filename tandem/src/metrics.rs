@@ -63,15 +63,26 @@ pub(crate) fn render(parts: &Parts, phones: usize) -> String {
 }
 
 /// One screen for people; the same for programs.
-pub(crate) fn status_json(parts: &Parts, phones: usize, uptime: Duration) -> Value {
+pub(crate) fn status_json(
+    parts: &Parts,
+    phones: usize,
+    uptime: Duration,
+    is_stopping: bool,
+) -> Value {
     let engine = parts.engine.stats();
     let log = parts.log.stats();
     let pbx = json!(parts.pbx.counters());
+    let not_ready = match (log.is_poisoned, is_stopping) {
+        (true, _) => Some("the log is closed: its disk failed"),
+        (false, true) => Some("stopping"),
+        (false, false) => None,
+    };
     json!({
         "node": parts.node,
         "version": env!("CARGO_PKG_VERSION"),
         "uptime_s": uptime.as_secs(),
-        "not_ready": log.is_poisoned.then_some("the log is closed: its disk failed"),
+        "ready": not_ready.is_none(),
+        "not_ready": not_ready,
         "calls": {
             "now": parts.pbx.calls_len(),
             "since_start": pbx["calls"],

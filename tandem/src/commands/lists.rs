@@ -12,7 +12,7 @@ pub(crate) fn status(how: &Ask) -> Result<(), String> {
     }
     let sections = status.as_object().into_iter().flatten();
     let (groups, single): (Vec<_>, Vec<_>) = sections.partition(|(_, value)| value.is_object());
-    for (name, value) in single {
+    for (name, value) in single.into_iter().filter(|(_, value)| !value.is_null()) {
         println!("{:<24}{}", words(name), text(value));
     }
     for (name, group) in groups {
