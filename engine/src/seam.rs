@@ -167,6 +167,24 @@ pub enum Command {
     },
 }
 
+impl Command {
+    /// The leg it is for; of two, the first.
+    pub fn leg(&self) -> LegId {
+        match self {
+            Command::Set { leg, .. }
+            | Command::Bridge { a: leg, .. }
+            | Command::Unbridge { leg }
+            | Command::Echo { leg }
+            | Command::Play { leg, .. }
+            | Command::StopPlay { leg }
+            | Command::Record { leg, .. }
+            | Command::StopRecord { leg }
+            | Command::SendDigit { leg, .. }
+            | Command::Close { leg } => *leg,
+        }
+    }
+}
+
 /// The most items in one [`Command::Play`].
 pub const PLAY_ITEMS_MAX: usize = 64;
 

@@ -15,6 +15,7 @@ pub mod name;
 pub mod reading;
 pub mod record;
 pub mod recovery;
+pub mod resample;
 pub mod scan;
 pub mod seam;
 pub mod segment;

@@ -6,6 +6,7 @@
 //! with the next one or by [`Engine::flush`].
 
 mod machine;
+mod prompt_files;
 mod reader_thread;
 mod ring;
 mod socket;
@@ -23,7 +24,6 @@ use std::time::{Duration, Instant};
 use crossbeam::channel::{Receiver, Sender, TrySendError, bounded, unbounded};
 
 use crate::ports::Ports;
-use crate::prompts::Prompts;
 use crate::seam::{Command, EngineConfig, Event, LegId, LegReport, OpenError};
 use crate::stats::{EngineStats, Published};
 use crate::worker::{LEGS_MAX, Worker};
@@ -107,7 +107,7 @@ impl Engine {
         let address = config.bind;
         UdpSocket::bind((address, 0)).map_err(|error| StartError::Bind { address, error })?;
         machine::allow_open_files();
-        let prompts = Arc::new(Prompts::load(&config.prompts_dir));
+        let prompts = Arc::new(prompt_files::load(&config.prompts_dir));
         let (requests, requests_taken) = bounded(REQUESTS_MAX);
         // Holds no more than the range has pairs.
         let (ports_return, ports_back) = unbounded();
@@ -357,24 +357,6 @@ impl Handle {
                 Err(TrySendError::Full(message)) => return self.overflow.push_front(message),
                 Err(TrySendError::Disconnected(_)) => {}
             }
-        }
-    }
-}
-
-impl Command {
-    /// The leg it is for; of two, the first.
-    pub fn leg(&self) -> LegId {
-        match self {
-            Command::Set { leg, .. }
-            | Command::Bridge { a: leg, .. }
-            | Command::Unbridge { leg }
-            | Command::Echo { leg }
-            | Command::Play { leg, .. }
-            | Command::StopPlay { leg }
-            | Command::Record { leg, .. }
-            | Command::StopRecord { leg }
-            | Command::SendDigit { leg, .. }
-            | Command::Close { leg } => *leg,
         }
     }
 }

@@ -3,8 +3,7 @@
 //! G.711 only, so far: one byte a sample, 8000 a second. Between the two laws a byte is mapped to
 //! a byte, in place.
 
-pub mod g711;
-
+use tandem_storage::g711;
 use tandem_storage::seam::SoundCodec;
 
 use crate::seam::Codec;
