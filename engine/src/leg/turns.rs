@@ -5,7 +5,6 @@ use super::*;
 impl Leg {
     /// When the leg wants to be called next.
     pub fn deadline(&self, now: Time, media_timeout: Duration) -> Time {
-        let receives = self.params.as_ref().is_some_and(|p| p.receive);
         let pressing = self.press.is_some() || !self.presses.is_empty();
         let latch = if self.connected {
             None
@@ -17,7 +16,7 @@ impl Leg {
             self.player.as_ref().map(|_| self.packet_due),
             pressing.then_some(self.press_due),
             self.recorder.as_ref().map(|r| r.deadline()),
-            (receives && !self.timeout_told).then(|| self.heard + media_timeout),
+            (self.misses_party() && !self.timeout_told).then(|| self.heard + media_timeout),
             latch,
         ]
         .into_iter()
@@ -42,9 +41,13 @@ impl Leg {
         self.check_timeout(now, around);
     }
 
+    /// Its party should send. One that closes waits for nobody: its timer must not come due for ever.
+    fn misses_party(&self) -> bool {
+        self.params.as_ref().is_some_and(|p| p.receive) && !self.closing
+    }
+
     fn check_timeout(&mut self, now: Time, around: &mut Around<'_>) {
-        let expected = self.params.as_ref().is_some_and(|p| p.receive) && !self.closing;
-        if expected && !self.timeout_told && now >= self.heard + around.media_timeout {
+        if self.misses_party() && !self.timeout_told && now >= self.heard + around.media_timeout {
             self.timeout_told = true;
             around.tell(Event::MediaTimeout { leg: self.id });
         }
