@@ -8,6 +8,7 @@
 mod arrivals;
 mod legs;
 
+use std::collections::VecDeque;
 use std::io::{self, PipeReader, PipeWriter, Read, Write};
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::os::fd::{AsRawFd, RawFd};
@@ -142,8 +143,8 @@ struct Thread<S, E> {
     ring: Ring,
     legs: Vec<Option<Leg>>,
     legs_open: usize,
-    /// Requests the reader had no room for.
-    requests_waiting: std::collections::VecDeque<Request>,
+    /// Requests the reader had no room for, in order; a leg has a handful under way at most.
+    requests_waiting: VecDeque<Request>,
     publish_at: Time,
     /// Since when a leg from another worker is waited for.
     awaiting: Option<Time>,
@@ -164,7 +165,7 @@ pub(crate) fn run<S: SoundStore, E: Fn(Event)>(setup: Setup<S, E>, ready: &Sende
         ring,
         legs: Vec::new(),
         legs_open: 0,
-        requests_waiting: Default::default(),
+        requests_waiting: VecDeque::new(),
         publish_at: Time(0),
         awaiting: None,
         stopping: None,
@@ -259,8 +260,8 @@ impl<S: SoundStore, E: Fn(Event)> Thread<S, E> {
             self.setup.core.on_piece(slot, serial, samples, readable);
         }
         while let Some(request) = self.requests_waiting.pop_front() {
-            if !self.request(request) {
-                return;
+            if let Err(request) = self.offer(request) {
+                return self.requests_waiting.push_front(request);
             }
         }
     }
@@ -352,14 +353,22 @@ impl<S: SoundStore, E: Fn(Event)> Thread<S, E> {
         }
     }
 
-    /// Asks the reader; false if it has no room now, and the request waits.
-    fn request(&mut self, request: Request) -> bool {
+    /// Asks the reader, behind what waits already: a player takes its pieces in the order in
+    /// which it asked for them.
+    fn request(&mut self, request: Request) {
+        let refused = if self.requests_waiting.is_empty() {
+            self.offer(request).err()
+        } else {
+            Some(request)
+        };
+        self.requests_waiting.extend(refused);
+    }
+
+    /// Gives the request back if the reader has no room now.
+    fn offer(&self, request: Request) -> Result<(), Request> {
         match self.setup.requests.try_send(request) {
-            Ok(()) | Err(TrySendError::Disconnected(_)) => true,
-            Err(TrySendError::Full(request)) => {
-                self.requests_waiting.push_back(request);
-                false
-            }
+            Ok(()) | Err(TrySendError::Disconnected(_)) => Ok(()),
+            Err(TrySendError::Full(request)) => Err(request),
         }
     }
 }
