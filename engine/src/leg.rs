@@ -150,8 +150,8 @@ impl Leg {
             .remote_rtcp
             .or(params.remote_rtp.and_then(port_above));
         self.rtcp.set(rtcp, params.latch);
-        let listened = self.params.as_ref().is_some_and(|p| p.receive);
-        if params.receive && !listened {
+        let talked = self.params.as_ref().is_some_and(talks);
+        if talks(&params) && !talked {
             self.heard = now;
             self.timeout_told = false;
         }
@@ -354,6 +354,11 @@ impl Around<'_> {
 }
 
 /// Where RTCP is, unless something else was said (RFC 3550 §11).
+/// Both ways are open. Who holds the other may send nothing for as long as it likes.
+fn talks(params: &MediaParams) -> bool {
+    params.send && params.receive
+}
+
 fn port_above(rtp: SocketAddr) -> Option<SocketAddr> {
     Some(SocketAddr::new(rtp.ip(), rtp.port().checked_add(1)?))
 }

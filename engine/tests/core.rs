@@ -568,6 +568,19 @@ fn silence_on_the_wire_is_told_once() {
 }
 
 #[test]
+fn who_holds_the_other_may_be_silent_until_it_talks_again() {
+    let mut w = World::new();
+    w.leg(1, |p| p.send = false);
+    w.run(120_000);
+    assert!(w.events().is_empty());
+    w.set(1, |_| {});
+    w.run(29_900);
+    assert!(w.events().is_empty());
+    w.run(200);
+    assert_eq!(w.events(), [Event::MediaTimeout { leg: LegId(1) }]);
+}
+
+#[test]
 fn whatever_is_asked_in_whatever_order_nothing_breaks() {
     for seed in 0..200 {
         let mut random = Random::new(seed);

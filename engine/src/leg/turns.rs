@@ -43,7 +43,7 @@ impl Leg {
 
     /// Its party should send. One that closes waits for nobody: its timer must not come due for ever.
     fn misses_party(&self) -> bool {
-        self.params.as_ref().is_some_and(|p| p.receive) && !self.closing
+        self.params.as_ref().is_some_and(talks) && !self.closing
     }
 
     fn check_timeout(&mut self, now: Time, around: &mut Around<'_>) {
