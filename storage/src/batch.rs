@@ -288,9 +288,14 @@ impl Waiting {
 
     /// Somebody's append.
     pub(crate) fn theirs(token: Token, append: Append, since: Time) -> Waiting {
-        let (body, chunk) = body_of(append);
+        // Where a chunk lies is known once it is placed.
+        let (what, chunk) = append.into_what(|samples| ChunkPlace {
+            segment: 0,
+            offset: 0,
+            samples,
+        });
         Waiting {
-            body,
+            body: Body::Said(what),
             chunk,
             asked: Some((token, since)),
         }
@@ -299,36 +304,6 @@ impl Waiting {
     fn front_bytes(&self) -> usize {
         record::front_bytes(&self.body)
     }
-}
-
-fn body_of(append: Append) -> (Body, Option<ChunkBlock>) {
-    let what = match append {
-        Append::Begin {
-            id,
-            codec,
-            at,
-            about,
-        } => What::Begin {
-            id,
-            codec,
-            at,
-            about,
-        },
-        Append::Chunk { id, index, block } => {
-            // Where it lies is known once it is placed.
-            let samples = block.samples().len() as u32;
-            let place = ChunkPlace {
-                segment: 0,
-                offset: 0,
-                samples,
-            };
-            return (Body::Said(What::Chunk { id, index, place }), Some(block));
-        }
-        Append::Seal { id, kind, about } => What::Seal { id, kind, about },
-        Append::Register { key, value } => What::Register { key, value },
-        Append::Entry { topic, body } => What::Entry { topic, body },
-    };
-    (Body::Said(what), None)
 }
 
 fn what_of(body: Body, segment: u32, offset: u64) -> Option<What> {

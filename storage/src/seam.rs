@@ -80,6 +80,35 @@ pub enum Append {
     },
 }
 
+impl Append {
+    /// What the log says once this is in it, and a chunk's samples. `place` tells where a chunk
+    /// of so many samples lies.
+    pub fn into_what(self, place: impl FnOnce(u32) -> ChunkPlace) -> (What, Option<ChunkBlock>) {
+        let what = match self {
+            Append::Begin {
+                id,
+                codec,
+                at,
+                about,
+            } => What::Begin {
+                id,
+                codec,
+                at,
+                about,
+            },
+            Append::Chunk { id, index, block } => {
+                // CHUNK_SAMPLES_MAX keeps it small.
+                let place = place(block.samples().len() as u32);
+                return (What::Chunk { id, index, place }, Some(block));
+            }
+            Append::Seal { id, kind, about } => What::Seal { id, kind, about },
+            Append::Register { key, value } => What::Register { key, value },
+            Append::Entry { topic, body } => What::Entry { topic, body },
+        };
+        (what, None)
+    }
+}
+
 /// The longest `about`, register value or entry body, in bytes.
 pub const TEXT_LEN_MAX: usize = 64 * 1024;
 /// The longest register key or entry topic, in bytes.

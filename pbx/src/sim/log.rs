@@ -6,7 +6,7 @@ use tandem_storage::View;
 use tandem_storage::block::ChunkBlock;
 use tandem_storage::name::Id;
 use tandem_storage::seam::{
-    Append, ChunkPlace, Committed, Hlc, LogEvent, Refusal, SealKind, Stamp, Token, What,
+    Append, ChunkPlace, Committed, Hlc, LogEvent, Refusal, SealKind, Stamp, Token,
 };
 
 pub(super) struct SimLog {
@@ -78,31 +78,11 @@ impl SimLog {
             epoch: 1,
             seq,
         };
-        let what = match append {
-            Append::Begin {
-                id,
-                codec,
-                at,
-                about,
-            } => What::Begin {
-                id,
-                codec,
-                at,
-                about,
-            },
-            Append::Chunk { id, index, block } => {
-                let samples = u32::try_from(block.samples().len()).unwrap_or(0);
-                let place = ChunkPlace {
-                    segment: 1,
-                    offset: seq * 4096,
-                    samples,
-                };
-                What::Chunk { id, index, place }
-            }
-            Append::Seal { id, kind, about } => What::Seal { id, kind, about },
-            Append::Register { key, value } => What::Register { key, value },
-            Append::Entry { topic, body } => What::Entry { topic, body },
-        };
+        let (what, _) = append.into_what(|samples| ChunkPlace {
+            segment: 1,
+            offset: seq * 4096,
+            samples,
+        });
         let record = Committed { stamp, what };
         self.durable.push(record.clone());
         record
