@@ -13,7 +13,8 @@
 //! for the next thing or the next deadline. It decides nothing.
 //!
 //! Invariants: this thread never waits for the disk, the network or a lock. What comes from the
-//! network is bounded ([`WIRE_WAITING_MAX`]: more is refused by the SIP shell, which counts it); what comes from the log and the engine is bounded by what was asked of them.
+//! network is bounded ([`WIRE_WAITING_MAX`]: more is refused by the SIP shell, which counts it);
+//! what comes from the log and the engine is bounded by what was asked of them.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -109,7 +110,8 @@ pub(crate) struct Control {
     started: Time,
     askers: HashMap<u64, Reply>,
     asker_last: u64,
-    /// Waits for the log's queue to have room, in order.
+    /// Waits for the log's queue to have room, in order. A call has a few writes under way at
+    /// most, and a recording's chunks do not come through here.
     log_waiting: VecDeque<(Token, Append)>,
     own_writes: HashMap<Token, Reply>,
     own_token_last: u64,

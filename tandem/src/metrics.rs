@@ -33,6 +33,7 @@ pub(crate) fn render(parts: &Parts, phones: usize) -> String {
     let engine = parts.engine.stats();
     page.gauge("media_ports_free", engine.ports_free as f64);
     page.gauge("media_prompts", engine.prompts as f64);
+    page.gauge("media_workers_dead", engine.workers_dead as f64);
     page.counter("media_commands_delayed", engine.commands_delayed);
     page.counter("media_commands_dropped", engine.commands_dropped);
     for (name, value) in engine.total.each() {
@@ -44,6 +45,7 @@ pub(crate) fn render(parts: &Parts, phones: usize) -> String {
 
     let log = parts.log.stats();
     page.gauge("log_can_record", f64::from(u8::from(log.can_record)));
+    page.gauge("log_poisoned", f64::from(u8::from(log.is_poisoned)));
     page.gauge("log_segments", log.segments as f64);
     page.gauge("log_queue_length", log.queue_len as f64);
     page.gauge(

@@ -140,6 +140,7 @@ impl Engine {
                 moved: moved_taken,
                 wake: wake.clone(),
                 woken,
+                // Holds no more than the legs' players have asked for.
                 pieces: unbounded(),
                 requests: requests.clone(),
                 ports_back: ports_return.clone(),
