@@ -5,9 +5,9 @@
 //!   network ◄─ WireOut ◄─┘  └◄─ SipCommand ◄─ pbx
 //! ```
 //!
-//! This file takes every input and decides whose it is: the registrar's ([`crate::access`]), a
-//! new call's ([`crate::incoming`], [`crate::outgoing`]), a running call's ([`crate::within`],
-//! [`crate::refresh`]), the lamps' ([`crate::lamp`]). Those are further parts of [`Shim`].
+//! This file takes every input and decides whose it is: the registrar's (`access`), a
+//! new call's (`incoming`, `outgoing`), a running call's (`within`,
+//! `refresh`), the lamps' (`lamp`). Those are further parts of [`Shim`].
 //!
 //! Invariants: no clock, no socket, no chance but the seed's; every table has its maximum in
 //! [`ShimConfig`]; nothing that comes from outside makes it panic.

@@ -6,8 +6,8 @@
 //!
 //! Invariants: applying a record twice changes nothing; applying the same records in another
 //! order ends in the same view. A register belongs to the record with the highest [`Stamp`], a
-//! sound to its earliest beginning and earliest seal, unless it was taken back: that is final. So the logs of two nodes can be read in any
-//! interleaving (design: *The merge*).
+//! sound to its earliest beginning and earliest seal, unless it was taken back: that is final. So
+//! the logs of two nodes can be read in any interleaving.
 //!
 //! Memory: a sound costs about 30 bytes a half second; of each topic the newest
 //! [`ENTRIES_PER_TOPIC_MAX`] entries are kept (the rest stays in the log), of at most

@@ -9,7 +9,8 @@ use std::ops::RangeInclusive;
 use hound::{SampleFormat, WavReader, WavSpec, WavWriter};
 
 use crate::g711;
-use crate::resample::{RATE_HZ, to_8_khz};
+pub use crate::resample::RATE_HZ;
+use crate::resample::to_8_khz;
 use crate::seam::{ChunkPlace, SoundCodec};
 use crate::{ReadError, SoundReader};
 

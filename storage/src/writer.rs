@@ -36,6 +36,7 @@ pub const WAITING_MAX: usize = 1024;
 const PROBE_PERIOD: Duration = Duration::from_secs(1);
 /// After so much quiet a mark is written, so that the last commit is known to be one.
 const MARK_AFTER: Duration = Duration::from_secs(1);
+
 /// How a writer starts: what recovery found, and where it goes on.
 #[derive(Clone, Copy, Debug)]
 pub struct WriterConfig {
