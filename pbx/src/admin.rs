@@ -119,7 +119,7 @@ impl Pbx {
     }
 
     fn mailbox_of(&self, extension: &str) -> Result<Id, String> {
-        let none = || format!("there is no extension {extension}; tandem status lists them");
+        let none = || format!("no user has the extension {extension}");
         self.x.office.by_extension(extension).ok_or_else(none)
     }
 

@@ -189,11 +189,34 @@ impl Config {
         if !(4..=1024).contains(&self.storage.segment_mib) {
             wrong.push(("storage.segment_mib", "must be 4 to 1024".into()));
         }
-        if !(1..=3600).contains(&self.voicemail.message_max_s) {
-            wrong.push(("voicemail.message_max_s", "must be 1 to 3600".into()));
+        for (key, value, least, most) in [
+            ("sip.port", u64::from(self.sip.port), 1, 65_535),
+            (
+                "sip.transactions_max",
+                self.sip.transactions_max as u64,
+                1,
+                1_000_000,
+            ),
+            ("rtp.workers", self.rtp.workers as u64, 0, 1024),
+            ("rtp.timeout_s", self.rtp.timeout_s, 1, 86_400),
+            ("portal.port", u64::from(self.portal.port), 1, 65_535),
+            ("calls.ring_s", self.calls.ring_s, 1, 600),
+            ("calls.max", self.calls.max as u64, 1, 1_000_000),
+            (
+                "voicemail.message_max_s",
+                self.voicemail.message_max_s,
+                1,
+                3600,
+            ),
+            ("voicemail.silence_s", self.voicemail.silence_s, 1, 3600),
+        ] {
+            if !(least..=most).contains(&value) {
+                wrong.push((key, format!("must be {least} to {most}")));
+            }
         }
-        if !(1..=600).contains(&self.calls.ring_s) {
-            wrong.push(("calls.ring_s", "must be 1 to 600".into()));
+        if self.voicemail.message_min_ms >= self.voicemail.message_max_s.saturating_mul(1000) {
+            let what = "the shortest message must be shorter than message_max_s".into();
+            wrong.push(("voicemail.message_min_ms", what));
         }
         if !["asterisk", "intuity"].contains(&self.voicemail.keys.as_str()) {
             wrong.push((
@@ -201,7 +224,13 @@ impl Config {
                 "must be \"asterisk\" or \"intuity\"".into(),
             ));
         }
-        if let Err(what) = self.pbx().check() {
+        // The lengths of a message were looked at above, where their keys are known.
+        let lengths_apart = PbxConfig {
+            message_min: Duration::ZERO,
+            message_max: Duration::MAX,
+            ..self.pbx()
+        };
+        if let Err(what) = lengths_apart.check() {
             wrong.push(("node.time_zone", what));
         }
         wrong
@@ -471,6 +500,24 @@ mod tests {
             lines,
             ["tandem.toml:2", "tandem.toml:5", "tandem.toml:7"],
             "{faults:?}"
+        );
+    }
+
+    #[test]
+    fn a_number_with_which_no_call_could_live_is_refused() {
+        let faults = faults(
+            "[rtp]\ntimeout_s = 0\n[calls]\nmax = 0\n[voicemail]\nmessage_min_ms = 200000\n\
+             silence_s = 0\n[sip]\ntransactions_max = 0\n",
+        );
+        assert_eq!(
+            faults,
+            [
+                "tandem.toml:9: must be 1 to 1000000",
+                "tandem.toml:2: must be 1 to 86400",
+                "tandem.toml:4: must be 1 to 1000000",
+                "tandem.toml:7: must be 1 to 3600",
+                "tandem.toml:6: the shortest message must be shorter than message_max_s",
+            ]
         );
     }
 

@@ -5,6 +5,7 @@
 //! nothing is left behind. Stop is the same backwards, and the log is last: what is recorded when
 //! the order comes is sealed first.
 
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
@@ -197,12 +198,29 @@ async fn bind(config: &Config, handle: &ControlHandle) -> Result<(SipShell, TcpL
     let shell = SipShellConfig::new(sip, Some(sip));
     let shell = SipShell::bind(shell, move |message| wire.wire(message))
         .await
-        .map_err(|e| format!("{e}; is another PBX running? choose another with --sip-port"))?;
+        .map_err(|e| format!("{e}; {}", mend(&e, "--sip-port")))?;
     let portal = SocketAddr::new(config.portal.bind, config.portal.port);
     let http = TcpListener::bind(portal).await.map_err(|e| {
-        format!("the portal cannot listen on {portal}: {e}; choose another with --http-port")
+        let mend = mend(&e, "--http-port");
+        format!("the portal cannot listen on {portal}: {e}; {mend}")
     })?;
     Ok((shell, http))
+}
+
+/// What to do about an address that cannot be had.
+fn mend(error: &(dyn std::error::Error + 'static), port: &str) -> String {
+    let cause = std::iter::successors(Some(error), |e| e.source())
+        .find_map(|e| e.downcast_ref::<std::io::Error>())
+        .map(std::io::Error::kind);
+    match cause {
+        Some(ErrorKind::AddrNotAvailable) => {
+            "this machine does not have that address: bind to one of its own".into()
+        }
+        Some(ErrorKind::PermissionDenied) => {
+            format!("ports below 1024 need a right: choose another with {port}")
+        }
+        _ => format!("is another PBX running? choose another port with {port}"),
+    }
 }
 
 fn start_engine(config: &Config, log: &Log, handle: &ControlHandle) -> Result<Engine, String> {

@@ -35,7 +35,7 @@ fn an_import_is_answered_when_it_is_durable() {
         > list 102
         reply: [{'at':1795341900000,'cut_short':false,'folder':'new','from':{'name':'','number':''},'heard':false,'id':'S1','length_ms':1200,'urgent':false}]
         > import 199 1000
-        reply: no, there is no extension 199; tandem status lists them
+        reply: no, no user has the extension 199
         > import 102 0
         reply: no, there is no sound in it
         > import 102 180001
