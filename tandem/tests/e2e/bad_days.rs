@@ -43,15 +43,19 @@ fn the_plug_is_pulled_while_messages_are_spoken() {
         let mut callers: Vec<Ua> = (0..6)
             .map(|n| Ua::gateway(&node, &format!("07{round:02}{n}")))
             .collect();
-        let mut keeps = speaking(&mut callers[5]);
-        let mut cut = Vec::new();
-        for caller in &mut callers[..5] {
-            let call = speaking(caller);
-            // They begin at different moments.
-            let pause = Duration::from_millis(dice.below(300));
-            std::thread::sleep(pause);
-            cut.push(call);
-        }
+        // They begin at different moments.
+        let pauses: Vec<u64> = callers.iter().map(|_| dice.below(1_500)).collect();
+        let mut cut: Vec<Call> = std::thread::scope(|scope| {
+            let speakers = callers.iter_mut().zip(pauses).map(|(caller, pause)| {
+                scope.spawn(move || {
+                    std::thread::sleep(Duration::from_millis(pause));
+                    speaking(caller)
+                })
+            });
+            let speakers: Vec<_> = speakers.collect();
+            speakers.into_iter().map(|s| s.join().unwrap()).collect()
+        });
+        let mut keeps = cut.pop().expect("six are speaking");
         until("the one who keeps a message has said enough", SOON, || {
             (keeps.media.count() > 130).then_some(())
         });
@@ -60,7 +64,16 @@ fn the_plug_is_pulled_while_messages_are_spoken() {
         keeps.media.wait_phrase(from, "vm/review", SOON);
         keeps.media.press("1");
         keeps.media.wait_phrase(from, "vm/message-saved", SOON);
-        confirmed.insert(callers[5].user.clone(), 100);
+        let kept = messages(&node)
+            .into_iter()
+            .find(|message| number_of(message) == callers[5].user)
+            .expect("what was said to be saved is there");
+        let frames = counted_frames(&sound_of(&node, &kept));
+        assert!(
+            frames.len() > 100 && frames.windows(2).all(|two| two[1] == two[0] + 1),
+            "seed {seed}, round {round}: {kept}, {frames:?}"
+        );
+        confirmed.insert(callers[5].user.clone(), frames.len());
         callers[5].hang_up_or_be_hung_up(&mut keeps);
         std::thread::sleep(Duration::from_millis(dice.below(1500)));
 
@@ -279,7 +292,10 @@ fn the_last_port_is_used_up_and_comes_back() {
     first.media.hum(700.0, -20.0);
     first.media.wait_tone(0, 700.0);
     callers[0].hang_up(&mut first);
-    let mut third = callers[2].call("*43");
+    let mut third = until("the ports are free again", SOON, || {
+        let mut call = callers[2].dial("*43");
+        (callers[2].wait_final(&mut call) == 200).then_some(call)
+    });
     callers[2].hang_up(&mut third);
     callers[1].hang_up(&mut second);
 }

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
@@ -128,7 +129,7 @@ impl Node {
         let stderr = child.stderr.take().expect("stderr is piped");
         let (lines_in, lines) = mpsc::channel();
         self.keep_lines("out", stdout, Some(lines_in));
-        self.keep_lines("err", stderr, None);
+        let errors = self.keep_lines("err", stderr, None);
         let first_line = self.log.lock().unwrap().len();
         loop {
             match lines.recv_timeout(START_MAX.saturating_sub(began.elapsed())) {
@@ -136,6 +137,7 @@ impl Node {
                 Ok(_) => {}
                 Err(RecvTimeoutError::Disconnected) => {
                     let status = child.wait().expect("the child can be waited for");
+                    let _ = errors.join();
                     return Err(self.said_since(first_line, status));
                 }
                 Err(RecvTimeoutError::Timeout) => {
@@ -192,7 +194,7 @@ impl Node {
         name: &'static str,
         from: impl Read + Send + 'static,
         to: Option<mpsc::Sender<String>>,
-    ) {
+    ) -> JoinHandle<()> {
         let log = self.log.clone();
         std::thread::spawn(move || {
             for line in BufReader::new(from).lines().map_while(Result::ok) {
@@ -201,12 +203,10 @@ impl Node {
                     let _ = to.send(line);
                 }
             }
-        });
+        })
     }
 
     fn said_since(&self, first_line: usize, status: ExitStatus) -> Said {
-        // The reader of standard error may be a moment behind the one of standard output.
-        std::thread::sleep(Duration::from_millis(50));
         let log = self.log.lock().unwrap();
         let of = |name: &str| {
             let lines = log[first_line.min(log.len())..].iter();

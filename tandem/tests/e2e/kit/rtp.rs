@@ -254,7 +254,8 @@ impl Media {
         limit: Duration,
         mut ask: impl FnMut(&[i16]) -> Option<T>,
     ) -> T {
-        let end = Instant::now() + limit;
+        let began = Instant::now();
+        let end = began + limit;
         let mut asked = 0;
         loop {
             let packets = self.wait(what, limit * 2, |state| {
@@ -266,6 +267,7 @@ impl Media {
             asked = packets.len();
             let samples = hear(&packets).samples;
             if let Some(answer) = ask(&samples) {
+                println!("{what} was heard after {:?}", began.elapsed());
                 return answer;
             }
             if Instant::now() > end {
