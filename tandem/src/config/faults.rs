@@ -1,0 +1,126 @@
+//! What can be wrong with a file: each fault with its line, and how to mend it.
+
+use std::fmt;
+use std::time::Duration;
+
+use tandem_pbx::PbxConfig;
+use tandem_sip_shim::Net;
+use tandem_storage::name::NodeName;
+
+use super::Config;
+
+/// One thing that is wrong with a configuration, and how to mend it.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Fault {
+    pub(crate) file: String,
+    /// 1-based; 0 where the whole file is meant.
+    pub(crate) line: usize,
+    pub(crate) what: String,
+}
+
+impl Config {
+    /// Values that are of the right type and yet cannot work: key as `section.name`, and why.
+    pub(crate) fn wrong_values(&self) -> Vec<(&'static str, String)> {
+        let mut wrong = Vec::new();
+        if let Err(e) = self.node.name.parse::<NodeName>() {
+            wrong.push(("node.name", format!("'{}': {e}", self.node.name)));
+        }
+        if self.rtp.ports.last - self.rtp.ports.first < 3 {
+            wrong.push((
+                "rtp.ports",
+                "a call needs four ports; widen the range".into(),
+            ));
+        }
+        for network in &self.sip.trusted {
+            if network.parse::<Net>().is_err() {
+                let what = format!("'{network}' is not an address or network, as in 10.0.0.0/8");
+                wrong.push(("sip.trusted", what));
+            }
+        }
+        if !(4..=1024).contains(&self.storage.segment_mib) {
+            wrong.push(("storage.segment_mib", "must be 4 to 1024".into()));
+        }
+        for (key, value, least, most) in [
+            ("sip.port", u64::from(self.sip.port), 1, 65_535),
+            (
+                "sip.transactions_max",
+                self.sip.transactions_max as u64,
+                1,
+                1_000_000,
+            ),
+            ("rtp.workers", self.rtp.workers as u64, 0, 1024),
+            ("rtp.timeout_s", self.rtp.timeout_s, 1, 86_400),
+            ("portal.port", u64::from(self.portal.port), 1, 65_535),
+            ("calls.ring_s", self.calls.ring_s, 1, 600),
+            ("calls.max", self.calls.max as u64, 1, 1_000_000),
+            (
+                "voicemail.message_max_s",
+                self.voicemail.message_max_s,
+                1,
+                3600,
+            ),
+            ("voicemail.silence_s", self.voicemail.silence_s, 1, 3600),
+        ] {
+            if !(least..=most).contains(&value) {
+                wrong.push((key, format!("must be {least} to {most}")));
+            }
+        }
+        if self.voicemail.message_min_ms >= self.voicemail.message_max_s.saturating_mul(1000) {
+            let what = "the shortest message must be shorter than message_max_s".into();
+            wrong.push(("voicemail.message_min_ms", what));
+        }
+        if !["asterisk", "intuity"].contains(&self.voicemail.keys.as_str()) {
+            wrong.push((
+                "voicemail.keys",
+                "must be \"asterisk\" or \"intuity\"".into(),
+            ));
+        }
+        // The lengths of a message were looked at above, where their keys are known.
+        let lengths_apart = PbxConfig {
+            message_min: Duration::ZERO,
+            message_max: Duration::MAX,
+            ..self.pbx()
+        };
+        if let Err(what) = lengths_apart.check() {
+            wrong.push(("node.time_zone", what));
+        }
+        wrong
+    }
+}
+
+/// The line of a byte.
+pub(super) fn line_of(text: &str, offset: usize) -> usize {
+    text.as_bytes()[..offset.min(text.len())]
+        .iter()
+        .filter(|b| **b == b'\n')
+        .count()
+        + 1
+}
+
+/// The line on which `section.name` is set, or that of its section, or 0.
+pub(super) fn line_of_key(text: &str, key: &str) -> usize {
+    let (section, name) = key.split_once('.').unwrap_or(("", key));
+    let mut section_line = 0;
+    let mut inside = false;
+    for (index, line) in text.lines().enumerate() {
+        let line = line.trim();
+        if let Some(header) = line.strip_prefix('[') {
+            inside = header.trim_end_matches(']').trim() == section;
+            if inside {
+                section_line = index + 1;
+            }
+        } else if inside && line.split('=').next().is_some_and(|k| k.trim() == name) {
+            return index + 1;
+        }
+    }
+    section_line
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.line {
+            0 => write!(f, "{}: {}", self.file, self.what),
+            line => write!(f, "{}:{line}: {}", self.file, self.what),
+        }
+    }
+}

@@ -1,0 +1,197 @@
+//! The sections of the file, and their defaults.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::PathBuf;
+
+use serde::Deserialize;
+
+/// `[node]`: who and where this node is.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Node {
+    /// 1 to 16 characters, unlike any other node's of the company.
+    pub(crate) name: String,
+    /// Where the log is kept.
+    pub(crate) data: PathBuf,
+    /// The company's time zone, as in `Europe/Vienna`; spoken times are in it.
+    pub(crate) time_zone: String,
+    /// How long calls may go on after SIGTERM, in seconds.
+    pub(crate) stop_grace_s: u64,
+}
+
+/// `[sip]`: how phones reach it.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Sip {
+    pub(crate) bind: IpAddr,
+    pub(crate) port: u16,
+    /// The address told to phones, where it is not the one this machine has: behind NAT.
+    pub(crate) advertise: Option<IpAddr>,
+    /// Part of every stored password hash: changing it asks for new passwords.
+    pub(crate) realm: String,
+    /// Source addresses whose calls are taken without a password, as from a gateway.
+    pub(crate) trusted: Vec<String>,
+    /// Calls and other transactions being set up at once; more get 503.
+    pub(crate) transactions_max: usize,
+}
+
+/// `[rtp]`: where sound goes in and out.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Rtp {
+    /// First and last port, as in `10000-20000`.
+    pub(crate) ports: PortRange,
+    /// Media threads; 0: one per core.
+    pub(crate) workers: usize,
+    /// A call whose party is silent this long (no RTP, no RTCP) is ended, in seconds.
+    pub(crate) timeout_s: u64,
+    /// Spoken prompts: WAV files by name.
+    pub(crate) prompts: Option<PathBuf>,
+}
+
+/// `[portal]`: HTTP.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Portal {
+    pub(crate) bind: IpAddr,
+    pub(crate) port: u16,
+}
+
+/// `[storage]`: the log.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Storage {
+    /// Size of one log file, in MiB.
+    pub(crate) segment_mib: u64,
+    /// Kept free on the disk for settings and seals when sound has filled the rest, in MiB.
+    pub(crate) reserve_mib: u64,
+}
+
+/// `[calls]`.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Calls {
+    /// How long a phone rings before the mailbox answers, in seconds.
+    pub(crate) ring_s: u64,
+    /// Calls at once; more are refused.
+    pub(crate) max: usize,
+}
+
+/// `[voicemail]`.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Voicemail {
+    /// Longest message, in seconds.
+    pub(crate) message_max_s: u64,
+    /// Messages with less speech than this are dropped, in milliseconds.
+    pub(crate) message_min_ms: u64,
+    /// This much silence ends a message, in seconds.
+    pub(crate) silence_s: u64,
+    /// `asterisk` or `intuity`: which keys do what while listening.
+    pub(crate) keys: String,
+}
+
+/// An inclusive range of ports, written `A-B`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub(crate) struct PortRange {
+    pub(crate) first: u16,
+    pub(crate) last: u16,
+}
+
+impl TryFrom<String> for PortRange {
+    type Error = String;
+    fn try_from(text: String) -> Result<PortRange, String> {
+        text.parse()
+    }
+}
+
+impl std::str::FromStr for PortRange {
+    type Err = String;
+    fn from_str(text: &str) -> Result<PortRange, String> {
+        let wrong = || format!("'{text}' is not a range of ports, as in 10000-20000");
+        let (first, last) = text.split_once('-').ok_or_else(wrong)?;
+        let first: u16 = first.trim().parse().map_err(|_| wrong())?;
+        let last: u16 = last.trim().parse().map_err(|_| wrong())?;
+        if first < 1024 || last < first {
+            return Err(wrong());
+        }
+        Ok(PortRange { first, last })
+    }
+}
+
+impl Default for Node {
+    fn default() -> Self {
+        Node {
+            name: "office".into(),
+            data: PathBuf::from("/var/lib/tandem"),
+            time_zone: "UTC".into(),
+            stop_grace_s: 30,
+        }
+    }
+}
+
+impl Default for Sip {
+    fn default() -> Self {
+        Sip {
+            bind: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+            port: 5060,
+            advertise: None,
+            realm: "tandem".into(),
+            trusted: Vec::new(),
+            transactions_max: 8192,
+        }
+    }
+}
+
+impl Default for Rtp {
+    fn default() -> Self {
+        Rtp {
+            ports: PortRange {
+                first: 10_000,
+                last: 20_000,
+            },
+            workers: 0,
+            timeout_s: 60,
+            prompts: None,
+        }
+    }
+}
+
+impl Default for Portal {
+    fn default() -> Self {
+        Portal {
+            bind: IpAddr::V4(Ipv4Addr::LOCALHOST),
+            port: 8080,
+        }
+    }
+}
+
+impl Default for Storage {
+    fn default() -> Self {
+        Storage {
+            segment_mib: 32,
+            reserve_mib: 64,
+        }
+    }
+}
+
+impl Default for Calls {
+    fn default() -> Self {
+        Calls {
+            ring_s: 20,
+            max: 4000,
+        }
+    }
+}
+
+impl Default for Voicemail {
+    fn default() -> Self {
+        Voicemail {
+            message_max_s: 180,
+            message_min_ms: 1000,
+            silence_s: 5,
+            keys: "asterisk".into(),
+        }
+    }
+}
