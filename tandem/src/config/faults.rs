@@ -37,30 +37,7 @@ impl Config {
                 wrong.push(("sip.trusted", what));
             }
         }
-        if !(4..=1024).contains(&self.storage.segment_mib) {
-            wrong.push(("storage.segment_mib", "must be 4 to 1024".into()));
-        }
-        for (key, value, least, most) in [
-            ("sip.port", u64::from(self.sip.port), 1, 65_535),
-            (
-                "sip.transactions_max",
-                self.sip.transactions_max as u64,
-                1,
-                1_000_000,
-            ),
-            ("rtp.workers", self.rtp.workers as u64, 0, 1024),
-            ("rtp.timeout_s", self.rtp.timeout_s, 1, 86_400),
-            ("portal.port", u64::from(self.portal.port), 1, 65_535),
-            ("calls.ring_s", self.calls.ring_s, 1, 600),
-            ("calls.max", self.calls.max as u64, 1, 1_000_000),
-            (
-                "voicemail.message_max_s",
-                self.voicemail.message_max_s,
-                1,
-                3600,
-            ),
-            ("voicemail.silence_s", self.voicemail.silence_s, 1, 3600),
-        ] {
+        for (key, value, least, most) in self.bounds() {
             if !(least..=most).contains(&value) {
                 wrong.push((key, format!("must be {least} to {most}")));
             }
@@ -85,6 +62,32 @@ impl Config {
             wrong.push(("node.time_zone", what));
         }
         wrong
+    }
+
+    /// Numbers, and the least and the most that each can be.
+    fn bounds(&self) -> [(&'static str, u64, u64, u64); 10] {
+        [
+            ("sip.port", u64::from(self.sip.port), 1, 65_535),
+            (
+                "sip.transactions_max",
+                self.sip.transactions_max as u64,
+                1,
+                1_000_000,
+            ),
+            ("storage.segment_mib", self.storage.segment_mib, 4, 1024),
+            ("rtp.workers", self.rtp.workers as u64, 0, 1024),
+            ("rtp.timeout_s", self.rtp.timeout_s, 1, 86_400),
+            ("portal.port", u64::from(self.portal.port), 1, 65_535),
+            ("calls.ring_s", self.calls.ring_s, 1, 600),
+            ("calls.max", self.calls.max as u64, 1, 1_000_000),
+            (
+                "voicemail.message_max_s",
+                self.voicemail.message_max_s,
+                1,
+                3600,
+            ),
+            ("voicemail.silence_s", self.voicemail.silence_s, 1, 3600),
+        ]
     }
 }
 
