@@ -64,7 +64,11 @@ impl Names {
             Output::CheckPin { leg, hash, pin } => format!("check pin {}: {pin} {hash}", leg.0),
             Output::HashPin { leg, pin } => format!("hash pin {}: {pin}", leg.0),
             Output::Admin(reply) => match &reply.answer {
-                Ok(AdminAnswer::Json(json)) => format!("reply: {}", self.text(&json.to_string())),
+                Ok(AdminAnswer::Json(json)) => {
+                    let mut json = json.clone();
+                    json.sort_all_objects();
+                    format!("reply: {}", self.text(&json.to_string()))
+                }
                 Ok(AdminAnswer::Sound { places, .. }) => format!("reply: {}", length(places)),
                 Ok(AdminAnswer::Imported { id }) => format!("reply: imported {}", self.sound(*id)),
                 Err(why) => format!("reply: no, {why}"),
