@@ -74,10 +74,12 @@ pub(crate) fn status_json(
     let engine = parts.engine.stats();
     let log = parts.log.stats();
     let pbx = json!(parts.pbx.counters());
-    let not_ready = match (log.is_poisoned, is_stopping) {
-        (true, _) => Some("the log is closed: its disk failed"),
-        (false, true) => Some("stopping"),
-        (false, false) => None,
+    let not_ready = if log.is_poisoned {
+        Some("the log is closed: its disk failed")
+    } else if engine.workers_dead > 0 {
+        Some("a media worker died; restart the node")
+    } else {
+        is_stopping.then_some("stopping")
     };
     json!({
         "node": parts.node,

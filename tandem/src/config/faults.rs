@@ -75,7 +75,7 @@ impl Config {
                 1_000_000,
             ),
             ("storage.segment_mib", self.storage.segment_mib, 4, 1024),
-            ("rtp.workers", self.rtp.workers as u64, 0, 1024),
+            ("rtp.workers", self.rtp.workers as u64, 0, 256),
             ("rtp.timeout_s", self.rtp.timeout_s, 1, 86_400),
             ("portal.port", u64::from(self.portal.port), 1, 65_535),
             ("calls.ring_s", self.calls.ring_s, 1, 600),
