@@ -137,7 +137,12 @@ impl Media {
 
     /// Waits until it has spoken for so long.
     pub fn speak_for(&self, seconds: u64) {
-        let enough = self.state().sent + seconds * 50;
+        self.speak_frames(seconds * 50);
+    }
+
+    /// Waits until it has spoken so many frames of 20 ms.
+    pub fn speak_frames(&self, frames: u64) {
+        let enough = self.state().sent + frames;
         self.wait("speaking", super::SOON, |state| {
             (state.sent >= enough).then_some(())
         });
