@@ -4,6 +4,7 @@
 //! to tell. What a leg takes from its party, the worker lets another leg [`Leg::relay`].
 //!
 //! Who is heard by the party, in this order: a key press being sent, what is played, the bridge.
+//! Who is recorded and hears none of these is sent silence.
 //!
 //! Invariants: nothing is sent before an address is known, nor while `send` is off; nothing is
 //! taken while `receive` is off; a packet of a stranger has no effect but a counter.
@@ -211,6 +212,9 @@ impl Leg {
             return;
         }
         self.recorder = Some(Box::new(recorder));
+        if self.player.is_none() {
+            self.packet_due = in_phase(now, self.ptime(), around.slot);
+        }
     }
 
     /// The codec that is spoken.

@@ -385,6 +385,34 @@ fn keys_pressed_while_recording_are_told_and_not_recorded() {
 }
 
 #[test]
+fn who_is_recorded_hears_silence_rather_than_nothing() {
+    let mut w = World::new();
+    w.leg(1, |_| {});
+    w.command(Command::Record {
+        leg: LegId(1),
+        sound: "office.1.1".parse().unwrap(),
+        limit: Duration::from_secs(60),
+        silence: None,
+    });
+    for n in 0..50 {
+        w.run(20);
+        w.sound(1, n);
+    }
+    let heard = w.heard_by(1);
+    assert!((49..=51).contains(&heard.len()), "{}", heard.len());
+    assert!(
+        heard
+            .iter()
+            .all(|(_, p)| p[..] == [Codec::Pcmu.silence(); 160])
+    );
+    w.command(Command::StopRecord { leg: LegId(1) });
+    w.run(100);
+    w.heard_by(1);
+    w.run(200);
+    assert!(w.heard_by(1).is_empty(), "nothing is said to it any more");
+}
+
+#[test]
 fn a_leg_closes_after_the_log_has_its_recording() {
     let mut w = World::new();
     w.leg(1, |_| {});

@@ -13,7 +13,7 @@ impl Leg {
         };
         [
             Some(self.reporter.deadline()),
-            self.player.as_ref().map(|_| self.packet_due),
+            self.is_spoken_to().then_some(self.packet_due),
             pressing.then_some(self.press_due),
             self.recorder.as_ref().map(|r| r.deadline()),
             (self.misses_party() && !self.timeout_told).then(|| self.heard + media_timeout),
@@ -53,17 +53,25 @@ impl Leg {
         }
     }
 
+    /// We make packets for it ourselves: something is played, or it is recorded and hears nobody.
+    fn is_spoken_to(&self) -> bool {
+        let is_only_recorded = self.recorder.is_some() && self.to.is_none() && !self.closing;
+        self.player.is_some() || is_only_recorded
+    }
+
     fn send_played(&mut self, now: Time, around: &mut Around<'_>) {
         let ptime = self.ptime();
-        while self.player.is_some() && now >= self.packet_due {
+        while self.is_spoken_to() && now >= self.packet_due {
             if now.since(self.packet_due) > BEHIND_MAX {
                 around.counters.packets_skipped += 1;
                 self.packet_due = in_phase(now, ptime, around.slot);
                 return;
             }
             self.packet_due = self.packet_due + ptime;
-            if self.press.is_none() {
-                self.send_played_packet(now, ptime, around);
+            match (&self.press, &self.player) {
+                (Some(_), _) => {}
+                (None, Some(_)) => self.send_played_packet(now, ptime, around),
+                (None, None) => self.send_silence(now, ptime, around),
             }
         }
     }
@@ -88,6 +96,19 @@ impl Leg {
             return;
         };
         let header = self.stream.own(now, params.payload_type, samples as u32);
+        self.send(header, packet, around);
+    }
+
+    /// While somebody speaks to a machine, routers and gateways on the way want to see packets.
+    fn send_silence(&mut self, now: Time, ptime: Duration, around: &mut Around<'_>) {
+        let silence = self.codec().silence();
+        let Some(payload_type) = self.may_send().map(|params| params.payload_type) else {
+            return;
+        };
+        let samples = ptime.as_millis() as usize * 8;
+        let mut packet = Packet::with_len(rtp::HEADER_BYTES + samples);
+        packet.bytes_mut()[rtp::HEADER_BYTES..].fill(silence);
+        let header = self.stream.own(now, payload_type, samples as u32);
         self.send(header, packet, around);
     }
 
