@@ -1,6 +1,11 @@
 //! A world around the core in which tests read like transcripts: messages in as text, everything
 //! that comes out as one line each. No socket, no clock.
-#![allow(dead_code, unreachable_pub, clippy::unwrap_used)]
+#![allow(
+    dead_code,
+    unreachable_pub,
+    clippy::unwrap_used,
+    reason = "each test file is a program of its own and uses a part of this one"
+)]
 
 use std::net::SocketAddr;
 use std::sync::Arc;
