@@ -114,7 +114,7 @@ impl Pbx {
             "legs": self.x.legs_len(),
             "users": self.x.office.users().count(),
             "can_record": self.x.can_record,
-            "registers_unreadable": self.x.office.unreadable,
+            "registers_unreadable": self.x.office.unreadable + self.x.guard.unreadable,
         })
     }
 

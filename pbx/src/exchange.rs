@@ -21,7 +21,7 @@ use tandem_storage::time::{Now, Time, WallTime};
 
 use crate::config::PbxConfig;
 use crate::counters::Counters;
-use crate::guard::Guard;
+use crate::guard::{Guard, Verdict, pause_key};
 use crate::mailbox::Mailboxes;
 use crate::office::Office;
 use crate::say;
@@ -35,6 +35,8 @@ pub(crate) type CallId = LegId;
 pub(crate) enum Waiter {
     /// A call.
     Call(CallId),
+    /// The caller on this leg, whose PIN was checked; it is told this.
+    Pin(LegId, Verdict),
     /// An import by an administrator, by the sound it makes.
     Import(Id),
     /// Nobody; it is only counted if it is refused.
@@ -105,6 +107,9 @@ impl Exchange {
             self.mailboxes.sealed(&self.view, sound, samples_min);
         }
         for user in self.office.users().collect::<Vec<_>>() {
+            if let Some(pause) = self.view.register(&pause_key(user)) {
+                self.guard.restore(user, pause, self.now, &self.config);
+            }
             self.tell_user(user);
             self.tell_lamp(user);
         }

@@ -2,18 +2,30 @@
 //!
 //! A try is charged to the mailbox when the PIN is handed out to be checked, and the debt is
 //! forgiven when it proves right: many callers at once have no more tries than one. After every
-//! few wrong ones in a row the mailbox pauses, each time twice as long. Kept in memory only: a
-//! restart forgives, which an attacker cannot bring about.
+//! few wrong ones in a row the mailbox pauses, each time twice as long.
+//!
+//! A pause outlives the node: it is a register, and the caller whose try brought it is told only
+//! when that is durable. Civil time carries it over a restart: if the clock was set back meanwhile,
+//! the pause begins anew, if it was set forward, it ends early. One or two wrong tries since the
+//! last pause are forgotten with the node; a pause, and how far they have grown, is not.
+//!
+//! | key | value (JSON) |
+//! |---|---|
+//! | `pin-pause/MAILBOX` | [`Pause`]; removed: the right PIN was shown since |
+//!
+//! The registers are read at start. After that the guard knows first, and the log follows.
 //!
 //! Bounded by the mailboxes there are, and by the checks under way: whoever checks PINs answers
 //! every request.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use tandem_engine::seam::LegId;
 use tandem_storage::name::Id;
-use tandem_storage::time::Time;
+use tandem_storage::time::{Now, Time, WallTime};
 
 use crate::config::PbxConfig;
 
@@ -23,6 +35,8 @@ pub(crate) struct Guard {
     debts: HashMap<Id, Debt>,
     /// Which mailbox a caller's PIN is being checked for. The caller may hang up meanwhile.
     checking: HashMap<LegId, Id>,
+    /// Registers of pauses that could not be read; they pause nothing.
+    pub(crate) unreadable: u64,
 }
 
 #[derive(Debug, Default)]
@@ -31,32 +45,70 @@ struct Debt {
     until: Option<Time>,
 }
 
+/// A mailbox's last pause, as it is kept in its register.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Pause {
+    /// Wrong tries in a row that led to it.
+    pub(crate) tries: u32,
+    /// No PIN is taken before.
+    pub(crate) until: WallTime,
+}
+
 /// What became of a try.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
-    /// The right PIN.
-    Right,
+    /// The right PIN. `after_pause`: there was one since the last right one.
+    Right { after_pause: bool },
     /// The wrong one.
     Wrong,
     /// The wrong one, and with it the mailbox pauses for this long.
     Pause(Duration),
 }
 
+/// The register that holds a mailbox's last pause.
+pub(crate) fn pause_key(mailbox: Id) -> Arc<str> {
+    format!("pin-pause/{mailbox}").into()
+}
+
 impl Guard {
+    /// Goes on with a pause that was there before the node started, as its register says.
+    pub(crate) fn restore(&mut self, mailbox: Id, value: &str, now: Now, config: &PbxConfig) {
+        let Ok(pause) = serde_json::from_str::<Pause>(value) else {
+            self.unreadable += 1;
+            return;
+        };
+        let left = Duration::from_millis(pause.until.0.saturating_sub(now.wall.0));
+        let left = left.min(pause_after(pause.tries, config));
+        self.debts.insert(
+            mailbox,
+            Debt {
+                tries: pause.tries,
+                until: Some(now.mono + left),
+            },
+        );
+    }
+
     /// No PIN is taken for this mailbox now.
     pub(crate) fn is_paused(&self, mailbox: Id, now: Time) -> bool {
         self.debts
             .get(&mailbox)
-            .and_then(|debt| debt.until)
-            .is_some_and(|until| now < until)
+            .is_some_and(|debt| debt.is_paused(now))
+    }
+
+    /// How many mailboxes take no PIN now.
+    pub(crate) fn paused_count(&self, now: Time) -> usize {
+        self.debts
+            .values()
+            .filter(|debt| debt.is_paused(now))
+            .count()
     }
 
     /// A PIN typed on this leg is being checked.
     pub(crate) fn charge(&mut self, leg: LegId, mailbox: Id, now: Time, config: &PbxConfig) {
         let debt = self.debts.entry(mailbox).or_default();
         debt.tries = debt.tries.saturating_add(1);
-        if let Some(pause) = pause_after(debt.tries, config) {
-            debt.until = Some(now + pause);
+        if is_last_before_pause(debt.tries, config) {
+            debt.until = Some(now + pause_after(debt.tries, config));
         }
         self.checking.insert(leg, mailbox);
     }
@@ -70,29 +122,52 @@ impl Guard {
     ) -> Option<(Id, Verdict)> {
         let mailbox = self.checking.remove(&leg)?;
         if right {
-            self.debts.remove(&mailbox);
-            return Some((mailbox, Verdict::Right));
+            let debt = self.debts.remove(&mailbox).unwrap_or_default();
+            let after_pause = debt.until.is_some();
+            return Some((mailbox, Verdict::Right { after_pause }));
         }
         let tries = self.debts.get(&mailbox).map_or(0, |debt| debt.tries);
-        let verdict = pause_after(tries, config).map_or(Verdict::Wrong, Verdict::Pause);
+        let verdict = match is_last_before_pause(tries, config) {
+            true => Verdict::Pause(pause_after(tries, config)),
+            false => Verdict::Wrong,
+        };
         Some((mailbox, verdict))
+    }
+
+    /// The mailbox's last pause as it is to be kept, if there was one.
+    pub(crate) fn pause(&self, mailbox: Id, now: Now) -> Option<Pause> {
+        let debt = self.debts.get(&mailbox)?;
+        let left = debt.until?.since(now.mono);
+        Some(Pause {
+            tries: debt.tries,
+            until: now.wall + left,
+        })
     }
 }
 
-fn pause_after(tries: u32, config: &PbxConfig) -> Option<Duration> {
-    let per_pause = config.pin_tries.max(1);
-    (tries > 0 && tries.is_multiple_of(per_pause)).then(|| {
-        let doublings = (tries / per_pause - 1).min(16);
-        config
-            .pin_pause
-            .saturating_mul(1 << doublings)
-            .min(config.pin_pause_max)
-    })
+impl Debt {
+    fn is_paused(&self, now: Time) -> bool {
+        self.until.is_some_and(|until| now < until)
+    }
+}
+
+fn is_last_before_pause(tries: u32, config: &PbxConfig) -> bool {
+    tries > 0 && tries.is_multiple_of(config.pin_tries.max(1))
+}
+
+/// How long the pause is that so many tries lead to.
+fn pause_after(tries: u32, config: &PbxConfig) -> Duration {
+    let doublings = (tries / config.pin_tries.max(1)).saturating_sub(1).min(16);
+    config
+        .pin_pause
+        .saturating_mul(1 << doublings)
+        .min(config.pin_pause_max)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::office::json;
 
     const MINUTE: Duration = Duration::from_secs(60);
 
@@ -119,9 +194,46 @@ mod tests {
         guard.charge(LegId(1), mailbox, Time(0), &config);
         assert_eq!(
             guard.verdict(LegId(1), true, &config).unwrap().1,
-            Verdict::Right
+            Verdict::Right { after_pause: true }
         );
         assert!(!guard.is_paused(mailbox, Time(0)));
+    }
+
+    #[test]
+    fn a_pause_outlives_the_node_however_the_clock_was_set() {
+        let config = PbxConfig::default();
+        let mailbox: Id = "a.1.1".parse().unwrap();
+        let at = |mono: Time, minutes: u64| Now {
+            mono,
+            wall: WallTime(0) + MINUTE * u32::try_from(minutes).unwrap(),
+        };
+        let mut guard = Guard::default();
+        let verdicts = [(); 6].map(|()| wrong(&mut guard, Time(0)));
+        assert_eq!(verdicts[5], Verdict::Pause(2 * MINUTE));
+        let pause = guard.pause(mailbox, at(Time(0), 10)).unwrap();
+        assert_eq!((pause.tries, pause.until), (6, at(Time(0), 12).wall));
+
+        // Minutes on the clock when the node is back, and how many the pause then still lasts.
+        for (minutes, left) in [(10, 2), (11, 1), (12, 0), (9000, 0), (9, 2), (0, 2)] {
+            let mut guard = Guard::default();
+            guard.restore(mailbox, &json(&pause), at(Time(5), minutes), &config);
+            let end = Time(5) + MINUTE * left;
+            assert_eq!(guard.is_paused(mailbox, Time(5)), left > 0, "{minutes}");
+            assert!(left == 0 || guard.is_paused(mailbox, end - Duration::from_nanos(1)));
+            assert!(!guard.is_paused(mailbox, end), "{minutes}");
+            let verdicts = [(); 3].map(|()| wrong(&mut guard, end));
+            assert_eq!(verdicts[2], Verdict::Pause(4 * MINUTE), "{minutes}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_counted_and_pauses_nothing() {
+        let mut guard = Guard::default();
+        let mailbox = "a.1.1".parse().unwrap();
+        for value in ["", "3", r#"{"tries":-1,"until":0}"#, r#"{"tries":3}"#] {
+            guard.restore(mailbox, value, Now::default(), &PbxConfig::default());
+        }
+        assert_eq!((guard.unreadable, guard.debts.len()), (4, 0));
     }
 
     #[test]

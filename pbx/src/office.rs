@@ -112,7 +112,7 @@ pub(crate) fn greeting_key(id: Id, greeting: Greeting) -> Arc<str> {
 
 /// A value as the text of a register.
 pub(crate) fn json<T: Serialize + ?Sized>(value: &T) -> Arc<str> {
-    // Only strings, booleans and structs of them are written; these have no failing form.
+    // Only strings, numbers, booleans and structs of them are written; these have no failing form.
     serde_json::to_string(value).unwrap_or_default().into()
 }
 

@@ -117,6 +117,11 @@ impl Pbx {
         self.calls.len()
     }
 
+    /// Mailboxes that take no PIN now, after wrong ones.
+    pub fn mailboxes_paused(&self, now: Time) -> usize {
+        self.x.guard.paused_count(now)
+    }
+
     /// This leg still leads to a call.
     pub fn knows_leg(&self, leg: LegId) -> bool {
         self.x.call_of(leg).is_some()
@@ -247,6 +252,8 @@ impl Pbx {
                 };
                 self.tell(id, &event);
             }
+            // Refused or not: the pause holds while the node runs.
+            Some(Waiter::Pin(leg, verdict)) => self.tell(leg, &CallEvent::PinChecked(verdict)),
             Some(Waiter::Import(id)) => self.on_import_answer(id, refused),
             Some(Waiter::Nobody) | None => {}
         }
@@ -257,8 +264,9 @@ impl Pbx {
             self.x.counters.events_stray += 1;
             return;
         };
-        note_verdict(&mut self.x, mailbox, verdict);
-        self.tell(leg, &CallEvent::PinChecked(verdict));
+        if !note_verdict(&mut self.x, leg, mailbox, verdict) {
+            self.tell(leg, &CallEvent::PinChecked(verdict));
+        }
     }
 
     fn on_drain(&mut self) {

@@ -64,6 +64,15 @@ const DAY: &str = "
     call 11 103 *60
     confirmed 11
     call 13 103 *43
+    call 15 101 *98103
+    confirmed 15
+    keys 15 1#2#3#
+    pin 15 wrong
+    pin 15 wrong
+    log hold
+    pin 15 wrong
+    log go
+    played 15
 ";
 
 fn check(end: &[&str]) {

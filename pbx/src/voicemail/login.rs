@@ -6,13 +6,14 @@
 use std::time::Duration;
 
 use serde_json::json;
+use tandem_engine::seam::LegId;
 use tandem_storage::name::Id;
 use tandem_storage::time::Time;
 
 use crate::call::ending::Saying;
 use crate::call::{CallEvent, Line, Phase};
-use crate::exchange::Exchange;
-use crate::guard::Verdict;
+use crate::exchange::{Exchange, Waiter};
+use crate::guard::{Pause, Verdict, pause_key};
 use crate::say::Say;
 use crate::seam::Output;
 use crate::voicemail::question::{Question, Reply};
@@ -116,7 +117,7 @@ impl Login {
 
     fn on_checked(self, line: &Line, x: &mut Exchange, mailbox: Id, event: &CallEvent) -> Phase {
         match event {
-            CallEvent::PinChecked(Verdict::Right) => Session::start(line, x, mailbox),
+            CallEvent::PinChecked(Verdict::Right { .. }) => Session::start(line, x, mailbox),
             CallEvent::PinChecked(Verdict::Wrong) => self.wrong(line, x, Some(mailbox)),
             CallEvent::PinChecked(Verdict::Pause(_)) => {
                 let said = Say::one(words::PIN_INCORRECT)
@@ -155,10 +156,16 @@ impl Login {
     }
 }
 
-/// Counts what a check found, for status and for the audit trail.
-pub(crate) fn note_verdict(x: &mut Exchange, mailbox: Id, verdict: Verdict) {
+/// Notes what a check found: in the counters, the audit trail, and for the next start of the node.
+/// True: the caller is told by the answer of the log, [`Waiter::Pin`].
+pub(crate) fn note_verdict(x: &mut Exchange, leg: LegId, mailbox: Id, verdict: Verdict) -> bool {
     match verdict {
-        Verdict::Right => x.counters.logins += 1,
+        Verdict::Right { after_pause } => {
+            x.counters.logins += 1;
+            if after_pause {
+                x.register::<Pause>(Waiter::Nobody, pause_key(mailbox), None);
+            }
+        }
         Verdict::Wrong => x.counters.pin_wrong += 1,
         Verdict::Pause(pause) => {
             x.counters.pin_wrong += 1;
@@ -170,8 +177,12 @@ pub(crate) fn note_verdict(x: &mut Exchange, mailbox: Id, verdict: Verdict) {
                 "at": x.now.wall,
             });
             x.entry("audit", &body);
+            let kept = x.guard.pause(mailbox, x.now);
+            x.register(Waiter::Pin(leg, verdict), pause_key(mailbox), kept.as_ref());
+            return true;
         }
     }
+    false
 }
 
 fn goodbye(line: &Line, x: &mut Exchange, said: Say) -> Phase {
