@@ -242,7 +242,12 @@ impl Writer {
 
     /// Sounds can begin.
     pub fn can_record(&self) -> bool {
-        let next_there = matches!(self.next, Next::Asked | Next::Ready(_));
+        let next_there = match self.next {
+            Next::Ready(_) => true,
+            // Begun while the disk was full it may still fail: nobody is told of room too early.
+            Next::Asked => self.room_told,
+            Next::NoRoom | Next::AskedAgain => false,
+        };
         let is_up = matches!(self.phase, Phase::Open | Phase::Closing);
         next_there && self.space_free && self.retry.is_none() && is_up
     }
