@@ -65,7 +65,7 @@ impl Config {
     }
 
     /// Numbers, and the least and the most that each can be.
-    fn bounds(&self) -> [(&'static str, u64, u64, u64); 10] {
+    fn bounds(&self) -> [(&'static str, u64, u64, u64); 11] {
         [
             ("sip.port", u64::from(self.sip.port), 1, 65_535),
             (
@@ -87,6 +87,7 @@ impl Config {
                 3600,
             ),
             ("voicemail.silence_s", self.voicemail.silence_s, 1, 3600),
+            ("voicemail.pin_pause_s", self.voicemail.pin_pause_s, 1, 3600),
         ]
     }
 }

@@ -87,6 +87,9 @@ pub(crate) struct Voicemail {
     pub(crate) message_min_ms: u64,
     /// This much silence ends a message, in seconds.
     pub(crate) silence_s: u64,
+    /// How long a mailbox takes no PIN after three wrong ones, in seconds; each further time twice
+    /// as long, up to an hour.
+    pub(crate) pin_pause_s: u64,
     /// `asterisk` or `intuity`: which keys do what while listening.
     pub(crate) keys: String,
 }
@@ -191,6 +194,7 @@ impl Default for Voicemail {
             message_max_s: 180,
             message_min_ms: 1000,
             silence_s: 5,
+            pin_pause_s: 60,
             keys: "asterisk".into(),
         }
     }
