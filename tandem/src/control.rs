@@ -28,6 +28,7 @@ use tandem_pbx::seam::{AdminAnswer, AdminAsk, AdminRequest, Input, Output};
 use tandem_pbx::{Pbx, PbxConfig};
 use tandem_sip_shim::{Shim, ShimInput, ShimOutput, SipShell, WireIn};
 use tandem_storage::Log;
+use tandem_storage::recovery::Ending;
 use tandem_storage::seam::{Append, LogEvent, Token};
 use tandem_storage::time::{Now, Time, WallTime};
 use tokio::sync::oneshot;
@@ -90,6 +91,8 @@ pub(crate) struct Parts {
     pub(crate) pbx: Pbx,
     pub(crate) engine: Engine,
     pub(crate) log: Log,
+    /// What was found in the log at start.
+    pub(crate) log_found: Ending,
     pub(crate) sip: SipShell,
     pub(crate) pins: Pins,
     pub(crate) clock: Clock,

@@ -17,6 +17,8 @@ pub(crate) fn render(parts: &Parts, phones: usize) -> String {
     page.build_info(&parts.node);
     page.gauge("calls", parts.pbx.calls_len() as f64);
     page.gauge("phones", phones as f64);
+    let paused = parts.pbx.mailboxes_paused(parts.clock.now().mono);
+    page.gauge("mailboxes_paused", paused as f64);
     page.counters("pbx", &json!(parts.pbx.counters()));
 
     page.gauge("sip_dialogs", parts.shim.dialogs() as f64);
@@ -47,6 +49,10 @@ pub(crate) fn render(parts: &Parts, phones: usize) -> String {
     page.gauge("log_can_record", f64::from(u8::from(log.can_record)));
     page.gauge("log_poisoned", f64::from(u8::from(log.is_poisoned)));
     page.gauge("log_segments", log.segments as f64);
+    let found = parts.log_found;
+    page.gauge("log_damages", found.damages as f64);
+    page.gauge("log_records_lost", found.records_lost as f64);
+    page.gauge("log_torn", found.torn as f64);
     page.gauge("log_queue_length", log.queue_len as f64);
     page.gauge(
         "log_commit_seconds{quantile=\"0.5\"}",

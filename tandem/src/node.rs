@@ -18,7 +18,8 @@ use tandem_pbx::Pbx;
 use tandem_pbx::seam::Input;
 use tandem_portal::Portal;
 use tandem_sip_shim::{Net, Shim, ShimConfig, SipShell, SipShellConfig};
-use tandem_storage::{Log, LogConfig, Opened};
+use tandem_storage::recovery::Ending;
+use tandem_storage::{Log, LogConfig, Opened, RecoveryReport};
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 
@@ -51,9 +52,7 @@ impl Node {
         let clock = Clock::start();
         let (handle, queue) = control::queue();
         let mut opened = open_log(config, &handle)?;
-        for damage in &opened.report.damages {
-            tracing::error!(%damage, "the log is damaged here; the rest is whole");
-        }
+        tell_found(&opened.report);
         let log = opened.log.clone();
         let runtime = runtime()?;
         // Before the pbx is given the names to hand out: it goes on behind the office's.
@@ -120,13 +119,19 @@ fn start_on(
     let (sip, http) = runtime.block_on(bind(config, handle))?;
     let engine = start_engine(config, &opened.log, handle)?;
     let seed = rand::random();
-    let Opened { log, view, ids, .. } = opened;
+    let Opened {
+        log,
+        view,
+        ids,
+        report,
+    } = opened;
     let pins_done = handle.clone();
     let parts = Parts {
         shim: Shim::new(shim_config(config)?, seed),
         pbx: Pbx::new(config.pbx(), view, ids, clock.now()),
         engine,
         log: log.clone(),
+        log_found: report.ending,
         sip,
         pins: Pins::start(move |input| pins_done.pbx(input)).map_err(|e| e.to_string())?,
         clock,
@@ -159,6 +164,25 @@ fn open_log(config: &Config, handle: &ControlHandle) -> Result<Opened, String> {
     log.reserve_bytes = config.storage.reserve_mib << 20;
     let events = handle.clone();
     tandem_storage::open(log, move |event| events.pbx(Input::Log(event))).map_err(|e| e.to_string())
+}
+
+/// What the log was like when it was opened.
+fn tell_found(report: &RecoveryReport) {
+    let Ending {
+        records,
+        records_lost,
+        torn,
+        damages,
+        ..
+    } = report.ending;
+    let (segments, cut_short) = (report.segments, report.cut_short);
+    tracing::info!(records, segments, cut_short, torn, "the log was read");
+    for damage in &report.damages {
+        tracing::error!(%damage, "the log is damaged here; the rest is whole");
+    }
+    if damages > 0 {
+        tracing::error!(damages, records_lost, "the log is damaged");
+    }
 }
 
 /// Phones may register as soon as `ready` is said, so the users must be there by then.

@@ -52,6 +52,7 @@ fn print_report(report: &VerifyReport, as_json: bool) -> Result<(), String> {
             "segments": report.segments,
             "records": ending.records,
             "records_lost": ending.records_lost,
+            "torn": ending.torn,
             "sounds": report.sounds,
             "sounds_open": report.sounds_open,
             "damages": damages,
@@ -65,6 +66,12 @@ fn print_report(report: &VerifyReport, as_json: bool) -> Result<(), String> {
         damages
             .iter()
             .for_each(|damage| println!("damaged: {damage}"));
+        if ending.torn > 0 {
+            println!(
+                "{} torn by a crash while being written, promised to nobody",
+                ending.torn
+            );
+        }
         if report.is_clean() {
             println!("every record is whole");
         }
