@@ -64,6 +64,9 @@ pub(crate) struct Waiting {
 pub(crate) struct InFlight {
     /// As in [`Waiting`].
     pub(crate) asked: Option<(Token, Time)>,
+    /// Its number in this epoch of this log.
+    pub(crate) seq: u64,
+    /// The stamp it counts under: its own, or that with which it was said first.
     pub(crate) stamp: Stamp,
     pub(crate) what: Option<What>,
 }
@@ -147,6 +150,9 @@ impl Packer {
             let Some(next) = waiting.pop_front() else {
                 break;
             };
+            if let Body::Restated(stamp, _) = &next.body {
+                self.clock.observe(stamp.hlc);
+            }
             let start = if here { packed } else { 0 };
             let header = self.next_header(now, durable);
             let (record, end) = self.place(header, next, start, &mut batch);
@@ -203,14 +209,23 @@ impl Packer {
         let Header {
             epoch, seq, hlc, ..
         } = header;
-        let stamp = Stamp {
-            hlc,
-            node: self.node,
-            epoch,
-            seq,
+        let stamp = match &body {
+            Body::Restated(stamp, _) => *stamp,
+            _ => Stamp {
+                hlc,
+                node: self.node,
+                epoch,
+                seq,
+            },
         };
         let what = what_of(body, self.segment.number, offset);
-        (InFlight { asked, stamp, what }, packed)
+        let record = InFlight {
+            asked,
+            seq,
+            stamp,
+            what,
+        };
+        (record, packed)
     }
 
     fn copy_scratch(&mut self, start: usize, batch: &mut Batch) -> usize {
@@ -277,6 +292,14 @@ impl Waiting {
         }
     }
 
+    /// The stamp it was said with before, if it was.
+    fn restated(append: &Append) -> Option<Stamp> {
+        match append {
+            Append::Restate { stamp, .. } => Some(*stamp),
+            _ => None,
+        }
+    }
+
     /// One of the log's own.
     pub(crate) fn own(body: Body) -> Waiting {
         Waiting {
@@ -288,6 +311,7 @@ impl Waiting {
 
     /// Somebody's append.
     pub(crate) fn theirs(token: Token, append: Append, since: Time) -> Waiting {
+        let restated = Waiting::restated(&append);
         // Where a chunk lies is known once it is placed.
         let (what, chunk) = append.into_what(|samples| ChunkPlace {
             segment: 0,
@@ -295,7 +319,10 @@ impl Waiting {
             samples,
         });
         Waiting {
-            body: Body::Said(what),
+            body: match restated {
+                Some(stamp) => Body::Restated(stamp, what),
+                None => Body::Said(what),
+            },
             chunk,
             asked: Some((token, since)),
         }
@@ -308,16 +335,18 @@ impl Waiting {
 
 fn what_of(body: Body, segment: u32, offset: u64) -> Option<What> {
     match body {
-        Body::Said(What::Chunk { id, index, place }) => Some(What::Chunk {
-            id,
-            index,
-            place: ChunkPlace {
-                segment,
-                offset,
-                ..place
+        Body::Said(what) | Body::Restated(_, what) => Some(match what {
+            What::Chunk { id, index, place } => What::Chunk {
+                id,
+                index,
+                place: ChunkPlace {
+                    segment,
+                    offset,
+                    ..place
+                },
             },
+            what => what,
         }),
-        Body::Said(what) => Some(what),
         Body::Epoch { .. } | Body::Mark => None,
     }
 }

@@ -11,7 +11,8 @@
 //! 24  u64  hybrid clock: 48 bits of milliseconds since 1970, 16 bits of counter
 //! 32  u64  highest sequence number of this epoch that was durable when this was written
 //! 40  u8   kind
-//! 41  7×0
+//! 41  u8   1: restated, 0: not
+//! 42  6×0
 //! 48  payload
 //! ```
 //!
@@ -27,6 +28,13 @@
 //!
 //! An id is 16 bytes of node name, u32 epoch, u64 number; a text u32 length and UTF-8.
 //!
+//! A log also holds what its writer did not say, or not just then: copies of what other nodes said,
+//! and its own records moved forward out of old segments. Such a *restated* record has a place and a
+//! number of its own like any other, so that recovery need not tell them apart; what it says counts
+//! under the stamp it was said with. That is in front of the payload: 16 bytes of node name, u32
+//! epoch, u64 sequence number, u64 hybrid clock. A chunk has it in the 16 bytes before its samples:
+//! u64 sequence number, u64 hybrid clock; its node and epoch are those of its sound's id.
+//!
 //! Records start at multiples of 8, and do not cross a 4 KiB block unless they are longer than
 //! one; then they start at one and nothing follows in their last. What is not a record is zero.
 //! So every block can be read without the one before it, except inside a long record.
@@ -38,7 +46,9 @@ use std::sync::Arc;
 
 use crate::block::{BLOCK_BYTES, CHUNK_HEADER_BYTES, CHUNK_SAMPLES_MAX};
 use crate::name::{Id, NodeName};
-use crate::seam::{ChunkPlace, Hlc, KEY_LEN_MAX, SealKind, SoundCodec, TEXT_LEN_MAX, What};
+use crate::seam::{
+    ChunkPlace, Committed, Hlc, KEY_LEN_MAX, SealKind, SoundCodec, Stamp, TEXT_LEN_MAX, What,
+};
 use crate::time::WallTime;
 
 /// The bytes in front of every payload.
@@ -53,9 +63,17 @@ pub const SEQ_MAX: u64 = u64::MAX / 2;
 pub const ALIGN_BYTES: usize = 8;
 
 const ID_BYTES: usize = 28;
-// The longest is a register: header, key, flag, value.
-const _: () = assert!(HEADER_BYTES + 4 + KEY_LEN_MAX + 1 + 4 + TEXT_LEN_MAX <= RECORD_BYTES_MAX);
-const _: () = assert!(HEADER_BYTES + ID_BYTES + 4 + 16 == CHUNK_HEADER_BYTES);
+const STAMP_BYTES: usize = 36;
+/// In front of a chunk's samples: room for the stamp of a restated one.
+const CHUNK_STAMP_BYTES: usize = 16;
+const RESTATED: u8 = 1;
+/// The kind of a chunk.
+const CHUNK: u8 = 3;
+// The longest is a restated register: header, stamp, key, flag, value.
+const _: () = assert!(
+    HEADER_BYTES + STAMP_BYTES + 4 + KEY_LEN_MAX + 1 + 4 + TEXT_LEN_MAX <= RECORD_BYTES_MAX
+);
+const _: () = assert!(HEADER_BYTES + ID_BYTES + 4 + CHUNK_STAMP_BYTES == CHUNK_HEADER_BYTES);
 
 /// What every record says of itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,6 +104,8 @@ pub enum Body {
     Mark,
     /// For the views.
     Said(What),
+    /// For the views, under the stamp it was said with.
+    Restated(Stamp, What),
 }
 
 /// A record read back.
@@ -97,6 +117,29 @@ pub struct Record {
     pub body: Body,
     /// Its length in bytes.
     pub bytes: usize,
+}
+
+impl Record {
+    /// What it says and under which stamp, read from the log of `writer`; `None`: it says nothing.
+    pub fn said(self, writer: NodeName) -> Option<Committed> {
+        let Header {
+            epoch, seq, hlc, ..
+        } = self.header;
+        match self.body {
+            Body::Epoch { .. } | Body::Mark => None,
+            Body::Restated(stamp, what) => Some(Committed { stamp, what }),
+            Body::Said(what) => {
+                let node = writer;
+                let stamp = Stamp {
+                    hlc,
+                    node,
+                    epoch,
+                    seq,
+                };
+                Some(Committed { stamp, what })
+            }
+        }
+    }
 }
 
 /// Why bytes are not a record.
@@ -121,15 +164,23 @@ pub fn front_bytes(body: &Body) -> usize {
     let payload = match body {
         Body::Epoch { .. } => 16,
         Body::Mark => 0,
-        Body::Said(What::Begin { about, .. }) => ID_BYTES + 1 + 8 + 4 + about.len(),
-        Body::Said(What::Chunk { .. }) => CHUNK_HEADER_BYTES - HEADER_BYTES,
-        Body::Said(What::Seal { about, .. }) => ID_BYTES + 1 + 4 + about.len(),
-        Body::Said(What::Register { key, value }) => {
-            4 + key.len() + 1 + value.as_ref().map_or(0, |v| 4 + v.len())
-        }
-        Body::Said(What::Entry { topic, body }) => 4 + topic.len() + 4 + body.len(),
+        Body::Said(what) => what_bytes(what),
+        Body::Restated(_, what @ What::Chunk { .. }) => what_bytes(what),
+        Body::Restated(_, what) => STAMP_BYTES + what_bytes(what),
     };
     HEADER_BYTES + payload
+}
+
+fn what_bytes(what: &What) -> usize {
+    match what {
+        What::Begin { about, .. } => ID_BYTES + 1 + 8 + 4 + about.len(),
+        What::Chunk { .. } => CHUNK_HEADER_BYTES - HEADER_BYTES,
+        What::Seal { about, .. } => ID_BYTES + 1 + 4 + about.len(),
+        What::Register { key, value } => {
+            4 + key.len() + 1 + value.as_ref().map_or(0, |v| 4 + v.len())
+        }
+        What::Entry { topic, body } => 4 + topic.len() + 4 + body.len(),
+    }
 }
 
 /// Appends the record to `out`, all but the samples of a chunk, without length and checksum:
@@ -141,7 +192,8 @@ pub fn encode_front(header: &Header, body: &Body, out: &mut Vec<u8>) {
     out.extend_from_slice(&header.seq.to_le_bytes());
     out.extend_from_slice(&header.hlc.0.to_le_bytes());
     out.extend_from_slice(&header.durable.to_le_bytes());
-    out.extend_from_slice(&[kind(body), 0, 0, 0, 0, 0, 0, 0]);
+    let restated = u8::from(matches!(body, Body::Restated(..)));
+    out.extend_from_slice(&[kind(body), restated, 0, 0, 0, 0, 0, 0]);
     match body {
         Body::Epoch { before, last } => {
             out.extend_from_slice(&before.to_le_bytes());
@@ -149,7 +201,24 @@ pub fn encode_front(header: &Header, body: &Body, out: &mut Vec<u8>) {
             out.extend_from_slice(&last.to_le_bytes());
         }
         Body::Mark => {}
-        Body::Said(what) => encode_what(what, out),
+        Body::Said(what) => {
+            encode_what(what, out);
+            if matches!(what, What::Chunk { .. }) {
+                out.extend_from_slice(&[0; CHUNK_STAMP_BYTES]);
+            }
+        }
+        Body::Restated(stamp, what @ What::Chunk { .. }) => {
+            encode_what(what, out);
+            out.extend_from_slice(&stamp.seq.to_le_bytes());
+            out.extend_from_slice(&stamp.hlc.0.to_le_bytes());
+        }
+        Body::Restated(stamp, what) => {
+            out.extend_from_slice(&stamp.node.to_bytes());
+            out.extend_from_slice(&stamp.epoch.to_le_bytes());
+            out.extend_from_slice(&stamp.seq.to_le_bytes());
+            out.extend_from_slice(&stamp.hlc.0.to_le_bytes());
+            encode_what(what, out);
+        }
     }
 }
 
@@ -174,8 +243,22 @@ pub fn decode(bytes: &[u8], offset: u64) -> Result<Record, Fault> {
         hlc: Hlc(rest.u64()?),
         durable: rest.u64()?,
     };
-    let kind = rest.u64()?;
-    let body = decode_body(kind, &mut rest, header.segment, offset)?;
+    let [kind, restated, 0, 0, 0, 0, 0, 0] = rest.array()? else {
+        return Err(Fault::Content);
+    };
+    let body = match (kind, restated) {
+        (1, 0) => decode_epoch(&mut rest)?,
+        (7, 0) => Body::Mark,
+        (_, 0) => {
+            let (what, said) = decode_what(kind, &mut rest, header.segment, offset)?;
+            if said != (0, Hlc(0)) {
+                return Err(Fault::Content);
+            }
+            Body::Said(what)
+        }
+        (_, RESTATED) => decode_restated(kind, &mut rest, header.segment, offset)?,
+        _ => return Err(Fault::Content),
+    };
     let in_range = (1..=EPOCH_MAX).contains(&header.epoch) && (1..=SEQ_MAX).contains(&header.seq);
     if !rest.0.is_empty() || !in_range || header.durable >= header.seq {
         return Err(Fault::Content);
@@ -190,7 +273,9 @@ pub fn decode(bytes: &[u8], offset: u64) -> Result<Record, Fault> {
 /// The samples of the chunk that `bytes` begins with, and whose they are.
 pub fn decode_samples(bytes: &[u8]) -> Result<(Id, &[u8]), Fault> {
     match decode(bytes, 0)?.body {
-        Body::Said(What::Chunk { id, .. }) => Ok((id, &whole(bytes)?[CHUNK_HEADER_BYTES..])),
+        Body::Said(What::Chunk { id, .. }) | Body::Restated(_, What::Chunk { id, .. }) => {
+            Ok((id, &whole(bytes)?[CHUNK_HEADER_BYTES..]))
+        }
         _ => Err(Fault::Content),
     }
 }
@@ -211,11 +296,13 @@ fn whole(bytes: &[u8]) -> Result<&[u8], Fault> {
 fn kind(body: &Body) -> u8 {
     match body {
         Body::Epoch { .. } => 1,
-        Body::Said(What::Begin { .. }) => 2,
-        Body::Said(What::Chunk { .. }) => 3,
-        Body::Said(What::Seal { .. }) => 4,
-        Body::Said(What::Register { .. }) => 5,
-        Body::Said(What::Entry { .. }) => 6,
+        Body::Said(what) | Body::Restated(_, what) => match what {
+            What::Begin { .. } => 2,
+            What::Chunk { .. } => CHUNK,
+            What::Seal { .. } => 4,
+            What::Register { .. } => 5,
+            What::Entry { .. } => 6,
+        },
         Body::Mark => 7,
     }
 }
@@ -236,7 +323,6 @@ fn encode_what(what: &What, out: &mut Vec<u8>) {
         What::Chunk { id, index, .. } => {
             encode_id(id, out);
             out.extend_from_slice(&index.to_le_bytes());
-            out.extend_from_slice(&[0; 16]);
         }
         What::Seal { id, kind, about } => {
             encode_id(id, out);
@@ -269,24 +355,52 @@ fn encode_text(text: &str, out: &mut Vec<u8>) {
     out.extend_from_slice(text.as_bytes());
 }
 
-fn decode_body(kind: u64, rest: &mut Reader<'_>, segment: u32, at: u64) -> Result<Body, Fault> {
-    Ok(Body::Said(match kind {
-        1 => {
-            let (before, _, last) = (rest.u32()?, rest.u32()?, rest.u64()?);
-            if last > SEQ_MAX {
-                return Err(Fault::Content);
-            }
-            return Ok(Body::Epoch { before, last });
-        }
+fn decode_epoch(rest: &mut Reader<'_>) -> Result<Body, Fault> {
+    let (before, _, last) = (rest.u32()?, rest.u32()?, rest.u64()?);
+    if last > SEQ_MAX {
+        return Err(Fault::Content);
+    }
+    Ok(Body::Epoch { before, last })
+}
+
+fn decode_restated(kind: u8, rest: &mut Reader<'_>, segment: u32, at: u64) -> Result<Body, Fault> {
+    let stamp = (kind != CHUNK).then(|| rest.stamp()).transpose()?;
+    let (what, said) = decode_what(kind, rest, segment, at)?;
+    let stamp = match (&what, stamp) {
+        (What::Chunk { id, .. }, _) => Stamp {
+            hlc: said.1,
+            node: id.node,
+            epoch: id.epoch,
+            seq: said.0,
+        },
+        (_, Some(stamp)) => stamp,
+        (_, None) => return Err(Fault::Content),
+    };
+    let in_range = (1..=EPOCH_MAX).contains(&stamp.epoch) && (1..=SEQ_MAX).contains(&stamp.seq);
+    if !in_range {
+        return Err(Fault::Content);
+    }
+    Ok(Body::Restated(stamp, what))
+}
+
+/// What it says, and, for a chunk, the sequence number and clock it was restated with.
+fn decode_what(
+    kind: u8,
+    rest: &mut Reader<'_>,
+    segment: u32,
+    at: u64,
+) -> Result<(What, (u64, Hlc)), Fault> {
+    let mut said = (0, Hlc(0));
+    let what = match kind {
         2 => What::Begin {
             id: rest.id()?,
             codec: codec(rest.u8()?)?,
             at: WallTime(rest.u64()?),
             about: rest.text(TEXT_LEN_MAX)?,
         },
-        3 => {
+        CHUNK => {
             let (id, index) = (rest.id()?, rest.u32()?);
-            rest.take(16)?;
+            said = (rest.u64()?, Hlc(rest.u64()?));
             let samples = rest.take(rest.0.len())?.len();
             if samples > CHUNK_SAMPLES_MAX {
                 return Err(Fault::Content);
@@ -316,9 +430,9 @@ fn decode_body(kind: u64, rest: &mut Reader<'_>, segment: u32, at: u64) -> Resul
             topic: rest.text(KEY_LEN_MAX)?,
             body: rest.text(TEXT_LEN_MAX)?,
         },
-        7 => return Ok(Body::Mark),
         _ => return Err(Fault::Content),
-    }))
+    };
+    Ok((what, said))
 }
 
 fn codec(byte: u8) -> Result<SoundCodec, Fault> {
@@ -372,6 +486,15 @@ impl<'a> Reader<'a> {
             node,
             epoch: self.u32()?,
             number: self.u64()?,
+        })
+    }
+
+    fn stamp(&mut self) -> Result<Stamp, Fault> {
+        Ok(Stamp {
+            node: NodeName::from_bytes(self.array()?).map_err(|_| Fault::Content)?,
+            epoch: self.u32()?,
+            seq: self.u64()?,
+            hlc: Hlc(self.u64()?),
         })
     }
 

@@ -40,7 +40,7 @@ use std::fmt;
 use crate::name::NodeName;
 use crate::record::{Body, Fault, Header, Record};
 use crate::scan::Found;
-use crate::seam::{Committed, Hlc, Stamp};
+use crate::seam::{Committed, Hlc};
 use crate::segment::FirstBlock;
 
 /// Reads a log in order and decides what counts.
@@ -352,21 +352,12 @@ impl Recovery {
                 self.damage(suspect);
             }
         }
-        let Header {
-            epoch, seq, hlc, ..
-        } = record.header;
-        self.seq_next = seq + 1;
-        self.ending.hlc = self.ending.hlc.max(hlc);
+        self.seq_next = record.header.seq + 1;
+        self.ending.hlc = self.ending.hlc.max(record.header.hlc);
         self.ending.records += 1;
-        if let Body::Said(what) = record.body {
-            let stamp = Stamp {
-                hlc,
-                node: self.node,
-                epoch,
-                seq,
-            };
-            self.verdicts
-                .push_back(Verdict::Record(Committed { stamp, what }));
+        if let Some(said) = record.said(self.node) {
+            self.ending.hlc = self.ending.hlc.max(said.stamp.hlc);
+            self.verdicts.push_back(Verdict::Record(said));
         }
     }
 

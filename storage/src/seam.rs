@@ -78,6 +78,16 @@ pub enum Append {
         /// What happened. At most [`TEXT_LEN_MAX`] bytes.
         body: Arc<str>,
     },
+    /// A record as it was said before: by another node, of which this log keeps a copy, or by this
+    /// one, and moved forward out of an old segment. It keeps its stamp.
+    Restate {
+        /// Who said it, and when.
+        stamp: Stamp,
+        /// What; where a chunk lay there does not matter.
+        what: What,
+        /// The samples, if it is a chunk.
+        block: Option<ChunkBlock>,
+    },
 }
 
 impl Append {
@@ -104,6 +114,17 @@ impl Append {
             Append::Seal { id, kind, about } => What::Seal { id, kind, about },
             Append::Register { key, value } => What::Register { key, value },
             Append::Entry { topic, body } => What::Entry { topic, body },
+            Append::Restate { what, block, .. } => {
+                let what = match (what, &block) {
+                    (What::Chunk { id, index, .. }, Some(block)) => What::Chunk {
+                        id,
+                        index,
+                        place: place(block.samples().len() as u32),
+                    },
+                    (what, _) => what,
+                };
+                return (what, block);
+            }
         };
         (what, None)
     }
@@ -240,4 +261,8 @@ pub enum Refusal {
     /// Longer than a record may be.
     #[error("the record is too long")]
     TooLong,
+    /// A restated record that cannot have been said: a chunk without samples, or of a sound that
+    /// another node or epoch made than the one that is said to have said it.
+    #[error("the record cannot have been said by this node")]
+    Impossible,
 }

@@ -8,7 +8,7 @@
 //! ```text
 //!  0  8 bytes   "TANDEMLG"
 //!  8  u32       CRC-32C of bytes 12 .. 64
-//! 12  u32       version of the format: 1
+//! 12  u32       version of the format: 2 (1 had no restated records)
 //! 16  16 bytes  the node's name, zero-padded
 //! 32  u32       the segment's number, as in the file's name
 //! 36  u32       epoch of the first record
@@ -21,7 +21,7 @@ use crate::name::NodeName;
 use crate::record::EPOCH_MAX;
 
 /// The version this program writes, and the newest it reads.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 /// The shortest segment: the header, and the longest record several times.
 pub const SEGMENT_BYTES_MIN: u64 = 64 * BLOCK_BYTES as u64;
 /// The longest segment. Recovery holds one in memory.

@@ -7,7 +7,8 @@
 //! Invariants: applying a record twice changes nothing; applying the same records in another
 //! order ends in the same view. A register belongs to the record with the highest [`Stamp`], a
 //! sound to its earliest beginning and earliest seal, unless it was taken back: that is final. So
-//! the logs of two nodes can be read in any interleaving.
+//! the logs of two nodes can be read in any interleaving. Of two places of one chunk the one further on
+//! in the log holds.
 //!
 //! Memory: a sound costs about 30 bytes a half second; of each topic the newest
 //! [`ENTRIES_PER_TOPIC_MAX`] entries are kept (the rest stays in the log), of at most
@@ -215,9 +216,18 @@ impl Tale {
         if matches!(self.sound.seal, Some((SealKind::Discarded, _))) {
             return;
         }
-        if let Err(at) = self.indexes.binary_search(&index) {
-            self.indexes.insert(at, index);
-            self.sound.chunks.insert(at, place);
+        match self.indexes.binary_search(&index) {
+            // Told again from another place: the newer one, for the older may be given up.
+            Ok(at) => {
+                let known = &mut self.sound.chunks[at];
+                if (known.segment, known.offset) < (place.segment, place.offset) {
+                    *known = place;
+                }
+            }
+            Err(at) => {
+                self.indexes.insert(at, index);
+                self.sound.chunks.insert(at, place);
+            }
         }
     }
 

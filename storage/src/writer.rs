@@ -23,9 +23,9 @@ use crate::batch::{Batch, InFlight, Packer, Segment, Waiting};
 use crate::block::{BLOCK_BYTES, ChunkBlock};
 use crate::holes::Holes;
 use crate::name::{Id, NodeName};
-use crate::record::Body;
+use crate::record::{Body, EPOCH_MAX, SEQ_MAX};
 use crate::seam::{
-    Append, Committed, Hlc, KEY_LEN_MAX, LogEvent, Refusal, Stamp, TEXT_LEN_MAX, Token,
+    Append, Committed, Hlc, KEY_LEN_MAX, LogEvent, Refusal, Stamp, TEXT_LEN_MAX, Token, What,
 };
 use crate::time::{Now, Time};
 
@@ -273,11 +273,21 @@ impl Writer {
     }
 
     fn on_append(&mut self, token: Token, mut append: Append, since: Time) {
-        let is_sound = matches!(append, Append::Begin { .. } | Append::Chunk { .. });
+        let is_sound = matches!(
+            append,
+            Append::Begin { .. }
+                | Append::Chunk { .. }
+                | Append::Restate {
+                    what: What::Chunk { .. },
+                    ..
+                }
+        );
         let why = if matches!(self.phase, Phase::Poisoned | Phase::Closed) {
             Refusal::Poisoned
         } else if is_too_long(&append) {
             Refusal::TooLong
+        } else if !is_possible(&append) {
+            Refusal::Impossible
         } else if is_sound && (!self.can_record() || self.holes.goes_on(&append)) {
             Refusal::DiskFull
         } else {
@@ -288,7 +298,11 @@ impl Writer {
         };
         self.holes.refused(sound_of(&append));
         self.refuse(token, why);
-        if let Append::Chunk { block, .. } = append {
+        if let Append::Chunk { block, .. }
+        | Append::Restate {
+            block: Some(block), ..
+        } = append
+        {
             self.outputs.push_back(Output::Spare(block));
         }
     }
@@ -300,7 +314,7 @@ impl Writer {
         self.stats.bytes += (batch.blocks.len() * BLOCK_BYTES) as u64;
         let mut only_marks = true;
         for record in std::mem::take(&mut self.in_flight) {
-            self.durable = record.stamp.seq;
+            self.durable = record.seq;
             self.stats.durable = Some(record.stamp);
             self.stats.records += 1;
             only_marks &= record.asked.is_none();
@@ -312,7 +326,9 @@ impl Writer {
     }
 
     fn tell(&mut self, now: Now, record: InFlight) {
-        let InFlight { asked, stamp, what } = record;
+        let InFlight {
+            asked, stamp, what, ..
+        } = record;
         if let (Some((token, since)), Some(what)) = (asked, what) {
             let record = Committed { stamp, what };
             let event = LogEvent::Committed { token, record };
@@ -447,10 +463,41 @@ fn sound_of(append: &Append) -> Option<Id> {
 
 fn is_too_long(append: &Append) -> bool {
     let (key, text) = match append {
-        Append::Begin { about, .. } | Append::Seal { about, .. } => (0, about.len()),
-        Append::Chunk { .. } => (0, 0),
-        Append::Register { key, value } => (key.len(), value.as_ref().map_or(0, |v| v.len())),
-        Append::Entry { topic, body } => (topic.len(), body.len()),
+        Append::Begin { about, .. }
+        | Append::Seal { about, .. }
+        | Append::Restate {
+            what: What::Begin { about, .. } | What::Seal { about, .. },
+            ..
+        } => (0, about.len()),
+        Append::Register { key, value }
+        | Append::Restate {
+            what: What::Register { key, value },
+            ..
+        } => (key.len(), value.as_ref().map_or(0, |v| v.len())),
+        Append::Entry { topic, body }
+        | Append::Restate {
+            what: What::Entry { topic, body },
+            ..
+        } => (topic.len(), body.len()),
+        Append::Chunk { .. } | Append::Restate { .. } => (0, 0),
     };
     key > KEY_LEN_MAX || text > TEXT_LEN_MAX
+}
+
+/// A chunk's record has room for no other node and epoch than those of its sound.
+fn is_possible(append: &Append) -> bool {
+    match append {
+        Append::Restate { stamp, what, block } => {
+            let in_range =
+                (1..=EPOCH_MAX).contains(&stamp.epoch) && (1..=SEQ_MAX).contains(&stamp.seq);
+            in_range
+                && match what {
+                    What::Chunk { id, .. } => {
+                        block.is_some() && (id.node, id.epoch) == (stamp.node, stamp.epoch)
+                    }
+                    _ => block.is_none(),
+                }
+        }
+        _ => true,
+    }
 }

@@ -346,34 +346,12 @@ fn any_records(feed: &mut Feed<'_>) -> Vec<What> {
 }
 
 fn what(append: Append) -> What {
-    match append {
-        Append::Begin {
-            id,
-            codec,
-            at,
-            about,
-        } => What::Begin {
-            id,
-            codec,
-            at,
-            about,
-        },
-        Append::Chunk { id, index, block } => {
-            let samples = block.samples().len() as u32;
-            What::Chunk {
-                id,
-                index,
-                place: ChunkPlace {
-                    segment: 1,
-                    offset: 4096,
-                    samples,
-                },
-            }
-        }
-        Append::Seal { id, kind, about } => What::Seal { id, kind, about },
-        Append::Register { key, value } => What::Register { key, value },
-        Append::Entry { topic, body } => What::Entry { topic, body },
-    }
+    let place = |samples| ChunkPlace {
+        segment: 1,
+        offset: 4096,
+        samples,
+    };
+    append.into_what(place).0
 }
 
 fn ask(feed: &mut Feed<'_>) -> AdminAsk {

@@ -71,6 +71,7 @@ impl Oracle {
     /// Something is given to the log.
     pub(super) fn on_append(&mut self, token: Token, append: &Append) {
         let said = match append {
+            Append::Restate { stamp, .. } => panic!("call control restates nothing: {stamp:?}"),
             Append::Begin { id, .. } => {
                 let fresh = self.sounds.insert(*id, Tale::default()).is_none();
                 assert!(fresh, "sound {id} begins twice");

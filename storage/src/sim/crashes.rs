@@ -50,6 +50,10 @@ fn without_place(what: &What) -> What {
 
 fn told(append: &Append) -> Told {
     match append {
+        Append::Restate { what, block, .. } => {
+            let samples = block.as_ref().map_or(vec![], |b| b.samples().to_vec());
+            (without_place(what), samples)
+        }
         Append::Begin {
             id,
             codec,

@@ -372,13 +372,14 @@ fn the_log_of_another_node_and_that_of_a_newer_version_are_refused() {
 
     let mut disk = painted(1);
     let first = block(&mut disk, 1, 0);
-    first[12] = 2;
+    let version = segment::VERSION + 1;
+    first[12..16].copy_from_slice(&version.to_le_bytes());
     let crc = crc_fast::crc32_iscsi(&first[12..64]);
     first[8..12].copy_from_slice(&crc.to_le_bytes());
-    assert_eq!(segment::decode(first), FirstBlock::Newer(2));
+    assert_eq!(segment::decode(first), FirstBlock::Newer(version));
     let newer = NotOurs::Newer {
         segment: 1,
-        version: 2,
+        version,
     };
     assert_eq!(disk.read(node(), |_| {}).unwrap_err(), newer);
 }

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 use tandem_storage::record::{Body, Record};
-use tandem_storage::seam::What;
+use tandem_storage::seam::{Stamp, What};
 use tandem_storage::{ShownRecord, VerifyReport};
 
 use crate::cli::Log;
@@ -122,18 +122,31 @@ fn describe(record: &Record) -> (&'static str, String) {
         Body::Epoch { before: 0, .. } => ("start", "the first".into()),
         Body::Epoch { before, last } => ("start", format!("after epoch {before}, up to {last}")),
         Body::Mark => ("mark", String::new()),
-        Body::Said(What::Begin {
+        Body::Said(what) => describe_what(what),
+        Body::Restated(stamp, what) => {
+            let (kind, detail) = describe_what(what);
+            let Stamp {
+                node, epoch, seq, ..
+            } = stamp;
+            (kind, format!("{detail} (said by {node} as {epoch}.{seq})"))
+        }
+    }
+}
+
+fn describe_what(what: &What) -> (&'static str, String) {
+    match what {
+        What::Begin {
             id, codec, about, ..
-        }) => ("begin", format!("{id} {codec:?} {about}")),
-        Body::Said(What::Chunk { id, index, place }) => {
+        } => ("begin", format!("{id} {codec:?} {about}")),
+        What::Chunk { id, index, place } => {
             ("chunk", format!("{id} #{index}, {} samples", place.samples))
         }
-        Body::Said(What::Seal { id, kind, about }) => ("seal", format!("{id} {kind:?} {about}")),
-        Body::Said(What::Register {
+        What::Seal { id, kind, about } => ("seal", format!("{id} {kind:?} {about}")),
+        What::Register {
             key,
             value: Some(value),
-        }) => ("set", format!("{key} = {value}")),
-        Body::Said(What::Register { key, value: None }) => ("unset", key.to_string()),
-        Body::Said(What::Entry { topic, body }) => ("entry", format!("{topic} {body}")),
+        } => ("set", format!("{key} = {value}")),
+        What::Register { key, value: None } => ("unset", key.to_string()),
+        What::Entry { topic, body } => ("entry", format!("{topic} {body}")),
     }
 }
