@@ -232,21 +232,21 @@ impl Media {
     pub fn wait_phrase(&self, from: usize, name: &str, limit: Duration) -> usize {
         let phrase = sound::Phrase::named(name);
         let mut searched = 0;
-        self.wait_heard(from, name, limit, |samples| {
+        self.wait_heard(from, name, limit, |hearing| {
             // What was looked through is not looked through again.
             let start = searched;
-            searched = (samples.len() + 1)
+            searched = (hearing.samples.len() + 1)
                 .saturating_sub(phrase.needs())
                 .max(start);
-            let end = phrase.end_in(&samples[start..])?;
-            Some(from + (start + end).min(samples.len()) / FRAME_SAMPLES)
+            let end = phrase.end_in(&hearing.samples[start..])?;
+            Some(from + hearing.packets_to(start + end))
         })
     }
 
     /// Waits until `count` frames of the counting sound in a row have been heard since the mark.
     pub fn wait_counted(&self, from: usize, count: usize) {
-        self.wait_heard(from, "counting", super::SOON * 2, |samples| {
-            (sound::counted_frames(samples).len() >= count).then_some(())
+        self.wait_heard(from, "counting", super::SOON * 2, |hearing| {
+            (sound::counted_frames(&hearing.samples).len() >= count).then_some(())
         });
     }
 
@@ -257,7 +257,7 @@ impl Media {
         from: usize,
         what: &str,
         limit: Duration,
-        mut ask: impl FnMut(&[i16]) -> Option<T>,
+        mut ask: impl FnMut(&Hearing) -> Option<T>,
     ) -> T {
         let began = Instant::now();
         let end = began + limit;
@@ -270,14 +270,14 @@ impl Media {
                 enough.then(|| state.heard[from..].to_vec())
             });
             asked = packets.len();
-            let samples = hear(&packets).samples;
-            if let Some(answer) = ask(&samples) {
+            let hearing = hear(&packets);
+            if let Some(answer) = ask(&hearing) {
                 println!("{what} was heard after {:?}", began.elapsed());
                 return answer;
             }
             if Instant::now() > end {
                 let path = std::env::temp_dir().join(format!("heard-{}.wav", std::process::id()));
-                sound::write_wav(&path, &samples);
+                sound::write_wav(&path, &hearing.samples);
                 panic!("{what} was not heard within {limit:?}: {}", path.display());
             }
         }
@@ -291,14 +291,15 @@ impl Media {
             let start = searched;
             let packets = state.heard.len() - from;
             searched = packets.saturating_sub(50).max(start);
-            let samples = hear(&state.heard[from + start..]).samples;
-            let end = sound::beep_end(&samples, 240)?;
+            let hearing = hear(&state.heard[from + start..]);
+            let end = sound::beep_end(&hearing.samples, 240)?;
             // It may still be sounding: it is over when something else or nothing follows.
             let quiet = state
                 .heard
                 .last()
                 .is_some_and(|p| p.at.elapsed() > QUIET / 2);
-            (end < samples.len() || quiet).then_some(from + start + end / FRAME_SAMPLES)
+            let over = end < hearing.samples.len() || quiet;
+            over.then(|| from + start + hearing.packets_to(end))
         })
     }
 }
@@ -327,42 +328,60 @@ pub struct Hearing {
     pub sources: usize,
     /// The longest time between two packets.
     pub longest_wait: Duration,
+    /// How many samples there were after each packet.
+    after_packets: Vec<usize>,
 }
 
-/// Puts packets together as a phone would, by sequence number and timestamp.
-pub fn hear(packets: &[Packet]) -> Hearing {
-    let mut hearing = Hearing::default();
-    let mut last: Option<&Packet> = None;
-    for packet in packets.iter().filter(|packet| packet.payload_type < 96) {
+impl Hearing {
+    /// How many packets it takes to hear so many samples; fewer than their length says where silence
+    /// was not sent.
+    fn packets_to(&self, samples: usize) -> usize {
+        let before = self.after_packets.partition_point(|&after| after < samples);
+        (before + 1).min(self.after_packets.len())
+    }
+
+    /// One more packet; false: it came too late to be heard.
+    fn add(&mut self, last: Option<&Packet>, packet: &Packet) -> bool {
         if let Some(before) = last {
-            hearing.longest_wait = hearing.longest_wait.max(packet.at - before.at);
+            self.longest_wait = self.longest_wait.max(packet.at - before.at);
             let step = packet.seq.wrapping_sub(before.seq);
             if packet.ssrc != before.ssrc {
-                hearing.sources += 1;
+                self.sources += 1;
             } else if step == 0 || step > 0x8000 {
-                hearing.disordered += 1;
-                continue;
+                self.disordered += 1;
+                return false;
             } else {
-                hearing.lost += usize::from(step) - 1;
+                self.lost += usize::from(step) - 1;
                 let passed = packet.timestamp.wrapping_sub(before.timestamp) as usize;
                 let silence = passed.saturating_sub(before.payload.len());
                 if silence > 0 && step == 1 {
-                    hearing.jumps += 1;
+                    self.jumps += 1;
                 }
                 let silence = silence.min(sound::RATE * 60);
-                hearing.samples.extend(std::iter::repeat_n(0, silence));
+                self.samples.extend(std::iter::repeat_n(0, silence));
             }
         } else {
-            hearing.sources = 1;
+            self.sources = 1;
         }
         let decode = match packet.payload_type {
             8 => sound::from_alaw,
             _ => sound::from_ulaw,
         };
-        hearing
-            .samples
+        self.samples
             .extend(packet.payload.iter().map(|&b| decode(b)));
-        last = Some(packet);
+        true
+    }
+}
+
+/// Puts packets together as a phone would, by sequence number and timestamp.
+pub fn hear(packets: &[Packet]) -> Hearing {
+    let mut hearing = Hearing::default();
+    let mut last = None;
+    for packet in packets {
+        if packet.payload_type < 96 && hearing.add(last, packet) {
+            last = Some(packet);
+        }
+        hearing.after_packets.push(hearing.samples.len());
     }
     hearing
 }
