@@ -8,6 +8,7 @@ mod kit;
 mod bad_days;
 mod calls;
 mod command_line;
+mod damage;
 mod mailbox;
 mod phones;
 mod prompts;
