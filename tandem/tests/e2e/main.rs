@@ -11,5 +11,6 @@ mod command_line;
 mod damage;
 mod mailbox;
 mod phones;
+mod pins;
 mod prompts;
 mod scenarios;
