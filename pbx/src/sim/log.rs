@@ -111,6 +111,10 @@ impl SimLog {
                     .push(format!("a seal of {id}, which never began")),
             },
             Append::Register { .. } | Append::Entry { .. } => {}
+            Append::Restate { stamp, .. } => {
+                self.faults
+                    .push(format!("call control restates nothing: {stamp:?}"));
+            }
         }
     }
 
