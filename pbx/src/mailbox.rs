@@ -254,6 +254,7 @@ mod tests {
                 epoch: 1,
                 seq,
             },
+            segment: 1,
             what,
         }
     }

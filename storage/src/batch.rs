@@ -11,7 +11,7 @@ use crate::block::{BLOCK_BYTES, Block, CHUNK_HEADER_BYTES, ChunkBlock};
 use crate::clock::Clock;
 use crate::name::{Id, NodeName};
 use crate::record::{self, ALIGN_BYTES, Body, Header};
-use crate::seam::{Append, ChunkPlace, Stamp, Token, What};
+use crate::seam::{Append, ChunkPlace, LOCAL_KEYS, Stamp, Token, What};
 use crate::segment::{self, SegmentHeader};
 use crate::time::{Now, Time};
 use crate::writer::WriterConfig;
@@ -50,6 +50,59 @@ pub enum BatchBlock {
     Chunk(ChunkBlock),
 }
 
+/// A commit that is durable, for those who take the log further (see `link`): its blocks are shared,
+/// not copied.
+#[derive(Debug)]
+pub struct Wrote {
+    /// The blocks and where they lie.
+    pub batch: Batch,
+    /// The epoch of all records in it.
+    pub epoch: u32,
+    /// What is in the blocks, in order; never empty.
+    pub records: Vec<WroteRecord>,
+}
+
+/// One record of a [`Wrote`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WroteRecord {
+    /// Its number in this epoch of this log.
+    pub seq: u64,
+    /// Where it begins, counted from the first block of the commit.
+    pub offset: u32,
+    /// Its length.
+    pub bytes: u32,
+    /// The stamp it counts under; `None`: it says nothing to another node.
+    pub stamp: Option<Stamp>,
+    /// It is a chunk of sound.
+    pub is_chunk: bool,
+}
+
+impl Wrote {
+    /// Where the next commit into this segment begins.
+    pub fn end_offset(&self) -> u64 {
+        self.batch.offset + (self.batch.blocks.len() * BLOCK_BYTES) as u64
+    }
+
+    /// The number of its last record.
+    pub fn seq_last(&self) -> u64 {
+        self.records.last().map_or(0, |record| record.seq)
+    }
+
+    /// The bytes of a record, block by block.
+    pub fn bytes_of(&self, record: &WroteRecord) -> impl Iterator<Item = &[u8]> {
+        let (start, end) = (
+            record.offset as usize,
+            (record.offset + record.bytes) as usize,
+        );
+        let blocks = start / BLOCK_BYTES..end.div_ceil(BLOCK_BYTES);
+        blocks.filter_map(move |n| {
+            let first = n * BLOCK_BYTES;
+            let part = start.max(first) - first..end.min(first + BLOCK_BYTES) - first;
+            self.batch.blocks.get(n)?.bytes().get(part)
+        })
+    }
+}
+
 /// Something that waits to be written.
 #[derive(Debug)]
 pub(crate) struct Waiting {
@@ -66,6 +119,10 @@ pub(crate) struct InFlight {
     pub(crate) asked: Option<(Token, Time)>,
     /// Its number in this epoch of this log.
     pub(crate) seq: u64,
+    /// Where it begins, counted from the first block of the commit.
+    pub(crate) offset: u32,
+    /// Its length.
+    pub(crate) bytes: u32,
     /// The stamp it counts under: its own, or that with which it was said first.
     pub(crate) stamp: Stamp,
     pub(crate) what: Option<What>,
@@ -103,6 +160,11 @@ impl Packer {
     /// The segment it packs for.
     pub(crate) fn segment(&self) -> Segment {
         self.segment
+    }
+
+    /// How much of it is used.
+    pub(crate) fn used_bytes(&self) -> u64 {
+        self.used_bytes
     }
 
     /// Goes on in another segment.
@@ -188,10 +250,12 @@ impl Packer {
         batch: &mut Batch,
     ) -> (InFlight, usize) {
         let block_index = batch.blocks.len() - usize::from(start > 0);
-        let offset = batch.offset + (block_index * BLOCK_BYTES + start) as u64;
+        let in_batch = block_index * BLOCK_BYTES + start;
+        let offset = batch.offset + in_batch as u64;
         let Waiting { body, chunk, asked } = waiting;
         self.scratch.clear();
         record::encode_front(&header, &body, &mut self.scratch);
+        let bytes = self.scratch.len() + chunk.as_ref().map_or(0, |c| c.samples().len());
         let packed = match chunk {
             Some(mut chunk) => {
                 chunk.put_header(|record| {
@@ -222,6 +286,9 @@ impl Packer {
         let record = InFlight {
             asked,
             seq,
+            // A batch is at most BATCH_BLOCKS_MAX long.
+            offset: in_batch as u32,
+            bytes: bytes as u32,
             stamp,
             what,
         };
@@ -270,6 +337,23 @@ impl Packer {
         };
         segment::encode(&header, &mut block);
         block
+    }
+}
+
+impl InFlight {
+    /// Itself as one of a [`Wrote`].
+    pub(crate) fn wrote(&self) -> WroteRecord {
+        let is_for_others = match &self.what {
+            Some(What::Register { key, .. }) => !key.starts_with(LOCAL_KEYS),
+            what => what.is_some(),
+        };
+        WroteRecord {
+            seq: self.seq,
+            offset: self.offset,
+            bytes: self.bytes,
+            stamp: is_for_others.then_some(self.stamp),
+            is_chunk: matches!(self.what, Some(What::Chunk { .. })),
+        }
     }
 }
 
@@ -347,7 +431,7 @@ fn what_of(body: Body, segment: u32, offset: u64) -> Option<What> {
             },
             what => what,
         }),
-        Body::Epoch { .. } | Body::Mark => None,
+        Body::Epoch { .. } | Body::Mark | Body::GivenUp(_) => None,
     }
 }
 

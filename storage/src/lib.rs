@@ -5,12 +5,17 @@
 //! the log says), `shell` (files and threads). All but `shell` is pure: no clock, no file.
 #![deny(unsafe_code)]
 
+pub mod alive;
 pub mod batch;
 pub mod block;
+pub mod clean;
 pub mod clock;
 pub mod g711;
+pub mod gate;
+pub mod given_up;
 pub mod histogram;
 mod holes;
+pub mod link;
 pub mod name;
 pub mod reading;
 pub mod record;
@@ -30,7 +35,7 @@ pub mod writer;
 #[cfg(feature = "bench")]
 pub use shell::BarePath;
 pub use shell::{
-    Log, LogConfig, LogStats, OpenError, Opened, QUEUE_MAX, ReadError, RecoveryReport, ShownRecord,
+    CleanerHelp, CleanerSeat, Cleaning, Log, LogConfig, LogStats, OpenError, Opened, QUEUE_MAX, ReadError, RecoveryReport, ShownRecord,
     SoundReader, VerifyReport, open, show, verify,
 };
 pub use view::{Sound, View};

@@ -4,7 +4,9 @@
 //! Puts `scan.rs` and `recovery.rs` together and remembers what the next epoch needs. Takes bytes,
 //! touches no file.
 
+use crate::given_up::GivenUp;
 use crate::name::NodeName;
+use crate::record::Body;
 use crate::recovery::{Damage, Ending, NotOurs, Recovery, Verdict};
 use crate::scan::{self, Found};
 use crate::seam::{Append, Committed, SealKind};
@@ -20,6 +22,7 @@ pub struct Reading {
     recovery: Recovery,
     loaded: Loaded,
     end: (u32, u64),
+    given_up: GivenUp,
 }
 
 /// A log that was read.
@@ -33,6 +36,10 @@ pub struct Loaded {
     pub segments: Vec<LoadedSegment>,
     /// Where the last record is, whether it counts or not: segment and offset.
     pub last_record: (u32, u64),
+    /// Segments that were given up.
+    pub given_up: GivenUp,
+    /// Of these, those that are still there.
+    pub left_over: Vec<u32>,
 }
 
 /// A segment that was read.
@@ -60,6 +67,16 @@ impl Reading {
             recovery: Recovery::new(node),
             loaded: Loaded::default(),
             end,
+            given_up: GivenUp::default(),
+        }
+    }
+
+    /// Of a log of which these segments were given up, see [`newest_given_up`].
+    pub fn with_given_up(self, given_up: GivenUp) -> Reading {
+        Reading {
+            recovery: self.recovery.with_given_up(given_up.clone()),
+            given_up,
+            ..self
         }
     }
 
@@ -70,6 +87,10 @@ impl Reading {
         bytes: &[u8],
         apply: &mut impl FnMut(&Committed),
     ) -> Result<(), NotOurs> {
+        if self.given_up.contains(number) {
+            self.loaded.left_over.push(number);
+            return Ok(());
+        }
         let used_bytes = scan::used_bytes(bytes);
         let first = segment::decode(bytes);
         self.recovery.segment(number, first, used_bytes > 0)?;
@@ -98,6 +119,7 @@ impl Reading {
     pub fn finish(mut self, apply: &mut impl FnMut(&Committed)) -> Loaded {
         self.loaded.ending = self.recovery.finish();
         self.drain(apply);
+        self.loaded.given_up = self.given_up;
         self.loaded
     }
 
@@ -134,6 +156,28 @@ impl Loaded {
         };
         (fresh, 0)
     }
+}
+
+/// A segment is missing somewhere: whether it was given up must be known before the log is read.
+pub fn has_gaps(numbers: &[u32]) -> bool {
+    (1..).zip(numbers).any(|(wanted, number)| wanted != *number)
+}
+
+/// What this segment says of those that were given up. Asked from the last segment towards the
+/// first, the first answer holds; the cleaner sees to it that it is not far.
+///
+/// Whether that record was confirmed does not matter: what it speaks of had been moved on, and
+/// was durable there, before it was written.
+pub fn newest_given_up(number: u32, bytes: &[u8]) -> Option<GivenUp> {
+    let mut newest = None;
+    scan::scan(number, bytes, |_, found| {
+        if let Found::Record(record) = found
+            && let Body::GivenUp(given_up) = record.body
+        {
+            newest = Some(given_up);
+        }
+    });
+    newest
 }
 
 /// The seals of the sounds that `node` was writing when it died.

@@ -25,6 +25,7 @@
 //! | 5 register | text key, u8 1 and text value, or u8 0: removed |
 //! | 6 entry | text topic, text body |
 //! | 7 mark | nothing: its header says how far the log is durable |
+//! | 8 given up | u32 how many gaps, then for each: u32 first and u32 last segment, u32 epoch, u32 0, u64 sequence number of the last record that counts before it |
 //!
 //! An id is 16 bytes of node name, u32 epoch, u64 number; a text u32 length and UTF-8.
 //!
@@ -45,6 +46,7 @@
 use std::sync::Arc;
 
 use crate::block::{BLOCK_BYTES, CHUNK_HEADER_BYTES, CHUNK_SAMPLES_MAX};
+use crate::given_up::{GAPS_MAX, Gap, GivenUp};
 use crate::name::{Id, NodeName};
 use crate::seam::{
     ChunkPlace, Committed, Hlc, KEY_LEN_MAX, SealKind, SoundCodec, Stamp, TEXT_LEN_MAX, What,
@@ -64,6 +66,7 @@ pub const ALIGN_BYTES: usize = 8;
 
 const ID_BYTES: usize = 28;
 const STAMP_BYTES: usize = 36;
+const GAP_BYTES: usize = 24;
 /// In front of a chunk's samples: room for the stamp of a restated one.
 const CHUNK_STAMP_BYTES: usize = 16;
 const RESTATED: u8 = 1;
@@ -73,6 +76,7 @@ const CHUNK: u8 = 3;
 const _: () = assert!(
     HEADER_BYTES + STAMP_BYTES + 4 + KEY_LEN_MAX + 1 + 4 + TEXT_LEN_MAX <= RECORD_BYTES_MAX
 );
+const _: () = assert!(HEADER_BYTES + 4 + GAP_BYTES * GAPS_MAX <= RECORD_BYTES_MAX);
 const _: () = assert!(HEADER_BYTES + ID_BYTES + 4 + CHUNK_STAMP_BYTES == CHUNK_HEADER_BYTES);
 
 /// What every record says of itself.
@@ -102,6 +106,9 @@ pub enum Body {
     },
     /// Only its header matters.
     Mark,
+    /// These segments were given up, after what was alive in them had been moved on. The newest
+    /// such record names them all.
+    GivenUp(GivenUp),
     /// For the views.
     Said(What),
     /// For the views, under the stamp it was said with.
@@ -123,11 +130,19 @@ impl Record {
     /// What it says and under which stamp, read from the log of `writer`; `None`: it says nothing.
     pub fn said(self, writer: NodeName) -> Option<Committed> {
         let Header {
-            epoch, seq, hlc, ..
+            segment,
+            epoch,
+            seq,
+            hlc,
+            ..
         } = self.header;
         match self.body {
-            Body::Epoch { .. } | Body::Mark => None,
-            Body::Restated(stamp, what) => Some(Committed { stamp, what }),
+            Body::Epoch { .. } | Body::Mark | Body::GivenUp(_) => None,
+            Body::Restated(stamp, what) => Some(Committed {
+                stamp,
+                segment,
+                what,
+            }),
             Body::Said(what) => {
                 let node = writer;
                 let stamp = Stamp {
@@ -136,7 +151,11 @@ impl Record {
                     epoch,
                     seq,
                 };
-                Some(Committed { stamp, what })
+                Some(Committed {
+                    stamp,
+                    segment,
+                    what,
+                })
             }
         }
     }
@@ -164,11 +183,47 @@ pub fn front_bytes(body: &Body) -> usize {
     let payload = match body {
         Body::Epoch { .. } => 16,
         Body::Mark => 0,
+        Body::GivenUp(given_up) => 4 + GAP_BYTES * given_up.gaps().len(),
         Body::Said(what) => what_bytes(what),
         Body::Restated(_, what @ What::Chunk { .. }) => what_bytes(what),
         Body::Restated(_, what) => STAMP_BYTES + what_bytes(what),
     };
     HEADER_BYTES + payload
+}
+
+/// How much of the log it takes to keep saying this: the length of the restated record, with the
+/// blocks it has for itself.
+pub fn kept_bytes(what: &What) -> u64 {
+    let bytes = match what {
+        What::Chunk { .. } => BLOCK_BYTES,
+        what => HEADER_BYTES + STAMP_BYTES + what_bytes(what),
+    };
+    whole_bytes(bytes)
+}
+
+/// The same of a register, from the lengths of its key and its value.
+pub fn kept_register_bytes(key: usize, value: Option<usize>) -> u64 {
+    let value = value.map_or(0, |value| 4 + value);
+    whole_bytes(HEADER_BYTES + STAMP_BYTES + 4 + key + 1 + value)
+}
+
+/// The same of a beginning, from the length of its text; and of a seal.
+pub fn kept_begin_bytes(about: usize) -> u64 {
+    whole_bytes(HEADER_BYTES + STAMP_BYTES + ID_BYTES + 1 + 8 + 4 + about)
+}
+
+/// See [`kept_begin_bytes`].
+pub fn kept_seal_bytes(about: usize) -> u64 {
+    whole_bytes(HEADER_BYTES + STAMP_BYTES + ID_BYTES + 1 + 4 + about)
+}
+
+fn whole_bytes(bytes: usize) -> u64 {
+    let unit = if bytes > BLOCK_BYTES {
+        BLOCK_BYTES
+    } else {
+        ALIGN_BYTES
+    };
+    bytes.next_multiple_of(unit) as u64
 }
 
 fn what_bytes(what: &What) -> usize {
@@ -201,6 +256,7 @@ pub fn encode_front(header: &Header, body: &Body, out: &mut Vec<u8>) {
             out.extend_from_slice(&last.to_le_bytes());
         }
         Body::Mark => {}
+        Body::GivenUp(given_up) => encode_given_up(given_up, out),
         Body::Said(what) => {
             encode_what(what, out);
             if matches!(what, What::Chunk { .. }) {
@@ -249,6 +305,7 @@ pub fn decode(bytes: &[u8], offset: u64) -> Result<Record, Fault> {
     let body = match (kind, restated) {
         (1, 0) => decode_epoch(&mut rest)?,
         (7, 0) => Body::Mark,
+        (8, 0) => decode_given_up(&mut rest)?,
         (_, 0) => {
             let (what, said) = decode_what(kind, &mut rest, header.segment, offset)?;
             if said != (0, Hlc(0)) {
@@ -304,6 +361,7 @@ fn kind(body: &Body) -> u8 {
             What::Entry { .. } => 6,
         },
         Body::Mark => 7,
+        Body::GivenUp(_) => 8,
     }
 }
 
@@ -361,6 +419,38 @@ fn decode_epoch(rest: &mut Reader<'_>) -> Result<Body, Fault> {
         return Err(Fault::Content);
     }
     Ok(Body::Epoch { before, last })
+}
+
+fn encode_given_up(given_up: &GivenUp, out: &mut Vec<u8>) {
+    let gaps = given_up.gaps();
+    // `GAPS_MAX` keeps it small.
+    out.extend_from_slice(&(gaps.len() as u32).to_le_bytes());
+    for gap in gaps {
+        out.extend_from_slice(&gap.first.to_le_bytes());
+        out.extend_from_slice(&gap.last.to_le_bytes());
+        out.extend_from_slice(&gap.before.0.to_le_bytes());
+        out.extend_from_slice(&[0; 4]);
+        out.extend_from_slice(&gap.before.1.to_le_bytes());
+    }
+}
+
+fn decode_given_up(rest: &mut Reader<'_>) -> Result<Body, Fault> {
+    let count = rest.u32()? as usize;
+    if count > GAPS_MAX {
+        return Err(Fault::Content);
+    }
+    let mut gaps = Vec::with_capacity(count);
+    for _ in 0..count {
+        let (first, last, epoch, _) = (rest.u32()?, rest.u32()?, rest.u32()?, rest.u32()?);
+        let before = (epoch, rest.u64()?);
+        gaps.push(Gap {
+            first,
+            last,
+            before,
+        });
+    }
+    let given_up = GivenUp::from_gaps(gaps).ok_or(Fault::Content)?;
+    Ok(Body::GivenUp(given_up))
 }
 
 fn decode_restated(kind: u8, rest: &mut Reader<'_>, segment: u32, at: u64) -> Result<Body, Fault> {

@@ -26,6 +26,9 @@
 //! | first block garbled, zero, or with another number, records after the first commit | damage: reported; the records say themselves where they belong |
 //! | the same, nothing after the first commit into the segment | that commit was torn; the next epoch begins in another segment |
 //! | a segment missing before others | damage: reported with the number of records lost |
+//! | segments missing that were given up (see `given_up.rs`) | nothing is lost: what was alive in them is further on; what lies before counts as far as the gap says, numbers go on as the segment behind it says |
+//! | the same, together with others that were not | damage: those are reported; how many records were in them is not known |
+//! | a segment that was given up and is still there | it was about to be removed: not looked at |
 //! | a part that cannot be read (I/O error) | counts as garbage |
 //! | a file cut short | what was in the missing part counts as lost |
 //! | the record that opens an epoch is lost | damage; in doubt, what is whole of the epoch before counts |
@@ -37,6 +40,7 @@
 use std::collections::VecDeque;
 use std::fmt;
 
+use crate::given_up::GivenUp;
 use crate::name::NodeName;
 use crate::record::{Body, Fault, Header, Record};
 use crate::scan::Found;
@@ -60,6 +64,9 @@ pub struct Recovery {
     /// A first block that is not as it should be, and the first record in its segment.
     header_in_doubt: Option<(Damage, Option<(u32, u64)>)>,
     verdicts: VecDeque<Verdict>,
+    given_up: GivenUp,
+    /// Behind a gap: the next record says where its epoch goes on.
+    behind_gap: bool,
     ending: Ending,
 }
 
@@ -158,19 +165,25 @@ impl Recovery {
             suspects: Vec::new(),
             header_in_doubt: None,
             verdicts: VecDeque::new(),
+            given_up: GivenUp::default(),
+            behind_gap: false,
             ending: Ending::default(),
         }
     }
 
+    /// Of a log of which these segments were given up.
+    pub fn with_given_up(self, given_up: GivenUp) -> Recovery {
+        Recovery { given_up, ..self }
+    }
+
+    /// Of one segment alone, as if all before it had been given up.
+    pub fn of_segment(node: NodeName, number: u32) -> Recovery {
+        Recovery::new(node).with_given_up(GivenUp::all_before(number))
+    }
+
     /// The next segment begins, with this first block. `used`: it holds anything at all.
     pub fn segment(&mut self, number: u32, first: FirstBlock, used: bool) -> Result<(), NotOurs> {
-        for missing in (self.segment + 1..number).take(MISSING_LISTED_MAX) {
-            self.damage(Damage {
-                segment: missing,
-                offset: 0,
-                what: DamageKind::SegmentMissing,
-            });
-        }
+        self.pass_missing(self.segment + 1, number);
         self.segment = number;
         let what = match first {
             FirstBlock::Newer(version) => {
@@ -190,6 +203,9 @@ impl Recovery {
             }
             FirstBlock::Header(header) => {
                 self.ending.epoch = self.ending.epoch.max(header.epoch);
+                if std::mem::take(&mut self.behind_gap) && header.epoch >= self.epoch {
+                    (self.epoch, self.seq_next, self.durable) = (header.epoch, header.seq, 0);
+                }
                 return Ok(());
             }
             FirstBlock::Zero if !used => return Ok(()),
@@ -204,6 +220,35 @@ impl Recovery {
             None,
         ));
         Ok(())
+    }
+
+    /// Segments from `first` to before `next` are not there.
+    fn pass_missing(&mut self, first: u32, next: u32) {
+        let gap = self
+            .given_up
+            .gaps()
+            .iter()
+            .find(|gap| gap.first < next && first <= gap.last)
+            .copied();
+        if let Some(gap) = gap {
+            // A gap that begins later has lost segments in front of it.
+            let before = if gap.first == first {
+                gap.before
+            } else {
+                (0, 0)
+            };
+            self.leave_epoch_at(before);
+            self.behind_gap = true;
+        }
+        let lost = self.given_up.others(first, next);
+        let lost: Vec<u32> = lost.take(MISSING_LISTED_MAX).collect();
+        for segment in lost {
+            self.damage(Damage {
+                segment,
+                offset: 0,
+                what: DamageKind::SegmentMissing,
+            });
+        }
     }
 
     /// A stretch of the segment that began last.
@@ -226,6 +271,13 @@ impl Recovery {
         self.verdicts.pop_front()
     }
 
+    /// The segments up to here have been handed in, and this is the last record in them that
+    /// counts, if that is known. Take the last verdicts afterwards.
+    pub fn finish_at(&mut self, last: (u32, u64)) -> Ending {
+        self.leave_epoch_at(last);
+        self.ending
+    }
+
     /// All segments have been handed in. Take the last verdicts afterwards.
     pub fn finish(&mut self) -> Ending {
         self.leave_epoch(self.durable);
@@ -234,11 +286,12 @@ impl Recovery {
 
     fn on_record(&mut self, offset: u64, record: Record) {
         let header = record.header;
+        if std::mem::take(&mut self.behind_gap) && header.epoch >= self.epoch {
+            // The first block that would say it is lost: in doubt nothing is missing before.
+            (self.epoch, self.seq_next, self.durable) = (header.epoch, header.seq, 0);
+        }
         self.ending.epoch = self.ending.epoch.max(header.epoch);
-        let last = self
-            .held
-            .back()
-            .map_or(self.seq_next - 1, |(_, _, r)| r.header.seq);
+        let last = self.seq_seen();
         if (header.epoch, header.seq) <= (self.epoch, last) {
             return self.damage_here(offset, DamageKind::Repeated);
         }
@@ -280,16 +333,32 @@ impl Recovery {
         let end = match record.body {
             Body::Epoch { before, last } if before == self.epoch => last,
             // The record that would say where it ends is lost: in doubt all of it counts.
-            _ => self
-                .held
-                .back()
-                .map_or(self.seq_next - 1, |(_, _, r)| r.header.seq),
+            _ => self.seq_seen(),
         };
         self.leave_epoch(end);
         if matches!(record.body, Body::Epoch { before, .. } if before > self.epoch) {
             self.damage_here(offset, DamageKind::Lost);
         }
         (self.epoch, self.seq_next, self.durable) = (record.header.epoch, 1, 0);
+    }
+
+    /// The last number seen in this epoch.
+    fn seq_seen(&self) -> u64 {
+        self.held
+            .back()
+            .map_or(self.seq_next - 1, |(_, _, r)| r.header.seq)
+    }
+
+    /// Ends the epoch before something that is not looked at; `last` counts, nothing after it.
+    fn leave_epoch_at(&mut self, (epoch, seq): (u32, u64)) {
+        let end = match epoch {
+            // Not known: in doubt all of it counts.
+            0 => self.seq_seen(),
+            _ if epoch > self.epoch => self.seq_seen(),
+            _ if epoch == self.epoch => seq,
+            _ => 0,
+        };
+        self.leave_epoch(end);
     }
 
     /// What is up to `end` counts; the rest of the epoch does not.

@@ -28,32 +28,56 @@ pub enum Found {
 /// Cuts up what follows a segment's first block. `offset` in what is handed on counts from the
 /// start of the segment.
 pub fn scan(number: u32, segment: &[u8], mut found: impl FnMut(u64, Found)) {
-    let mut at = BLOCK_BYTES;
-    let mut zeros_from = None;
-    while at < segment.len() {
-        let block_end = segment.len().min(at + BLOCK_BYTES);
-        if is_zero(&segment[at..block_end]) {
-            zeros_from.get_or_insert(at);
-            at = block_end;
-            continue;
+    let mut scan = Scan::new(number);
+    while scan.step(segment, &mut found) {}
+}
+
+/// The same, block by block, for whoever has other things to do in between.
+#[derive(Clone, Debug)]
+pub struct Scan {
+    number: u32,
+    at: usize,
+    zeros_from: Option<usize>,
+}
+
+impl Scan {
+    /// Of the segment with this number.
+    pub fn new(number: u32) -> Scan {
+        Scan {
+            number,
+            at: BLOCK_BYTES,
+            zeros_from: None,
         }
-        if let Some(from) = zeros_from.take() {
-            found(
-                from as u64,
-                Found::Zeros {
-                    bytes: (at - from) as u64,
-                },
-            );
-        }
-        at = scan_block(number, segment, at, &mut found);
     }
-    if let Some(from) = zeros_from {
-        found(
-            from as u64,
-            Found::Zeros {
-                bytes: (at - from) as u64,
-            },
-        );
+
+    /// Cuts up the next block, or as many as a record is long; always of the same segment.
+    /// `false`: that was all.
+    pub fn step(&mut self, segment: &[u8], found: &mut impl FnMut(u64, Found)) -> bool {
+        if self.at >= segment.len() {
+            self.end_zeros(found);
+            return false;
+        }
+        let block_end = segment.len().min(self.at + BLOCK_BYTES);
+        if is_zero(&segment[self.at..block_end]) {
+            self.zeros_from.get_or_insert(self.at);
+            self.at = block_end;
+        } else {
+            self.end_zeros(found);
+            self.at = scan_block(self.number, segment, self.at, found);
+        }
+        true
+    }
+
+    /// How far it has come.
+    pub fn at(&self) -> usize {
+        self.at
+    }
+
+    fn end_zeros(&mut self, found: &mut impl FnMut(u64, Found)) {
+        if let Some(from) = self.zeros_from.take() {
+            let bytes = (self.at - from) as u64;
+            found(from as u64, Found::Zeros { bytes });
+        }
     }
 }
 

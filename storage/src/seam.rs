@@ -134,6 +134,13 @@ impl Append {
 pub const TEXT_LEN_MAX: usize = 64 * 1024;
 /// The longest register key or entry topic, in bytes.
 pub const KEY_LEN_MAX: usize = 256;
+/// Registers whose keys begin with this, a sound's name and `/` go with the sound: once it is
+/// taken back they say nothing any more.
+pub const SOUND_REGISTERS: &str = "message/";
+
+/// Registers whose keys begin so are of this node alone: what it keeps in mind of its peers' logs.
+/// They are not handed on to others.
+pub const LOCAL_KEYS: &str = "link/";
 
 /// Hybrid logical clock: milliseconds since the Unix epoch in the upper 48 bits, a counter in the
 /// lower 16. Orders registers between nodes; survives a wall clock that is set back.
@@ -169,6 +176,8 @@ pub struct ChunkPlace {
 pub struct Committed {
     /// Its place in the order.
     pub stamp: Stamp,
+    /// The segment of this node's log that it lies in.
+    pub segment: u32,
     /// What it says.
     pub what: What,
 }

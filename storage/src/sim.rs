@@ -15,6 +15,7 @@ use rand::{Rng, RngExt};
 
 use crate::batch::{Batch, Segment};
 use crate::block::BLOCK_BYTES;
+use crate::given_up::GivenUp;
 use crate::name::{Ids, NodeName};
 use crate::reading::{self, Loaded, Reading};
 use crate::record::{self, Fault};
@@ -48,6 +49,7 @@ pub struct SimLog {
     disk: SimDisk,
     writer: Writer,
     in_flight: Option<Batch>,
+    gave_up: Vec<Token>,
 }
 
 /// A [`SimLog`] that was opened, and what it said.
@@ -85,6 +87,14 @@ impl SimDisk {
         mut apply: impl FnMut(&Committed),
     ) -> Result<Loaded, NotOurs> {
         let mut reading = Reading::new(node);
+        let numbers: Vec<u32> = self.segments.keys().copied().collect();
+        if reading::has_gaps(&numbers) {
+            let newest = self.segments.iter().rev();
+            let given_up = newest
+                .filter_map(|(number, bytes)| reading::newest_given_up(*number, bytes))
+                .next();
+            reading = reading.with_given_up(given_up.unwrap_or_default());
+        }
         for (number, bytes) in &self.segments {
             reading.take(*number, bytes, &mut apply)?;
         }
@@ -154,11 +164,13 @@ impl SimLog {
             used_bytes,
             reserve_bytes: disk.reserve_bytes,
             segment_bytes: disk.segment_bytes,
+            tap: false,
         };
         let mut log = SimLog {
             disk,
             writer: Writer::new(config, now),
             in_flight: None,
+            gave_up: Vec::new(),
         };
         let seals = reading::cut_short(&view, node);
         let (ids, cut_short) = (Ids::new(node, config.epoch), seals.len());
@@ -200,10 +212,26 @@ impl SimLog {
                     self.writer.handle(now, Input::Free { bytes });
                 }
                 Output::Event(event) => return Some(event),
-                Output::Took(_) | Output::Spare(_) | Output::Closed => {}
+                Output::Took(_) | Output::Spare(_) | Output::Wrote(_) | Output::Closed => {}
+                Output::GaveUp(token) => self.gave_up.push(token),
             }
         }
         None
+    }
+
+    /// Writes down that segments were given up.
+    pub fn give_up(&mut self, now: Now, token: Token, given_up: GivenUp) {
+        self.writer.handle(now, Input::GiveUp(token, given_up));
+    }
+
+    /// What of that is durable since the last question.
+    pub fn gave_up(&mut self) -> Vec<Token> {
+        std::mem::take(&mut self.gave_up)
+    }
+
+    /// The segment that is written to, and how much of it is used.
+    pub fn position(&self) -> (u32, u64) {
+        self.writer.position()
     }
 
     /// When to poll again even if nothing was handed in.

@@ -7,8 +7,13 @@
 //! Invariants: applying a record twice changes nothing; applying the same records in another
 //! order ends in the same view. A register belongs to the record with the highest [`Stamp`], a
 //! sound to its earliest beginning and earliest seal, unless it was taken back: that is final. So
-//! the logs of two nodes can be read in any interleaving. Of two places of one chunk the one further on
+//! the logs of two nodes can be read in any interleaving. Of two places of one record the one further on
 //! in the log holds.
+//!
+//! A sound that was taken back is destroyed: its seal stays, so that nothing of it comes back from
+//! another node, and all else that was said of it is dead, the registers that go with it included.
+//! The view knows how much of each segment is alive, and of every record whether it is; what it has
+//! not heard of, it calls alive.
 //!
 //! Memory: a sound costs about 30 bytes a half second; of each topic the newest
 //! [`ENTRIES_PER_TOPIC_MAX`] entries are kept (the rest stays in the log), of at most
@@ -17,9 +22,13 @@
 use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::sync::Arc;
+use std::time::Duration;
 
+use crate::alive::{self, Alive};
+use crate::block::BLOCK_BYTES;
 use crate::name::Id;
-use crate::seam::{ChunkPlace, Committed, SealKind, SoundCodec, Stamp, What};
+use crate::record::{kept_begin_bytes, kept_bytes, kept_register_bytes, kept_seal_bytes};
+use crate::seam::{ChunkPlace, Committed, SOUND_REGISTERS, SealKind, SoundCodec, Stamp, What};
 use crate::time::WallTime;
 
 /// The entries of one topic that a view keeps.
@@ -32,8 +41,16 @@ pub const TOPICS_MAX: usize = 256;
 pub struct View {
     sounds: BTreeMap<Id, Tale>,
     registers: BTreeMap<Arc<str>, Register>,
-    topics: BTreeMap<Arc<str>, BTreeMap<Stamp, Arc<str>>>,
+    topics: BTreeMap<Arc<str>, BTreeMap<Stamp, Entry>>,
     entries_skipped: u64,
+    alive: Alive,
+}
+
+/// What an entry says and the segment it lies in.
+#[derive(Clone, Debug)]
+struct Entry {
+    body: Arc<str>,
+    segment: u32,
 }
 
 /// A sound: what has been said and where it lies.
@@ -58,8 +75,12 @@ pub struct Sound {
 struct Tale {
     /// Not for others before its beginning was heard of.
     begun: Option<Stamp>,
+    /// The segment that says so.
+    begun_in: u32,
     /// Orders seals: taking a sound back goes before all else, then the earliest holds.
     sealed: Option<(bool, Stamp)>,
+    /// The segment that says so.
+    sealed_in: u32,
     sound: Sound,
     /// Which piece each of `sound.chunks` is.
     indexes: Vec<u32>,
@@ -70,6 +91,8 @@ struct Tale {
 struct Register {
     stamp: Stamp,
     value: Option<Arc<str>>,
+    /// The segment that says so.
+    segment: u32,
 }
 
 impl Sound {
@@ -87,7 +110,7 @@ impl View {
 
     /// Takes a record in.
     pub fn apply(&mut self, record: &Committed) {
-        let stamp = record.stamp;
+        let (stamp, segment) = (record.stamp, record.segment);
         match &record.what {
             What::Begin {
                 id,
@@ -95,13 +118,88 @@ impl View {
                 at,
                 about,
             } => {
-                self.tale(*id).begin(stamp, *codec, *at, about);
+                let (tale, alive) = self.tale(*id);
+                tale.begin(alive, (stamp, segment), *codec, *at, about);
             }
-            What::Chunk { id, index, place } => self.tale(*id).chunk(*index, *place),
-            What::Seal { id, kind, about } => self.tale(*id).seal(stamp, *kind, about),
-            What::Register { key, value } => self.set(stamp, key, value),
-            What::Entry { topic, body } => self.enter(stamp, topic, body),
+            What::Chunk { id, index, place } => {
+                let (tale, alive) = self.tale(*id);
+                tale.chunk(alive, *index, *place);
+            }
+            What::Seal { id, kind, about } => {
+                let (tale, alive) = self.tale(*id);
+                tale.seal(alive, (stamp, segment), *kind, about);
+                if *kind == SealKind::Discarded {
+                    self.forget_registers_of(*id);
+                }
+            }
+            What::Register { key, value } => self.set(stamp, segment, key, value),
+            What::Entry { topic, body } => self.enter(stamp, segment, topic, body),
         }
+    }
+
+    /// How much of each segment is alive.
+    pub fn alive(&self) -> &Alive {
+        &self.alive
+    }
+
+    /// The same, to forget segments that are gone.
+    pub fn alive_mut(&mut self) -> &mut Alive {
+        &mut self.alive
+    }
+
+    /// Must this record be kept, where it lies? `entries_for`: how long entries are.
+    pub fn is_alive(&self, record: &Committed, now: WallTime, entries_for: Duration) -> bool {
+        let (stamp, here) = (record.stamp, record.segment);
+        match &record.what {
+            What::Begin { id, .. } => self
+                .sounds
+                .get(id)
+                .is_none_or(|tale| tale.keeps_begin(stamp, here)),
+            What::Chunk { id, index, place } => self
+                .sounds
+                .get(id)
+                .is_none_or(|tale| tale.keeps_chunk(*index, place)),
+            What::Seal { id, kind, .. } => self
+                .sounds
+                .get(id)
+                .is_none_or(|tale| tale.keeps_seal(stamp, *kind, here)),
+            What::Register { key, .. } => match self.registers.get(key) {
+                Some(known) => (known.stamp, known.segment) <= (stamp, here),
+                None => !self.is_of_destroyed_sound(key),
+            },
+            What::Entry { topic, .. } => {
+                let known = self.topics.get(topic).and_then(|t| t.get(&stamp));
+                alive::is_young(stamp.hlc.wall(), now, entries_for)
+                    && known.is_none_or(|entry| entry.segment <= here)
+            }
+        }
+    }
+
+    /// All that is known to lie in this segment, in no order; of entries, the newest. Looks
+    /// through everything: for when a segment was found damaged.
+    pub fn lying_in(&self, segment: u32) -> Vec<Committed> {
+        let mut list = Vec::new();
+        let mut add = |stamp, what| {
+            list.push(Committed {
+                stamp,
+                segment,
+                what,
+            });
+        };
+        for (id, tale) in &self.sounds {
+            tale.lying_in(*id, segment, &mut add);
+        }
+        for (key, register) in self.registers.iter().filter(|(_, r)| r.segment == segment) {
+            let (key, value) = (key.clone(), register.value.clone());
+            add(register.stamp, What::Register { key, value });
+        }
+        for (topic, entries) in &self.topics {
+            for (stamp, entry) in entries.iter().filter(|(_, e)| e.segment == segment) {
+                let (topic, body) = (topic.clone(), entry.body.clone());
+                add(*stamp, What::Entry { topic, body });
+            }
+        }
+        list
     }
 
     /// One sound, once its beginning is known.
@@ -138,7 +236,7 @@ impl View {
         let entries = self.topics.get(topic).into_iter().flatten().rev();
         entries
             .take(newest_max)
-            .map(|(stamp, body)| (*stamp, &**body))
+            .map(|(stamp, entry)| (*stamp, &*entry.body))
     }
 
     /// Entries not kept because there were too many topics. They are in the log.
@@ -146,41 +244,97 @@ impl View {
         self.entries_skipped
     }
 
-    fn tale(&mut self, id: Id) -> &mut Tale {
-        self.sounds.entry(id).or_insert_with(|| Tale::unheard(id))
+    /// When a register took the value it has, or was removed, by the clock of who did it.
+    pub fn register_set_at(&self, key: &str) -> Option<WallTime> {
+        Some(self.registers.get(key)?.stamp.hlc.wall())
     }
 
-    fn set(&mut self, stamp: Stamp, key: &Arc<str>, value: &Option<Arc<str>>) {
+    fn tale(&mut self, id: Id) -> (&mut Tale, &mut Alive) {
+        let tale = self.sounds.entry(id).or_insert_with(|| Tale::unheard(id));
+        (tale, &mut self.alive)
+    }
+
+    fn set(&mut self, stamp: Stamp, segment: u32, key: &Arc<str>, value: &Option<Arc<str>>) {
+        if self.is_of_destroyed_sound(key) {
+            return;
+        }
+        let known = self.registers.get(key);
+        if known.is_some_and(|known| (known.stamp, known.segment) >= (stamp, segment)) {
+            return;
+        }
+        let bytes = kept_register_bytes(key.len(), value.as_ref().map(|v| v.len()));
+        self.alive.add(segment, bytes);
+        let register = Register {
+            stamp,
+            value: value.clone(),
+            segment,
+        };
         match self.registers.get_mut(key) {
-            Some(register) if register.stamp >= stamp => {}
-            Some(register) => {
-                *register = Register {
-                    stamp,
-                    value: value.clone(),
-                }
+            Some(known) => {
+                self.alive.remove(known.segment, known.kept_bytes(key));
+                *known = register;
             }
             None => {
-                self.registers.insert(
-                    key.clone(),
-                    Register {
-                        stamp,
-                        value: value.clone(),
-                    },
-                );
+                self.registers.insert(key.clone(), register);
             }
         }
     }
 
-    fn enter(&mut self, stamp: Stamp, topic: &Arc<str>, body: &Arc<str>) {
+    /// The registers that go with a sound say nothing any more.
+    fn forget_registers_of(&mut self, id: Id) {
+        let prefix = format!("{SOUND_REGISTERS}{id}/");
+        let range = (Bound::Included(&*prefix), Bound::Unbounded);
+        let keys: Vec<Arc<str>> = self
+            .registers
+            .range::<str, _>(range)
+            .map(|(key, _)| key.clone())
+            .take_while(|key| key.starts_with(&*prefix))
+            .collect();
+        for key in keys {
+            if let Some(register) = self.registers.remove(&key) {
+                self.alive
+                    .remove(register.segment, register.kept_bytes(&key));
+            }
+        }
+    }
+
+    fn is_of_destroyed_sound(&self, key: &str) -> bool {
+        let sound = key
+            .strip_prefix(SOUND_REGISTERS)
+            .and_then(|rest| rest.split_once('/')?.0.parse().ok())
+            .and_then(|id: Id| self.sounds.get(&id));
+        sound.is_some_and(Tale::is_destroyed)
+    }
+
+    fn enter(&mut self, stamp: Stamp, segment: u32, topic: &Arc<str>, body: &Arc<str>) {
         if !self.topics.contains_key(topic) && self.topics.len() == TOPICS_MAX {
             self.entries_skipped += 1;
             return;
         }
+        let what = What::Entry {
+            topic: topic.clone(),
+            body: body.clone(),
+        };
+        let (at, bytes) = (stamp.hlc.wall(), kept_bytes(&what));
         let entries = self.topics.entry(topic.clone()).or_default();
-        entries.insert(stamp, body.clone());
+        if let Some(known) = entries.get(&stamp) {
+            if known.segment >= segment {
+                return;
+            }
+            self.alive.remove_entry(known.segment, at, bytes);
+        }
+        self.alive.add_entry(segment, at, bytes);
+        let body = body.clone();
+        entries.insert(stamp, Entry { body, segment });
         if entries.len() > ENTRIES_PER_TOPIC_MAX {
             entries.pop_first();
         }
+    }
+}
+
+impl Register {
+    fn kept_bytes(&self, key: &str) -> u64 {
+        kept_register_bytes(key.len(), self.value.as_ref().map(|v| v.len()))
     }
 }
 
@@ -196,53 +350,178 @@ impl Tale {
         };
         Tale {
             begun: None,
+            begun_in: 0,
             sealed: None,
+            sealed_in: 0,
             sound,
             indexes: Vec::new(),
         }
     }
 
-    fn begin(&mut self, stamp: Stamp, codec: SoundCodec, at: WallTime, about: &Arc<str>) {
-        if self.begun.is_some_and(|earlier| earlier <= stamp) {
+    fn is_destroyed(&self) -> bool {
+        matches!(self.sealed, Some((false, _)))
+    }
+
+    /// Something of a sound that was destroyed lies here, or an older copy of what is further on.
+    fn hides(&self, alive: &mut Alive, segment: u32) {
+        let since = match self.sealed {
+            Some((false, stamp)) => stamp.hlc.wall(),
+            _ => WallTime(0),
+        };
+        alive.hide(segment, since);
+    }
+
+    fn begin(
+        &mut self,
+        alive: &mut Alive,
+        (stamp, segment): (Stamp, u32),
+        codec: SoundCodec,
+        at: WallTime,
+        about: &Arc<str>,
+    ) {
+        if self.is_destroyed() {
+            self.begun = Some(stamp);
+            return self.hides(alive, segment);
+        }
+        let is_told = (self.begun, self.begun_in) == (Some(stamp), segment);
+        if is_told || !self.keeps_begin(stamp, segment) {
             return;
         }
-        self.begun = Some(stamp);
+        alive.add(segment, kept_begin_bytes(about.len()));
+        if self.begun.is_some() {
+            alive.remove(self.begun_in, kept_begin_bytes(self.sound.about.len()));
+        }
+        (self.begun, self.begun_in) = (Some(stamp), segment);
         self.sound.codec = codec;
         self.sound.at = at;
         self.sound.about = about.clone();
     }
 
-    fn chunk(&mut self, index: u32, place: ChunkPlace) {
-        if matches!(self.sound.seal, Some((SealKind::Discarded, _))) {
-            return;
+    fn chunk(&mut self, alive: &mut Alive, index: u32, place: ChunkPlace) {
+        if self.is_destroyed() {
+            return self.hides(alive, place.segment);
         }
         match self.indexes.binary_search(&index) {
             // Told again from another place: the newer one, for the older may be given up.
             Ok(at) => {
-                let known = &mut self.sound.chunks[at];
-                if (known.segment, known.offset) < (place.segment, place.offset) {
-                    *known = place;
+                let known = self.sound.chunks[at];
+                let (old, new) = if is_before(&known, &place) {
+                    (known, place)
+                } else {
+                    (place, known)
+                };
+                if old.segment != new.segment {
+                    self.hides(alive, old.segment);
                 }
+                alive.remove(known.segment, BLOCK_BYTES as u64);
+                alive.add(new.segment, BLOCK_BYTES as u64);
+                self.sound.chunks[at] = new;
             }
             Err(at) => {
+                alive.add(place.segment, BLOCK_BYTES as u64);
                 self.indexes.insert(at, index);
                 self.sound.chunks.insert(at, place);
             }
         }
     }
 
-    fn seal(&mut self, stamp: Stamp, kind: SealKind, about: &Arc<str>) {
+    fn seal(
+        &mut self,
+        alive: &mut Alive,
+        (stamp, segment): (Stamp, u32),
+        kind: SealKind,
+        about: &Arc<str>,
+    ) {
         let taken_back = kind == SealKind::Discarded;
-        if self.sealed.is_some_and(|was| was <= (!taken_back, stamp)) {
+        let is_told = (self.sealed, self.sealed_in) == (Some((!taken_back, stamp)), segment);
+        if is_told || !self.keeps_seal(stamp, kind, segment) {
             return;
         }
-        self.sealed = Some((!taken_back, stamp));
+        alive.add(segment, kept_seal_bytes(about.len()));
+        if let Some((_, was)) = &self.sound.seal {
+            alive.remove(self.sealed_in, kept_seal_bytes(was.len()));
+        }
+        let was_destroyed = self.is_destroyed();
+        (self.sealed, self.sealed_in) = (Some((!taken_back, stamp)), segment);
         self.sound.seal = Some((kind, about.clone()));
-        if taken_back {
-            self.sound.chunks = Vec::new();
-            self.indexes = Vec::new();
+        if taken_back && !was_destroyed {
+            self.destroy(alive);
         }
     }
+
+    fn destroy(&mut self, alive: &mut Alive) {
+        for place in std::mem::take(&mut self.sound.chunks) {
+            alive.remove(place.segment, BLOCK_BYTES as u64);
+            self.hides(alive, place.segment);
+        }
+        self.indexes = Vec::new();
+        if self.begun.is_some() {
+            alive.remove(self.begun_in, kept_begin_bytes(self.sound.about.len()));
+            self.hides(alive, self.begun_in);
+        }
+        self.begun_in = 0;
+        self.sound.codec = SoundCodec::Pcmu;
+        self.sound.at = WallTime(0);
+        self.sound.about = "".into();
+    }
+
+    fn keeps_begin(&self, stamp: Stamp, segment: u32) -> bool {
+        let holds = |begun| stamp < begun || stamp == begun && self.begun_in <= segment;
+        !self.is_destroyed() && self.begun.is_none_or(holds)
+    }
+
+    fn keeps_chunk(&self, index: u32, place: &ChunkPlace) -> bool {
+        let known = || {
+            let at = self.indexes.binary_search(&index).ok()?;
+            self.sound.chunks.get(at)
+        };
+        !self.is_destroyed() && known().is_none_or(|known| !is_before(place, known))
+    }
+
+    fn keeps_seal(&self, stamp: Stamp, kind: SealKind, segment: u32) -> bool {
+        let order = (kind != SealKind::Discarded, stamp);
+        self.sealed
+            .is_none_or(|sealed| order < sealed || order == sealed && self.sealed_in <= segment)
+    }
+
+    fn lying_in(&self, id: Id, segment: u32, add: &mut impl FnMut(Stamp, What)) {
+        if let Some(stamp) = self.begun
+            && self.begun_in == segment
+        {
+            let Sound {
+                codec, at, about, ..
+            } = &self.sound;
+            let (codec, at, about) = (*codec, *at, about.clone());
+            add(
+                stamp,
+                What::Begin {
+                    id,
+                    codec,
+                    at,
+                    about,
+                },
+            );
+        }
+        for (index, place) in self.indexes.iter().zip(&self.sound.chunks) {
+            // With which stamp it was said, nobody needs to know: its sound and index name it.
+            if let Some(stamp) = self.begun
+                && place.segment == segment
+            {
+                let (index, place) = (*index, *place);
+                add(stamp, What::Chunk { id, index, place });
+            }
+        }
+        if let (Some((_, stamp)), Some((kind, about))) = (self.sealed, &self.sound.seal)
+            && self.sealed_in == segment
+        {
+            let (kind, about) = (*kind, about.clone());
+            add(stamp, What::Seal { id, kind, about });
+        }
+    }
+}
+
+fn is_before(one: &ChunkPlace, other: &ChunkPlace) -> bool {
+    (one.segment, one.offset) < (other.segment, other.offset)
 }
 
 #[cfg(test)]
@@ -267,6 +546,7 @@ mod tests {
                 epoch: 1,
                 seq,
             },
+            segment: 1,
             what,
         }
     }

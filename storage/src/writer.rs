@@ -17,10 +17,12 @@
 //! takes no more of them and is sealed as cut short, see `holes.rs`.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Duration;
 
-use crate::batch::{Batch, InFlight, Packer, Segment, Waiting};
+use crate::batch::{Batch, InFlight, Packer, Segment, Waiting, Wrote};
 use crate::block::{BLOCK_BYTES, ChunkBlock};
+use crate::given_up::GivenUp;
 use crate::holes::Holes;
 use crate::name::{Id, NodeName};
 use crate::record::{Body, EPOCH_MAX, SEQ_MAX};
@@ -56,6 +58,8 @@ pub struct WriterConfig {
     pub reserve_bytes: u64,
     /// The length of the segments to come.
     pub segment_bytes: u64,
+    /// Hand on each commit once it is durable.
+    pub tap: bool,
 }
 
 /// What the writer is told.
@@ -63,6 +67,8 @@ pub struct WriterConfig {
 pub enum Input {
     /// Something to be written, and when it was handed to the log.
     Append(Token, Append, Time),
+    /// Segments that were given up, to be written down, by the cleaner.
+    GiveUp(Token, GivenUp),
     /// The write is done, or failed.
     Written(Batch, Result<(), WriteFault>),
     /// The segment asked for is there.
@@ -91,10 +97,14 @@ pub enum Output {
     Probe,
     /// For the one who appended.
     Event(LogEvent),
+    /// What [`Input::GiveUp`] said is durable. A refusal is an [`Output::Event`].
+    GaveUp(Token),
     /// It took this long from the log's queue to the disk.
     Took(Duration),
     /// Memory of a chunk that was written.
     Spare(ChunkBlock),
+    /// A commit is durable; if [`WriterConfig::tap`] wants it, instead of the memory.
+    Wrote(Arc<Wrote>),
     /// After [`Input::Close`]: all is durable.
     Closed,
 }
@@ -199,6 +209,7 @@ impl Writer {
         self.now = now;
         match input {
             Input::Append(token, append, since) => self.on_append(token, append, since),
+            Input::GiveUp(token, given_up) => self.on_give_up(token, given_up),
             Input::Written(batch, Ok(())) => self.on_written(now, batch),
             Input::Written(batch, Err(WriteFault::Full)) if self.phase == Phase::Open => {
                 self.retry = Some((batch, now.mono + PROBE_PERIOD));
@@ -257,6 +268,11 @@ impl Writer {
         self.phase == Phase::Poisoned
     }
 
+    /// The segment it writes to, and how much of it is used.
+    pub fn position(&self) -> (u32, u64) {
+        (self.packer.segment().number, self.packer.used_bytes())
+    }
+
     /// Everything it was given is answered.
     pub fn is_idle(&self) -> bool {
         !self.writing && self.waiting.is_empty()
@@ -307,30 +323,70 @@ impl Writer {
         }
     }
 
+    fn on_give_up(&mut self, token: Token, given_up: GivenUp) {
+        if matches!(self.phase, Phase::Poisoned | Phase::Closed) {
+            return self.refuse(token, Refusal::Poisoned);
+        }
+        let mut waiting = Waiting::own(Body::GivenUp(given_up));
+        waiting.asked = Some((token, self.now.mono));
+        self.waiting.push_back(waiting);
+    }
+
     fn on_written(&mut self, now: Now, batch: Batch) {
         assert!(self.writing, "a write ended that was not asked for");
         self.writing = false;
         self.stats.commits += 1;
         self.stats.bytes += (batch.blocks.len() * BLOCK_BYTES) as u64;
+        let segment = batch.segment;
+        let in_flight = std::mem::take(&mut self.in_flight);
+        // First of all: the way to the peers is longer than that to whoever asked.
+        self.hand_on(batch, &in_flight);
         let mut only_marks = true;
-        for record in std::mem::take(&mut self.in_flight) {
+        for record in in_flight {
             self.durable = record.seq;
             self.stats.durable = Some(record.stamp);
             self.stats.records += 1;
             only_marks &= record.asked.is_none();
-            self.tell(now, record);
+            self.tell(now, segment, record);
         }
         self.mark_at = (!only_marks).then_some(now.mono + MARK_AFTER);
-        let spare = self.packer.recycle(batch).map(Output::Spare);
+    }
+
+    fn hand_on(&mut self, batch: Batch, in_flight: &[InFlight]) {
+        if self.config.tap {
+            let epoch = self.config.epoch;
+            let records = in_flight.iter().map(InFlight::wrote).collect();
+            let wrote = Arc::new(Wrote {
+                batch,
+                epoch,
+                records,
+            });
+            self.outputs.push_back(Output::Wrote(wrote));
+        } else {
+            let spare = self.packer.recycle(batch).map(Output::Spare);
+            self.outputs.extend(spare);
+        }
+    }
+
+    /// Takes back the memory of a commit that was handed on.
+    pub fn recycle(&mut self, wrote: Wrote) {
+        let spare = self.packer.recycle(wrote.batch).map(Output::Spare);
         self.outputs.extend(spare);
     }
 
-    fn tell(&mut self, now: Now, record: InFlight) {
+    fn tell(&mut self, now: Now, segment: u32, record: InFlight) {
         let InFlight {
             asked, stamp, what, ..
         } = record;
+        if let (Some((token, _)), None) = (asked, &what) {
+            self.outputs.push_back(Output::GaveUp(token));
+        }
         if let (Some((token, since)), Some(what)) = (asked, what) {
-            let record = Committed { stamp, what };
+            let record = Committed {
+                stamp,
+                segment,
+                what,
+            };
             let event = LogEvent::Committed { token, record };
             self.outputs.push_back(Output::Event(event));
             self.outputs.push_back(Output::Took(now.mono.since(since)));

@@ -83,7 +83,11 @@ impl SimLog {
             offset: seq * 4096,
             samples,
         });
-        let record = Committed { stamp, what };
+        let record = Committed {
+            stamp,
+            segment: 1,
+            what,
+        };
         self.durable.push(record.clone());
         record
     }

@@ -134,6 +134,22 @@ pub(super) fn load(dir: &Path, number: u32, into: &mut Vec<u8>) -> io::Result<()
     Ok(())
 }
 
+/// Reads at most so many bytes from `offset` on; fewer, or none, at the end of the file. What the disk
+/// cannot read is filled with [`UNREADABLE`].
+pub(super) fn read_piece(file: &File, offset: u64, bytes_max: u64) -> io::Result<Vec<u8>> {
+    let len = file.metadata()?.len().min(SEGMENT_BYTES_MAX);
+    let mut bytes = vec![0; len.saturating_sub(offset).min(bytes_max) as usize];
+    if file.read_exact_at(&mut bytes, offset).is_err() {
+        let blocks = bytes.chunks_mut(BLOCK_BYTES);
+        for (block, at) in blocks.zip((offset..).step_by(BLOCK_BYTES)) {
+            if file.read_exact_at(block, at).is_err() {
+                block.fill(UNREADABLE);
+            }
+        }
+    }
+    Ok(bytes)
+}
+
 /// Reads a segment's first block, or what there is of it.
 pub(super) fn first_block(dir: &Path, number: u32) -> io::Result<Vec<u8>> {
     let file = File::open(dir.join(segment::file_name(number)))?;

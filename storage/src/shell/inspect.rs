@@ -1,15 +1,16 @@
 //! Reading a whole log: at start, and for `tandem log verify` and `tandem log show`.
 //!
 //! `verify` and `show` take no lock and change nothing; they work while a node writes. What a
-//! writer is busy with looks torn to somebody who reads along: so what looks damaged is looked at
-//! once more, up to where the first look ended.
+//! writer is busy with looks torn to somebody who reads along, and segments may be given up meanwhile:
+//! so what looks damaged is looked at again, up to where the look before ended.
 
 use std::io;
 use std::path::Path;
 
 use super::files::{self, Lock};
+use crate::given_up::GivenUp;
 use crate::name::NodeName;
-use crate::reading::{Loaded, Reading};
+use crate::reading::{self, Loaded, Reading};
 use crate::record::{Fault, Record};
 use crate::recovery::{Damage, Ending, NotOurs};
 use crate::scan::{self, Found};
@@ -64,18 +65,24 @@ pub struct ShownRecord {
 /// Is every record of the log in `dir` whole?
 pub fn verify(dir: &Path) -> io::Result<VerifyReport> {
     let is_running = Lock::is_held(dir);
-    let (report, last_record) = verify_once(dir, is_running, END)?;
-    if report.is_clean() || !is_running {
-        return Ok(report);
+    let (mut report, mut last_record) = verify_once(dir, is_running, END)?;
+    for _ in 1..LOOKS_MAX {
+        if report.is_clean() || !is_running {
+            break;
+        }
+        (report, last_record) = verify_once(dir, is_running, last_record)?;
     }
-    verify_once(dir, is_running, last_record).map(|(report, _)| report)
+    Ok(report)
 }
 
 /// Hands every record to `shown`, also those that do not count, and what is no record.
 pub fn show(dir: &Path, mut shown: impl FnMut(&ShownRecord)) -> io::Result<()> {
     let mut bytes = Vec::new();
     for number in files::segments(dir)? {
-        files::load(dir, number, &mut bytes)?;
+        match files::load(dir, number, &mut bytes) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => continue,
+            loaded => loaded?,
+        }
         scan::scan(number, &bytes, |offset, found| {
             let record = match found {
                 Found::Record(record) => Ok(record),
@@ -108,6 +115,10 @@ fn read(
 ) -> Result<Loaded, LoadError> {
     let mut bytes = Vec::new();
     let numbers = files::segments(dir).map_err(LoadError::Os)?;
+    if reading::has_gaps(&numbers) {
+        let given_up = newest_given_up(dir, &numbers).map_err(LoadError::Os)?;
+        reading = reading.with_given_up(given_up);
+    }
     for (at, number) in numbers.iter().copied().enumerate() {
         // The disk reads the next one while this one is looked at.
         numbers
@@ -115,13 +126,37 @@ fn read(
             .skip(at)
             .take(2)
             .for_each(|next| files::read_ahead(dir, *next));
-        files::load(dir, number, &mut bytes).map_err(LoadError::Os)?;
+        match files::load(dir, number, &mut bytes) {
+            Ok(()) => {}
+            // Given up while we were reading; its number is missing, which is looked at.
+            Err(e) if e.kind() == io::ErrorKind::NotFound => continue,
+            Err(e) => return Err(LoadError::Os(e)),
+        }
         reading
             .take(number, &bytes, &mut apply)
             .map_err(LoadError::NotOurs)?;
     }
     Ok(reading.finish(&mut apply))
 }
+
+fn newest_given_up(dir: &Path, numbers: &[u32]) -> io::Result<GivenUp> {
+    let mut bytes = Vec::new();
+    for number in numbers.iter().rev() {
+        match files::load(dir, *number, &mut bytes) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
+            Err(_) => {}
+            Ok(()) => {
+                if let Some(given_up) = reading::newest_given_up(*number, &bytes) {
+                    return Ok(given_up);
+                }
+            }
+        }
+    }
+    Ok(GivenUp::default())
+}
+
+/// How often a log that changes while it is read is looked at.
+const LOOKS_MAX: usize = 5;
 
 /// A place after every other.
 const END: (u32, u64) = (u32::MAX, u64::MAX);
@@ -165,8 +200,13 @@ fn verify_once(
 /// Whose log it is, by the first segment that says so.
 fn node_of(dir: &Path) -> io::Result<Option<NodeName>> {
     for number in files::segments(dir)? {
-        if let FirstBlock::Header(header) = segment::decode(&files::first_block(dir, number)?) {
-            return Ok(Some(header.node));
+        match files::first_block(dir, number) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+            block => {
+                if let FirstBlock::Header(header) = segment::decode(&block?) {
+                    return Ok(Some(header.node));
+                }
+            }
         }
     }
     Ok(None)

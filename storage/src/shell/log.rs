@@ -1,6 +1,6 @@
 //! The handle others hold: appends in, sound and figures out, and the end of it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -11,6 +11,8 @@ use crossbeam::channel::{Sender, TrySendError};
 use super::reader::SoundReader;
 use super::thread::{Clocks, Command, Figures};
 use crate::block::ChunkBlock;
+use crate::clean::CleanerStats;
+use crate::given_up::GivenUp;
 use crate::seam::{Append, Stamp, Token};
 
 /// Appends that wait in the queue; whoever comes then gets theirs back.
@@ -28,6 +30,7 @@ struct Handle {
     figures: Arc<Figures>,
     clocks: Clocks,
     reader: SoundReader,
+    dir: PathBuf,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -58,6 +61,8 @@ pub struct LogStats {
     pub is_poisoned: bool,
     /// Segments there are, the prepared one included.
     pub segments: usize,
+    /// The cleaner's.
+    pub cleaner: CleanerStats,
 }
 
 impl Log {
@@ -74,7 +79,8 @@ impl Log {
             queue_refused: AtomicU64::new(0),
             figures,
             clocks,
-            reader: SoundReader::new(dir),
+            reader: SoundReader::new(dir.clone()),
+            dir,
             thread: Mutex::new(Some(thread)),
         }))
     }
@@ -93,8 +99,46 @@ impl Log {
         self.0.queue_refused.fetch_add(1, Ordering::Relaxed);
         match back {
             Command::Append(_, append, _) => Err(append),
-            Command::Close => unreachable!("an append was sent"),
+            Command::GiveUp(..) | Command::Close => unreachable!("an append was sent"),
         }
+    }
+
+    /// Hands in which segments were given up, for the cleaner. `false`: the queue is full.
+    pub(super) fn give_up(&self, token: Token, given_up: &GivenUp) -> bool {
+        let command = Command::GiveUp(token, given_up.clone());
+        self.0.commands.try_send(command).is_ok()
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        self.0.is_closed.load(Ordering::Acquire)
+    }
+
+    pub(super) fn clocks(&self) -> &Clocks {
+        &self.0.clocks
+    }
+
+    pub(super) fn dir(&self) -> &Path {
+        &self.0.dir
+    }
+
+    pub(super) fn reader_ref(&self) -> &SoundReader {
+        &self.0.reader
+    }
+
+    /// The segment that is written to, and how much of it is used.
+    pub(super) fn position(&self) -> (u32, u64) {
+        let position = &self.0.figures.position;
+        *position.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn show_cleaner(&self, stats: CleanerStats) {
+        let cleaner = &self.0.figures.cleaner;
+        *cleaner.lock().unwrap_or_else(PoisonError::into_inner) = stats;
+    }
+
+    /// Looks how many segments there are.
+    pub(super) fn count_segments(&self) {
+        self.0.figures.count_segments(&self.0.dir);
     }
 
     /// Sounds can begin: the disk has room.
@@ -132,6 +176,10 @@ impl Log {
             can_record: figures.can_record.load(Ordering::Relaxed),
             is_poisoned: figures.is_poisoned.load(Ordering::Relaxed),
             segments: figures.segments.load(Ordering::Relaxed),
+            cleaner: *figures
+                .cleaner
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner),
         }
     }
 

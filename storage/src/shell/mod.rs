@@ -4,6 +4,7 @@
 
 #[cfg(feature = "bench")]
 mod bare;
+mod clean;
 mod files;
 mod inspect;
 mod log;
@@ -15,6 +16,7 @@ mod thread;
 
 #[cfg(feature = "bench")]
 pub use bare::BarePath;
+pub use clean::{CleanerHelp, CleanerSeat, Cleaning};
 pub use inspect::{ShownRecord, VerifyReport, show, verify};
 pub use log::{Log, LogStats, QUEUE_MAX};
 pub use open::{LogConfig, OpenError, Opened, RecoveryReport, open};

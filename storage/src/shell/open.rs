@@ -7,11 +7,12 @@ use std::sync::Arc;
 
 use crossbeam::channel::{self, Sender};
 
+use super::clean::{ANSWERS_MAX, CleanerSeat};
 use super::files::{self, Disk, Lock};
 use super::inspect::{self, LoadError};
 use super::log::{Log, QUEUE_MAX};
-use super::thread::{self, Clocks, Command, Figures, Worker};
-use crate::batch::Segment;
+use super::thread::{self, CleanerAnswer, Clocks, Command, Figures, Worker};
+use crate::batch::{Segment, Wrote};
 use crate::name::{Ids, NodeName};
 use crate::reading::{self, Loaded};
 use crate::recovery::{Damage, Ending, NotOurs};
@@ -31,6 +32,9 @@ pub struct LogConfig {
     pub segment_bytes: u64,
     /// New sound is refused when the file system has less than this free.
     pub reserve_bytes: u64,
+    /// Each commit is put in here once it is durable, from the first of the epoch. The log waits
+    /// for nobody: what finds no room is left out.
+    pub tap: Option<Sender<Arc<Wrote>>>,
 }
 
 impl LogConfig {
@@ -41,6 +45,7 @@ impl LogConfig {
             node,
             segment_bytes: 32 << 20,
             reserve_bytes: 64 << 20,
+            tap: None,
         }
     }
 }
@@ -56,6 +61,8 @@ pub struct Opened {
     pub ids: Ids,
     /// What was found.
     pub report: RecoveryReport,
+    /// For [`Log::clean`].
+    pub cleaner: CleanerSeat,
 }
 
 /// What was found when the log was opened.
@@ -169,7 +176,8 @@ impl Opening {
         self.lock
             .sign(epoch)
             .map_err(os(&self.config.dir, "writing its lock"))?;
-        let (mut worker, commands) = self.worker(epoch, &loaded)?;
+        let (cleaner, answers) = channel::bounded(ANSWERS_MAX);
+        let (mut worker, commands) = self.worker(epoch, &loaded, cleaner)?;
         let cut_short = self.seal_cut_short(&mut worker, &mut view)?;
         let report = RecoveryReport {
             epoch,
@@ -178,6 +186,12 @@ impl Opening {
             damages: loaded.damages,
             cut_short,
             is_direct: worker.disk.is_direct,
+        };
+        let cleaner = CleanerSeat {
+            answers,
+            given_up: loaded.given_up,
+            left_over: loaded.left_over,
+            segment_bytes: self.config.segment_bytes,
         };
         let dir = self.config.dir.clone();
         let ids = Ids::new(self.config.node, epoch);
@@ -189,10 +203,16 @@ impl Opening {
             view,
             ids,
             report,
+            cleaner,
         })
     }
 
-    fn worker(&self, epoch: u32, loaded: &Loaded) -> Result<(Worker, Sender<Command>), OpenError> {
+    fn worker(
+        &self,
+        epoch: u32,
+        loaded: &Loaded,
+        cleaner: Sender<CleanerAnswer>,
+    ) -> Result<(Worker, Sender<Command>), OpenError> {
         let dir = &self.config.dir;
         let (segment, used_bytes) = self.segment_to_go_on_in(loaded)?;
         let clocks = Clocks::start();
@@ -205,14 +225,17 @@ impl Opening {
             used_bytes,
             reserve_bytes: self.config.reserve_bytes,
             segment_bytes: self.config.segment_bytes,
+            tap: self.config.tap.is_some(),
         };
         let (sender, commands) = channel::bounded(QUEUE_MAX);
         let (preparing, wanted) = channel::bounded(1);
         let (done, prepared) = channel::bounded(1);
         let (preparer_dir, bytes) = (dir.clone(), self.config.segment_bytes);
+        let figures = Arc::new(Figures::new(loaded.segments.len()));
+        let shown = figures.clone();
         std::thread::Builder::new()
             .name("log-prepare".into())
-            .spawn(move || thread::prepare_segments(preparer_dir, bytes, wanted, done))
+            .spawn(move || thread::prepare_segments(preparer_dir, bytes, wanted, done, &shown))
             .map_err(os(dir, "starting a thread"))?;
         let worker = Worker {
             writer: Writer::new(writer, clocks.now()),
@@ -221,7 +244,10 @@ impl Opening {
             commands,
             preparing,
             prepared,
-            figures: Arc::new(Figures::new(loaded.segments.len())),
+            tap: self.config.tap.clone(),
+            recent: VecDeque::new(),
+            cleaner,
+            figures,
         };
         Ok((worker, sender))
     }

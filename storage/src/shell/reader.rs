@@ -12,9 +12,11 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::block::BLOCK_BYTES;
+use crate::clean::moves::Moves;
 use crate::record::{self, Fault};
 use crate::seam::ChunkPlace;
 use crate::segment;
+use crate::time::Time;
 
 /// Segments a reader keeps open.
 const FILES_OPEN_MAX: usize = 64;
@@ -24,6 +26,7 @@ const FILES_OPEN_MAX: usize = 64;
 pub struct SoundReader {
     dir: Arc<PathBuf>,
     files: Arc<Mutex<BTreeMap<u32, Arc<File>>>>,
+    moves: Arc<Mutex<Moves>>,
 }
 
 /// Why a chunk could not be read.
@@ -50,11 +53,38 @@ impl SoundReader {
         SoundReader {
             dir: Arc::new(dir.into()),
             files: Arc::default(),
+            moves: Arc::default(),
         }
     }
 
-    /// Appends the chunk's samples to `into`.
+    /// Appends the chunk's samples to `into`. A chunk that was moved since its place was asked for is
+    /// read where it lies now, see `clean/moves.rs`.
     pub fn read(&self, place: &ChunkPlace, into: &mut Vec<u8>) -> Result<(), ReadError> {
+        let found = self.read_at(place, into);
+        if found.is_ok() {
+            return found;
+        }
+        let moves = self.moves.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(to) = moves.find(place) else {
+            return found;
+        };
+        drop(moves);
+        self.read_at(&to, into)
+    }
+
+    /// A chunk lies elsewhere now.
+    pub(super) fn moved(&self, now: Time, from: &ChunkPlace, to: &ChunkPlace) {
+        let mut moves = self.moves.lock().unwrap_or_else(PoisonError::into_inner);
+        moves.add(now, from, to);
+    }
+
+    /// A segment is no more.
+    pub(super) fn forget(&self, segment: u32) {
+        let mut files = self.files.lock().unwrap_or_else(PoisonError::into_inner);
+        files.remove(&segment);
+    }
+
+    fn read_at(&self, place: &ChunkPlace, into: &mut Vec<u8>) -> Result<(), ReadError> {
         let os = |e| ReadError::Os(segment::file_name(place.segment), e);
         let file = self.file(place.segment).map_err(os)?;
         let mut block = [0; BLOCK_BYTES];

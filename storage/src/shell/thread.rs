@@ -1,6 +1,7 @@
 //! The log thread: carries things between the queue, the writer and the disk.
 
-use std::path::PathBuf;
+use std::collections::VecDeque;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -10,20 +11,30 @@ use crossbeam::channel::{Receiver, Select, Sender};
 use crossbeam::queue::ArrayQueue;
 
 use super::files::{self, Disk};
-use crate::batch::Segment;
+use crate::batch::{Segment, Wrote};
 use crate::block::ChunkBlock;
+use crate::clean::{CLEANER_TOKENS, CleanerStats};
+use crate::given_up::GivenUp;
 use crate::histogram::Histogram;
-use crate::seam::{Append, LogEvent, Token};
+use crate::seam::{Append, ChunkPlace, LogEvent, Refusal, Token, What};
 use crate::time::{Now, Time, WallTime};
 use crate::writer::{Input, Output, Writer, WriterStats};
 
 /// Chunks kept for reuse: 16 MiB, the half second of 4,096 sounds.
 pub(super) const SPARE_CHUNKS_MAX: usize = 4096;
 
+/// Commits that were handed on are kept until so many blocks came after them: 16 MiB. Longer than the
+/// link needs them, so that their memory mostly comes back.
+const RECENT_BLOCKS_MAX: usize = 4096;
+
+/// An answer to what the cleaner asked the log for.
+pub(super) type CleanerAnswer = (Token, Result<Option<ChunkPlace>, Refusal>);
+
 /// What goes through the log's queue.
 #[derive(Debug)]
 pub(super) enum Command {
     Append(Token, Append, Time),
+    GiveUp(Token, GivenUp),
     Close,
 }
 
@@ -35,6 +46,9 @@ pub(super) struct Figures {
     pub(super) writer: Mutex<WriterStats>,
     pub(super) latency: Histogram,
     pub(super) segments: AtomicUsize,
+    /// The segment that is written to, and how much of it is used.
+    pub(super) position: Mutex<(u32, u64)>,
+    pub(super) cleaner: Mutex<CleanerStats>,
     pub(super) spare_chunks: ArrayQueue<ChunkBlock>,
 }
 
@@ -46,7 +60,18 @@ impl Figures {
             writer: Mutex::default(),
             latency: Histogram::new(),
             segments: AtomicUsize::new(segments),
+            position: Mutex::default(),
+            cleaner: Mutex::default(),
             spare_chunks: ArrayQueue::new(SPARE_CHUNKS_MAX),
+        }
+    }
+}
+
+impl Figures {
+    /// Looks how many segments there are in the log's folder.
+    pub(super) fn count_segments(&self, dir: &Path) {
+        if let Ok(segments) = files::segments(dir) {
+            self.segments.store(segments.len(), Ordering::Relaxed);
         }
     }
 }
@@ -84,6 +109,10 @@ pub(super) struct Worker {
     pub(super) commands: Receiver<Command>,
     pub(super) preparing: Sender<u32>,
     pub(super) prepared: Receiver<Option<Segment>>,
+    pub(super) tap: Option<Sender<Arc<Wrote>>>,
+    pub(super) recent: VecDeque<Arc<Wrote>>,
+    /// Answers to the cleaner.
+    pub(super) cleaner: Sender<CleanerAnswer>,
     pub(super) figures: Arc<Figures>,
 }
 
@@ -127,17 +156,63 @@ impl Worker {
                 Output::Event(event) => {
                     // Others may ask before the event reaches them.
                     self.publish();
-                    events(event);
+                    if let Some(event) = self.cleaners_share(event) {
+                        events(event);
+                    }
                 }
                 Output::Took(took) => self.figures.latency.count(took),
                 Output::Spare(mut chunk) => {
                     chunk.clear();
                     let _ = self.figures.spare_chunks.push(chunk);
                 }
+                Output::GaveUp(token) => self.tell_cleaner(token, Ok(None)),
+                Output::Wrote(wrote) => self.hand_on(wrote),
                 Output::Closed => is_open = false,
             }
         }
         is_open
+    }
+
+    /// What the cleaner asked for is answered to it; what it moved is told to others as well.
+    fn cleaners_share(&self, event: LogEvent) -> Option<LogEvent> {
+        match &event {
+            LogEvent::Committed { token, record } if token.0 >= CLEANER_TOKENS => {
+                let place = match &record.what {
+                    What::Chunk { place, .. } => Some(*place),
+                    _ => None,
+                };
+                self.tell_cleaner(*token, Ok(place));
+            }
+            LogEvent::Refused { token, why } if token.0 >= CLEANER_TOKENS => {
+                self.tell_cleaner(*token, Err(*why));
+                return None;
+            }
+            _ => {}
+        }
+        Some(event)
+    }
+
+    fn tell_cleaner(&self, token: Token, result: Result<Option<ChunkPlace>, Refusal>) {
+        // It has a few appends under way at most; if it is gone nobody waits.
+        let _ = self.cleaner.try_send((token, result));
+    }
+
+    fn hand_on(&mut self, wrote: Arc<Wrote>) {
+        if let Some(tap) = &self.tap {
+            // Who takes it sees from the numbers that one is missing, and reads it from the disk.
+            let _ = tap.try_send(wrote.clone());
+        }
+        self.recent.push_back(wrote);
+        let blocks = |wrote: &Arc<Wrote>| wrote.batch.blocks.len();
+        let mut kept: usize = self.recent.iter().map(blocks).sum();
+        while kept > RECENT_BLOCKS_MAX
+            && let Some(oldest) = self.recent.pop_front()
+        {
+            kept -= blocks(&oldest);
+            if let Some(oldest) = Arc::into_inner(oldest) {
+                self.writer.recycle(oldest);
+            }
+        }
     }
 
     /// Hands in an append that did not come through the queue.
@@ -205,17 +280,13 @@ impl Worker {
     fn take(&mut self, command: Command) {
         let input = match command {
             Command::Append(token, append, since) => Input::Append(token, append, since),
+            Command::GiveUp(token, given_up) => Input::GiveUp(token, given_up),
             Command::Close => Input::Close,
         };
         self.writer.handle(self.clocks.now(), input);
     }
 
     fn take_prepared(&mut self, prepared: Option<Segment>) {
-        if let Some(segment) = prepared {
-            self.figures
-                .segments
-                .store(segment.number as usize, Ordering::Relaxed);
-        }
         let input = prepared.map_or(Input::NotPrepared, Input::Prepared);
         self.writer.handle(self.clocks.now(), input);
     }
@@ -231,6 +302,9 @@ impl Worker {
         if let Ok(mut stats) = figures.writer.lock() {
             *stats = self.writer.stats();
         }
+        if let Ok(mut position) = figures.position.lock() {
+            *position = self.writer.position();
+        }
     }
 }
 
@@ -240,12 +314,14 @@ pub(super) fn prepare_segments(
     bytes: u64,
     wanted: Receiver<u32>,
     done: Sender<Option<Segment>>,
+    figures: &Figures,
 ) {
     for number in wanted {
         let made = files::prepare(&dir, number, bytes);
         if let Err(e) = &made {
             tracing::warn!(number, "cannot prepare the next log segment: {e}");
         }
+        figures.count_segments(&dir);
         if done.send(made.ok()).is_err() {
             return;
         }

@@ -1,0 +1,95 @@
+//! How much of each segment still says something: what the cleaner chooses by.
+//!
+//! The view keeps it while it takes records in. All but entries is exact; an entry counts until it
+//! is old, so entries are kept by the month they are from. It is what it takes to keep saying it
+//! (see [`crate::record::kept_bytes`]): a small record that has a block to itself counts as small.
+//!
+//! A segment *hides* something if it holds sound that was destroyed, or an older copy of what is
+//! further on: the cleaner sees to it that such a segment does not stay long, even if it is full
+//! of other things that are alive.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::time::WallTime;
+
+/// Of all segments.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Alive(BTreeMap<u32, SegmentAlive>);
+
+/// Of one segment.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct SegmentAlive {
+    /// Sounds, seals, registers.
+    bytes: u64,
+    /// Entries, by the month they are from.
+    entries: BTreeMap<u16, u64>,
+    /// Since when it hides something; the earliest.
+    hides_since: Option<WallTime>,
+}
+
+const MONTH_MS: u64 = 30 * 24 * 3600 * 1000;
+
+impl Alive {
+    /// What is alive in this segment. `entries_from`: entries of months that ended before are not.
+    pub fn bytes(&self, segment: u32, entries_from: WallTime) -> u64 {
+        let from = month(entries_from);
+        self.0.get(&segment).map_or(0, |alive| {
+            alive.bytes + alive.entries.range(from..).map(|(_, b)| b).sum::<u64>()
+        })
+    }
+
+    /// Since when this segment hides something.
+    pub fn hides_since(&self, segment: u32) -> Option<WallTime> {
+        self.0.get(&segment)?.hides_since
+    }
+
+    /// These are the segments there are; what is known of others before the last of them goes.
+    pub fn retain(&mut self, there: &[u32]) {
+        let last = there.last().copied().unwrap_or(0);
+        self.0
+            .retain(|segment, _| *segment > last || there.binary_search(segment).is_ok());
+    }
+
+    pub(crate) fn add(&mut self, segment: u32, bytes: u64) {
+        self.0.entry(segment).or_default().bytes += bytes;
+    }
+
+    pub(crate) fn remove(&mut self, segment: u32, bytes: u64) {
+        if let Some(alive) = self.0.get_mut(&segment) {
+            alive.bytes = alive.bytes.saturating_sub(bytes);
+        }
+    }
+
+    pub(crate) fn add_entry(&mut self, segment: u32, at: WallTime, bytes: u64) {
+        let entries = &mut self.0.entry(segment).or_default().entries;
+        *entries.entry(month(at)).or_default() += bytes;
+    }
+
+    pub(crate) fn remove_entry(&mut self, segment: u32, at: WallTime, bytes: u64) {
+        let entries = self.0.get_mut(&segment).map(|alive| &mut alive.entries);
+        if let Some(of_month) = entries.and_then(|entries| entries.get_mut(&month(at))) {
+            *of_month = of_month.saturating_sub(bytes);
+        }
+    }
+
+    pub(crate) fn hide(&mut self, segment: u32, since: WallTime) {
+        let hides = &mut self.0.entry(segment).or_default().hides_since;
+        *hides = Some(hides.map_or(since, |earlier| earlier.min(since)));
+    }
+}
+
+/// An entry from then says something at `now`.
+pub(crate) fn is_young(at: WallTime, now: WallTime, entries_for: Duration) -> bool {
+    at + entries_for > now
+}
+
+/// The time from which on entries are kept.
+pub(crate) fn entries_from(now: WallTime, entries_for: Duration) -> WallTime {
+    let kept_ms = u64::try_from(entries_for.as_millis()).unwrap_or(u64::MAX);
+    WallTime(now.0.saturating_sub(kept_ms))
+}
+
+fn month(at: WallTime) -> u16 {
+    u16::try_from(at.0 / MONTH_MS).unwrap_or(u16::MAX)
+}

@@ -1,0 +1,560 @@
+//! The cleaner: moves what is alive out of old segments, so that they can be given up, and reads
+//! old segments again, so that damage is found while it can be mended.
+//!
+//! A shell (`shell/clean.rs`) carries what it asks for: a segment's bytes, the view's opinion, appends
+//! to the log. One segment at a time:
+//!
+//! ```text
+//! look around ─▶ read it, piece by piece ─▶ what counts in it? (recovery.rs) ─▶ alive? (the view)
+//!      ▲                                                                             │ restate, wait
+//!      └── remove the file ◀── wait ◀── write down that it was given up ◀── durable ─┘ until
+//! ```
+//!
+//! Which segment: one that has hidden destroyed sound (or an older copy) for half of
+//! [`CleanerConfig::hidden_for`]; or, if the log would grow beyond its bound while one is moved, the one
+//! with the least alive in it; see [`choose`]. Never the segment that is written, nor the one
+//! prepared behind it.
+//!
+//! A crash at any moment loses nothing: a segment goes only when what was alive in it, and the note
+//! that it was given up, are durable further on. At worst copies are left, of which the view calls
+//! the older ones dead; a later cleaning drops them.
+//!
+//! What is found damaged is told. Settings and seals that the view still has are restated from there;
+//! for a piece of sound [`Output::Missing`] asks for a copy elsewhere, and as long as none comes its
+//! segment is kept: nothing that may still be read is thrown away.
+//!
+//! Bounds: one segment in memory; [`MOVES_MAX`] records on their way; reading and moving no faster
+//! than [`CleanerConfig::bytes_per_second`], four times that while the log is too large.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
+use std::time::Duration;
+
+pub mod ask;
+mod choose;
+pub mod moves;
+mod work;
+
+pub use choose::{SegmentStanding, Standing};
+
+use crate::given_up::GivenUp;
+use crate::name::{Id, NodeName};
+use crate::recovery::Damage;
+use crate::seam::{Append, ChunkPlace, Committed, Refusal, Token};
+use crate::time::{Now, Time};
+use choose::Choice;
+use work::{Work, start_of};
+
+/// The tokens of the cleaner's appends begin here; nobody else has such.
+pub const CLEANER_TOKENS: u64 = 1 << 63;
+/// Records on their way at once: 256 KiB of sound, so that a commit does not get long by them.
+pub const MOVES_MAX: usize = 64;
+/// So much is read at once.
+pub const PIECE_BYTES: u64 = 1 << 20;
+/// What of the following segment is needed to know how far this one counts.
+pub const NEXT_BYTES: u64 = 32 * crate::block::BLOCK_BYTES as u64;
+
+/// The log takes nothing (the disk is full, say): when to try again.
+const REFUSED_WAIT: Duration = Duration::from_secs(10);
+/// A segment with damage that nobody could mend is tried again after so long.
+const KEPT_WAIT: Duration = Duration::from_secs(24 * 3600);
+
+/// How the cleaner works.
+#[derive(Clone, Copy, Debug)]
+pub struct CleanerConfig {
+    /// Whose log.
+    pub node: NodeName,
+    /// Reading and moving, in bytes a second.
+    pub bytes_per_second: u64,
+    /// Destroyed sound is gone from the disk after this long.
+    pub hidden_for: Duration,
+    /// Every segment is read again within this time.
+    pub scrub_every: Duration,
+    /// How long entries are kept.
+    pub entries_for: Duration,
+    /// How often it looks around.
+    pub look_every: Duration,
+}
+
+impl CleanerConfig {
+    /// 16 MiB a second; a day; a month; two years.
+    pub fn new(node: NodeName) -> CleanerConfig {
+        let day = Duration::from_secs(24 * 3600);
+        CleanerConfig {
+            node,
+            bytes_per_second: 16 << 20,
+            hidden_for: day,
+            scrub_every: 30 * day,
+            entries_for: 2 * 366 * day,
+            look_every: Duration::from_secs(10),
+        }
+    }
+}
+
+/// What the cleaner is told.
+#[derive(Debug)]
+pub enum Input {
+    /// How things stand.
+    Standing(Standing),
+    /// The piece of a segment that was asked for; empty: there is no more.
+    Piece(Vec<u8>),
+    /// The beginning of the segment that follows; empty: there is none.
+    Next(Vec<u8>),
+    /// It could not be read.
+    NotRead,
+    /// The view's opinion, one for each record.
+    Alive(Vec<bool>),
+    /// What the view knows to lie in the segment.
+    Lying(Vec<Committed>),
+    /// An append is durable; a chunk lies here now. Or it was refused.
+    Answered(Token, Result<Option<ChunkPlace>, Refusal>),
+    /// The file is gone.
+    Removed,
+    /// The deadline has come.
+    Tick,
+}
+
+/// What the cleaner asks for. Each question is answered before the next is asked.
+#[derive(Debug)]
+pub enum Output {
+    /// Say how things stand.
+    LookAround,
+    /// Read a piece of a segment, [`PIECE_BYTES`] from `offset` on.
+    Read {
+        /// The segment's number.
+        segment: u32,
+        /// Where.
+        offset: u64,
+    },
+    /// Read [`NEXT_BYTES`] of the segment with the next higher number that is there.
+    ReadNext(u32),
+    /// Which of these are alive?
+    AskAlive(Vec<Committed>),
+    /// What does the view know to lie in this segment?
+    AskLying(u32),
+    /// Append this.
+    Append(Token, Append),
+    /// A chunk lies elsewhere now, for whoever still holds its old place.
+    Moved {
+        /// Where it was.
+        from: ChunkPlace,
+        /// Where it is.
+        to: ChunkPlace,
+    },
+    /// Write down that these were given up.
+    GiveUp(Token, GivenUp),
+    /// Remove a segment's file.
+    Remove(u32),
+    /// Something that was confirmed is damaged.
+    Bad(Damage),
+    /// This piece of a sound can be read nowhere on this node.
+    Missing {
+        /// The sound.
+        sound: Id,
+        /// Which piece.
+        index: u32,
+    },
+}
+
+/// Figures for status and metrics.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CleanerStats {
+    /// Segments given up.
+    pub segments_given_up: u64,
+    /// Records moved.
+    pub records_moved: u64,
+    /// Bytes of segments that were read again and found whole, or mended.
+    pub bytes_checked: u64,
+    /// Segments read again.
+    pub segments_checked: u64,
+    /// Damaged places found.
+    pub damages: u64,
+    /// Records mended from memory.
+    pub records_mended: u64,
+    /// Pieces of sound that are missing; each time one is found so.
+    pub chunks_missing: u64,
+    /// Bytes of the log, as it was looked at last; all segments.
+    pub log_bytes: u64,
+    /// Of these, alive.
+    pub alive_bytes: u64,
+}
+
+/// See the chapter above.
+#[derive(Debug)]
+pub struct Cleaner {
+    config: CleanerConfig,
+    given_up: GivenUp,
+    phase: Phase,
+    /// Nothing is asked for before.
+    pause_until: Time,
+    look_at: Time,
+    /// The log is larger than it should be.
+    is_pressed: bool,
+    /// The segment that was written to when it was last written down what was given up.
+    noted_in: u32,
+    /// Where scrubbing was at last.
+    scrubbed: u32,
+    /// Damaged segments whose damage was mended by copies further on.
+    to_clean: BTreeSet<u32>,
+    /// Damaged segments that are kept, and until when. At most as many as there are segments.
+    kept: BTreeMap<u32, Time>,
+    token_last: u64,
+    outputs: VecDeque<Output>,
+    stats: CleanerStats,
+    now: Now,
+}
+
+#[derive(Debug)]
+enum Phase {
+    Idle,
+    Looking,
+    Reading(Work),
+    ReadingNext(Work),
+    /// The next records are to be looked at.
+    Sifting(Work),
+    AskingAlive(Work, Vec<Committed>),
+    /// These were appended and not yet answered.
+    Moving(Work, HashMap<Token, Option<ChunkPlace>>),
+    AskingLying(Work),
+    Mending(Work, HashMap<Token, Option<ChunkPlace>>),
+    GivingUp(u32, Token),
+    Removing,
+}
+
+impl Cleaner {
+    /// Of a log of which these were given up.
+    pub fn new(config: CleanerConfig, given_up: GivenUp, now: Now) -> Cleaner {
+        Cleaner {
+            config,
+            given_up,
+            phase: Phase::Idle,
+            pause_until: now.mono,
+            look_at: now.mono,
+            is_pressed: false,
+            noted_in: 0,
+            scrubbed: 0,
+            to_clean: BTreeSet::new(),
+            kept: BTreeMap::new(),
+            token_last: CLEANER_TOKENS,
+            outputs: VecDeque::new(),
+            stats: CleanerStats::default(),
+            now,
+        }
+    }
+
+    /// Takes an input.
+    pub fn handle(&mut self, now: Now, input: Input) {
+        self.now = now;
+        self.phase = match (std::mem::replace(&mut self.phase, Phase::Idle), input) {
+            (phase, Input::Tick) => phase,
+            (Phase::Looking, Input::Standing(standing)) => self.on_standing(&standing),
+            (Phase::Reading(work), Input::Piece(bytes)) => self.on_piece(work, bytes),
+            (Phase::ReadingNext(work), Input::Next(bytes)) => self.on_next(work, &bytes),
+            (Phase::Reading(work) | Phase::ReadingNext(work), Input::NotRead) => {
+                self.keep(work.segment)
+            }
+            (Phase::AskingAlive(work, asked), Input::Alive(alive)) => {
+                self.on_alive(work, asked, &alive)
+            }
+            (Phase::AskingLying(work), Input::Lying(lying)) => self.on_lying(work, lying),
+            (Phase::Moving(work, under_way), Input::Answered(token, result)) => {
+                match self.on_moved(under_way, token, result) {
+                    Ok(left) if left.is_empty() => Phase::Sifting(work),
+                    Ok(left) => Phase::Moving(work, left),
+                    Err(phase) => phase,
+                }
+            }
+            (Phase::Mending(work, under_way), Input::Answered(token, result)) => {
+                match self.on_moved(under_way, token, result) {
+                    Ok(left) if left.is_empty() => self.mended(work),
+                    Ok(left) => Phase::Mending(work, left),
+                    Err(phase) => phase,
+                }
+            }
+            (Phase::GivingUp(segment, given), Input::Answered(token, result)) if given == token => {
+                self.on_gave_up(segment, result)
+            }
+            (Phase::Removing, Input::Removed) => {
+                self.look_at = now.mono;
+                Phase::Idle
+            }
+            // An answer to what was asked before something failed.
+            (phase, _) => phase,
+        };
+    }
+
+    /// The next thing asked for.
+    pub fn poll(&mut self) -> Option<Output> {
+        while self.outputs.is_empty() && self.now.mono >= self.pause_until {
+            match std::mem::replace(&mut self.phase, Phase::Idle) {
+                Phase::Idle if self.now.mono >= self.look_at => {
+                    self.phase = Phase::Looking;
+                    self.outputs.push_back(Output::LookAround);
+                }
+                Phase::Sifting(work) => self.phase = self.sift(work),
+                phase => {
+                    self.phase = phase;
+                    break;
+                }
+            }
+        }
+        // A piece is asked for only when its time has come.
+        let waits = self.now.mono < self.pause_until
+            && matches!(self.outputs.front(), Some(Output::Read { .. }));
+        if waits {
+            None
+        } else {
+            self.outputs.pop_front()
+        }
+    }
+
+    /// When to hand in [`Input::Tick`]; `None`: an answer comes first.
+    pub fn deadline(&self) -> Option<Time> {
+        match self.phase {
+            Phase::Idle => Some(self.look_at.max(self.pause_until)),
+            Phase::Sifting(_) | Phase::Reading(_) => Some(self.pause_until),
+            _ => None,
+        }
+    }
+
+    /// Figures so far.
+    pub fn stats(&self) -> CleanerStats {
+        self.stats
+    }
+
+    fn on_standing(&mut self, standing: &Standing) -> Phase {
+        self.look_at = self.now.mono + self.config.look_every;
+        let now = self.now.mono;
+        self.kept.retain(|_, until| *until > now);
+        self.stats.log_bytes = standing.log_bytes();
+        self.stats.alive_bytes = standing.alive_bytes();
+        self.is_pressed = standing.is_too_large();
+        if !self.given_up.is_empty() && self.noted_in < standing.writing {
+            // So that whoever reads the log finds it near its end.
+            self.noted_in = standing.writing;
+            let token = self.token();
+            self.outputs
+                .push_back(Output::GiveUp(token, self.given_up.clone()));
+        }
+        let kept = |segment| self.kept.contains_key(&segment);
+        let can_go = |segment| !kept(segment) && self.given_up.has_room_for(segment);
+        let hidden_for = self.config.hidden_for / 2;
+        let choice = standing.overdue(self.now.wall, hidden_for, &can_go);
+        let choice = choice.or_else(|| self.to_clean.pop_first().map(Choice::Clean));
+        let choice = choice.or_else(|| standing.least_alive(&can_go));
+        let choice = choice.or_else(|| {
+            let choice = standing.to_scrub(self.now.wall, self.config.scrub_every)?;
+            let Choice::Scrub(segment) = choice else {
+                return Some(choice);
+            };
+            let is_new = segment != self.scrubbed && !kept(segment);
+            self.scrubbed = segment;
+            is_new.then_some(choice)
+        });
+        match choice {
+            None => Phase::Idle,
+            Some(choice) => self.begin(choice),
+        }
+    }
+
+    fn begin(&mut self, choice: Choice) -> Phase {
+        let (segment, moves) = match choice {
+            Choice::Clean(segment) => (segment, true),
+            Choice::Scrub(segment) => (segment, false),
+        };
+        self.outputs.push_back(Output::Read { segment, offset: 0 });
+        Phase::Reading(Work::new(self.config.node, segment, moves))
+    }
+
+    fn on_piece(&mut self, mut work: Work, bytes: Vec<u8>) -> Phase {
+        let segment = work.segment;
+        if bytes.is_empty() {
+            self.outputs.push_back(Output::ReadNext(segment));
+            return Phase::ReadingNext(work);
+        }
+        self.spend(bytes.len());
+        work.bytes.extend_from_slice(&bytes);
+        let offset = work.bytes.len() as u64;
+        self.outputs.push_back(Output::Read { segment, offset });
+        Phase::Reading(work)
+    }
+
+    fn on_next(&mut self, mut work: Work, next: &[u8]) -> Phase {
+        // What follows a gap does not tell how far this one counts, but the gap does.
+        work.end = match self.given_up.gap_of(work.segment + 1) {
+            Some(gap) => gap.before,
+            None => match start_of(work.segment + 1, next) {
+                Some(before) => before,
+                None => return self.keep(work.segment),
+            },
+        };
+        match work.start() {
+            Ok(()) => Phase::Sifting(work),
+            // Another's, or a newer version's: not ours to touch.
+            Err(_) => self.keep(work.segment),
+        }
+    }
+
+    /// The next records of the segment.
+    fn sift(&mut self, mut work: Work) -> Phase {
+        let (records, damages, is_done) = work.next(MOVES_MAX);
+        self.stats.damages += damages.len() as u64;
+        self.outputs.extend(damages.into_iter().map(Output::Bad));
+        if work.moves && !records.is_empty() {
+            self.outputs.push_back(Output::AskAlive(records.clone()));
+            return Phase::AskingAlive(work, records);
+        }
+        match is_done {
+            false => Phase::Sifting(work),
+            true => self.sifted(work),
+        }
+    }
+
+    fn on_alive(&mut self, work: Work, asked: Vec<Committed>, alive: &[bool]) -> Phase {
+        if asked.len() != alive.len() {
+            return self.keep(work.segment);
+        }
+        let mut under_way = HashMap::new();
+        let alive = asked.into_iter().zip(alive).filter(|(_, alive)| **alive);
+        for (record, _) in alive {
+            let from = match &record.what {
+                crate::seam::What::Chunk { place, .. } => Some(*place),
+                _ => None,
+            };
+            let Some((append, bytes)) = work.restate(record) else {
+                continue;
+            };
+            self.spend(bytes);
+            let token = self.token();
+            under_way.insert(token, from);
+            self.outputs.push_back(Output::Append(token, append));
+        }
+        match under_way.is_empty() {
+            true => Phase::Sifting(work),
+            false => Phase::Moving(work, under_way),
+        }
+    }
+
+    /// `Err`: the log does not take it; where to go on.
+    fn on_moved(
+        &mut self,
+        mut under_way: HashMap<Token, Option<ChunkPlace>>,
+        token: Token,
+        result: Result<Option<ChunkPlace>, Refusal>,
+    ) -> Result<HashMap<Token, Option<ChunkPlace>>, Phase> {
+        let Some(from) = under_way.remove(&token) else {
+            return Ok(under_way);
+        };
+        match result {
+            Ok(to) => {
+                self.stats.records_moved += 1;
+                if let (Some(from), Some(to)) = (from, to) {
+                    self.outputs.push_back(Output::Moved { from, to });
+                }
+                Ok(under_way)
+            }
+            Err(_) => {
+                self.pause_until = self.now.mono + REFUSED_WAIT;
+                Err(Phase::Idle)
+            }
+        }
+    }
+
+    fn sifted(&mut self, work: Work) -> Phase {
+        if work.is_damaged {
+            self.outputs.push_back(Output::AskLying(work.segment));
+            return Phase::AskingLying(work);
+        }
+        self.finished(&work)
+    }
+
+    /// What should be in the segment and is not: settings are restated, sound is asked for.
+    fn on_lying(&mut self, mut work: Work, lying: Vec<Committed>) -> Phase {
+        let whole: HashSet<_> = work.whole();
+        let mut under_way = HashMap::new();
+        for record in lying {
+            match &record.what {
+                crate::seam::What::Chunk { id, index, place } => {
+                    if !whole.contains(&work::Key::Chunk(place.offset)) {
+                        self.stats.chunks_missing += 1;
+                        work.misses_sound = true;
+                        let (sound, index) = (*id, *index);
+                        self.outputs.push_back(Output::Missing { sound, index });
+                    }
+                }
+                _ if whole.contains(&work::Key::of(&record)) => {}
+                _ => {
+                    let Committed { stamp, what, .. } = record;
+                    let token = self.token();
+                    self.stats.records_mended += 1;
+                    under_way.insert(token, None);
+                    let append = Append::Restate {
+                        stamp,
+                        what,
+                        block: None,
+                    };
+                    self.outputs.push_back(Output::Append(token, append));
+                }
+            }
+        }
+        match under_way.is_empty() {
+            true => self.mended(work),
+            false => Phase::Mending(work, under_way),
+        }
+    }
+
+    fn mended(&mut self, work: Work) -> Phase {
+        if work.misses_sound {
+            return self.keep(work.segment);
+        }
+        if !work.moves {
+            self.to_clean.insert(work.segment);
+            self.look_at = self.now.mono;
+        }
+        self.finished(&work)
+    }
+
+    fn finished(&mut self, work: &Work) -> Phase {
+        self.stats.segments_checked += 1;
+        self.stats.bytes_checked += work.bytes.len() as u64;
+        if !work.moves {
+            return Phase::Idle;
+        }
+        let mut given_up = self.given_up.clone();
+        given_up.add(work.segment, work.before().unwrap_or((0, 0)));
+        let token = self.token();
+        self.outputs
+            .push_back(Output::GiveUp(token, given_up.clone()));
+        self.given_up = given_up;
+        Phase::GivingUp(work.segment, token)
+    }
+
+    fn on_gave_up(&mut self, segment: u32, result: Result<Option<ChunkPlace>, Refusal>) -> Phase {
+        if result.is_err() {
+            // All that was alive is further on; whether its file is there does not matter.
+            self.pause_until = self.now.mono + REFUSED_WAIT;
+            return Phase::Idle;
+        }
+        self.stats.segments_given_up += 1;
+        self.outputs.push_back(Output::Remove(segment));
+        Phase::Removing
+    }
+
+    /// Not touched for a while.
+    fn keep(&mut self, segment: u32) -> Phase {
+        self.kept.insert(segment, self.now.mono + KEPT_WAIT);
+        Phase::Idle
+    }
+
+    /// Reading and moving take their time.
+    fn spend(&mut self, bytes: usize) {
+        let faster = if self.is_pressed { 4 } else { 1 };
+        let rate = self.config.bytes_per_second.max(1) * faster;
+        let took = Duration::from_nanos(bytes as u64 * 1_000_000_000 / rate);
+        self.pause_until = self.pause_until.max(self.now.mono) + took;
+    }
+
+    fn token(&mut self) -> Token {
+        self.token_last += 1;
+        Token(self.token_last)
+    }
+}

@@ -1,0 +1,311 @@
+//! The thread that carries out what the cleaner asks for.
+//!
+//! It reads segments, hands appends to the log's queue like anybody else, and removes files of
+//! segments that were given up: first their name, so that a segment is either there and whole or not
+//! there; then it writes zeros over what they held. What the view is asked goes to whoever holds it.
+
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use crossbeam::channel::{self, Receiver, RecvTimeoutError, Sender};
+use crossbeam::select;
+
+use super::files;
+use super::log::Log;
+use super::thread::CleanerAnswer;
+use crate::clean::ask::{Ask, Question};
+use crate::clean::{
+    Cleaner, CleanerConfig, Input, NEXT_BYTES, Output, PIECE_BYTES, SegmentStanding, Standing,
+};
+use crate::given_up::GivenUp;
+use crate::name::Id;
+use crate::segment;
+
+/// The cleaner's place in a log that was opened; for [`Log::clean`].
+#[derive(Debug)]
+pub struct CleanerSeat {
+    pub(super) answers: Receiver<CleanerAnswer>,
+    pub(super) given_up: GivenUp,
+    pub(super) left_over: Vec<u32>,
+    pub(super) segment_bytes: u64,
+}
+
+/// Who helps the cleaner. Called on its thread, which may wait.
+pub trait CleanerHelp: Send + 'static {
+    /// Puts a question to the view; `None`: nobody is there any more to answer.
+    fn ask(&mut self, question: Question) -> Option<Input>;
+    /// This piece of a sound cannot be read here: another node may have it.
+    fn missing(&mut self, sound: Id, index: u32);
+}
+
+/// A cleaner at work, until this is stopped.
+#[derive(Debug)]
+pub struct Cleaning {
+    stop: Sender<()>,
+    thread: JoinHandle<()>,
+}
+
+impl Cleaning {
+    /// Ends it. What it was about it will begin anew.
+    pub fn stop(self) {
+        drop(self.stop);
+        let _ = self.thread.join();
+    }
+}
+
+/// As many answers may wait as the cleaner has appends under way, and some.
+pub(super) const ANSWERS_MAX: usize = 1024;
+/// The log's queue is full: when it is tried again.
+const QUEUE_FULL_WAIT: Duration = Duration::from_millis(20);
+/// Between two pieces of zeros.
+const WIPE_PAUSE: Duration = Duration::from_millis(20);
+
+impl Log {
+    /// Starts cleaning this log.
+    pub fn clean(
+        &self,
+        config: CleanerConfig,
+        seat: CleanerSeat,
+        help: impl CleanerHelp,
+    ) -> io::Result<Cleaning> {
+        let (stop, stopped) = channel::bounded(1);
+        let log = self.clone();
+        let cleaner = Cleaner::new(config, seat.given_up.clone(), log.clocks().now());
+        let worker = Worker {
+            dir: log.dir().to_owned(),
+            log,
+            cleaner,
+            config,
+            seat,
+            stopped,
+            help,
+            reading: None,
+        };
+        let thread = std::thread::Builder::new()
+            .name("log-clean".into())
+            .spawn(move || worker.run())?;
+        Ok(Cleaning { stop, thread })
+    }
+}
+
+struct Worker<H> {
+    dir: PathBuf,
+    log: Log,
+    cleaner: Cleaner,
+    config: CleanerConfig,
+    seat: CleanerSeat,
+    stopped: Receiver<()>,
+    help: H,
+    /// The segment that is read, kept open.
+    reading: Option<(u32, File)>,
+}
+
+/// The cleaner was told to stop, or nobody answers any more.
+struct Stop;
+
+impl<H: CleanerHelp> Worker<H> {
+    fn run(mut self) {
+        for segment in std::mem::take(&mut self.seat.left_over) {
+            self.remove(segment);
+        }
+        for path in wiped_half(&self.dir) {
+            wipe(&path);
+        }
+        while self.turn().is_ok() && self.wait().is_ok() {}
+    }
+
+    fn turn(&mut self) -> Result<(), Stop> {
+        let now = self.log.clocks().now();
+        self.cleaner.handle(now, Input::Tick);
+        while let Some(output) = self.cleaner.poll() {
+            if let Some(input) = self.carry(output)? {
+                let now = self.log.clocks().now();
+                self.cleaner.handle(now, input);
+            }
+            if !matches!(self.stopped.try_recv(), Err(channel::TryRecvError::Empty)) {
+                return Err(Stop);
+            }
+        }
+        self.log.show_cleaner(self.cleaner.stats());
+        Ok(())
+    }
+
+    fn wait(&mut self) -> Result<(), Stop> {
+        let now = self.log.clocks().mono();
+        let left = match self.cleaner.deadline() {
+            Some(at) => at.since(now).min(self.config.look_every),
+            None => self.config.look_every,
+        };
+        select! {
+            recv(self.seat.answers) -> answer => {
+                let (token, result) = answer.map_err(|_| Stop)?;
+                let now = self.log.clocks().now();
+                self.cleaner.handle(now, Input::Answered(token, result));
+            }
+            recv(self.stopped) -> _ => return Err(Stop),
+            default(left) => {}
+        }
+        Ok(())
+    }
+
+    fn carry(&mut self, output: Output) -> Result<Option<Input>, Stop> {
+        let input = match output {
+            Output::LookAround => {
+                let standing = self.standing().unwrap_or_default();
+                self.ask(Ask::Standing(standing))?
+            }
+            Output::AskAlive(records) => self.ask(Ask::Alive(records))?,
+            Output::AskLying(segment) => self.ask(Ask::Lying(segment))?,
+            Output::Read { segment, offset } => match self.read(segment, offset) {
+                Ok(bytes) => Input::Piece(bytes),
+                Err(e) => not_read(segment, &e),
+            },
+            Output::ReadNext(segment) => match self.read_next(segment) {
+                Ok(bytes) => Input::Next(bytes),
+                Err(e) => not_read(segment, &e),
+            },
+            Output::Append(token, append) => {
+                let mut append = append;
+                while let Err(back) = self.log.submit(token, append) {
+                    append = back;
+                    self.pause()?;
+                }
+                return Ok(None);
+            }
+            Output::GiveUp(token, given_up) => {
+                while !self.log.give_up(token, &given_up) {
+                    self.pause()?;
+                }
+                return Ok(None);
+            }
+            Output::Moved { from, to } => {
+                let now = self.log.clocks().mono();
+                self.log.reader_ref().moved(now, &from, &to);
+                return Ok(None);
+            }
+            Output::Remove(segment) => {
+                self.remove(segment);
+                Input::Removed
+            }
+            Output::Bad(damage) => {
+                tracing::error!(%damage, "the log is damaged here");
+                return Ok(None);
+            }
+            Output::Missing { sound, index } => {
+                tracing::error!(%sound, index, "half a second of a sound cannot be read");
+                self.help.missing(sound, index);
+                return Ok(None);
+            }
+        };
+        Ok(Some(input))
+    }
+
+    fn ask(&mut self, ask: Ask) -> Result<Input, Stop> {
+        let entries_for = self.config.entries_for;
+        self.help.ask(Question { ask, entries_for }).ok_or(Stop)
+    }
+
+    /// Waits a little for the log's queue.
+    fn pause(&self) -> Result<(), Stop> {
+        match self.stopped.recv_timeout(QUEUE_FULL_WAIT) {
+            Err(RecvTimeoutError::Timeout) if !self.log.is_closed() => Ok(()),
+            _ => Err(Stop),
+        }
+    }
+
+    fn standing(&self) -> io::Result<Standing> {
+        let (writing, writing_used) = self.log.position();
+        let mut segments = Vec::new();
+        for number in files::segments(&self.dir)? {
+            if number < writing {
+                let path = self.dir.join(segment::file_name(number));
+                segments.push(SegmentStanding {
+                    number,
+                    bytes: std::fs::metadata(path)?.len(),
+                    alive: 0,
+                    hides_since: None,
+                });
+            }
+        }
+        Ok(Standing {
+            segments,
+            writing,
+            writing_used,
+            writing_alive: 0,
+            segment_bytes: self.seat.segment_bytes,
+        })
+    }
+
+    fn read(&mut self, segment: u32, offset: u64) -> io::Result<Vec<u8>> {
+        if !matches!(self.reading, Some((open, _)) if open == segment) {
+            let path = self.dir.join(segment::file_name(segment));
+            self.reading = Some((segment, File::open(path)?));
+        }
+        let (_, file) = self.reading.as_ref().ok_or(io::ErrorKind::NotFound)?;
+        files::read_piece(file, offset, PIECE_BYTES)
+    }
+
+    fn read_next(&mut self, segment: u32) -> io::Result<Vec<u8>> {
+        self.reading = None;
+        let there = files::segments(&self.dir)?;
+        let Some(next) = there.into_iter().find(|number| *number > segment) else {
+            return Ok(Vec::new());
+        };
+        let path = self.dir.join(segment::file_name(next));
+        files::read_piece(&File::open(path)?, 0, NEXT_BYTES)
+    }
+
+    fn remove(&mut self, segment: u32) {
+        self.reading = None;
+        let path = self.dir.join(segment::file_name(segment));
+        let given_up = path.with_extension(GIVEN_UP);
+        // What is not renamed is found there again and given up again.
+        if let Err(e) = std::fs::rename(&path, &given_up) {
+            return tracing::warn!(segment, "cannot remove a log segment: {e}");
+        }
+        self.log.reader_ref().forget(segment);
+        wipe(&given_up);
+        self.log.count_segments();
+    }
+}
+
+fn not_read(segment: u32, error: &io::Error) -> Input {
+    tracing::warn!(segment, "cannot read a log segment: {error}");
+    Input::NotRead
+}
+
+/// The end of the names of files that are being removed.
+const GIVEN_UP: &str = "given-up";
+
+/// Files that a stop left half removed.
+fn wiped_half(dir: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
+    let paths = entries.map(|entry| entry.path());
+    paths
+        .filter(|path| path.extension().is_some_and(|e| e == GIVEN_UP))
+        .collect()
+}
+
+/// Writes zeros over a file and removes it.
+fn wipe(path: &Path) {
+    let wiped = || -> io::Result<()> {
+        let file = OpenOptions::new().write(true).open(path)?;
+        let zeros = vec![0; PIECE_BYTES as usize];
+        let (mut at, end) = (0, file.metadata()?.len());
+        while at < end {
+            let piece = zeros.len().min((end - at) as usize);
+            file.write_all_at(&zeros[..piece], at)?;
+            file.sync_data()?;
+            at += piece as u64;
+            std::thread::sleep(WIPE_PAUSE);
+        }
+        std::fs::remove_file(path)
+    };
+    if let Err(e) = wiped() {
+        tracing::warn!(file = %path.display(), "cannot wipe what was given up: {e}");
+    }
+}
