@@ -1,0 +1,311 @@
+//! What goes into the link and what comes out: the types between it and the shell.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::batch::Wrote;
+use crate::link::frame::Frame;
+use crate::name::{Id, NodeName};
+use crate::seam::{Append, ChunkPlace, Refusal, Token};
+
+/// The tokens of what the link appends are from here to below twice this. Whoever else appends to
+/// the same log uses others, so that events find their way.
+pub const LINK_TOKENS: u64 = 1 << 62;
+/// A read of the log asks for at most so much.
+pub const READ_BYTES_MAX: usize = 256 * 1024;
+/// The most peers.
+pub const PEERS_MAX: usize = 64;
+
+/// A connection, named by the shell; never used again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ConnId(pub u64);
+
+/// How a link starts.
+#[derive(Clone, Debug)]
+pub struct LinkConfig {
+    /// This node.
+    pub node: NodeName,
+    /// The epoch of its log that was opened.
+    pub epoch: u32,
+    /// The epochs before and their last numbers, as far as they were read without a loss. What is
+    /// not in here is asked of the peers again.
+    pub epochs_before: Vec<(u32, u64)>,
+    /// Nothing was lost of the log. If something was, all copies are asked for again.
+    pub is_whole: bool,
+    /// Bytes a second that may be sent to all peers together; 0: no ceiling.
+    pub send_bytes_per_s: u64,
+    /// Different for each node and each start: spreads out attempts to connect.
+    pub seed: u64,
+}
+
+/// What is known of a peer that is not its address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PeerConfig {
+    /// Its name, as in its certificate.
+    pub name: NodeName,
+    /// This node keeps the sound it says; otherwise only what is said *about* sound.
+    pub keep_sound: bool,
+    /// It is one of this node's backups: the promise may wait for it.
+    pub is_backup: bool,
+}
+
+/// What the link is told.
+#[derive(Clone, Debug)]
+pub enum LinkInput {
+    /// The peers there are. Replaces those before; connections to others are closed.
+    Peers(Vec<PeerConfig>),
+    /// A connection is up, and the certificate on the other side is that of `peer`.
+    Connected {
+        /// Which.
+        conn: ConnId,
+        /// Who is there.
+        peer: NodeName,
+        /// This node asked for it with [`LinkOutput::Dial`].
+        dialled: bool,
+    },
+    /// A peer could not be reached.
+    NotConnected {
+        /// Which.
+        peer: NodeName,
+    },
+    /// A connection is gone, whoever ended it.
+    Disconnected {
+        /// Which.
+        conn: ConnId,
+    },
+    /// A frame has come.
+    Frame {
+        /// On which connection.
+        conn: ConnId,
+        /// All of it, without the length in front.
+        bytes: Vec<u8>,
+    },
+    /// The oldest frame not yet reported is in the hands of the operating system.
+    Sent {
+        /// On which connection.
+        conn: ConnId,
+    },
+    /// A commit of the own log is durable; told of each, in order, from the first of the epoch.
+    Wrote(Arc<Wrote>),
+    /// The append with this token is durable.
+    Stored {
+        /// Which.
+        token: Token,
+    },
+    /// It was refused.
+    NotStored {
+        /// Which.
+        token: Token,
+        /// Why.
+        why: Refusal,
+    },
+    /// The answer to [`LinkOutput::ReadLog`].
+    Read {
+        /// Which.
+        token: Token,
+        /// What was there.
+        piece: LogPiece,
+    },
+    /// The answer to [`LinkOutput::FindSound`].
+    Places {
+        /// Which.
+        token: Token,
+        /// Where the sound's chunks lie, in the order they were spoken; none if it is not here.
+        places: Vec<ChunkPlace>,
+    },
+    /// Somebody wants to hear a sound that is not held here.
+    Want {
+        /// Which.
+        sound: Id,
+    },
+    /// The deadline has come.
+    Tick,
+}
+
+/// A piece of the own log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LogPiece {
+    /// As many of the bytes wanted as the file has; at its end none.
+    Bytes(Vec<u8>),
+    /// The segment was given up. This is the next one there is.
+    Gone {
+        /// `None`: there is no later one.
+        next: Option<u32>,
+    },
+    /// The disk cannot read it.
+    Failed,
+}
+
+/// What the link asks for.
+#[derive(Debug)]
+pub enum LinkOutput {
+    /// Connect to a peer. Answered with `Connected` or `NotConnected`.
+    Dial {
+        /// Which.
+        peer: NodeName,
+    },
+    /// End a connection; nothing more is sent on it. No `Disconnected` is needed, one does no harm.
+    Close {
+        /// Which.
+        conn: ConnId,
+        /// Why.
+        why: CloseReason,
+    },
+    /// Send a frame, with its length in front. Answered with `Sent`.
+    Send {
+        /// On which connection.
+        conn: ConnId,
+        /// What.
+        frame: Frame,
+    },
+    /// Append to the own log. Answered with `Stored` or `NotStored`; the order must be kept. A log
+    /// that is busy makes it wait, it is not refused.
+    Store {
+        /// From [`LINK_TOKENS`] on.
+        token: Token,
+        /// What.
+        append: Append,
+    },
+    /// Read a piece of the own log. Answered with `Read`.
+    ReadLog {
+        /// For the answer.
+        token: Token,
+        /// The segment's number.
+        segment: u32,
+        /// Where in its file.
+        offset: u64,
+        /// How much; at most [`READ_BYTES_MAX`].
+        bytes: usize,
+    },
+    /// Ask the view where a sound's chunks lie. Answered with `Places`.
+    FindSound {
+        /// For the answer.
+        token: Token,
+        /// Which.
+        sound: Id,
+    },
+    /// For whoever wants to know.
+    Event(LinkEvent),
+}
+
+/// What has happened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LinkEvent {
+    /// A peer is there.
+    Up {
+        /// Which.
+        peer: NodeName,
+    },
+    /// It is not any more.
+    Away {
+        /// Which.
+        peer: NodeName,
+        /// Why.
+        why: CloseReason,
+    },
+    /// A peer has all of the own log up to here durably, sound included if it keeps that.
+    Acked {
+        /// Which.
+        peer: NodeName,
+        /// How far.
+        position: Position,
+    },
+    /// A peer holds more of this node's log than there is: the disk is an old one and its epoch was
+    /// used before. Nothing is exchanged until the log was opened with a higher epoch than this.
+    Contradiction {
+        /// Which peer.
+        peer: NodeName,
+        /// The highest epoch of this node that it knows.
+        epoch: u32,
+    },
+    /// A peer's copy of the records of another (or of this) node is taken, because it has more.
+    Relaying {
+        /// Who is asked.
+        peer: NodeName,
+        /// Whose records.
+        author: NodeName,
+    },
+    /// A sound that was wanted is here, or nobody who is there has it.
+    Fetched {
+        /// Which.
+        sound: Id,
+        /// It is here.
+        found: bool,
+    },
+}
+
+/// Why a connection was closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CloseReason {
+    /// It ended.
+    #[error("the connection ended")]
+    Ended,
+    /// Nothing was heard for too long.
+    #[error("nothing was heard for a second")]
+    Silent,
+    /// What came made no sense.
+    #[error("a frame made no sense: {0}")]
+    Nonsense(&'static str),
+    /// There is no version both know.
+    #[error("the other side's version is too old or too new")]
+    Version,
+    /// One of both has a log that contradicts what the other holds.
+    #[error("the logs contradict each other")]
+    Contradiction,
+    /// A newer connection of the same kind took its place.
+    #[error("a newer connection took its place")]
+    Replaced,
+    /// It is not, or no longer, one of the peers.
+    #[error("it is not one of the nodes of this company")]
+    Stranger,
+    /// The own log does not take records: it failed, or the disk is full.
+    #[error("the log here takes no records")]
+    NotStored,
+}
+
+/// A place in the order of a node's log: epoch, and number in it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Position {
+    /// The epoch.
+    pub epoch: u32,
+    /// The sequence number; 0: before the first.
+    pub seq: u64,
+}
+
+/// For `tandem status` and metrics.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct LinkStatus {
+    /// How far the own log is.
+    pub tip: Position,
+    /// One of each peer.
+    pub peers: Vec<PeerStatus>,
+    /// Frames of a kind this version does not know; they were skipped.
+    pub frames_unknown: u64,
+    /// Records that came and were here already.
+    pub records_known: u64,
+    /// Records that came and were stored.
+    pub records_stored: u64,
+    /// Bytes of frames sent.
+    pub sent_bytes: u64,
+}
+
+/// How it stands with one peer.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PeerStatus {
+    /// Its name.
+    pub name: NodeName,
+    /// It is there.
+    pub is_up: bool,
+    /// It is one of this node's backups.
+    pub is_backup: bool,
+    /// How far it has the own log durably.
+    pub acked: Position,
+    /// How much of the own log it still lacks, in bytes, and about how long that takes.
+    pub to_send_bytes: u64,
+    /// See `to_send_bytes`; `None`: it is not there, or too early to say.
+    pub to_send_time: Option<Duration>,
+    /// How far this node has the peer's log durably.
+    pub followed: Position,
+    /// How far the peer's log is, as it said last.
+    pub theirs: Position,
+}
