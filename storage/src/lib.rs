@@ -6,6 +6,7 @@
 #![deny(unsafe_code)]
 
 pub mod alive;
+pub mod backup;
 pub mod batch;
 pub mod block;
 pub mod clean;
@@ -34,6 +35,10 @@ pub mod writer;
 
 #[cfg(feature = "bench")]
 pub use shell::BarePath;
+pub use shell::{
+    Backup, BackupError, BackupJob, BackupProgress, BackupReport, LastBackup, RestoreJob,
+    RestoreReport, StoreError, backup, last_backup, restore, verify_backup,
+};
 pub use shell::{
     CleanerHelp, CleanerSeat, Cleaning, Log, LogConfig, LogStats, OpenError, Opened, QUEUE_MAX, ReadError, RecoveryReport, ShownRecord,
     SoundReader, VerifyReport, open, show, verify,

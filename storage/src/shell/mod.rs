@@ -2,6 +2,9 @@
 //!
 //! What happens is decided in `writer.rs` and `recovery.rs`; here it is carried to the disk and back.
 
+mod backup;
+mod backup_restore;
+mod backup_store;
 #[cfg(feature = "bench")]
 mod bare;
 mod clean;
@@ -14,6 +17,12 @@ mod ring;
 mod sys;
 mod thread;
 
+pub use backup::{
+    BackupError, BackupJob, BackupProgress, BackupReport, LastBackup, backup, last_backup,
+    verify_backup,
+};
+pub use backup_restore::{Backup, RestoreJob, RestoreReport, restore};
+pub use backup_store::StoreError;
 #[cfg(feature = "bench")]
 pub use bare::BarePath;
 pub use clean::{CleanerHelp, CleanerSeat, Cleaning};
