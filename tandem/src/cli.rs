@@ -43,9 +43,9 @@ enum Command {
     /// Call recordings
     Recording(NotYet),
     /// Back up a running node
-    Backup(NotYet),
-    /// Restore a backup
-    Restore(NotYet),
+    Backup(Backup),
+    /// Restore a backup to an empty data directory
+    Restore(Restore),
     /// The company's nodes
     Site(NotYet),
 }
@@ -137,6 +137,45 @@ pub(crate) enum Log {
     Show(Ask),
 }
 
+/// `tandem backup`
+#[derive(Debug, Args)]
+pub(crate) struct Backup {
+    /// A directory, or s3://BUCKET/PREFIX (keys and endpoint from AWS_… in the environment)
+    #[arg(value_name = "DEST")]
+    pub(crate) to: String,
+    /// Delete all but the newest N backups there
+    #[arg(long, value_name = "N", value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..))]
+    pub(crate) keep: Option<usize>,
+    /// Read everything back and compare
+    #[arg(long)]
+    pub(crate) verify: bool,
+    /// For programs
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) node: WhichNode,
+}
+
+/// `tandem restore`
+#[derive(Debug, Args)]
+pub(crate) struct Restore {
+    /// A directory, or s3://BUCKET/PREFIX
+    #[arg(value_name = "SOURCE")]
+    pub(crate) from: String,
+    /// The new node's data directory
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data: PathBuf,
+    /// Whose backup, if there are several nodes' in SOURCE
+    #[arg(long, value_name = "NAME")]
+    pub(crate) node: Option<String>,
+    /// Which backup, by its number [default: the newest]
+    #[arg(long, value_name = "N")]
+    pub(crate) number: Option<u64>,
+    /// For programs
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
 /// A command of a later release.
 #[derive(Debug, Args)]
 pub(crate) struct NotYet {
@@ -157,8 +196,8 @@ pub(crate) fn run() -> ExitCode {
         Command::Log(log) => commands::log::run(&log),
         Command::Office(_) => not_yet("office"),
         Command::Recording(_) => not_yet("recording"),
-        Command::Backup(_) => not_yet("backup"),
-        Command::Restore(_) => not_yet("restore"),
+        Command::Backup(backup) => commands::backup::run(&backup),
+        Command::Restore(restore) => commands::restore::run(&restore),
         Command::Site(_) => not_yet("site"),
     };
     match outcome {

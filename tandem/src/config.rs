@@ -17,7 +17,7 @@ use tandem_pbx::{KeyMap, PbxConfig};
 use faults::{line_of, line_of_key};
 
 pub(crate) use faults::Fault;
-pub(crate) use sections::{Calls, Node, PortRange, Portal, Rtp, Sip, Storage, Voicemail};
+pub(crate) use sections::{Backup, Calls, Node, PortRange, Portal, Rtp, Sip, Storage, Voicemail};
 
 /// Everything that can be set for one node.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
@@ -28,6 +28,7 @@ pub(crate) struct Config {
     pub(crate) rtp: Rtp,
     pub(crate) portal: Portal,
     pub(crate) storage: Storage,
+    pub(crate) backup: Backup,
     pub(crate) calls: Calls,
     pub(crate) voicemail: Voicemail,
 }
@@ -116,6 +117,7 @@ impl Config {
             ("rtp", self.rtp != new.rtp),
             ("portal", self.portal != new.portal),
             ("storage", self.storage != new.storage),
+            ("backup", self.backup != new.backup),
         ];
         changed
             .into_iter()

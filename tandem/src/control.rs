@@ -33,6 +33,7 @@ use tandem_storage::seam::{Append, LogEvent, Token};
 use tandem_storage::time::{Now, Time, WallTime};
 use tokio::sync::oneshot;
 
+use crate::backups::Backups;
 use crate::config::Config;
 use crate::metrics;
 use crate::pins::{PinWork, Pins};
@@ -95,6 +96,7 @@ pub(crate) struct Parts {
     pub(crate) log_found: Ending,
     pub(crate) sip: SipShell,
     pub(crate) pins: Pins,
+    pub(crate) backups: Backups,
     pub(crate) clock: Clock,
     pub(crate) stop_grace: Duration,
     pub(crate) node: String,

@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 mod admin;
+mod backups;
 mod cli;
 mod commands;
 mod config;

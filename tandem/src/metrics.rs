@@ -9,6 +9,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tandem_sip_shim::Phone;
 
+use crate::backups;
 use crate::control::Parts;
 
 /// All figures, in the Prometheus text format.
@@ -62,6 +63,17 @@ pub(crate) fn render(parts: &Parts, phones: usize) -> String {
         "log_commit_seconds{quantile=\"0.99\"}",
         log.commit_p99.as_secs_f64(),
     );
+    let backups = parts.backups.note();
+    if let Some(made) = &backups.made {
+        let age_s = backups::age_s(made.at_ms, parts.clock.now().wall.0);
+        page.gauge("backup_age_seconds", age_s as f64);
+        page.gauge("backup_bytes", made.bytes as f64);
+    }
+    page.gauge(
+        "backup_failed",
+        f64::from(u8::from(backups.failed.is_some())),
+    );
+    page.counter("backup_failures", backups.failures);
     page.counter("log_commits", log.commits);
     page.counter("log_records", log.records);
     page.counter("log_bytes", log.bytes);
@@ -112,6 +124,7 @@ pub(crate) fn status_json(
             "commit_p99_us": micros(log.commit_p99),
             "segments": log.segments,
         },
+        "backup": parts.backups.status(parts.clock.now().wall.0),
         "media": {
             "legs": engine.total.legs,
             "ports_free": engine.ports_free,

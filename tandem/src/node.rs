@@ -24,6 +24,7 @@ use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 
 use crate::admin::AdminServer;
+use crate::backups::Backups;
 use crate::config::Config;
 use crate::control::{self, Answer, Ask, Clock, Control, ControlHandle, Parts};
 use crate::office::{self, Office};
@@ -99,6 +100,7 @@ impl Node {
             parts.sip.close().await;
             self.portal.close().await;
         });
+        parts.backups.close();
         parts.engine.stop();
         parts.log.close();
         tracing::info!("stopped");
@@ -124,6 +126,7 @@ fn start_on(
         view,
         ids,
         report,
+        cleaner: _,
     } = opened;
     let pins_done = handle.clone();
     let parts = Parts {
@@ -134,6 +137,7 @@ fn start_on(
         log_found: report.ending,
         sip,
         pins: Pins::start(move |input| pins_done.pbx(input)).map_err(|e| e.to_string())?,
+        backups: Backups::start(config).map_err(|e| format!("cannot start a thread: {e}"))?,
         clock,
         stop_grace: config.stop_grace(),
         node: config.node.name.clone(),

@@ -1,9 +1,12 @@
 //! One file per family of commands. A command that fails says what, where and what to do; its
 //! `String` is printed behind `tandem: ` and the exit status is 1.
 
+pub(crate) mod backup;
 pub(crate) mod lists;
 pub(crate) mod log;
 pub(crate) mod mailbox;
+pub(crate) mod progress;
+pub(crate) mod restore;
 pub(crate) mod serve;
 
 use std::path::{Path, PathBuf};

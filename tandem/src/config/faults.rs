@@ -8,6 +8,7 @@ use tandem_sip_shim::Net;
 use tandem_storage::name::NodeName;
 
 use super::Config;
+use crate::backups;
 
 /// One thing that is wrong with a configuration, and how to mend it.
 #[derive(Debug, PartialEq, Eq)]
@@ -52,6 +53,9 @@ impl Config {
                 "must be \"asterisk\" or \"intuity\"".into(),
             ));
         }
+        if backups::time_of_day(&self.backup.at).is_none() {
+            wrong.push(("backup.at", "must be a time of day, as in \"02:30\"".into()));
+        }
         // The lengths of a message were looked at above, where their keys are known.
         let lengths_apart = PbxConfig {
             message_min: Duration::ZERO,
@@ -65,7 +69,7 @@ impl Config {
     }
 
     /// Numbers, and the least and the most that each can be.
-    fn bounds(&self) -> [(&'static str, u64, u64, u64); 11] {
+    fn bounds(&self) -> [(&'static str, u64, u64, u64); 12] {
         [
             ("sip.port", u64::from(self.sip.port), 1, 65_535),
             (
@@ -78,6 +82,7 @@ impl Config {
             ("rtp.workers", self.rtp.workers as u64, 0, 256),
             ("rtp.timeout_s", self.rtp.timeout_s, 1, 86_400),
             ("portal.port", u64::from(self.portal.port), 1, 65_535),
+            ("backup.keep", self.backup.keep as u64, 1, 100_000),
             ("calls.ring_s", self.calls.ring_s, 1, 600),
             ("calls.max", self.calls.max as u64, 1, 1_000_000),
             (

@@ -67,6 +67,21 @@ pub(crate) struct Storage {
     pub(crate) reserve_mib: u64,
 }
 
+/// `[backup]`: one each day.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Backup {
+    /// A directory, or `s3://BUCKET/PREFIX`; without it there are none. Keys for S3 are taken from the
+    /// environment.
+    pub(crate) to: Option<String>,
+    /// Where S3 is, if not at Amazon.
+    pub(crate) endpoint: Option<String>,
+    /// Time of day, in the company's time zone.
+    pub(crate) at: String,
+    /// How many are kept.
+    pub(crate) keep: usize,
+}
+
 /// `[calls]`.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -175,6 +190,17 @@ impl Default for Storage {
         Storage {
             segment_mib: 32,
             reserve_mib: 64,
+        }
+    }
+}
+
+impl Default for Backup {
+    fn default() -> Self {
+        Backup {
+            to: None,
+            endpoint: None,
+            at: "02:30".into(),
+            keep: 30,
         }
     }
 }

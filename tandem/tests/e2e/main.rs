@@ -5,6 +5,7 @@
 
 mod kit;
 
+mod backup;
 mod bad_days;
 mod calls;
 mod command_line;

@@ -1,0 +1,83 @@
+//! `tandem backup`: from the files of the log, whether or not a node runs on them.
+
+use serde_json::json;
+use tandem_storage::name::NodeName;
+use tandem_storage::{BackupJob, BackupReport};
+
+use crate::backups;
+use crate::cli::Backup;
+use crate::commands::lists::{print_json, when};
+use crate::commands::progress::Progress;
+
+pub(crate) fn run(args: &Backup) -> Result<(), String> {
+    let data = args.node.data();
+    let job = BackupJob {
+        log: data.join("log"),
+        to: args.to.clone(),
+        endpoint: None,
+        keep: args.keep,
+    };
+    let mut progress = Progress::new("backing up");
+    let outcome = backups::make(&data, &job, &mut |p| progress.show(p));
+    progress.end();
+    let report = outcome.map_err(|e| e.to_string())?;
+    if args.verify {
+        verify(&args.to, report.node)?;
+    }
+    if args.json {
+        return print_json(&json!({
+            "node": report.node.to_string(),
+            "number": report.number,
+            "made": report.made,
+            "records": report.records,
+            "bytes": report.bytes,
+            "records_new": report.records_new,
+            "bytes_written": report.bytes_written,
+            "destroyed": report.destroyed,
+            "damages": report.damages,
+            "pruned": report.pruned,
+            "afresh": report.afresh,
+            "verified": args.verify,
+        }));
+    }
+    print(&report, &args.to);
+    Ok(())
+}
+
+fn verify(place: &str, node: NodeName) -> Result<(), String> {
+    let mut progress = Progress::new("verifying");
+    let outcome = tandem_storage::verify_backup(place, None, node, &mut |p| progress.show(p));
+    progress.end();
+    outcome.map(drop).map_err(|e| e.to_string())
+}
+
+fn print(report: &BackupReport, to: &str) {
+    if let Some(why) = &report.afresh {
+        println!("the backup before could not be built upon, so all was copied: {why}");
+    }
+    if report.damages > 0 {
+        println!(
+            "{} damaged places of the log were passed over; tandem log verify shows them",
+            report.damages
+        );
+    }
+    if report.destroyed > 0 {
+        println!(
+            "{} sounds were destroyed since the backup before and are not in this one",
+            report.destroyed
+        );
+    }
+    if report.pruned > 0 {
+        println!("{} older backups deleted", report.pruned);
+    }
+    println!(
+        "backup {} of {} in {to}: {} records, {} bytes; {} records new, {} bytes written, {}",
+        report.number,
+        report.node,
+        report.records,
+        report.bytes,
+        report.records_new,
+        report.bytes_written,
+        when(&json!(report.made)),
+    );
+}
