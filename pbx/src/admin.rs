@@ -12,9 +12,10 @@ use tandem_storage::name::Id;
 use tandem_storage::seam::{Append, Refusal, SealKind, SoundCodec};
 
 use crate::exchange::{SAMPLES_PER_MS, Waiter, samples};
-use crate::mailbox::{About, From, Message, Sealed};
+use crate::mailbox::{About, From, Message, Sealed, deleted_key};
 use crate::office;
 use crate::pbx::Pbx;
+use crate::retention::{hold_key, keep_heard_key};
 use crate::seam::{AdminAnswer, AdminAsk, AdminReply, AdminRequest, Lamp, Output};
 
 /// Imports under way, by the sound each makes.
@@ -54,6 +55,23 @@ impl Pbx {
             AdminAsk::Users => Ok(AdminAnswer::Json(self.users_json())),
             AdminAsk::Counts => Ok(AdminAnswer::Json(self.counts_json())),
             AdminAsk::Mailbox { extension } => self.mailbox_json(&extension),
+            AdminAsk::Deleted { extension } => self.deleted_json(&extension),
+            AdminAsk::Undelete { extension, id } => match self.undelete(asker, &extension, id) {
+                Ok(()) => return,
+                Err(why) => Err(why),
+            },
+            AdminAsk::Hold { extension, hold } => {
+                match self.set_mailbox(asker, &extension, hold_key, hold.then_some(&true)) {
+                    Ok(()) => return,
+                    Err(why) => Err(why),
+                }
+            }
+            AdminAsk::KeepHeard { extension, days } => {
+                match self.set_mailbox(asker, &extension, keep_heard_key, days.as_ref()) {
+                    Ok(()) => return,
+                    Err(why) => Err(why),
+                }
+            }
             AdminAsk::Message { extension, id } => self.message(&extension, id),
             AdminAsk::Import {
                 extension,
@@ -133,6 +151,49 @@ impl Pbx {
         Ok(AdminAnswer::Json(
             messages.map(|message| self.message_json(message)).collect(),
         ))
+    }
+
+    fn deleted_json(&self, extension: &str) -> Answer {
+        let mailbox = self.mailbox_of(extension)?;
+        let messages = self.x.mailboxes.of(mailbox).filter(|m| m.deleted);
+        Ok(AdminAnswer::Json(
+            messages.map(|message| self.message_json(message)).collect(),
+        ))
+    }
+
+    fn undelete(&mut self, asker: u64, extension: &str, id: Id) -> Result<(), String> {
+        let mailbox = self.mailbox_of(extension)?;
+        let message = self.x.mailboxes.message(id);
+        if !message.is_some_and(|m| m.mailbox == mailbox && m.deleted) {
+            return Err(format!(
+                "extension {extension} has no deleted message {id}; tandem mailbox deleted {extension} lists them"
+            ));
+        }
+        self.x
+            .register::<bool>(Waiter::Asker(asker), deleted_key(id), None);
+        Ok(())
+    }
+
+    fn set_mailbox<T: serde::Serialize>(
+        &mut self,
+        asker: u64,
+        extension: &str,
+        key: fn(Id) -> String,
+        value: Option<&T>,
+    ) -> Result<(), String> {
+        let mailbox = self.mailbox_of(extension)?;
+        self.x
+            .register(Waiter::Asker(asker), key(mailbox).into(), value);
+        Ok(())
+    }
+
+    /// The log has answered what an administrator had written.
+    pub(crate) fn on_asker_answer(&mut self, asker: u64, refused: Option<Refusal>) {
+        let answer = match refused {
+            None => Ok(AdminAnswer::Done),
+            Some(why) => Err(format!("the log did not take it: {why}")),
+        };
+        self.reply(asker, answer);
     }
 
     fn message_json(&self, message: &Message) -> Value {

@@ -32,6 +32,8 @@ pub struct Counters {
     pub pin_wrong: u64,
     /// Times a mailbox paused after wrong PINs.
     pub pin_pauses: u64,
+    /// Deleted messages destroyed after their time.
+    pub messages_destroyed: u64,
     /// Messages imported by an administrator.
     pub imports: u64,
     /// Records the log refused, of any kind.

@@ -15,7 +15,7 @@ use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 use tandem_engine::seam::{Command, LegId, PlayId, PlayItem};
 use tandem_storage::View;
-use tandem_storage::name::{Id, Ids};
+use tandem_storage::name::{Id, Ids, NodeName};
 use tandem_storage::seam::{Append, Committed, SealKind, Token, What};
 use tandem_storage::time::{Now, Time, WallTime};
 
@@ -39,6 +39,8 @@ pub(crate) enum Waiter {
     Pin(LegId, Verdict),
     /// An import by an administrator, by the sound it makes.
     Import(Id),
+    /// An administrator, by its number.
+    Asker(u64),
     /// Nobody; it is only counted if it is refused.
     Nobody,
 }
@@ -278,6 +280,11 @@ impl Exchange {
 
     pub(crate) fn new_id(&mut self) -> Id {
         self.ids.next_id()
+    }
+
+    /// This node.
+    pub(crate) fn node(&self) -> NodeName {
+        self.ids.node()
     }
 
     pub(crate) fn after(&self, wait: Duration) -> Time {

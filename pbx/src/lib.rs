@@ -15,6 +15,7 @@ mod guard;
 mod mailbox;
 pub mod office;
 mod pbx;
+pub mod retention;
 mod say;
 pub mod seam;
 #[cfg(any(test, feature = "sim"))]

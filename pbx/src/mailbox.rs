@@ -187,6 +187,11 @@ impl Mailboxes {
         Some(message.mailbox)
     }
 
+    /// All messages of all mailboxes, deleted ones included, in no order.
+    pub(crate) fn all(&self) -> impl Iterator<Item = &Message> {
+        self.messages.values()
+    }
+
     /// One message.
     pub(crate) fn message(&self, id: Id) -> Option<&Message> {
         self.messages.get(&id)

@@ -12,6 +12,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use tandem_engine::seam::{Event, LegId};
 use tandem_storage::View;
+use tandem_storage::clean::Input as CleanerInput;
+use tandem_storage::clean::ask::Question;
 use tandem_storage::name::Ids;
 use tandem_storage::seam::{LogEvent, Refusal, Token};
 use tandem_storage::time::{Now, Time};
@@ -21,6 +23,7 @@ use crate::call::{Call, CallEvent, Line, Phase};
 use crate::config::PbxConfig;
 use crate::counters::Counters;
 use crate::exchange::{CallId, Exchange, Waiter};
+use crate::retention;
 use crate::seam::{Caller, Cause, Input, Output, SipCommand, SipEvent};
 use crate::voicemail::login::note_verdict;
 
@@ -72,6 +75,7 @@ impl Pbx {
             Input::PinChecked { leg, right } => self.on_pin_checked(leg, right),
             Input::PinHashed { leg, hash } => self.tell(leg, &CallEvent::PinHashed(hash)),
             Input::Admin(request) => self.on_admin(request),
+            Input::Sweep => retention::sweep(&mut self.x),
             Input::Drain => self.on_drain(),
             Input::Stop => self.on_stop(),
         }
@@ -110,6 +114,11 @@ impl Pbx {
     /// What the log says, as far as it has been told.
     pub fn view(&self) -> &View {
         &self.x.view
+    }
+
+    /// Answers what the log's cleaner asks of the view.
+    pub fn answer_cleaner(&mut self, now: Now, question: Question) -> CleanerInput {
+        question.answer(&mut self.x.view, now.wall)
     }
 
     /// Calls there are now.
@@ -254,6 +263,7 @@ impl Pbx {
             }
             // Refused or not: the pause holds while the node runs.
             Some(Waiter::Pin(leg, verdict)) => self.tell(leg, &CallEvent::PinChecked(verdict)),
+            Some(Waiter::Asker(asker)) => self.on_asker_answer(asker, refused),
             Some(Waiter::Import(id)) => self.on_import_answer(id, refused),
             Some(Waiter::Nobody) | None => {}
         }

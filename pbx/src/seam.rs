@@ -207,6 +207,8 @@ pub enum Input {
     },
     /// By an administrator, over the control socket.
     Admin(AdminRequest),
+    /// Time to look what is to be deleted and destroyed; every minute or so.
+    Sweep,
     /// The node is stopping: no new calls.
     Drain,
     /// The node stops now: end every call, seal every recording.
@@ -279,6 +281,32 @@ pub enum AdminAsk {
         /// The extension.
         extension: Arc<str>,
     },
+    /// Deleted messages of an extension that can still be had back, as JSON.
+    Deleted {
+        /// The extension.
+        extension: Arc<str>,
+    },
+    /// Have a deleted message back. Answered when it is durable.
+    Undelete {
+        /// The extension.
+        extension: Arc<str>,
+        /// The message.
+        id: Id,
+    },
+    /// Put a mailbox on legal hold, or take it off. Answered when it is durable.
+    Hold {
+        /// The extension.
+        extension: Arc<str>,
+        /// On.
+        hold: bool,
+    },
+    /// Delete heard messages after so many days. Answered when it is durable.
+    KeepHeard {
+        /// The extension.
+        extension: Arc<str>,
+        /// `None`: for ever.
+        days: Option<u32>,
+    },
     /// Where a message's samples lie.
     Message {
         /// The extension.
@@ -318,6 +346,8 @@ pub enum AdminAnswer {
         /// Where they are.
         places: Arc<[tandem_storage::seam::ChunkPlace]>,
     },
+    /// It is durable.
+    Done,
     /// The message an import became.
     Imported {
         /// Its name.

@@ -39,7 +39,7 @@ pub use choose::{SegmentStanding, Standing};
 use crate::given_up::GivenUp;
 use crate::name::{Id, NodeName};
 use crate::recovery::Damage;
-use crate::seam::{Append, ChunkPlace, Committed, Refusal, Token};
+use crate::seam::{Append, ChunkPlace, Committed, Refusal, Token, What};
 use crate::time::{Now, Time};
 use choose::Choice;
 use work::{Work, start_of};
@@ -415,9 +415,12 @@ impl Cleaner {
         }
         let mut under_way = HashMap::new();
         let alive = asked.into_iter().zip(alive).filter(|(_, alive)| **alive);
-        for (record, _) in alive {
+        let is_chunk = |record: &Committed| matches!(record.what, What::Chunk { .. });
+        // What is small goes first: between chunks each would have a block to itself.
+        let (chunks, small): (Vec<_>, Vec<_>) = alive.map(|(record, _)| record).partition(is_chunk);
+        for record in small.into_iter().chain(chunks) {
             let from = match &record.what {
-                crate::seam::What::Chunk { place, .. } => Some(*place),
+                What::Chunk { place, .. } => Some(*place),
                 _ => None,
             };
             let Some((append, bytes)) = work.restate(record) else {
@@ -473,7 +476,7 @@ impl Cleaner {
         let mut under_way = HashMap::new();
         for record in lying {
             match &record.what {
-                crate::seam::What::Chunk { id, index, place } => {
+                What::Chunk { id, index, place } => {
                     if !whole.contains(&work::Key::Chunk(place.offset)) {
                         self.stats.chunks_missing += 1;
                         work.misses_sound = true;

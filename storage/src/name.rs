@@ -102,6 +102,11 @@ impl Ids {
         }
     }
 
+    /// Who hands them out.
+    pub fn node(&self) -> NodeName {
+        self.node
+    }
+
     /// A name nobody else has.
     pub fn next_id(&mut self) -> Id {
         self.number_last += 1;

@@ -287,8 +287,10 @@ impl Recovery {
     fn on_record(&mut self, offset: u64, record: Record) {
         let header = record.header;
         if std::mem::take(&mut self.behind_gap) && header.epoch >= self.epoch {
-            // The first block that would say it is lost: in doubt nothing is missing before.
-            (self.epoch, self.seq_next, self.durable) = (header.epoch, header.seq, 0);
+            // The first block that would say it is lost. What was written with this record, before
+            // it, was not confirmed yet; in doubt nothing else is missing.
+            (self.epoch, self.seq_next) = (header.epoch, header.durable + 1);
+            self.durable = 0;
         }
         self.ending.epoch = self.ending.epoch.max(header.epoch);
         let last = self.seq_seen();

@@ -47,6 +47,10 @@ pub(crate) enum Question {
     Calls,
     Phones,
     MailboxList { extension: String },
+    MailboxDeleted { extension: String },
+    MailboxUndelete { extension: String, id: String },
+    MailboxHold { extension: String, hold: bool },
+    MailboxKeepHeard { extension: String, days: u32 },
     MailboxExport { extension: String, id: String },
     MailboxImport { extension: String, bytes: u64 },
 }
@@ -187,6 +191,21 @@ async fn answer(
         Question::MailboxList { extension } => Ask::Pbx(AdminAsk::Mailbox {
             extension: extension.into(),
         }),
+        Question::MailboxDeleted { extension } => Ask::Pbx(AdminAsk::Deleted {
+            extension: extension.into(),
+        }),
+        Question::MailboxUndelete { extension, id } => Ask::Pbx(AdminAsk::Undelete {
+            extension: extension.into(),
+            id: id.parse().map_err(|e| format!("'{id}': {e}"))?,
+        }),
+        Question::MailboxHold { extension, hold } => Ask::Pbx(AdminAsk::Hold {
+            extension: extension.into(),
+            hold,
+        }),
+        Question::MailboxKeepHeard { extension, days } => Ask::Pbx(AdminAsk::KeepHeard {
+            extension: extension.into(),
+            days: (days > 0).then_some(days),
+        }),
         Question::MailboxExport { extension, id } => {
             let id: Id = id.parse().map_err(|e| format!("'{id}': {e}"))?;
             Ask::Pbx(AdminAsk::Message {
@@ -208,6 +227,7 @@ async fn answer(
         Answer::Json(value) => Ok((value, Vec::new())),
         Answer::Text(text) => Ok((Value::String(text), Vec::new())),
         Answer::Pbx(AdminAnswer::Json(value)) => Ok((value, Vec::new())),
+        Answer::Pbx(AdminAnswer::Done) => Ok((Value::Null, Vec::new())),
         Answer::Pbx(AdminAnswer::Imported { id }) => {
             Ok((Value::String(id.to_string()), Vec::new()))
         }

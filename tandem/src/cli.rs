@@ -106,6 +106,41 @@ pub(crate) enum Mailbox {
         #[command(flatten)]
         ask: Ask,
     },
+    /// Deleted messages that can still be had back
+    Deleted {
+        /// Whose, by extension
+        extension: String,
+        #[command(flatten)]
+        ask: Ask,
+    },
+    /// Have a deleted message back
+    Undelete {
+        /// Whose, by extension
+        extension: String,
+        /// Which, from the list of deleted ones
+        id: String,
+        #[command(flatten)]
+        node: WhichNode,
+    },
+    /// Legal hold: nothing of a mailbox is destroyed while it is on
+    Hold {
+        /// Whose, by extension
+        extension: String,
+        /// on or off
+        #[arg(value_parser = ["on", "off"])]
+        state: String,
+        #[command(flatten)]
+        node: WhichNode,
+    },
+    /// Delete heard messages after so many days
+    KeepHeard {
+        /// Whose, by extension
+        extension: String,
+        /// Days; 0: for ever
+        days: u32,
+        #[command(flatten)]
+        node: WhichNode,
+    },
     /// Write a message to a WAV file
     Export {
         /// Whose, by extension

@@ -93,6 +93,7 @@ impl Config {
             message_max: Duration::from_secs(self.voicemail.message_max_s),
             message_min: Duration::from_millis(self.voicemail.message_min_ms),
             silence_for: Duration::from_secs(self.voicemail.silence_s),
+            undelete_for: Duration::from_secs(self.voicemail.undelete_days * 24 * 3600),
             pin_pause: Duration::from_secs(self.voicemail.pin_pause_s),
             time_zone: self.node.time_zone.clone(),
             keys: match self.voicemail.keys.as_str() {

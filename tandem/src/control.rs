@@ -21,16 +21,18 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use crossbeam::channel::{Receiver, RecvTimeoutError, Sender, unbounded};
+use crossbeam::channel::{Receiver, RecvTimeoutError, Sender, bounded, unbounded};
 use serde_json::Value;
 use tandem_engine::Engine;
 use tandem_pbx::seam::{AdminAnswer, AdminAsk, AdminRequest, Input, Output};
 use tandem_pbx::{Pbx, PbxConfig};
 use tandem_sip_shim::{Shim, ShimInput, ShimOutput, SipShell, WireIn};
-use tandem_storage::Log;
+use tandem_storage::clean::Input as CleanerInput;
+use tandem_storage::clean::ask::Question;
 use tandem_storage::recovery::Ending;
 use tandem_storage::seam::{Append, LogEvent, Token};
 use tandem_storage::time::{Now, Time, WallTime};
+use tandem_storage::{Cleaning, Log};
 use tokio::sync::oneshot;
 
 use crate::backups::Backups;
@@ -44,6 +46,9 @@ const WIRE_WAITING_MAX: usize = 8192;
 /// Things taken before deadlines are looked at again.
 const BATCH_MAX: usize = 512;
 
+/// How often call control looks for what is to be deleted.
+const SWEEP_EVERY: Duration = Duration::from_secs(60);
+
 /// Tokens of what this thread itself writes; the pbx counts from 0.
 const OWN_TOKENS: u64 = 1 << 62;
 
@@ -52,6 +57,8 @@ pub(crate) enum In {
     Wire(WireIn),
     Pbx(Input),
     Ask(Ask, Reply),
+    /// A question of the log's cleaner, and where the answer goes.
+    Clean(Question, Sender<CleanerInput>),
     /// New settings for call control, and for how long calls may go on after `StopAsked`.
     Configure(Box<PbxConfig>, Duration),
     /// Once: no new calls, and end when the last one has. Twice: end now.
@@ -97,6 +104,7 @@ pub(crate) struct Parts {
     pub(crate) sip: SipShell,
     pub(crate) pins: Pins,
     pub(crate) backups: Backups,
+    pub(crate) cleaning: Cleaning,
     pub(crate) clock: Clock,
     pub(crate) stop_grace: Duration,
     pub(crate) node: String,
@@ -113,6 +121,8 @@ pub(crate) struct Control {
     queue: Receiver<In>,
     wire_waiting: Arc<AtomicUsize>,
     started: Time,
+    /// When call control looks next for what is to be deleted.
+    sweep_at: Time,
     askers: HashMap<u64, Reply>,
     asker_last: u64,
     /// Waits for the log's queue to have room, in order. A call has a few writes under way at
@@ -160,6 +170,13 @@ impl ControlHandle {
         self.queue.send(In::Wire(message)).is_ok()
     }
 
+    /// Puts a question of the log's cleaner to the view, and waits; `None`: call control has ended.
+    pub(crate) fn clean(&self, question: Question) -> Option<CleanerInput> {
+        let (reply, answer) = bounded(1);
+        self.queue.send(In::Clean(question, reply)).ok()?;
+        answer.recv().ok()
+    }
+
     /// Asks, and gives where the answer will be.
     pub(crate) fn ask(&self, ask: Ask) -> oneshot::Receiver<Result<Answer, String>> {
         let (reply, answer) = oneshot::channel();
@@ -203,6 +220,7 @@ impl Control {
     pub(crate) fn new(parts: Parts, handle: &ControlHandle, queue: Receiver<In>) -> Control {
         Control {
             started: parts.clock.now().mono,
+            sweep_at: parts.clock.now().mono,
             parts,
             queue,
             wire_waiting: handle.wire_waiting.clone(),
@@ -267,6 +285,7 @@ impl Control {
             self.parts.shim.deadline(),
             self.parts.pbx.deadline(),
             drain_end,
+            Some(self.sweep_at),
         ];
         let next = deadlines
             .into_iter()
@@ -288,6 +307,10 @@ impl Control {
                 self.parts.pbx.handle(now, input);
             }
             In::Ask(ask, reply) => self.on_ask(now, ask, reply),
+            In::Clean(question, reply) => {
+                let answer = self.parts.pbx.answer_cleaner(now, question);
+                reply.send(answer).ok();
+            }
             In::Configure(config, stop_grace) => {
                 self.parts.pbx.configure(*config);
                 self.parts.stop_grace = stop_grace;
@@ -303,6 +326,10 @@ impl Control {
         }
         if self.parts.pbx.deadline().is_some_and(|at| at <= now.mono) {
             self.parts.pbx.tick(now);
+        }
+        if self.sweep_at <= now.mono {
+            self.sweep_at = now.mono + SWEEP_EVERY;
+            self.parts.pbx.handle(now, Input::Sweep);
         }
         if let Stopping::Draining(until) = self.stopping
             && (until <= now.mono || self.parts.pbx.calls_len() == 0)

@@ -50,6 +50,16 @@ pub(crate) fn render(parts: &Parts, phones: usize) -> String {
     page.gauge("log_can_record", f64::from(u8::from(log.can_record)));
     page.gauge("log_poisoned", f64::from(u8::from(log.is_poisoned)));
     page.gauge("log_segments", log.segments as f64);
+    let cleaner = log.cleaner;
+    page.gauge("log_size_bytes", cleaner.log_bytes as f64);
+    page.gauge("log_alive_bytes", cleaner.alive_bytes as f64);
+    page.counter("log_segments_given_up", cleaner.segments_given_up);
+    page.counter("log_records_moved", cleaner.records_moved);
+    page.counter("log_scrub_segments", cleaner.segments_checked);
+    page.counter("log_scrub_bytes", cleaner.bytes_checked);
+    page.counter("log_scrub_damages", cleaner.damages);
+    page.counter("log_scrub_mended", cleaner.records_mended);
+    page.counter("log_scrub_chunks_missing", cleaner.chunks_missing);
     let found = parts.log_found;
     page.gauge("log_damages", found.damages as f64);
     page.gauge("log_records_lost", found.records_lost as f64);

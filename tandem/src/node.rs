@@ -18,8 +18,11 @@ use tandem_pbx::Pbx;
 use tandem_pbx::seam::Input;
 use tandem_portal::Portal;
 use tandem_sip_shim::{Net, Shim, ShimConfig, SipShell, SipShellConfig};
+use tandem_storage::clean::ask::Question;
+use tandem_storage::clean::{CleanerConfig, Input as CleanerInput};
+use tandem_storage::name::Id;
 use tandem_storage::recovery::Ending;
-use tandem_storage::{Log, LogConfig, Opened, RecoveryReport};
+use tandem_storage::{CleanerHelp, CleanerSeat, Cleaning, Log, LogConfig, Opened, RecoveryReport};
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 
@@ -102,6 +105,7 @@ impl Node {
         });
         parts.backups.close();
         parts.engine.stop();
+        parts.cleaning.stop();
         parts.log.close();
         tracing::info!("stopped");
         Ok(())
@@ -126,7 +130,8 @@ fn start_on(
         view,
         ids,
         report,
-        cleaner: _,
+        cleaner,
+        ..
     } = opened;
     let pins_done = handle.clone();
     let parts = Parts {
@@ -138,6 +143,7 @@ fn start_on(
         sip,
         pins: Pins::start(move |input| pins_done.pbx(input)).map_err(|e| e.to_string())?,
         backups: Backups::start(config).map_err(|e| format!("cannot start a thread: {e}"))?,
+        cleaning: start_cleaning(config, &log, cleaner, handle)?,
         clock,
         stop_grace: config.stop_grace(),
         node: config.node.name.clone(),
@@ -168,6 +174,33 @@ fn open_log(config: &Config, handle: &ControlHandle) -> Result<Opened, String> {
     log.reserve_bytes = config.storage.reserve_mib << 20;
     let events = handle.clone();
     tandem_storage::open(log, move |event| events.pbx(Input::Log(event))).map_err(|e| e.to_string())
+}
+
+fn start_cleaning(
+    config: &Config,
+    log: &Log,
+    seat: CleanerSeat,
+    handle: &ControlHandle,
+) -> Result<Cleaning, String> {
+    let node = config.node.name.parse();
+    let mut cleaner = CleanerConfig::new(node.map_err(|e| format!("node.name: {e}"))?);
+    let hours = |hours: u64| Duration::from_secs(hours * 3600);
+    cleaner.hidden_for = hours(config.storage.destroy_within_h);
+    cleaner.scrub_every = hours(24 * config.storage.scrub_every_days);
+    cleaner.entries_for = hours(24 * config.storage.entries_days);
+    log.clean(cleaner, seat, Help(handle.clone()))
+        .map_err(|e| format!("cannot start a thread: {e}"))
+}
+
+/// Who helps the log's cleaner.
+struct Help(ControlHandle);
+
+impl CleanerHelp for Help {
+    fn ask(&mut self, question: Question) -> Option<CleanerInput> {
+        self.0.clean(question)
+    }
+
+    fn missing(&mut self, _sound: Id, _index: u32) {}
 }
 
 /// What the log was like when it was opened.

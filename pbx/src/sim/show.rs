@@ -70,6 +70,7 @@ impl Names {
                     format!("reply: {}", self.text(&json.to_string()))
                 }
                 Ok(AdminAnswer::Sound { places, .. }) => format!("reply: {}", length(places)),
+                Ok(AdminAnswer::Done) => "reply: done".to_owned(),
                 Ok(AdminAnswer::Imported { id }) => format!("reply: imported {}", self.sound(*id)),
                 Err(why) => format!("reply: no, {why}"),
             },

@@ -96,7 +96,7 @@ impl Standing {
         let least = candidates
             .filter(worth)
             .min_by_key(|s| s.alive * 1024 / s.bytes.max(1))?;
-        let headroom = least.alive + self.segment_bytes / 4;
+        let headroom = least.alive + self.segment_bytes / 2;
         (self.log_bytes() + headroom > self.bound()).then_some(Choice::Clean(least.number))
     }
 
@@ -139,7 +139,7 @@ mod tests {
         assert_eq!(standing(&[]).least_alive(&can_go), None);
         assert_eq!(standing(&[100, 100, 100]).least_alive(&can_go), None);
         assert_eq!(
-            standing(&[80, 85, 80, 95, 95, 99, 99]).least_alive(&can_go),
+            standing(&[90, 85, 90, 95, 95, 99, 99]).least_alive(&can_go),
             None
         );
         let least = standing(&[90, 20, 70, 60]).least_alive(&can_go);

@@ -162,8 +162,8 @@ pub(super) fn start_of(number: u32, bytes: &[u8]) -> Option<(u32, u64)> {
     let first: record::Record = first?;
     match first.body {
         Body::Epoch { before, last } if first.header.seq == 1 => Some((before, last)),
-        _ if first.header.seq > 1 => Some((first.header.epoch, first.header.seq - 1)),
-        _ => None,
+        // What was written with it, before it, may never have been confirmed.
+        _ => Some((first.header.epoch, first.header.durable)),
     }
 }
 

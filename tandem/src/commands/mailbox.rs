@@ -1,4 +1,4 @@
-//! `tandem mailbox list | export | import`.
+//! `tandem mailbox list | deleted | undelete | hold | keep-heard | export | import`.
 
 use serde_json::Value;
 
@@ -21,6 +21,53 @@ pub(crate) fn run(mailbox: &Mailbox) -> Result<(), String> {
             }
             print_messages(&list);
             Ok(())
+        }
+        Mailbox::Deleted {
+            extension,
+            ask: how,
+        } => {
+            let question = Question::MailboxDeleted {
+                extension: extension.clone(),
+            };
+            let (list, _) = ask(&how.node.data(), &question, &[])?;
+            if how.json {
+                return print_json(&list);
+            }
+            print_messages(&list);
+            Ok(())
+        }
+        Mailbox::Undelete {
+            extension,
+            id,
+            node,
+        } => {
+            let question = Question::MailboxUndelete {
+                extension: extension.clone(),
+                id: id.clone(),
+            };
+            ask(&node.data(), &question, &[]).map(drop)
+        }
+        Mailbox::Hold {
+            extension,
+            state,
+            node,
+        } => {
+            let question = Question::MailboxHold {
+                extension: extension.clone(),
+                hold: state == "on",
+            };
+            ask(&node.data(), &question, &[]).map(drop)
+        }
+        Mailbox::KeepHeard {
+            extension,
+            days,
+            node,
+        } => {
+            let question = Question::MailboxKeepHeard {
+                extension: extension.clone(),
+                days: *days,
+            };
+            ask(&node.data(), &question, &[]).map(drop)
         }
         Mailbox::Export {
             extension,

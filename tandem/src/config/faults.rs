@@ -69,7 +69,7 @@ impl Config {
     }
 
     /// Numbers, and the least and the most that each can be.
-    fn bounds(&self) -> [(&'static str, u64, u64, u64); 12] {
+    fn bounds(&self) -> [(&'static str, u64, u64, u64); 16] {
         [
             ("sip.port", u64::from(self.sip.port), 1, 65_535),
             (
@@ -92,6 +92,10 @@ impl Config {
                 3600,
             ),
             ("voicemail.silence_s", self.voicemail.silence_s, 1, 3600),
+            ("storage.destroy_within_h", self.storage.destroy_within_h, 1, 720),
+            ("storage.scrub_every_days", self.storage.scrub_every_days, 1, 3650),
+            ("storage.entries_days", self.storage.entries_days, 1, 36_500),
+            ("voicemail.undelete_days", self.voicemail.undelete_days, 0, 3650),
             ("voicemail.pin_pause_s", self.voicemail.pin_pause_s, 1, 3600),
         ]
     }

@@ -65,6 +65,12 @@ pub(crate) struct Storage {
     pub(crate) segment_mib: u64,
     /// Kept free on the disk for settings and seals when sound has filled the rest, in MiB.
     pub(crate) reserve_mib: u64,
+    /// Destroyed sound is gone from the disk after so many hours.
+    pub(crate) destroy_within_h: u64,
+    /// Every log file is read again, to see that it is whole, within so many days.
+    pub(crate) scrub_every_days: u64,
+    /// The call log is kept for so many days.
+    pub(crate) entries_days: u64,
 }
 
 /// `[backup]`: one each day.
@@ -105,6 +111,8 @@ pub(crate) struct Voicemail {
     /// How long a mailbox takes no PIN after three wrong ones, in seconds; each further time twice
     /// as long, up to an hour.
     pub(crate) pin_pause_s: u64,
+    /// A deleted message can be had back for so many days; then it is destroyed.
+    pub(crate) undelete_days: u64,
     /// `asterisk` or `intuity`: which keys do what while listening.
     pub(crate) keys: String,
 }
@@ -190,6 +198,9 @@ impl Default for Storage {
         Storage {
             segment_mib: 32,
             reserve_mib: 64,
+            destroy_within_h: 24,
+            scrub_every_days: 30,
+            entries_days: 732,
         }
     }
 }
@@ -221,6 +232,7 @@ impl Default for Voicemail {
             message_min_ms: 1000,
             silence_s: 5,
             pin_pause_s: 60,
+            undelete_days: 30,
             keys: "asterisk".into(),
         }
     }

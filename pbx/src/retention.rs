@@ -1,0 +1,234 @@
+//! What is deleted stays for a while, so that it can be had back; then it is destroyed.
+//!
+//! Whoever runs the pbx hands in [`Input::Sweep`](crate::seam::Input) from time to time. A message that
+//! was deleted longer ago than the window is taken back by a seal: that is final on every node, and
+//! the log frees its space. A mailbox can keep heard messages for some days only; they are deleted
+//! then, and have the same window. On legal hold nothing of a mailbox is deleted or destroyed by time.
+//!
+//! | key | value (JSON) |
+//! |---|---|
+//! | `mailbox/ID/hold` | `true`: legal hold |
+//! | `mailbox/ID/keep_heard_days` | number: heard messages are deleted after so many days |
+//!
+//! A message is destroyed by the node that took it; should that be away, by any other a week later.
+//! When a message was deleted or heard is what the clock of its register says.
+//!
+//! Bounds: [`SWEPT_MAX`] messages a sweep; the rest has time until the next.
+
+use std::time::Duration;
+
+use tandem_storage::name::Id;
+use tandem_storage::seam::SealKind;
+use tandem_storage::time::WallTime;
+
+use crate::exchange::{Exchange, Waiter};
+use crate::mailbox::{Message, deleted_key, heard_key};
+
+/// Messages that one sweep deletes or destroys.
+const SWEPT_MAX: usize = 200;
+/// Another node's messages are destroyed so much later, should it not have done so itself.
+const AWAY_GRACE: Duration = Duration::from_secs(7 * 24 * 3600);
+const DAY: Duration = Duration::from_secs(24 * 3600);
+
+/// The register that puts a mailbox on legal hold.
+pub fn hold_key(mailbox: Id) -> String {
+    format!("mailbox/{mailbox}/hold")
+}
+
+/// The register that says how long a mailbox keeps what was heard.
+pub fn keep_heard_key(mailbox: Id) -> String {
+    format!("mailbox/{mailbox}/keep_heard_days")
+}
+
+/// What is due.
+enum Due {
+    Delete(Id),
+    Destroy(Id),
+}
+
+/// Deletes and destroys what is due.
+pub(crate) fn sweep(x: &mut Exchange) {
+    let due: Vec<Due> = x
+        .mailboxes
+        .all()
+        .filter(|message| !is_held(x, message.mailbox))
+        .filter_map(|message| due(x, message))
+        .take(SWEPT_MAX)
+        .collect();
+    for due in due {
+        match due {
+            Due::Delete(id) => {
+                x.register(Waiter::Nobody, deleted_key(id), Some(&true));
+            }
+            Due::Destroy(id) => {
+                x.counters.messages_destroyed += 1;
+                x.seal(Waiter::Nobody, id, SealKind::Discarded, "");
+            }
+        }
+    }
+}
+
+pub(crate) fn is_held(x: &Exchange, mailbox: Id) -> bool {
+    x.view.register(&hold_key(mailbox)) == Some("true")
+}
+
+fn due(x: &Exchange, message: &Message) -> Option<Due> {
+    let since = |key: &str| x.view.register_set_at(key);
+    let is_over = |at: WallTime, wait: Duration| at + wait <= x.now.wall;
+    if message.deleted {
+        let grace = if message.id.node == x.node() {
+            Duration::ZERO
+        } else {
+            AWAY_GRACE
+        };
+        let deleted_at = since(&deleted_key(message.id))?;
+        let over = is_over(deleted_at, x.config.undelete_for + grace);
+        return over.then_some(Due::Destroy(message.id));
+    }
+    let days: u32 = x
+        .view
+        .register(&keep_heard_key(message.mailbox))?
+        .parse()
+        .ok()?;
+    let heard_at = message.heard.then(|| since(&heard_key(message.id)))??;
+    is_over(heard_at, days * DAY).then_some(Due::Delete(message.id))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::PbxConfig;
+    use crate::mailbox::{About, From};
+    use crate::office::json;
+    use crate::seam::Output;
+    use tandem_storage::View;
+    use tandem_storage::name::Ids;
+    use tandem_storage::seam::{Append, Committed, Hlc, SoundCodec, Stamp, What};
+    use tandem_storage::time::{Now, Time};
+
+    const MAILBOX: &str = "a.1.1";
+
+    /// A message that node `by` took on day 0, and what was set on which day.
+    fn exchange(by: &str, set: &[(u64, String, &str)], today: u64) -> Exchange {
+        let id: Id = format!("{by}.1.9").parse().unwrap();
+        let about = About::Message {
+            mailbox: MAILBOX.parse().unwrap(),
+            from: From::default(),
+            called: "101".into(),
+        };
+        let about = json(&about);
+        let (codec, at) = (SoundCodec::Pcmu, WallTime(0));
+        let begin = What::Begin {
+            id,
+            codec,
+            at,
+            about,
+        };
+        let (kind, about) = (SealKind::Whole, "{}".into());
+        let mut told = vec![(0, begin), (0, What::Seal { id, kind, about })];
+        told.extend(set.iter().map(|(day, key, value)| {
+            let (key, value) = (key.as_str().into(), Some((*value).into()));
+            (*day, What::Register { key, value })
+        }));
+        let mut view = View::new();
+        for (seq, (day, what)) in (1..).zip(told) {
+            let (node, epoch) = ("a".parse().unwrap(), 1);
+            let hlc = Hlc(on(day).0 << 16);
+            let stamp = Stamp {
+                hlc,
+                node,
+                epoch,
+                seq,
+            };
+            let segment = 1;
+            view.apply(&Committed {
+                stamp,
+                segment,
+                what,
+            });
+        }
+        let now = Now {
+            mono: Time(0),
+            wall: on(today),
+        };
+        let ids = Ids::new("a".parse().unwrap(), 2);
+        Exchange::new(PbxConfig::default(), view, ids, now)
+    }
+
+    fn on(day: u64) -> WallTime {
+        WallTime(0) + DAY * day as u32
+    }
+
+    /// What a sweep on that day does.
+    fn swept(by: &str, set: &[(u64, String, &str)], today: u64) -> &'static str {
+        let mut x = exchange(by, set, today);
+        sweep(&mut x);
+        let outputs = std::iter::from_fn(|| x.poll());
+        let mut appends = outputs.filter_map(|output| match output {
+            Output::Log { append, .. } => Some(append),
+            _ => None,
+        });
+        let did = match appends.next() {
+            None => "nothing",
+            Some(Append::Seal {
+                kind: SealKind::Discarded,
+                ..
+            }) => "destroyed",
+            Some(Append::Register { value: Some(_), .. }) => "deleted",
+            Some(other) => panic!("{other:?}"),
+        };
+        assert!(appends.next().is_none());
+        did
+    }
+
+    fn key(by: &str, what: &str) -> String {
+        format!("message/{by}.1.9/{what}")
+    }
+
+    #[test]
+    fn what_was_deleted_is_destroyed_after_its_window() {
+        let deleted = [(10, key("a", "deleted"), "true")];
+        assert_eq!(swept("a", &deleted, 39), "nothing");
+        assert_eq!(swept("a", &deleted, 40), "destroyed");
+        let restored = [deleted[0].clone(), (20, key("a", "deleted"), "false")];
+        assert_eq!(swept("a", &restored, 400), "nothing");
+        // Deleted once more: the window begins anew.
+        let again = [deleted[0].clone(), (20, key("a", "deleted"), "true")];
+        assert_eq!(swept("a", &again, 45), "nothing");
+        assert_eq!(swept("a", &again, 50), "destroyed");
+    }
+
+    #[test]
+    fn another_nodes_message_is_left_to_it_for_a_week() {
+        let deleted = [(10, key("b", "deleted"), "true")];
+        assert_eq!(swept("b", &deleted, 46), "nothing");
+        assert_eq!(swept("b", &deleted, 47), "destroyed");
+    }
+
+    #[test]
+    fn nothing_on_legal_hold_goes() {
+        let mailbox = MAILBOX.parse().unwrap();
+        let set = [
+            (1, key("a", "deleted"), "true"),
+            (2, hold_key(mailbox), "true"),
+        ];
+        assert_eq!(swept("a", &set, 4000), "nothing");
+        let off = [
+            set[0].clone(),
+            set[1].clone(),
+            (3, hold_key(mailbox), "false"),
+        ];
+        assert_eq!(swept("a", &off, 4000), "destroyed");
+    }
+
+    #[test]
+    fn what_was_heard_goes_when_the_mailbox_says_so() {
+        let mailbox = MAILBOX.parse().unwrap();
+        let heard = [(5, key("a", "heard"), "true")];
+        assert_eq!(swept("a", &heard, 4000), "nothing");
+        let keep = [heard[0].clone(), (1, keep_heard_key(mailbox), "14")];
+        assert_eq!(swept("a", &keep, 18), "nothing");
+        assert_eq!(swept("a", &keep, 19), "deleted");
+        assert_eq!(swept("a", &keep[1..], 4000), "nothing");
+    }
+}
