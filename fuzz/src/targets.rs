@@ -10,6 +10,7 @@ mod latch;
 mod record;
 mod recorder;
 mod recovery;
+mod restore;
 mod rtcp;
 mod rtp;
 mod sdp;
@@ -46,6 +47,7 @@ pub const TARGETS: &[Target] = &[
     bytes("record", record::run),
     bytes("recovery_any", recovery::any_bytes),
     bytes("recovery_damaged", recovery::damaged),
+    bytes("restore", restore::run),
 ];
 
 /// The target of that name.

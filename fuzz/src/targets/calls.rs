@@ -31,6 +31,7 @@ pub(super) fn run(bytes: &[u8]) {
         seq += 1;
         view.apply(&Committed {
             stamp: stamp(1, seq),
+            segment: 1,
             what,
         });
     }
@@ -196,6 +197,7 @@ impl Story {
         self.seq += 1;
         let record = Committed {
             stamp: stamp(2, self.seq),
+            segment: 1,
             what: what(append),
         };
         Input::Log(LogEvent::Committed { token, record })
