@@ -142,6 +142,8 @@ pub enum Output {
     },
     /// Write down that these were given up.
     GiveUp(Token, GivenUp),
+    /// Go on in another segment than this.
+    Leave(u32),
     /// Remove a segment's file.
     Remove(u32),
     /// Something that was confirmed is damaged.
@@ -334,6 +336,9 @@ impl Cleaner {
             let token = self.token();
             self.outputs
                 .push_back(Output::GiveUp(token, self.given_up.clone()));
+        }
+        if standing.is_to_be_left(self.now.wall, self.config.hidden_for) {
+            self.outputs.push_back(Output::Leave(standing.writing));
         }
         let kept = |segment| self.kept.contains_key(&segment);
         let can_go = |segment| !kept(segment) && self.given_up.has_room_for(segment);

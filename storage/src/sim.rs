@@ -5,6 +5,8 @@
 //! sectors of 512 bytes, as a real one may.
 
 #[cfg(test)]
+mod cleaning;
+#[cfg(test)]
 mod crashes;
 #[cfg(test)]
 mod pictures;
@@ -222,6 +224,11 @@ impl SimLog {
     /// Writes down that segments were given up.
     pub fn give_up(&mut self, now: Now, token: Token, given_up: GivenUp) {
         self.writer.handle(now, Input::GiveUp(token, given_up));
+    }
+
+    /// Goes on in another segment than this.
+    pub fn leave(&mut self, now: Now, segment: u32) {
+        self.writer.handle(now, Input::Leave(segment));
     }
 
     /// What of that is durable since the last question.

@@ -69,6 +69,8 @@ pub enum Input {
     Append(Token, Append, Time),
     /// Segments that were given up, to be written down, by the cleaner.
     GiveUp(Token, GivenUp),
+    /// Go on in the next segment as soon as it is there: this one is to be cleaned.
+    Leave(u32),
     /// The write is done, or failed.
     Written(Batch, Result<(), WriteFault>),
     /// The segment asked for is there.
@@ -151,6 +153,8 @@ pub struct Writer {
     room_told: bool,
     probe_at: Time,
     mark_at: Option<Time>,
+    /// The segment that is to be left before it is full.
+    leave: Option<u32>,
     phase: Phase,
     now: Now,
     outputs: VecDeque<Output>,
@@ -193,6 +197,7 @@ impl Writer {
             room_told: true,
             probe_at: now.mono + PROBE_PERIOD,
             mark_at: None,
+            leave: None,
             phase: Phase::Open,
             now,
             outputs: VecDeque::new(),
@@ -209,6 +214,7 @@ impl Writer {
         self.now = now;
         match input {
             Input::Append(token, append, since) => self.on_append(token, append, since),
+            Input::Leave(segment) => self.leave = Some(segment),
             Input::GiveUp(token, given_up) => self.on_give_up(token, given_up),
             Input::Written(batch, Ok(())) => self.on_written(now, batch),
             Input::Written(batch, Err(WriteFault::Full)) if self.phase == Phase::Open => {
@@ -485,6 +491,10 @@ impl Writer {
             .waiting
             .front()
             .is_none_or(|first| self.packer.has_room_for(first));
+        let leaves = self.leave == Some(self.packer.segment().number);
+        if fits && leaves && matches!(self.next, Next::Ready(_)) && self.space_free {
+            self.enter_next_segment();
+        }
         if !fits && !self.enter_next_segment() {
             if self.next == Next::NoRoom {
                 self.refuse_waiting(Refusal::DiskFull);

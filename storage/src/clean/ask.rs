@@ -41,6 +41,7 @@ impl Question {
                     segment.hides_since = alive.hides_since(segment.number);
                 }
                 standing.writing_alive = alive.bytes(standing.writing, from);
+                standing.writing_hides_since = alive.hides_since(standing.writing);
                 Input::Standing(standing)
             }
             Ask::Alive(records) => {

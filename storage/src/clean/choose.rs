@@ -21,6 +21,8 @@ pub struct Standing {
     pub writing_used: u64,
     /// What is alive in it.
     pub writing_alive: u64,
+    /// Since when it hides destroyed sound, or an older copy.
+    pub writing_hides_since: Option<WallTime>,
     /// The length of a segment.
     pub segment_bytes: u64,
 }
@@ -88,6 +90,18 @@ impl Standing {
         Some(Choice::Clean(number))
     }
 
+    /// The segment that is written to has hidden something for long. What is not used of it counts as
+    /// used once it is left: so it is left when there is room for that, or when it must be.
+    pub(super) fn is_to_be_left(&self, now: WallTime, hidden_for: Duration) -> bool {
+        let hides_for = |time| {
+            let since = self.writing_hides_since;
+            since.is_some_and(|at| at + time <= now)
+        };
+        let unused = self.segment_bytes.saturating_sub(self.writing_used);
+        let wanted = self.log_bytes() + unused + self.writing_alive + self.segment_bytes / 2;
+        hides_for(hidden_for / 2) && wanted <= self.bound() || hides_for(hidden_for / 10 * 9)
+    }
+
     /// The segment with the least alive in it, if it is time to clean it.
     pub(super) fn least_alive(&self, can_go: &impl Fn(u32) -> bool) -> Option<Choice> {
         let worth = |s: &&SegmentStanding| s.alive * 10 <= s.bytes * WORTH_TENTHS;
@@ -129,6 +143,7 @@ mod tests {
             writing: alive.len() as u32 + 1,
             writing_used: 0,
             writing_alive: 0,
+            writing_hides_since: None,
             segment_bytes: 100 * MIB,
         }
     }

@@ -182,6 +182,10 @@ impl<H: CleanerHelp> Worker<H> {
                 }
                 return Ok(None);
             }
+            Output::Leave(segment) => {
+                self.log.leave(segment);
+                return Ok(None);
+            }
             Output::Moved { from, to } => {
                 let now = self.log.clocks().mono();
                 self.log.reader_ref().moved(now, &from, &to);
@@ -236,6 +240,7 @@ impl<H: CleanerHelp> Worker<H> {
             writing,
             writing_used,
             writing_alive: 0,
+            writing_hides_since: None,
             segment_bytes: self.seat.segment_bytes,
         })
     }

@@ -99,7 +99,9 @@ impl Log {
         self.0.queue_refused.fetch_add(1, Ordering::Relaxed);
         match back {
             Command::Append(_, append, _) => Err(append),
-            Command::GiveUp(..) | Command::Close => unreachable!("an append was sent"),
+            Command::GiveUp(..) | Command::Leave(_) | Command::Close => {
+                unreachable!("an append was sent")
+            }
         }
     }
 
@@ -107,6 +109,11 @@ impl Log {
     pub(super) fn give_up(&self, token: Token, given_up: &GivenUp) -> bool {
         let command = Command::GiveUp(token, given_up.clone());
         self.0.commands.try_send(command).is_ok()
+    }
+
+    /// Goes on in another segment than this; the cleaner asks again if the queue is full.
+    pub(super) fn leave(&self, segment: u32) {
+        let _ = self.0.commands.try_send(Command::Leave(segment));
     }
 
     pub(super) fn is_closed(&self) -> bool {

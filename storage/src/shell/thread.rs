@@ -35,6 +35,7 @@ pub(super) type CleanerAnswer = (Token, Result<Option<ChunkPlace>, Refusal>);
 pub(super) enum Command {
     Append(Token, Append, Time),
     GiveUp(Token, GivenUp),
+    Leave(u32),
     Close,
 }
 
@@ -281,6 +282,7 @@ impl Worker {
         let input = match command {
             Command::Append(token, append, since) => Input::Append(token, append, since),
             Command::GiveUp(token, given_up) => Input::GiveUp(token, given_up),
+            Command::Leave(segment) => Input::Leave(segment),
             Command::Close => Input::Close,
         };
         self.writer.handle(self.clocks.now(), input);
