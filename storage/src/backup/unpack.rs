@@ -40,18 +40,19 @@ impl Unpacking {
         match &record.said.what {
             What::Begin { id, at, .. } => {
                 self.sounds += 1;
-                if self.open.remove(id).is_none() {
-                    self.open.insert(*id, Some(*at));
-                }
+                self.half(*id, Some(*at));
             }
-            What::Seal { id, .. } => {
-                if self.open.remove(id).is_none() {
-                    self.open.insert(*id, None);
-                }
-            }
+            What::Seal { id, .. } => self.half(*id, None),
             _ => {}
         }
         restated(record)
+    }
+
+    /// A sound's beginning, or its seal. With the other it is complete.
+    fn half(&mut self, id: Id, begun: Option<WallTime>) {
+        if self.open.remove(&id).is_none() {
+            self.open.insert(id, begun);
+        }
     }
 
     /// All packs were handed in: the seals that are missing.

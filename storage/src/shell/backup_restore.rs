@@ -73,10 +73,8 @@ impl Backup {
             None => the_only_node(&store, &job.from)?,
         };
         let folder = Folder::new(&store, node);
-        let names = folder.manifests()?.into_iter();
-        let name = names
-            .filter(|name| job.number.is_none_or(|number| name.number == number))
-            .next_back();
+        let mut names = folder.manifests()?.into_iter();
+        let name = names.rfind(|name| job.number.is_none_or(|number| name.number == number));
         let wanted = || match job.number {
             Some(number) => format!("{} with the number {number}", job.from),
             None => format!("{} of node {node}", job.from),
