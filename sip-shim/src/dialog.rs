@@ -7,7 +7,7 @@
 use crate::draft::Request;
 use crate::message::{Message, Method, Name};
 use crate::registrar::behind_nat;
-use crate::uri::{NameAddr, Uri, param, split_list};
+use crate::uri::{NameAddr, Scheme, Uri, param, split_list};
 use crate::wire::{Flow, Transport};
 
 /// The most hops in a route set we follow.
@@ -205,10 +205,13 @@ fn list(message: &Message, name: Name) -> impl Iterator<Item = String> {
         .map(str::to_owned)
 }
 
+/// Where the sender of an INVITE is reached: a SIP or SIPS URI (RFC 3261 §8.1.1.8), for it becomes
+/// the Request-URI of what we send next.
 fn contact_uri(message: &Message) -> Option<&str> {
     let contact = message.headers(Name::Contact).flat_map(split_list).next()?;
     let address = NameAddr::parse(contact)?;
-    Uri::parse(address.uri).map(|_| address.uri)
+    let uri = Uri::parse(address.uri)?;
+    matches!(uri.scheme, Scheme::Sip | Scheme::Sips).then_some(address.uri)
 }
 
 #[cfg(test)]
@@ -221,6 +224,23 @@ mod tests {
         Via: SIP/2.0/UDP 10.0.0.50;branch=z9hG4bK1\r\nRecord-Route: <sip:10.0.0.50;lr>\r\n\
         From: \"A\" <sip:101@x>;tag=a1\r\nTo: <sip:102@x>\r\nCall-ID: c1\r\nCSeq: 7 INVITE\r\n\
         Contact: <sip:101@192.168.1.7>\r\n\r\n";
+
+    #[test]
+    fn a_contact_that_is_no_sip_uri_is_none() {
+        for (contact, is_one) in [
+            ("<sip:101@192.168.1.7>", true),
+            ("<sips:101@192.168.1.7>", true),
+            ("<si192.168.1.7:5060>", false),
+            ("<tel:+4930123>", false),
+            ("<http://192.168.1.7/>", false),
+        ] {
+            let invite = INVITE.replace("<sip:101@192.168.1.7>", contact);
+            let (request, _) = Message::parse(invite.as_bytes()).unwrap();
+            let flow = Flow::udp("10.0.0.50:5060".parse().unwrap());
+            let dialog = Dialog::from_request(&request, flow, 1);
+            assert_eq!(dialog.is_some(), is_one, "{contact}");
+        }
+    }
 
     /// What a node that takes over a call would do: nothing but the data crosses over.
     #[test]
