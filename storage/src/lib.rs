@@ -35,6 +35,7 @@ pub mod writer;
 
 #[cfg(feature = "bench")]
 pub use shell::BarePath;
+pub use shell::link as site;
 pub use shell::{
     Backup, BackupError, BackupJob, BackupProgress, BackupReport, LastBackup, RestoreJob,
     RestoreReport, StoreError, backup, last_backup, restore, verify_backup,

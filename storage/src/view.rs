@@ -223,6 +223,12 @@ impl View {
         self.registers.get(key)?.value.as_deref()
     }
 
+    /// A register was set once and is no longer.
+    pub fn is_removed(&self, key: &str) -> bool {
+        let register = self.registers.get(key);
+        register.is_some_and(|register| register.value.is_none())
+    }
+
     /// The registers whose keys begin with `prefix`, in key order.
     pub fn registers<'a>(&'a self, prefix: &'a str) -> impl Iterator<Item = (&'a str, &'a str)> {
         self.registers

@@ -10,6 +10,7 @@ mod bare;
 mod clean;
 mod files;
 mod inspect;
+pub mod link;
 mod log;
 mod open;
 mod reader;

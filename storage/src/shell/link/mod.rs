@@ -1,0 +1,18 @@
+//! The link on real machines: who belongs to the company, and TLS connections between nodes.
+//!
+//! Reading order: `ca` and `site` (certificates and keys), `members` (who belongs), `invite` and
+//! `join` (how a machine becomes a node), `tls`, `door` (who is let in).
+
+mod ca;
+mod door;
+mod invite;
+mod join;
+mod members;
+mod site;
+mod tls;
+
+pub use door::{Arrival, Door, DoorStats, dial};
+pub use invite::{Invitation, LIFE_MS};
+pub use join::{WriteRegisters, join};
+pub use members::{MEMBERS_MAX, Member, Members, address_key, cert_key, value};
+pub use site::{Site, SiteError};
