@@ -4,18 +4,13 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, IoSlice, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
 
-use super::ring::DurableWriter;
 use super::sys;
 use crate::batch::{BATCH_BLOCKS_MAX, Batch, BatchBlock, Segment};
 use crate::block::{BLOCK_BYTES, Block};
 use crate::record::EPOCH_MAX;
 use crate::segment::{self, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN};
 use crate::writer::WriteFault;
-
-/// A disk that takes longer for one write is broken.
-const IN_FLIGHT_MAX: Duration = Duration::from_secs(30);
 
 /// Marks a block that the disk could not read; no record begins like this.
 const UNREADABLE: u8 = 0xff;
@@ -29,7 +24,8 @@ pub(super) struct Holder {
     pub(super) epoch: u32,
 }
 
-/// The folder's lock, as long as this lives.
+/// The folder's lock, as long as this lives. A node that is killed keeps it until the write it was in
+/// is done: the thread that writes cannot end before.
 #[derive(Debug)]
 pub(super) struct Lock {
     file: File,
@@ -165,7 +161,6 @@ pub(super) struct Disk {
     dir_file: File,
     /// The segment that was written to last.
     open: Option<(u32, File)>,
-    writer: DurableWriter,
     /// Writes go past the page cache.
     pub(super) is_direct: bool,
 }
@@ -177,7 +172,6 @@ impl Disk {
             dir: dir.to_owned(),
             dir_file,
             open: None,
-            writer: DurableWriter::new(),
             is_direct: true,
         })
     }
@@ -219,7 +213,7 @@ impl Disk {
         }
         let (_, file) = self.open.as_ref().ok_or(io::ErrorKind::NotFound)?;
         while !slices.is_empty() {
-            match self.writer.write(file, slices, offset) {
+            match sys::write_durable(file, slices, offset) {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
                 Ok(wrote) => {
                     IoSlice::advance_slices(&mut slices, wrote);
@@ -238,27 +232,8 @@ impl Disk {
             tracing::warn!("this file system takes no direct writes; the log is slower on it");
         }
         self.is_direct = is_direct;
-        // For `wait_for_writes`. The folder's lock keeps others away.
-        sys::try_lock(&file)?;
         Ok(file)
     }
-}
-
-/// Waits until the kernel has done what a killed node had asked it to write. The folder's lock is
-/// free as soon as the process is gone; a write that was in flight holds its file, and so the lock
-/// on it, until it is done.
-pub(super) fn wait_for_writes(dir: &Path) -> io::Result<()> {
-    for number in segments(dir)?.into_iter().rev().take(2) {
-        let file = File::open(dir.join(segment::file_name(number)))?;
-        let gives_up = Instant::now() + IN_FLIGHT_MAX;
-        while !sys::try_lock(&file)? {
-            if Instant::now() > gives_up {
-                return Err(io::ErrorKind::TimedOut.into());
-            }
-            std::thread::sleep(Duration::from_millis(1));
-        }
-    }
-    Ok(())
 }
 
 /// Opens for writing past the page cache, or through it where the file system wants that.

@@ -14,7 +14,6 @@ pub mod link;
 mod log;
 mod open;
 mod reader;
-mod ring;
 mod sys;
 mod thread;
 

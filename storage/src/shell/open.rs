@@ -166,10 +166,6 @@ impl Opening {
         events: impl FnMut(LogEvent) + Send + 'static,
     ) -> Result<Opened, OpenError> {
         let mut view = View::new();
-        files::wait_for_writes(&self.config.dir).map_err(os(
-            &self.config.dir,
-            "waiting for writes of the node before",
-        ))?;
         let loaded = inspect::load(&self.config.dir, self.config.node, |r| view.apply(r))
             .map_err(|e| self.load_error(e))?;
         let epoch = loaded.ending.epoch.max(self.lock.before.epoch) + 1;

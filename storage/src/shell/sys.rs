@@ -1,4 +1,4 @@
-//! The system calls that std does not offer. Unsafe code is here and in `ring.rs` only.
+//! The system calls that std does not offer. Unsafe code is here only.
 #![allow(unsafe_code)]
 
 use std::fs::File;
@@ -6,9 +6,24 @@ use std::io::{self, IoSlice};
 use std::os::fd::AsRawFd;
 
 /// The most slices in one call.
-pub(super) const SLICES_MAX: usize = libc::UIO_MAXIOV as usize;
+const SLICES_MAX: usize = libc::UIO_MAXIOV as usize;
 
 /// Writes at `offset` and returns once it is durable. How many bytes it wrote may be fewer.
+///
+/// All of it is done in the calling thread, with what [`take_precedence`] gave that. Of a write asked
+/// of io_uring, kernel threads do the last part (the inode, the flush) and pass the word on; they have
+/// no precedence. Measured beside four writers of bulk, on ext4 without a journal under
+/// mq-deadline, a block made durable (ms, p50 / p99):
+///
+/// | at the disk | io_uring | pwritev2 |
+/// |---|---|---|
+/// | as others | 334 / 577 | 325 / 551 |
+/// | before others | 145 / 344 | 7 / 65 |
+///
+/// On ext4 with a journal both go from 137 / 240 to 40 / 57 (p50 / p90). With compilers on both cores
+/// instead, the log made 300 commits a second as others, 7,400 before others at the processor. A
+/// quiet machine makes no difference, but that io_uring took a third less CPU there. What waits in
+/// the disk itself no precedence moves.
 pub(super) fn write_durable(file: &File, slices: &[IoSlice<'_>], offset: u64) -> io::Result<usize> {
     let offset = i64::try_from(offset).map_err(|_| io::ErrorKind::InvalidInput)?;
     let (fd, count) = (file.as_raw_fd(), slices.len().min(SLICES_MAX) as i32);
@@ -18,6 +33,39 @@ pub(super) fn write_durable(file: &File, slices: &[IoSlice<'_>], offset: u64) ->
         unsafe { libc::pwritev2(fd, slices.as_ptr().cast(), count, offset, libc::RWF_DSYNC) };
     usize::try_from(wrote).map_err(|_| io::Error::last_os_error())
 }
+
+/// Puts the calling thread before others at the processor, and its reads and writes before others at
+/// the disk: for one that has little to do at a time, and on which callers wait. `Err`: it may not, which
+/// costs nothing until the machine is busy.
+pub(super) fn take_precedence() -> io::Result<()> {
+    const WHO_PROCESS: i32 = 1;
+    const CALLING_THREAD: i32 = 0;
+    let turn = libc::sched_param { sched_priority: 1 };
+    // Threads that it starts are as others again.
+    let policy = libc::SCHED_RR | libc::SCHED_RESET_ON_FORK;
+    // SAFETY: no memory is passed.
+    let disk = unsafe {
+        libc::syscall(
+            libc::SYS_ioprio_set,
+            WHO_PROCESS,
+            CALLING_THREAD,
+            IO_REALTIME,
+        )
+    };
+    let disk = if disk == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    };
+    // SAFETY: `turn` is a live structure of the right kind, only read.
+    if unsafe { libc::sched_setscheduler(CALLING_THREAD, policy, &raw const turn) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    disk
+}
+
+/// Before all that is not of this class, in the middle of it (linux/ioprio.h).
+const IO_REALTIME: i32 = 1 << 13 | 4;
 
 /// Reserves the space of a file.
 pub(super) fn allocate(file: &File, bytes: u64) -> io::Result<()> {
@@ -62,4 +110,28 @@ pub(super) fn read_only_what_is_asked(file: &File) {
 pub(super) fn read_soon(file: &File) {
     // SAFETY: as above.
     unsafe { libc::posix_fadvise(file.as_raw_fd(), 0, 0, libc::POSIX_FADV_WILLNEED) };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn precedence_is_taken_or_refused_aloud() {
+        let thread = std::thread::spawn(|| match take_precedence() {
+            Ok(()) => {
+                // SAFETY: no memory is passed in either call.
+                let (policy, io) = unsafe {
+                    (
+                        libc::sched_getscheduler(0),
+                        libc::syscall(libc::SYS_ioprio_get, 1, 0),
+                    )
+                };
+                assert_eq!(policy & !libc::SCHED_RESET_ON_FORK, libc::SCHED_RR);
+                assert_eq!(io, libc::c_long::from(IO_REALTIME));
+            }
+            Err(e) => assert_eq!(e.kind(), io::ErrorKind::PermissionDenied, "{e}"),
+        });
+        thread.join().unwrap();
+    }
 }

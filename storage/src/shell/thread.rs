@@ -1,4 +1,7 @@
 //! The log thread: carries things between the queue, the writer and the disk.
+//!
+//! It goes before others at the processor and at the disk: what a caller says is safe only once it is
+//! written, and a build or a backup beside it must not take that second away.
 
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
@@ -11,6 +14,7 @@ use crossbeam::channel::{Receiver, Select, Sender};
 use crossbeam::queue::ArrayQueue;
 
 use super::files::{self, Disk};
+use super::sys;
 use crate::batch::{Segment, Wrote};
 use crate::block::ChunkBlock;
 use crate::clean::{CLEANER_TOKENS, CleanerStats};
@@ -120,6 +124,11 @@ pub(super) struct Worker {
 impl Worker {
     /// Until the log is closed, or everybody who could append is gone.
     pub(super) fn run(mut self, mut events: impl FnMut(LogEvent)) {
+        if let Err(e) = sys::take_precedence() {
+            tracing::info!(
+                "the log gets no precedence at processor and disk ({e}); on a busy machine it needs CAP_SYS_NICE"
+            );
+        }
         if !self.writer.can_record() {
             // Found out while the log was opened, when nobody listened yet.
             events(LogEvent::Room { can_record: false });
