@@ -14,4 +14,5 @@ mod mailbox;
 mod phones;
 mod pins;
 mod prompts;
+mod pulled_plug;
 mod scenarios;

@@ -11,6 +11,7 @@ pub mod sip;
 pub mod sipp;
 pub mod sound;
 pub mod ua;
+pub mod witness;
 
 use std::time::{Duration, Instant};
 

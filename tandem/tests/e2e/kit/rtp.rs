@@ -62,6 +62,8 @@ struct State {
     timestamp: u32,
     ssrc: u32,
     sent: u64,
+    /// When each frame of the counting sound had been sent.
+    counted_at: Vec<Instant>,
     heard: Vec<Packet>,
     stop: bool,
 }
@@ -92,6 +94,7 @@ impl Media {
             timestamp: u32::from(local.port()).wrapping_mul(2_654_435_761),
             ssrc: 0x7a00_0000 | u32::from(local.port()),
             sent: 0,
+            counted_at: Vec::new(),
             heard: Vec::new(),
             stop: false,
         };
@@ -150,7 +153,9 @@ impl Media {
 
     /// Counts (see [`sound::counting_frame`]). The frame said last can be asked with [`Self::count`].
     pub fn count_up(&self) {
-        self.state().speech = Speech::Counting { n: 0 };
+        let mut state = self.state();
+        state.speech = Speech::Counting { n: 0 };
+        state.counted_at.clear();
     }
 
     /// How many frames have been counted.
@@ -159,6 +164,17 @@ impl Media {
             Speech::Counting { n } => n,
             _ => 0,
         }
+    }
+
+    /// How many of them had been sent by `then`. On a busy machine a telephone falls behind, too, and
+    /// makes up for it: what it sent a moment ago may be the words of a whole second.
+    pub fn counted_by(&self, then: Instant) -> usize {
+        self.state().counted_at.partition_point(|at| *at <= then)
+    }
+
+    /// When the `n`th had been sent, the first being the 0th.
+    pub fn counted_at(&self, n: usize) -> Option<Instant> {
+        self.state().counted_at.get(n).copied()
     }
 
     /// Sends nothing.
@@ -401,6 +417,9 @@ fn work(shared: &(Mutex<State>, Condvar), socket: &UdpSocket) {
                 // Nobody listening there any more is no matter of this thread.
                 let _ = socket.send_to(&packet, to);
                 state.sent += 1;
+                if let Speech::Counting { n } = state.speech {
+                    state.counted_at.resize(usize::from(n), Instant::now());
+                }
             }
             shared.1.notify_all();
             next += FRAME;
