@@ -41,7 +41,7 @@ pub use shell::{
     RestoreReport, StoreError, backup, last_backup, restore, verify_backup,
 };
 pub use shell::{
-    CleanerHelp, CleanerSeat, Cleaning, Log, LogConfig, LogStats, OpenError, Opened, QUEUE_MAX, ReadError, RecoveryReport, ShownRecord,
-    SoundReader, VerifyReport, open, show, verify,
+    CleanerHelp, CleanerSeat, Cleaning, Log, LogConfig, LogStats, OpenError, Opened, QUEUE_MAX,
+    ReadError, RecoveryReport, ShownRecord, SoundReader, VerifyReport, open, show, verify,
 };
 pub use view::{Sound, View};

@@ -242,13 +242,13 @@ impl Frame {
     }
 
     /// Appends a record that is in shared memory.
-    pub(super) fn push_record(&mut self, wrote: &Arc<Wrote>, record: WroteRecord) {
+    pub fn push_record(&mut self, wrote: &Arc<Wrote>, record: WroteRecord) {
         self.bytes += record.bytes as usize;
         self.parts.push(Part::Record(wrote.clone(), record));
     }
 
     /// Appends bytes.
-    pub(super) fn push_bytes(&mut self, bytes: &[u8]) {
+    pub fn push_bytes(&mut self, bytes: &[u8]) {
         self.bytes += bytes.len();
         match self.parts.last_mut() {
             Some(Part::Own(own)) => own.extend_from_slice(bytes),
