@@ -12,7 +12,7 @@ use tandem_storage::name::Id;
 use tandem_storage::seam::{Append, Refusal, SealKind, SoundCodec};
 
 use crate::exchange::{SAMPLES_PER_MS, Waiter, samples};
-use crate::mailbox::{self, About, From, Message, Sealed, deleted_key};
+use crate::mailbox::{About, From, Message, Sealed, deleted_key};
 use crate::office;
 use crate::pbx::Pbx;
 use crate::retention::{hold_key, keep_heard_key};
@@ -202,11 +202,10 @@ impl Pbx {
             .view
             .sound(message.id)
             .map_or(0, |sound| sound.samples());
-        let from = mailbox::from(&self.x.view, message.id);
         json!({
             "id": message.id,
             "at": message.at,
-            "from": { "number": from.number, "name": from.name },
+            "from": { "number": message.from.number, "name": message.from.name },
             "folder": message.folder().name(),
             "heard": message.heard,
             "urgent": message.urgent,

@@ -13,12 +13,8 @@
 //! the registers that are already there.
 //!
 //! The lamp counts what is in the folders New and Old, as Asterisk's does (RFC 3842 §3.5 leaves
-//! it open): what somebody filed under Work waits for nobody. It is counted along, so that a change to
-//! one of many messages costs what it costs among few.
-//!
-//! Memory: about 200 bytes a message; who left it is read from the sound when somebody asks.
+//! it open): what somebody filed under Work waits for nobody.
 
-use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
@@ -44,17 +40,6 @@ pub(crate) enum About {
     /// Recorded by the owner.
     Greeting { mailbox: Id, which: Arc<str> },
 }
-
-/// Of [`About`], what the index needs: read without copying the rest.
-#[derive(Deserialize)]
-struct Whose<'a> {
-    #[serde(borrow)]
-    kind: Cow<'a, str>,
-    mailbox: Id,
-}
-
-/// The kind of a message, as [`About`] writes it.
-const MESSAGE: &str = "message";
 
 /// Who left a message.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -89,6 +74,7 @@ pub(crate) enum Folder {
 pub(crate) struct Message {
     pub(crate) id: Id,
     pub(crate) mailbox: Id,
+    pub(crate) from: From,
     pub(crate) at: WallTime,
     pub(crate) urgent: bool,
     pub(crate) cut_short: bool,
@@ -101,28 +87,7 @@ pub(crate) struct Message {
 #[derive(Debug, Default)]
 pub(crate) struct Mailboxes {
     messages: HashMap<Id, Message>,
-    by_mailbox: HashMap<Id, Mailbox>,
-}
-
-/// The messages of one mailbox, by age, and what is counted of them.
-#[derive(Debug, Default)]
-struct Mailbox {
-    messages: BTreeSet<(WallTime, Id)>,
-    lamp: Lamp,
-    /// Those that are not deleted.
-    kept: usize,
-}
-
-/// The keys of what happens to messages begin with this.
-const MESSAGE_KEYS: &str = "message/";
-
-/// Who left this message.
-pub(crate) fn from(view: &View, message: Id) -> From {
-    let about = view.sound(message).map(|sound| &*sound.about);
-    match about.map(serde_json::from_str) {
-        Some(Ok(About::Message { from, .. })) => from,
-        _ => From::default(),
-    }
+    by_mailbox: HashMap<Id, BTreeSet<(WallTime, Id)>>,
 }
 
 pub(crate) fn heard_key(message: Id) -> Arc<str> {
@@ -168,25 +133,28 @@ impl Message {
 }
 
 impl Mailboxes {
-    /// All that the view knows, in one pass.
-    pub(crate) fn read(view: &View, samples_min: u64) -> Mailboxes {
-        let mut mailboxes = Mailboxes::default();
-        for message in view.sounds().filter_map(|s| Message::of(s, samples_min)) {
-            mailboxes.add(message);
-        }
-        for (key, value) in view.registers(MESSAGE_KEYS) {
-            mailboxes.apply(key, Some(value));
-        }
-        mailboxes
-    }
-
     /// Takes in a sound whose seal is durable. Returns the mailbox that changed. One that was cut
     /// short before it had `samples_min` is nobody's.
     pub(crate) fn sealed(&mut self, view: &View, sound: &Sound, samples_min: u64) -> Option<Id> {
-        sound.seal.as_ref()?;
-        let was_in = self.remove(sound.id);
-        let Some(mut message) = Message::of(sound, samples_min) else {
-            return was_in;
+        let (kind, seal) = sound.seal.as_ref()?;
+        let cut_short = *kind == SealKind::CutShort;
+        if *kind == SealKind::Discarded || (cut_short && sound.samples() < samples_min) {
+            return self.remove(sound.id);
+        }
+        let Ok(About::Message { mailbox, from, .. }) = serde_json::from_str(&sound.about) else {
+            return None;
+        };
+        let sealed: Sealed = serde_json::from_str(seal).unwrap_or_default();
+        let mut message = Message {
+            id: sound.id,
+            mailbox,
+            from,
+            at: sound.at,
+            urgent: sealed.urgent,
+            cut_short,
+            heard: false,
+            deleted: false,
+            filed: None,
         };
         for (key, what) in [
             (heard_key(sound.id), "heard"),
@@ -195,34 +163,27 @@ impl Mailboxes {
         ] {
             message.set(what, view.register(&key));
         }
-        let mailbox = message.mailbox;
-        self.add(message);
-        Some(mailbox)
-    }
-
-    fn add(&mut self, message: Message) {
-        let mailbox = self.by_mailbox.entry(message.mailbox).or_default();
-        mailbox.messages.insert((message.at, message.id));
-        mailbox.count(&message);
+        self.by_mailbox
+            .entry(mailbox)
+            .or_default()
+            .insert((message.at, message.id));
         self.messages.insert(message.id, message);
+        Some(mailbox)
     }
 
     fn remove(&mut self, id: Id) -> Option<Id> {
         let message = self.messages.remove(&id)?;
-        let mailbox = self.by_mailbox.get_mut(&message.mailbox)?;
-        mailbox.messages.remove(&(message.at, id));
-        mailbox.discount(&message);
+        self.by_mailbox
+            .get_mut(&message.mailbox)?
+            .remove(&(message.at, id));
         Some(message.mailbox)
     }
 
     /// Takes in a register. Returns the mailbox that changed.
     pub(crate) fn apply(&mut self, key: &str, value: Option<&str>) -> Option<Id> {
-        let (id, what) = key.strip_prefix(MESSAGE_KEYS)?.split_once('/')?;
+        let (id, what) = key.strip_prefix("message/")?.split_once('/')?;
         let message = self.messages.get_mut(&id.parse().ok()?)?;
-        let mailbox = self.by_mailbox.get_mut(&message.mailbox)?;
-        mailbox.discount(message);
         message.set(what, value);
-        mailbox.count(message);
         Some(message.mailbox)
     }
 
@@ -238,8 +199,7 @@ impl Mailboxes {
 
     /// A mailbox's messages, oldest first, deleted ones included.
     pub(crate) fn of(&self, mailbox: Id) -> impl Iterator<Item = &Message> {
-        let mailbox = self.by_mailbox.get(&mailbox);
-        let ids = mailbox.into_iter().flat_map(|m| &m.messages);
+        let ids = self.by_mailbox.get(&mailbox).into_iter().flatten();
         ids.filter_map(|(_, id)| self.messages.get(id))
     }
 
@@ -253,67 +213,26 @@ impl Mailboxes {
 
     /// How many messages a mailbox holds, less the deleted ones.
     pub(crate) fn count(&self, mailbox: Id) -> usize {
-        self.by_mailbox.get(&mailbox).map_or(0, |m| m.kept)
+        self.of(mailbox).filter(|m| !m.deleted).count()
     }
 
     /// Its lamp.
     pub(crate) fn lamp(&self, mailbox: Id) -> Lamp {
-        let mailbox = self.by_mailbox.get(&mailbox);
-        mailbox.map_or(Lamp::default(), |m| m.lamp)
-    }
-}
-
-impl Mailbox {
-    /// A message is there, as it is now.
-    fn count(&mut self, message: &Message) {
-        self.kept += usize::from(!message.deleted);
-        for counted in self.counters_of(message) {
-            *counted += 1;
+        let mut lamp = Lamp::default();
+        for message in self.of(mailbox).filter(|m| !m.deleted) {
+            let (all, urgent) = match message.folder() {
+                Folder::New => (&mut lamp.new, &mut lamp.new_urgent),
+                Folder::Old => (&mut lamp.old, &mut lamp.old_urgent),
+                _ => continue,
+            };
+            *all += 1;
+            *urgent += u32::from(message.urgent);
         }
-    }
-
-    /// It is not, or not like this, any more.
-    fn discount(&mut self, message: &Message) {
-        self.kept -= usize::from(!message.deleted);
-        for counted in self.counters_of(message) {
-            *counted -= 1;
-        }
-    }
-
-    fn counters_of(&mut self, message: &Message) -> impl Iterator<Item = &mut u32> {
-        let lamp = &mut self.lamp;
-        let counters = match message.folder() {
-            Folder::New => Some((&mut lamp.new, &mut lamp.new_urgent)),
-            Folder::Old => Some((&mut lamp.old, &mut lamp.old_urgent)),
-            Folder::Work | Folder::Family | Folder::Friends => None,
-        };
-        let (all, urgent) = counters.filter(|_| !message.deleted).unzip();
-        all.into_iter().chain(urgent.filter(|_| message.urgent))
+        lamp
     }
 }
 
 impl Message {
-    /// The message that this sound is, before anything happened to it; `None`: it is none, or not yet.
-    fn of(sound: &Sound, samples_min: u64) -> Option<Message> {
-        let (kind, seal) = sound.seal.as_ref()?;
-        let cut_short = *kind == SealKind::CutShort;
-        if *kind == SealKind::Discarded || (cut_short && sound.samples() < samples_min) {
-            return None;
-        }
-        let whose: Whose<'_> = serde_json::from_str(&sound.about).ok()?;
-        let sealed: Sealed = serde_json::from_str(seal).unwrap_or_default();
-        (whose.kind == MESSAGE).then_some(Message {
-            id: sound.id,
-            mailbox: whose.mailbox,
-            at: sound.at,
-            urgent: sealed.urgent,
-            cut_short,
-            heard: false,
-            deleted: false,
-            filed: None,
-        })
-    }
-
     fn set(&mut self, what: &str, value: Option<&str>) {
         match what {
             "heard" => self.heard = value == Some("true"),
@@ -394,13 +313,6 @@ mod tests {
                 _ => {}
             }
         }
-        let shown = shown(&mailboxes);
-        assert_eq!(shown, expected);
-        let read = Mailboxes::read(&view, 4000);
-        assert_eq!(self::shown(&read), expected, "read in one pass");
-    }
-
-    fn shown(mailboxes: &Mailboxes) -> String {
         let mailbox = "a.1.1".parse().unwrap();
         let lamp = mailboxes.lamp(mailbox);
         let shown: Vec<String> = mailboxes
@@ -418,7 +330,7 @@ mod tests {
             "{}/{} ({}/{})",
             lamp.new, lamp.old, lamp.new_urgent, lamp.old_urgent
         );
-        format!("{shown} {lamp}")
+        assert_eq!(format!("{shown} {lamp}"), expected);
     }
 
     fn register(key: Arc<str>, value: &str) -> What {

@@ -1,7 +1,7 @@
 //! What is said about messages: how many there are, when one came and from whom.
 
 use crate::exchange::Exchange;
-use crate::mailbox::{self, Folder, Message};
+use crate::mailbox::{Folder, Message};
 use crate::say::Say;
 use crate::seam::Lamp;
 use crate::words::{self, Word};
@@ -63,12 +63,11 @@ pub(crate) fn header(x: &Exchange, message: &Message, index: usize, count: usize
 }
 
 fn from(x: &Exchange, message: &Message) -> Say {
-    let from = mailbox::from(&x.view, message.id);
-    let extension = from.user.and_then(|user| x.office.account(user));
+    let extension = message.from.user.and_then(|user| x.office.account(user));
     match extension {
         Some(account) => Say::one(words::FROM_EXTENSION).digits(&account.extension),
-        None if from.number.is_empty() => Say::one(words::FROM_UNKNOWN),
-        None => Say::one(words::FROM_NUMBER).digits(&from.number),
+        None if message.from.number.is_empty() => Say::one(words::FROM_UNKNOWN),
+        None => Say::one(words::FROM_NUMBER).digits(&message.from.number),
     }
 }
 
