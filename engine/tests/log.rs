@@ -89,7 +89,7 @@ fn what_is_said_is_on_the_disk_and_comes_back() {
         "the commands before were carried out"
     );
     let began = Instant::now();
-    let mut said = Vec::new();
+    let mut said: Vec<u8> = Vec::new();
     for n in 0..60u16 {
         while began.elapsed() < Duration::from_millis(20 * u64::from(n)) {
             std::thread::yield_now();
