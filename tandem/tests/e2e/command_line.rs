@@ -56,8 +56,6 @@ fn wrong_usage_is_2_and_what_comes_later_says_so() {
     for later in [
         vec!["office", "export"],
         vec!["recording", "list"],
-        vec!["backup", "/nowhere"],
-        vec!["restore", "/nowhere", "--data", "/nowhere"],
         vec!["site", "list"],
     ] {
         let said = tandem(&later);
