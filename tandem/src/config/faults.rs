@@ -92,10 +92,25 @@ impl Config {
                 3600,
             ),
             ("voicemail.silence_s", self.voicemail.silence_s, 1, 3600),
-            ("storage.destroy_within_h", self.storage.destroy_within_h, 1, 720),
-            ("storage.scrub_every_days", self.storage.scrub_every_days, 1, 3650),
+            (
+                "storage.destroy_within_h",
+                self.storage.destroy_within_h,
+                1,
+                720,
+            ),
+            (
+                "storage.scrub_every_days",
+                self.storage.scrub_every_days,
+                1,
+                3650,
+            ),
             ("storage.entries_days", self.storage.entries_days, 1, 36_500),
-            ("voicemail.undelete_days", self.voicemail.undelete_days, 0, 3650),
+            (
+                "voicemail.undelete_days",
+                self.voicemail.undelete_days,
+                0,
+                3650,
+            ),
             ("voicemail.pin_pause_s", self.voicemail.pin_pause_s, 1, 3600),
         ]
     }
