@@ -5,6 +5,7 @@
 //! touches no file.
 
 use crate::given_up::GivenUp;
+use crate::link::LogFound;
 use crate::name::NodeName;
 use crate::record::Body;
 use crate::recovery::{Damage, Ending, NotOurs, Recovery, Verdict};
@@ -19,6 +20,7 @@ pub const DAMAGES_LISTED_MAX: usize = 1000;
 /// A log that is being read.
 #[derive(Debug)]
 pub struct Reading {
+    node: NodeName,
     recovery: Recovery,
     loaded: Loaded,
     end: (u32, u64),
@@ -40,6 +42,8 @@ pub struct Loaded {
     pub given_up: GivenUp,
     /// Of these, those that are still there.
     pub left_over: Vec<u32>,
+    /// What the link must know of it.
+    pub found: LogFound,
 }
 
 /// A segment that was read.
@@ -64,6 +68,7 @@ impl Reading {
     /// What comes after `end`, a segment and an offset, is not looked at.
     pub fn up_to(node: NodeName, end: (u32, u64)) -> Reading {
         Reading {
+            node,
             recovery: Recovery::new(node),
             loaded: Loaded::default(),
             end,
@@ -120,13 +125,22 @@ impl Reading {
         self.loaded.ending = self.recovery.finish();
         self.drain(apply);
         self.loaded.given_up = self.given_up;
+        self.loaded.found.epochs = self.recovery.epochs().clone();
+        self.loaded.found.is_whole = self.loaded.ending.damages == 0;
         self.loaded
     }
 
     fn drain(&mut self, apply: &mut impl FnMut(&Committed)) {
         while let Some(verdict) = self.recovery.poll() {
             match verdict {
-                Verdict::Record(record) => apply(&record),
+                Verdict::Record(record) => {
+                    let stamp = record.stamp;
+                    if stamp.node == self.node {
+                        let said = self.loaded.found.said.entry(stamp.epoch).or_default();
+                        *said = stamp.seq.max(*said);
+                    }
+                    apply(&record);
+                }
                 Verdict::Damage(damage) if self.loaded.damages.len() < DAMAGES_LISTED_MAX => {
                     self.loaded.damages.push(damage);
                 }

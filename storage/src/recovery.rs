@@ -37,7 +37,7 @@
 //!
 //! Nothing that is damaged stops a start, and nothing whole is hidden by damage elsewhere.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 
 use crate::given_up::GivenUp;
@@ -68,6 +68,7 @@ pub struct Recovery {
     /// Behind a gap: the next record says where its epoch goes on.
     behind_gap: bool,
     ending: Ending,
+    epochs: BTreeMap<u32, u64>,
 }
 
 /// What is decided of a stretch of the log.
@@ -168,6 +169,7 @@ impl Recovery {
             given_up: GivenUp::default(),
             behind_gap: false,
             ending: Ending::default(),
+            epochs: BTreeMap::new(),
         }
     }
 
@@ -284,6 +286,11 @@ impl Recovery {
         self.ending
     }
 
+    /// Of each epoch that was left, the last number that counts.
+    pub fn epochs(&self) -> &BTreeMap<u32, u64> {
+        &self.epochs
+    }
+
     fn on_record(&mut self, offset: u64, record: Record) {
         let header = record.header;
         if std::mem::take(&mut self.behind_gap) && header.epoch >= self.epoch {
@@ -372,6 +379,7 @@ impl Recovery {
         self.ending.torn += self.suspects.drain(..).filter(torn).count() as u64;
         if self.seq_next > 1 {
             self.ending.last = (self.epoch, self.seq_next - 1);
+            self.epochs.insert(self.epoch, self.seq_next - 1);
         }
     }
 

@@ -1,14 +1,17 @@
 //! The words of the link, on which a node hands its log on to its peers and takes theirs.
 //!
-//! A core will take connections, frames, what became durable and the time, and give frames, appends
+//! [`Link`] takes connections, frames, what became durable and the time, and gives frames, appends
 //! to the own log, and events: `seam.rs` has both sides of it, `frame.rs` its bytes. Nothing here touches
-//! a socket or a file, so that a company of nodes runs in one thread. No node speaks it yet.
+//! a socket or a file, so that a company of nodes runs in one thread.
 
+mod core;
 pub mod frame;
 mod seam;
+
+pub use self::core::Link;
 
 pub use self::frame::Frame;
 pub use self::seam::{
     CloseReason, ConnId, LINK_TOKENS, LinkConfig, LinkEvent, LinkInput, LinkOutput, LinkStatus,
-    LogPiece, PEERS_MAX, PeerConfig, PeerStatus, Position, READ_BYTES_MAX,
+    LogFound, LogPiece, PEERS_MAX, PeerConfig, PeerStatus, Position, READ_BYTES_MAX,
 };

@@ -1,5 +1,6 @@
 //! What goes into the link and what comes out: the types between it and the shell.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -27,15 +28,29 @@ pub struct LinkConfig {
     pub node: NodeName,
     /// The epoch of its log that was opened.
     pub epoch: u32,
-    /// The epochs before and their last numbers, as far as they were read without a loss. What is
-    /// not in here is asked of the peers again.
-    pub epochs_before: Vec<(u32, u64)>,
-    /// Nothing was lost of the log. If something was, all copies are asked for again.
-    pub is_whole: bool,
+    /// What was found of its log when it was opened.
+    pub found: LogFound,
+    /// The registers of the own log that begin with [`crate::seam::LOCAL_KEYS`], key and value: what
+    /// the link kept in mind.
+    pub kept: Vec<(Arc<str>, Arc<str>)>,
     /// Bytes a second that may be sent to all peers together; 0: no ceiling.
     pub send_bytes_per_s: u64,
+    /// A peer of which nothing was heard for so long is away.
+    pub away_after: Duration,
     /// Different for each node and each start: spreads out attempts to connect.
     pub seed: u64,
+}
+
+/// What of a log the link must know before it can hand it on.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LogFound {
+    /// Per epoch of the log, before the one that was opened, the last number that counts.
+    pub epochs: BTreeMap<u32, u64>,
+    /// Per epoch the highest number under which the node itself said something, as far as it is
+    /// still in the log: its own records moved forward count with the epoch they were said in.
+    pub said: BTreeMap<u32, u64>,
+    /// Nothing was lost of the log. If something was, everything is asked of the peers again.
+    pub is_whole: bool,
 }
 
 /// What is known of a peer that is not its address.
@@ -45,8 +60,6 @@ pub struct PeerConfig {
     pub name: NodeName,
     /// This node keeps the sound it says; otherwise only what is said *about* sound.
     pub keep_sound: bool,
-    /// It is one of this node's backups: the promise may wait for it.
-    pub is_backup: bool,
 }
 
 /// What the link is told.
@@ -113,10 +126,13 @@ pub enum LinkInput {
         /// Where the sound's chunks lie, in the order they were spoken; none if it is not here.
         places: Vec<ChunkPlace>,
     },
-    /// Somebody wants to hear a sound that is not held here.
+    /// Somebody wants to hear a sound that another node recorded. Answered with
+    /// [`LinkEvent::Fetched`], at once if it is here.
     Want {
         /// Which.
         sound: Id,
+        /// Where its node sealed it.
+        sealed: Position,
     },
     /// The deadline has come.
     Tick,
@@ -203,7 +219,14 @@ pub enum LinkEvent {
         /// Why.
         why: CloseReason,
     },
-    /// A peer has all of the own log up to here durably, sound included if it keeps that.
+    /// A peer keeps a copy of the own log, sound included, and is there; or no longer.
+    Backup {
+        /// Which.
+        peer: NodeName,
+        /// It is there.
+        is_up: bool,
+    },
+    /// A peer that keeps a copy has all of the own log up to here durably, sound included.
     Acked {
         /// Which.
         peer: NodeName,
@@ -296,7 +319,7 @@ pub struct PeerStatus {
     pub name: NodeName,
     /// It is there.
     pub is_up: bool,
-    /// It is one of this node's backups.
+    /// It keeps a copy of the own log, sound included.
     pub is_backup: bool,
     /// How far it has the own log durably.
     pub acked: Position,

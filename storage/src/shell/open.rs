@@ -13,8 +13,10 @@ use super::inspect::{self, LoadError};
 use super::log::{Log, QUEUE_MAX};
 use super::thread::{self, CleanerAnswer, Clocks, Command, Figures, Worker};
 use crate::batch::{Segment, Wrote};
+use crate::link::LogFound;
 use crate::name::{Ids, NodeName};
 use crate::reading::{self, Loaded};
+use crate::record::EPOCH_MAX;
 use crate::recovery::{Damage, Ending, NotOurs};
 use crate::seam::{LogEvent, Token};
 use crate::segment::{SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN};
@@ -35,6 +37,9 @@ pub struct LogConfig {
     /// Each commit is put in here once it is durable, from the first of the epoch. The log waits
     /// for nobody: what finds no room is left out.
     pub tap: Option<Sender<Arc<Wrote>>>,
+    /// The epoch opened is not below this. A node of a company says the time, so that a log begun
+    /// anew on an empty disk never opens an epoch that the one before had.
+    pub epoch_min: u32,
 }
 
 impl LogConfig {
@@ -46,6 +51,7 @@ impl LogConfig {
             segment_bytes: 32 << 20,
             reserve_bytes: 64 << 20,
             tap: None,
+            epoch_min: 1,
         }
     }
 }
@@ -63,6 +69,8 @@ pub struct Opened {
     pub report: RecoveryReport,
     /// For [`Log::clean`].
     pub cleaner: CleanerSeat,
+    /// For the link.
+    pub found: LogFound,
 }
 
 /// What was found when the log was opened.
@@ -169,6 +177,7 @@ impl Opening {
         let loaded = inspect::load(&self.config.dir, self.config.node, |r| view.apply(r))
             .map_err(|e| self.load_error(e))?;
         let epoch = loaded.ending.epoch.max(self.lock.before.epoch) + 1;
+        let epoch = epoch.max(self.config.epoch_min).min(EPOCH_MAX);
         self.lock
             .sign(epoch)
             .map_err(os(&self.config.dir, "writing its lock"))?;
@@ -200,6 +209,7 @@ impl Opening {
             ids,
             report,
             cleaner,
+            found: loaded.found,
         })
     }
 
