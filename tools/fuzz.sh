@@ -22,7 +22,7 @@ fuzzer=$out/$host/release/libfuzzer
 
 if [ $# -eq 0 ]; then
     # Asked for no known target, it names them.
-    read -ra targets <<<"$({ TANDEM_FUZZ_TARGET='' "$fuzzer" -runs=1 2>&1 || true; } | sed -n 's/.*to one of: //p')"
+    read -ra targets <<<"$({ TANDEM_FUZZ_TARGET='' "$fuzzer" -runs=1 -artifact_prefix="$out/" 2>&1 || true; } | sed -n 's/.*to one of: //p')"
 else
     targets=("$@")
 fi

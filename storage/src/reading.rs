@@ -126,7 +126,7 @@ impl Reading {
         self.drain(apply);
         self.loaded.given_up = self.given_up;
         self.loaded.found.epochs = self.recovery.epochs().clone();
-        self.loaded.found.is_whole = self.loaded.ending.damages == 0;
+        self.loaded.found.damages = self.loaded.ending.damages;
         self.loaded
     }
 

@@ -1,29 +1,179 @@
-//! The link itself.
+//! The link itself: takes what comes from peers, the log and the shell, and keeps feeds, followers and
+//! wants going. The chapter of the module above tells the whole.
+//!
+//! Here: what it holds, its inputs, its figures. `frames.rs`: what peers say. `plan.rs`: what is done
+//! after each input. `wants.rs`: sound that is not here.
 
-use std::collections::VecDeque;
+mod frames;
+mod plan;
+mod wants;
 
-use super::seam::{LinkConfig, LinkInput, LinkOutput, LinkStatus};
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::budget::Budget;
+use super::copies::Copies;
+use super::feed::{Feed, Own};
+use super::follow::{Follower, Owner, Stores};
+use super::frame::{self, Frame, Hello, Lane, Message, Place, VERSIONS};
+use super::kept::{Kept, Places};
+use super::peers::{Peer, Verdict};
+use super::seam::{
+    CloseReason, ConnId, LinkConfig, LinkEvent, LinkInput, LinkOutput, LinkStatus, LogPiece,
+    PEERS_MAX, PeerConfig, PeerStatus, Position,
+};
+use super::want::{Served, Wants};
+use crate::batch::Wrote;
+use crate::name::NodeName;
+use crate::record::SEQ_MAX;
+use crate::seam::Token;
 use crate::time::Time;
+
+/// What the log here did not take is followed again after so long.
+const FOLLOW_AGAIN: Duration = Duration::from_secs(10);
 
 /// One node's end of all its links.
 #[derive(Debug)]
 pub struct Link {
     config: LinkConfig,
+    own: Own,
+    copies: Copies,
+    /// Where to go on in the logs of peers that are not known yet.
+    places: Places,
+    /// The own log has damages that were not seen to, as many.
+    mending: Option<u64>,
+    peers: BTreeMap<NodeName, Peer>,
+    conns: BTreeMap<ConnId, Conn>,
+    /// Followers whose connection is gone, until what came is durable.
+    leaving: Vec<Follower>,
+    stores: Stores,
+    wants: Wants,
+    /// What is being read of the own log, and asked of the view.
+    reads: HashMap<Token, Reading>,
+    read_last: u64,
+    budget: Budget,
+    /// When what changed is written down and told.
+    keep_at: Option<Time>,
+    chance: u64,
     outputs: VecDeque<LinkOutput>,
+    status: LinkStatus,
+}
+
+/// A connection.
+#[derive(Debug)]
+struct Conn {
+    peer: NodeName,
+    /// This side dialled.
+    dialled: bool,
+    hello: Option<Hello>,
+    heard_at: Time,
+    sent_at: Time,
+    feeds: BTreeMap<u32, Feed>,
+    followers: BTreeMap<u32, Follower>,
+    follower_last: u32,
+    served: VecDeque<Served>,
+    /// The first of these is being read or looked for.
+    serving: bool,
+    /// Frames the network has not taken.
+    unsent: usize,
+    /// Since when the peer has been behind, and how far it was then.
+    behind_since: Option<(Time, u64)>,
+}
+
+/// What an answer is for.
+#[derive(Clone, Copy, Debug)]
+enum Reading {
+    Feed(ConnId, u32, usize),
+    Served(ConnId),
 }
 
 impl Link {
     /// Without peers.
-    pub fn new(config: LinkConfig, _now: Time) -> Link {
+    pub fn new(config: LinkConfig, now: Time) -> Link {
+        let mut kept = Kept::read(&config.kept);
+        let damages = config.found.damages;
+        let mending = (damages > 0 && kept.mended != damages).then_some(damages);
+        if mending.is_some() {
+            // What is missing is not known: all is asked for again, and what is here comes twice.
+            kept.copies = Copies::default();
+            kept.places = Places::default();
+        }
+        let own = Own {
+            node: config.node,
+            epoch: config.epoch,
+            found: config.found.clone(),
+            tip: Place::default(),
+            is_behind: false,
+        };
+        for lane in Lane::ALL {
+            if mending.is_none() {
+                kept.copies.raise(own.node, lane, &own.found.epochs);
+                kept.copies.raise(own.node, lane, &own.found.said);
+            }
+            // Nobody can know more of the epoch that is written.
+            let written = [(own.epoch, SEQ_MAX)].into();
+            kept.copies.raise(own.node, lane, &written);
+        }
+        let _ = (kept.copies.take_unsaid(), kept.copies.take_unkept());
         Link {
-            config,
+            own,
+            copies: kept.copies,
+            places: kept.places,
+            mending,
+            peers: BTreeMap::new(),
+            conns: BTreeMap::new(),
+            leaving: Vec::new(),
+            stores: Stores::default(),
+            wants: Wants::new(),
+            reads: HashMap::new(),
+            read_last: 0,
+            budget: Budget::new(config.send_bytes_per_s, now),
+            keep_at: None,
+            chance: config.seed,
             outputs: VecDeque::new(),
+            status: LinkStatus::default(),
+            config,
         }
     }
 
     /// Takes an input.
-    pub fn handle(&mut self, _now: Time, _input: LinkInput) {
-        let _ = &self.config;
+    pub fn handle(&mut self, now: Time, input: LinkInput) {
+        match input {
+            LinkInput::Peers(peers) => self.on_peers(now, &peers),
+            LinkInput::Connected {
+                conn,
+                peer,
+                dialled,
+            } => self.on_connected(now, conn, peer, dialled),
+            LinkInput::NotConnected { peer } => {
+                let chance = self.chance();
+                if let Some(peer) = self.peers.get_mut(&peer) {
+                    peer.on_not_connected(now, chance);
+                }
+            }
+            LinkInput::Disconnected { conn } => self.drop_conn(now, conn, CloseReason::Ended),
+            LinkInput::Frame { conn, bytes } => self.on_frame(now, conn, &bytes),
+            LinkInput::Heard { conn } => {
+                if let Some(conn) = self.conns.get_mut(&conn) {
+                    conn.heard_at = now;
+                }
+            }
+            LinkInput::Sent { conn } => {
+                if let Some(conn) = self.conns.get_mut(&conn) {
+                    conn.unsent = conn.unsent.saturating_sub(1);
+                }
+            }
+            LinkInput::Wrote(wrote) => self.on_wrote(now, &wrote),
+            LinkInput::Missed => self.own.is_behind = true,
+            LinkInput::Stored { token } => drop(self.stores.done(token)),
+            LinkInput::NotStored { token, .. } => self.on_not_stored(now, token),
+            LinkInput::Read { token, piece } => self.on_read(now, token, piece),
+            LinkInput::Places { token, places } => self.on_places(now, token, places),
+            LinkInput::Want { sound, sealed } => self.on_want(now, sound, sealed),
+            LinkInput::Tick => {}
+        }
+        self.go_on(now);
     }
 
     /// The next thing asked for.
@@ -33,11 +183,286 @@ impl Link {
 
     /// When to hand in [`LinkInput::Tick`].
     pub fn deadline(&self) -> Option<Time> {
-        None
+        let peers = self.peers.values();
+        let peers = peers.flat_map(|peer| peer.refused.values().copied().chain(peer.dial_at()));
+        let conns = self.conns.values();
+        let conns = conns.flat_map(|conn| [self.silent_at(conn), self.beat_at(conn)]);
+        let wants = self.wants.values().filter(|want| want.after.is_none());
+        let wants = wants.map(|want| want.patience_until);
+        let rest = [self.keep_at, self.budget.deadline()];
+        let rest = rest.into_iter().flatten();
+        peers.chain(conns).chain(wants).chain(rest).min()
     }
 
     /// How it stands.
-    pub fn status(&self) -> LinkStatus {
-        LinkStatus::default()
+    pub fn status(&self, now: Time) -> LinkStatus {
+        let peers = self.peers.values();
+        LinkStatus {
+            tip: self.own.tip.position,
+            peers: peers.map(|peer| self.peer_status(now, peer)).collect(),
+            ..self.status.clone()
+        }
+    }
+
+    fn peer_status(&self, now: Time, peer: &Peer) -> PeerStatus {
+        let conn = peer.conn.and_then(|conn| self.conns.get(&conn));
+        let behind = conn.map_or(0, |conn| self.behind_bytes(conn));
+        let since = conn.and_then(|conn| conn.behind_since);
+        let to_send_time = match since {
+            _ if !peer.is_up => None,
+            None => Some(Duration::ZERO),
+            Some((at, first)) => {
+                let (done, took) = (first.saturating_sub(behind), now.since(at));
+                (done > 0).then(|| took.mul_f64(behind as f64 / done as f64))
+            }
+        };
+        let direct = |f: &&Follower| f.author == peer.config.name && f.lane == Lane::Metadata;
+        let followed = conn.and_then(|conn| conn.followers.values().find(direct));
+        PeerStatus {
+            name: peer.config.name,
+            is_up: peer.is_up,
+            away_why: peer.away_why,
+            is_backup: peer.is_backup,
+            acked: peer.acked,
+            to_send_bytes: behind,
+            to_send_time,
+            followed: followed.map_or(Position::default(), |f| f.place.position),
+            is_whole: conn.is_some_and(|c| c.followers.values().all(|f| f.is_whole)),
+            theirs: peer.tip,
+        }
+    }
+
+    /// How much of the own log the peer has still to be sent.
+    fn behind_bytes(&self, conn: &Conn) -> u64 {
+        let behind = |feed: &Feed| feed.behind_bytes(&self.own, self.config.segment_bytes);
+        conn.feeds.values().map(behind).max().unwrap_or(0)
+    }
+
+    fn on_peers(&mut self, now: Time, configs: &[PeerConfig]) {
+        let configs = &configs[..configs.len().min(PEERS_MAX)];
+        let is_there = |name: &NodeName| configs.iter().any(|config| config.name == *name);
+        let gone: Vec<NodeName> = self
+            .peers
+            .keys()
+            .filter(|n| !is_there(n))
+            .copied()
+            .collect();
+        for name in gone {
+            if let Some(conn) = self.peers.get(&name).and_then(|peer| peer.conn) {
+                self.drop_conn(now, conn, CloseReason::Stranger);
+            }
+            self.peers.remove(&name);
+        }
+        for config in configs.iter().filter(|config| config.name != self.own.node) {
+            let places = &mut self.places;
+            let peer = self.peers.entry(config.name).or_insert_with(|| {
+                let mut peer = Peer::new(*config, now);
+                peer.places = places.remove(&config.name).unwrap_or_default();
+                peer
+            });
+            peer.config = *config;
+        }
+    }
+
+    fn on_connected(&mut self, now: Time, conn: ConnId, name: NodeName, dialled: bool) {
+        let ours_first = self.own.node < name;
+        let current = self.peers.get(&name).and_then(|peer| peer.conn);
+        let current = current.and_then(|conn| self.conns.get(&conn));
+        let current_is = current.is_some_and(|conn| conn.dialled == ours_first);
+        let Some(peer) = self.peers.get_mut(&name) else {
+            return self.close(conn, CloseReason::Stranger);
+        };
+        match peer.on_connected(conn, dialled, dialled == ours_first, current_is) {
+            Verdict::Refuse => return self.close(conn, CloseReason::Replaced),
+            Verdict::Use(None) => {}
+            Verdict::Use(Some(old)) => {
+                self.drop_conn(now, old, CloseReason::Replaced);
+                if let Some(peer) = self.peers.get_mut(&name) {
+                    peer.conn = Some(conn);
+                }
+            }
+        }
+        self.conns.insert(conn, Conn::new(now, name, dialled));
+        let hello = Hello {
+            versions: VERSIONS,
+            node: self.own.node,
+            epoch: self.own.epoch,
+            known: self.copies.highest(name),
+        };
+        self.send(now, conn, frame::encode(&Message::Hello(hello)));
+    }
+
+    /// Forgets a connection; it is closed unless that is why.
+    fn drop_conn(&mut self, now: Time, id: ConnId, why: CloseReason) {
+        let Some(conn) = self.conns.remove(&id) else {
+            return;
+        };
+        if why != CloseReason::Ended {
+            self.close(id, why);
+        }
+        self.leaving.extend(conn.followers.into_values());
+        for want in self.wants.values_mut().filter(|want| want.conn == Some(id)) {
+            want.conn = None;
+            want.patience_until = now;
+        }
+        let chance = self.chance();
+        let Some(peer) = self.peers.get_mut(&conn.peer) else {
+            return;
+        };
+        if peer.conn != Some(id) {
+            return;
+        }
+        peer.on_gone(now, chance);
+        if std::mem::take(&mut peer.is_backup) {
+            let (peer, is_up) = (conn.peer, false);
+            self.event(LinkEvent::Backup { peer, is_up });
+        }
+        let Some(peer) = self.peers.get_mut(&conn.peer) else {
+            return;
+        };
+        peer.away_why = Some(why);
+        if std::mem::take(&mut peer.is_up) {
+            let peer = conn.peer;
+            self.event(LinkEvent::Away { peer, why });
+        }
+    }
+
+    fn on_wrote(&mut self, now: Time, wrote: &Arc<Wrote>) {
+        let before = self.own.tip;
+        let first = wrote.records.first().map_or(0, |record| record.seq);
+        let follows = !self.own.is_behind && first == before.position.seq + 1;
+        self.own.tip = Place {
+            position: Position {
+                epoch: wrote.epoch,
+                seq: wrote.seq_last(),
+            },
+            segment: wrote.batch.segment,
+            offset: wrote.end_offset(),
+        };
+        self.own.is_behind = false;
+        for lane in Lane::ALL {
+            let conns: Vec<ConnId> = self.conns.keys().copied().collect();
+            for id in conns {
+                self.hand_on(now, id, lane, &before, wrote, follows);
+            }
+        }
+    }
+
+    fn hand_on(
+        &mut self,
+        now: Time,
+        id: ConnId,
+        lane: Lane,
+        before: &Place,
+        wrote: &Arc<Wrote>,
+        follows: bool,
+    ) {
+        let Some(conn) = self.conns.get_mut(&id) else {
+            return;
+        };
+        let mut frames = Vec::new();
+        for feed in conn.feeds.values_mut().filter(|feed| feed.lane == lane) {
+            let goes = follows && self.budget.is_open(now);
+            let frame = feed.on_wrote(&self.own, before, wrote, goes);
+            frames.extend(frame.inspect(|frame| self.budget.spend(frame.len())));
+        }
+        for frame in frames {
+            self.send(now, id, frame);
+        }
+    }
+
+    fn on_not_stored(&mut self, now: Time, token: Token) {
+        match self.stores.done(token) {
+            Some(Owner::Feed(id, number)) => self.refused(now, id, number),
+            // What comes of it is not whole; another attempt may be.
+            Some(Owner::Want(sound)) => self.end_want(sound, false),
+            Some(Owner::Kept) | None => {}
+        }
+    }
+
+    /// The log did not take a record: the feed is asked for again later.
+    fn refused(&mut self, now: Time, id: ConnId, number: u32) {
+        let Some(conn) = self.conns.get_mut(&id) else {
+            return;
+        };
+        let Some(follower) = conn.followers.remove(&number) else {
+            return;
+        };
+        if let Some(peer) = self.peers.get_mut(&conn.peer) {
+            let what = (follower.author, follower.lane);
+            peer.refused.insert(what, now + FOLLOW_AGAIN);
+        }
+        let feed = number;
+        self.send(now, id, frame::encode(&Message::Unfollow { feed }));
+    }
+
+    fn on_read(&mut self, now: Time, token: Token, piece: LogPiece) {
+        match self.reads.remove(&token) {
+            Some(Reading::Feed(id, number, asked)) => {
+                let conn = self.conns.get_mut(&id);
+                let feed = conn.and_then(|conn| conn.feeds.get_mut(&number));
+                if let Some(frame) = feed.and_then(|f| f.on_piece(&self.own, asked, piece)) {
+                    self.budget.spend(frame.len());
+                    self.send(now, id, frame);
+                }
+            }
+            Some(Reading::Served(id)) => self.on_read_served(now, id, piece),
+            None => {}
+        }
+    }
+
+    fn send(&mut self, now: Time, id: ConnId, frame: Frame) {
+        if let Some(conn) = self.conns.get_mut(&id) {
+            conn.sent_at = now;
+            conn.unsent += 1;
+            self.status.sent_bytes += frame.len() as u64;
+            self.outputs.push_back(LinkOutput::Send { conn: id, frame });
+        }
+    }
+
+    fn close(&mut self, conn: ConnId, why: CloseReason) {
+        self.outputs.push_back(LinkOutput::Close { conn, why });
+    }
+
+    fn event(&mut self, event: LinkEvent) {
+        self.outputs.push_back(LinkOutput::Event(event));
+    }
+
+    fn silent_at(&self, conn: &Conn) -> Time {
+        conn.heard_at + self.config.away_after
+    }
+
+    /// Three to a silence: one that is late does no harm.
+    fn beat_at(&self, conn: &Conn) -> Time {
+        conn.sent_at + self.config.away_after / 3
+    }
+
+    /// From 0 to below 1 (splitmix64: Steele, Lea, Flood, "Fast Splittable Pseudorandom Number
+    /// Generators", 2014).
+    fn chance(&mut self) -> f64 {
+        self.chance = self.chance.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.chance;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        ((z ^ (z >> 31)) >> 11) as f64 / (1u64 << 53) as f64
+    }
+}
+
+impl Conn {
+    fn new(now: Time, peer: NodeName, dialled: bool) -> Conn {
+        Conn {
+            peer,
+            dialled,
+            hello: None,
+            heard_at: now,
+            sent_at: now,
+            feeds: BTreeMap::new(),
+            followers: BTreeMap::new(),
+            follower_last: 0,
+            served: VecDeque::new(),
+            serving: false,
+            unsent: 0,
+            behind_since: None,
+        }
     }
 }

@@ -7,19 +7,20 @@
 //! |---|---|---|
 //! | 1 hello | both | u16 lowest and u16 highest version spoken, name, u32 own epoch, position: how far I know your log |
 //! | 2 heartbeat | both | position of the own log's tip |
-//! | 3 holds | both | name of an author, holds: metadata, holds: sound |
-//! | 4 follow | follower | u32 feed, name of an author, start: metadata, start: sound, holds: metadata, holds: sound |
-//! | 5 records | feeder | u32 feed, u8 lanes, u8 1: nothing alive was left out since the ones before, place, records to the end |
-//! | 6 whole | feeder | u32 feed, u8 lanes, place, holds |
-//! | 7 ack | follower | u32 feed, position: metadata, position: sound, u64 bytes of records frames that are done with |
-//! | 8 want | follower | id of a sound |
-//! | 9 wanted | feeder | id of a sound, u8 0: more follow, 1: that was all, 2: is not here; records to the end |
+//! | 3 holds | both | name of an author, lane, holds |
+//! | 4 follow | follower | u32 feed, name of an author, lane, place: where to begin, holds |
+//! | 5 unfollow | follower | u32 feed |
+//! | 6 records | feeder | u32 feed, place, records to the end |
+//! | 7 whole | feeder | u32 feed, place, holds |
+//! | 8 ack | follower | u32 feed, position, u64 bytes of this feed's records that are done with |
+//! | 9 want | follower | id of a sound |
+//! | 10 wanted | feeder | id of a sound, u8 0: more follow, 1: that was all, 2: is not here; records to the end |
 //!
 //! A name is 16 bytes, an id 28 as in a record; a position u32 epoch, u64 sequence number; a place a
-//! position, u32 segment, u64 offset: where in the feeder's log the record after it begins; a start
-//! u8 1 and a place, or u8 0: not wanted; holds u16 count and so many times u32 epoch, u64 sequence
-//! number, rising; lanes 1: metadata, 2: sound, 3: both. Records are as they lie on the disk, header,
-//! checksum and all, one after the other without padding.
+//! position, u32 segment, u64 offset: where in the feeder's log the record after it begins, or the
+//! block that has it; holds u16 count and so many times u32 epoch, u64 sequence number, rising; a lane
+//! u8 1: metadata, 2: sound. Records are as they lie on the disk, header, checksum and all, one after
+//! the other without padding.
 //!
 //! The versions in a hello say which of these both know. Within a version a kind that is not known
 //! is skipped and counted: what may be lost without harm (who is ringing, talking) goes there, from
@@ -57,9 +58,15 @@ enum Part {
     Record(Arc<Wrote>, WroteRecord),
 }
 
-/// Which of a log's records: what is said, or the sound itself.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Lanes(u8);
+/// Which of a log's records.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(u8)]
+pub enum Lane {
+    /// What is said: beginnings and ends of sounds, registers, entries.
+    Metadata = 1,
+    /// The sound itself.
+    Sound = 2,
+}
 
 /// Where somebody is in a feeder's log.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -86,32 +93,32 @@ pub enum Message<'a> {
     Holds {
         /// Of whom.
         author: NodeName,
-        /// What is said.
-        metadata: Epochs,
-        /// The sound.
-        sound: Epochs,
+        /// Of which kind.
+        lane: Lane,
+        /// How much.
+        holds: Epochs,
     },
-    /// Records are wanted. Replaces what was wanted of the same author.
+    /// Records are wanted.
     Follow(Follow),
+    /// No more of this feed.
+    Unfollow {
+        /// Which.
+        feed: u32,
+    },
     /// Here they are.
     Records {
         /// As wanted by which follow.
         feed: u32,
-        /// Which kinds are in it.
-        lanes: Lanes,
-        /// Nothing alive was left out since the records before.
-        is_gapless: bool,
         /// Where the next begin.
         place: Place,
         /// One after the other.
         records: &'a [u8],
     },
-    /// With what was sent so far, all is held that the feeder holds of the author.
+    /// With what was sent so far, so much is held of the author as the feeder holds. Epochs that are
+    /// not named are as they were told before.
     Whole {
         /// As wanted by which follow.
         feed: u32,
-        /// Of which kinds.
-        lanes: Lanes,
         /// Where the next records begin.
         place: Place,
         /// What the feeder holds.
@@ -121,11 +128,9 @@ pub enum Message<'a> {
     Ack {
         /// Of which follow.
         feed: u32,
-        /// So much of what is said.
-        metadata: Position,
-        /// So much of the sound.
-        sound: Position,
-        /// Bytes of records frames, of all feeds on this connection, that are done with.
+        /// Up to here in the feeder's log.
+        position: Position,
+        /// Bytes of records frames of this feed that are done with, from the first on.
         bytes: u64,
     },
     /// A sound is wanted, now.
@@ -163,14 +168,12 @@ pub struct Follow {
     pub feed: u32,
     /// Whose records.
     pub author: NodeName,
-    /// From where on what is said is wanted; `None`: it is not.
-    pub metadata: Option<Place>,
-    /// From where on the sound is wanted; `None`: it is not.
-    pub sound: Option<Place>,
-    /// What the follower holds of what the author said.
-    pub holds_metadata: Epochs,
-    /// What the follower holds of the author's sound.
-    pub holds_sound: Epochs,
+    /// Of which kind.
+    pub lane: Lane,
+    /// Where to begin; nowhere: at the first there is.
+    pub place: Place,
+    /// What the follower holds of them already.
+    pub holds: Epochs,
 }
 
 /// How the answer to a want goes on.
@@ -190,17 +193,17 @@ pub enum More {
 #[error("{0}")]
 pub struct Nonsense(pub &'static str);
 
-impl Lanes {
-    /// What is said.
-    pub const METADATA: Lanes = Lanes(1);
-    /// The sound itself.
-    pub const SOUND: Lanes = Lanes(2);
+impl Lane {
     /// Both.
-    pub const BOTH: Lanes = Lanes(3);
+    pub const ALL: [Lane; 2] = [Lane::Metadata, Lane::Sound];
 
-    /// All of `other` are among these.
-    pub fn has(self, other: Lanes) -> bool {
-        self.0 & other.0 == other.0
+    /// That of a record.
+    pub fn of(is_chunk: bool) -> Lane {
+        if is_chunk {
+            Lane::Sound
+        } else {
+            Lane::Metadata
+        }
     }
 }
 
@@ -276,62 +279,54 @@ pub fn encode(message: &Message<'_>) -> Frame {
         }
         Message::Holds {
             author,
-            metadata,
-            sound,
+            lane,
+            holds,
         } => {
             out.push(3);
             out.extend_from_slice(&author.to_bytes());
-            put_epochs(metadata, &mut out);
-            put_epochs(sound, &mut out);
+            out.push(*lane as u8);
+            put_epochs(holds, &mut out);
         }
         Message::Follow(follow) => {
             out.push(4);
             out.extend_from_slice(&follow.feed.to_le_bytes());
             out.extend_from_slice(&follow.author.to_bytes());
-            put_start(follow.metadata, &mut out);
-            put_start(follow.sound, &mut out);
-            put_epochs(&follow.holds_metadata, &mut out);
-            put_epochs(&follow.holds_sound, &mut out);
+            out.push(follow.lane as u8);
+            put_place(follow.place, &mut out);
+            put_epochs(&follow.holds, &mut out);
+        }
+        Message::Unfollow { feed } => {
+            out.push(5);
+            out.extend_from_slice(&feed.to_le_bytes());
         }
         Message::Records {
             feed,
-            lanes,
-            is_gapless,
             place,
             records,
         } => {
-            out.push(5);
+            out.push(6);
             out.extend_from_slice(&feed.to_le_bytes());
-            out.extend_from_slice(&[lanes.0, u8::from(*is_gapless)]);
             put_place(*place, &mut out);
             out.extend_from_slice(records);
         }
-        Message::Whole {
-            feed,
-            lanes,
-            place,
-            holds,
-        } => {
-            out.push(6);
+        Message::Whole { feed, place, holds } => {
+            out.push(7);
             out.extend_from_slice(&feed.to_le_bytes());
-            out.push(lanes.0);
             put_place(*place, &mut out);
             put_epochs(holds, &mut out);
         }
         Message::Ack {
             feed,
-            metadata,
-            sound,
+            position,
             bytes,
         } => {
-            out.push(7);
+            out.push(8);
             out.extend_from_slice(&feed.to_le_bytes());
-            put_position(*metadata, &mut out);
-            put_position(*sound, &mut out);
+            put_position(*position, &mut out);
             out.extend_from_slice(&bytes.to_le_bytes());
         }
         Message::Want(sound) => {
-            out.push(8);
+            out.push(9);
             put_id(*sound, &mut out);
         }
         Message::Wanted {
@@ -339,7 +334,7 @@ pub fn encode(message: &Message<'_>) -> Frame {
             more,
             records,
         } => {
-            out.push(9);
+            out.push(10);
             put_id(*sound, &mut out);
             out.push(*more as u8);
             out.extend_from_slice(records);
@@ -367,38 +362,34 @@ pub fn decode(frame: &[u8]) -> Result<Message<'_>, Nonsense> {
         },
         3 => Message::Holds {
             author: rest.name()?,
-            metadata: rest.epochs()?,
-            sound: rest.epochs()?,
+            lane: rest.lane()?,
+            holds: rest.epochs()?,
         },
         4 => Message::Follow(Follow {
             feed: rest.u32()?,
             author: rest.name()?,
-            metadata: rest.start()?,
-            sound: rest.start()?,
-            holds_metadata: rest.epochs()?,
-            holds_sound: rest.epochs()?,
+            lane: rest.lane()?,
+            place: rest.place()?,
+            holds: rest.epochs()?,
         }),
-        5 => Message::Records {
+        5 => Message::Unfollow { feed: rest.u32()? },
+        6 => Message::Records {
             feed: rest.u32()?,
-            lanes: rest.lanes()?,
-            is_gapless: rest.flag()?,
             place: rest.place()?,
             records: rest.all(),
         },
-        6 => Message::Whole {
+        7 => Message::Whole {
             feed: rest.u32()?,
-            lanes: rest.lanes()?,
             place: rest.place()?,
             holds: rest.epochs()?,
         },
-        7 => Message::Ack {
+        8 => Message::Ack {
             feed: rest.u32()?,
-            metadata: rest.position()?,
-            sound: rest.position()?,
+            position: rest.position()?,
             bytes: rest.u64()?,
         },
-        8 => Message::Want(rest.id()?),
-        9 => Message::Wanted {
+        9 => Message::Want(rest.id()?),
+        10 => Message::Wanted {
             sound: rest.id()?,
             more: rest.more()?,
             records: rest.all(),
@@ -424,13 +415,6 @@ fn put_place(place: Place, out: &mut Vec<u8>) {
     put_position(place.position, out);
     out.extend_from_slice(&place.segment.to_le_bytes());
     out.extend_from_slice(&place.offset.to_le_bytes());
-}
-
-fn put_start(start: Option<Place>, out: &mut Vec<u8>) {
-    out.push(u8::from(start.is_some()));
-    if let Some(place) = start {
-        put_place(place, out);
-    }
 }
 
 /// The newest, if there are more than one may tell.
@@ -481,14 +465,6 @@ impl<'a> Fields<'a> {
         self.array().map(u64::from_le_bytes)
     }
 
-    fn flag(&mut self) -> Result<bool, Nonsense> {
-        match self.u8()? {
-            0 => Ok(false),
-            1 => Ok(true),
-            _ => Err(Nonsense("neither yes nor no")),
-        }
-    }
-
     fn name(&mut self) -> Result<NodeName, Nonsense> {
         NodeName::from_bytes(self.array()?).map_err(|_| Nonsense("not a node's name"))
     }
@@ -522,10 +498,6 @@ impl<'a> Fields<'a> {
         })
     }
 
-    fn start(&mut self) -> Result<Option<Place>, Nonsense> {
-        self.flag()?.then(|| self.place()).transpose()
-    }
-
     fn epochs(&mut self) -> Result<Epochs, Nonsense> {
         let count = usize::from(self.u16()?);
         if count > EPOCHS_MAX {
@@ -536,10 +508,11 @@ impl<'a> Fields<'a> {
             .collect()
     }
 
-    fn lanes(&mut self) -> Result<Lanes, Nonsense> {
+    fn lane(&mut self) -> Result<Lane, Nonsense> {
         match self.u8()? {
-            lanes @ 1..=3 => Ok(Lanes(lanes)),
-            _ => Err(Nonsense("unknown lanes")),
+            1 => Ok(Lane::Metadata),
+            2 => Ok(Lane::Sound),
+            _ => Err(Nonsense("an unknown lane")),
         }
     }
 

@@ -4,9 +4,17 @@
 //! to the own log, and events: `seam.rs` has both sides of it, `frame.rs` its bytes. Nothing here touches
 //! a socket or a file, so that a company of nodes runs in one thread.
 
+mod budget;
+mod copies;
 mod core;
+mod feed;
+mod follow;
 pub mod frame;
+mod kept;
+mod peers;
 mod seam;
+mod walk;
+mod want;
 
 pub use self::core::Link;
 

@@ -37,6 +37,8 @@ pub struct LinkConfig {
     pub send_bytes_per_s: u64,
     /// A peer of which nothing was heard for so long is away.
     pub away_after: Duration,
+    /// The length of the log's segments, for telling how much is still to be sent.
+    pub segment_bytes: u64,
     /// Different for each node and each start: spreads out attempts to connect.
     pub seed: u64,
 }
@@ -49,8 +51,9 @@ pub struct LogFound {
     /// Per epoch the highest number under which the node itself said something, as far as it is
     /// still in the log: its own records moved forward count with the epoch they were said in.
     pub said: BTreeMap<u32, u64>,
-    /// Nothing was lost of the log. If something was, everything is asked of the peers again.
-    pub is_whole: bool,
+    /// Damages found in it. If there are any that were not seen to before, everything is asked of the
+    /// peers again.
+    pub damages: u64,
 }
 
 /// What is known of a peer that is not its address.
@@ -93,6 +96,11 @@ pub enum LinkInput {
         /// All of it, without the length in front.
         bytes: Vec<u8>,
     },
+    /// Some bytes have come, of a frame that is not whole yet: the peer is there.
+    Heard {
+        /// On which connection.
+        conn: ConnId,
+    },
     /// The oldest frame not yet reported is in the hands of the operating system.
     Sent {
         /// On which connection.
@@ -100,7 +108,10 @@ pub enum LinkInput {
     },
     /// A commit of the own log is durable; told of each, in order, from the first of the epoch.
     Wrote(Arc<Wrote>),
-    /// The append with this token is durable.
+    /// Commits were left out. Later ones will be told of again.
+    Missed,
+    /// The append with this token is durable. Told of after the commit it is in, or after
+    /// [`LinkInput::Missed`] if that was left out.
     Stored {
         /// Which.
         token: Token,
@@ -281,9 +292,6 @@ pub enum CloseReason {
     /// It is not, or no longer, one of the peers.
     #[error("it is not one of the nodes of this company")]
     Stranger,
-    /// The own log does not take records: it failed, or the disk is full.
-    #[error("the log here takes no records")]
-    NotStored,
 }
 
 /// A place in the order of a node's log: epoch, and number in it.
@@ -319,6 +327,8 @@ pub struct PeerStatus {
     pub name: NodeName,
     /// It is there.
     pub is_up: bool,
+    /// Why it was not, the last time.
+    pub away_why: Option<CloseReason>,
     /// It keeps a copy of the own log, sound included.
     pub is_backup: bool,
     /// How far it has the own log durably.
@@ -329,6 +339,8 @@ pub struct PeerStatus {
     pub to_send_time: Option<Duration>,
     /// How far this node has the peer's log durably.
     pub followed: Position,
+    /// All that the peer held when it was asked is here.
+    pub is_whole: bool,
     /// How far the peer's log is, as it said last.
     pub theirs: Position,
 }

@@ -1,0 +1,151 @@
+//! What peers say.
+
+use super::super::feed::Feed;
+use super::super::frame::{self, Epochs, Follow, Hello, Message, Nonsense, VERSIONS};
+use super::super::seam::{CloseReason, ConnId, LinkEvent, LinkOutput, Position};
+use super::super::{copies::AUTHORS_MAX, frame::Place};
+use super::Link;
+use crate::time::Time;
+
+/// Feeds a peer may ask for on one connection: each author and kind once, and some on their way out.
+const FEEDS_MAX: usize = 4 * AUTHORS_MAX;
+
+impl Link {
+    pub(super) fn on_frame(&mut self, now: Time, id: ConnId, bytes: &[u8]) {
+        if !self.conns.contains_key(&id) {
+            return;
+        }
+        let done = frame::decode(bytes).and_then(|message| self.on_message(now, id, message));
+        if let Err(Nonsense(what)) = done {
+            self.drop_conn(now, id, CloseReason::Nonsense(what));
+        }
+    }
+
+    fn on_message(&mut self, now: Time, id: ConnId, message: Message<'_>) -> Result<(), Nonsense> {
+        let Some(conn) = self.conns.get_mut(&id) else {
+            return Ok(());
+        };
+        conn.heard_at = now;
+        if conn.hello.is_none() != matches!(message, Message::Hello(_)) {
+            return Err(Nonsense("a hello is the first frame, and only that"));
+        }
+        let peer = self.peers.get_mut(&conn.peer);
+        match message {
+            Message::Hello(hello) => return self.on_hello(now, id, hello),
+            Message::Heartbeat { tip } => peer.into_iter().for_each(|peer| peer.tip = tip),
+            Message::Holds {
+                author,
+                lane,
+                holds,
+            } => {
+                if let Some(peer) = peer
+                    && (peer.holds.len() < 2 * AUTHORS_MAX
+                        || peer.holds.contains_key(&(author, lane)))
+                {
+                    peer.holds.insert((author, lane), holds);
+                }
+            }
+            Message::Follow(follow) => return self.on_follow(id, follow),
+            Message::Unfollow { feed } => drop(conn.feeds.remove(&feed)),
+            Message::Records {
+                feed,
+                place,
+                records,
+            } => return self.on_records(id, feed, place, records),
+            Message::Whole { feed, place, holds } => self.on_whole(id, feed, place, holds),
+            Message::Ack {
+                feed,
+                position,
+                bytes,
+            } => {
+                if let Some(feed) = conn.feeds.get_mut(&feed) {
+                    feed.on_ack(position, bytes);
+                }
+            }
+            Message::Want(sound) => self.on_peer_wants(now, id, sound),
+            Message::Wanted {
+                sound,
+                more,
+                records,
+            } => return self.on_wanted(now, id, sound, more, records),
+            Message::Unknown(_) => self.status.frames_unknown += 1,
+        }
+        Ok(())
+    }
+
+    fn on_hello(&mut self, now: Time, id: ConnId, hello: Hello) -> Result<(), Nonsense> {
+        let Some(conn) = self.conns.get_mut(&id) else {
+            return Ok(());
+        };
+        if hello.node != conn.peer {
+            return Err(Nonsense("a hello in another node's name"));
+        }
+        let spoken = VERSIONS.1.min(hello.versions.1);
+        if spoken < VERSIONS.0.max(hello.versions.0) {
+            self.drop_conn(now, id, CloseReason::Version);
+            return Ok(());
+        }
+        let tip = self.own.tip.position;
+        if hello.known.epoch == self.own.epoch && hello.known.seq > tip.seq && !self.own.is_behind {
+            let (peer, epoch) = (hello.node, hello.known.epoch);
+            self.event(LinkEvent::Contradiction { peer, epoch });
+            self.drop_conn(now, id, CloseReason::Contradiction);
+            return Ok(());
+        }
+        conn.hello = Some(hello);
+        if let Some(peer) = self.peers.get_mut(&hello.node) {
+            peer.on_hello();
+            peer.is_up = true;
+            peer.holds.clear();
+            peer.acked = Position::default();
+        }
+        let peer = hello.node;
+        self.event(LinkEvent::Up { peer });
+        self.tell_all(now, id);
+        Ok(())
+    }
+
+    fn on_follow(&mut self, id: ConnId, follow: Follow) -> Result<(), Nonsense> {
+        let Some(conn) = self.conns.get_mut(&id) else {
+            return Ok(());
+        };
+        let is_known = conn.feeds.contains_key(&follow.feed);
+        if is_known || conn.feeds.len() >= FEEDS_MAX {
+            return Err(Nonsense("too many feeds, or one twice"));
+        }
+        let feed = Feed::new(follow, &self.own);
+        conn.feeds.insert(feed.number, feed);
+        Ok(())
+    }
+
+    fn on_records(
+        &mut self,
+        id: ConnId,
+        feed: u32,
+        place: Place,
+        records: &[u8],
+    ) -> Result<(), Nonsense> {
+        // One that was unfollowed meanwhile is not looked at.
+        let conn = self.conns.get_mut(&id);
+        let Some(follower) = conn.and_then(|conn| conn.followers.get_mut(&feed)) else {
+            return Ok(());
+        };
+        let outputs = &mut self.outputs;
+        let taken = follower.on_records(
+            &self.copies,
+            (&mut self.stores, id),
+            (place, records),
+            |token, append| outputs.push_back(LinkOutput::Store { token, append }),
+        )?;
+        self.status.records_known += taken.known;
+        self.status.records_stored += taken.stored;
+        Ok(())
+    }
+
+    fn on_whole(&mut self, id: ConnId, feed: u32, place: Place, holds: Epochs) {
+        let conn = self.conns.get_mut(&id);
+        if let Some(follower) = conn.and_then(|conn| conn.followers.get_mut(&feed)) {
+            follower.on_whole(&self.stores, place, holds);
+        }
+    }
+}

@@ -1,0 +1,365 @@
+//! What is done after each input: who is dialled, what is followed, read, told and written down.
+
+use std::time::Duration;
+
+use super::super::follow::{Follower, Owner};
+use super::super::frame::{self, Epochs, Follow, Lane, Message};
+use super::super::kept;
+use super::super::seam::{CloseReason, ConnId, LinkEvent, LinkOutput, Position};
+use super::{Link, Reading};
+use crate::name::NodeName;
+use crate::seam::{Append, Token};
+use crate::time::Time;
+
+/// What changed of what is held is written down, and told to the peers, this long after.
+const KEEP_AFTER: Duration = Duration::from_secs(1);
+
+impl Link {
+    pub(super) fn go_on(&mut self, now: Time) {
+        self.drop_silent(now);
+        self.dial(now);
+        self.settle(now);
+        self.go_on_with_wants(now);
+        self.follow(now);
+        self.keep(now);
+        for lane in Lane::ALL {
+            self.feed(now, lane);
+        }
+        self.see_backups(now);
+        self.beat(now);
+    }
+
+    fn drop_silent(&mut self, now: Time) {
+        let silent = self
+            .conns
+            .iter()
+            .filter(|(_, conn)| self.silent_at(conn) <= now);
+        let silent: Vec<ConnId> = silent.map(|(id, _)| *id).collect();
+        for id in silent {
+            self.drop_conn(now, id, CloseReason::Silent);
+        }
+    }
+
+    fn dial(&mut self, now: Time) {
+        for (name, peer) in &mut self.peers {
+            if peer.dials(now) {
+                self.outputs.push_back(LinkOutput::Dial { peer: *name });
+            }
+            peer.refused.retain(|_, at| *at > now);
+        }
+    }
+
+    fn beat(&mut self, now: Time) {
+        let due = self
+            .conns
+            .iter()
+            .filter(|(_, conn)| self.beat_at(conn) <= now);
+        let due: Vec<ConnId> = due.map(|(id, _)| *id).collect();
+        let tip = self.own.tip.position;
+        for id in due {
+            self.send(now, id, frame::encode(&Message::Heartbeat { tip }));
+        }
+    }
+
+    /// Acknowledges what has become durable.
+    fn settle(&mut self, now: Time) {
+        let mut acks = Vec::new();
+        for (id, conn) in &mut self.conns {
+            for (number, follower) in &mut conn.followers {
+                let Some((position, bytes)) = follower.settle(&mut self.copies, &self.stores)
+                else {
+                    continue;
+                };
+                if let Some(peer) = self.peers.get_mut(&conn.peer) {
+                    peer.at(follower);
+                }
+                let ack = Message::Ack {
+                    feed: *number,
+                    position,
+                    bytes,
+                };
+                acks.push((*id, frame::encode(&ack)));
+            }
+        }
+        for (id, ack) in acks {
+            self.send(now, id, ack);
+        }
+        let (copies, stores, peers) = (&mut self.copies, &self.stores, &mut self.peers);
+        self.leaving.retain_mut(|follower| {
+            if follower.settle(copies, stores).is_some()
+                && let Some(peer) = peers.get_mut(&follower.feeder)
+            {
+                peer.at(follower);
+            }
+            !follower.is_settled()
+        });
+    }
+
+    fn follow(&mut self, now: Time) {
+        let conns = self.conns.iter().filter(|(_, conn)| conn.hello.is_some());
+        let conns: Vec<(ConnId, NodeName)> = conns.map(|(id, conn)| (*id, conn.peer)).collect();
+        for (id, feeder) in conns {
+            self.unfollow(now, id, feeder);
+            for (author, lane) in self.worth_following(feeder) {
+                self.start_following(now, id, feeder, (author, lane));
+            }
+        }
+    }
+
+    /// What this peer should be asked for and is not.
+    fn worth_following(&self, feeder: NodeName) -> Vec<(NodeName, Lane)> {
+        let Some(peer) = self.peers.get(&feeder) else {
+            return Vec::new();
+        };
+        let of_itself = Lane::ALL.map(|lane| (feeder, lane)).into_iter();
+        let of_others = peer.holds.iter().filter(|((author, lane), holds)| {
+            *author != feeder
+                && !self.is_up(*author)
+                && self.copies.lacks(*author, *lane, holds)
+                && !self.catches_up_with(*author, *lane)
+        });
+        let of_others = of_others.map(|(what, _)| *what);
+        of_itself
+            .chain(of_others)
+            .filter(|(author, lane)| self.keeps(*author, *lane))
+            .filter(|(author, lane)| !self.follows(feeder, *author, *lane))
+            .filter(|what| !peer.refused.contains_key(what))
+            .collect()
+    }
+
+    fn start_following(
+        &mut self,
+        now: Time,
+        id: ConnId,
+        feeder: NodeName,
+        (author, lane): (NodeName, Lane),
+    ) {
+        let (Some(conn), Some(peer)) = (self.conns.get_mut(&id), self.peers.get(&feeder)) else {
+            return;
+        };
+        let place = peer
+            .places
+            .get(&(author, lane))
+            .copied()
+            .unwrap_or_default();
+        conn.follower_last += 1;
+        let feed = conn.follower_last;
+        let follower = Follower::new(feed, feeder, (author, lane), place);
+        conn.followers.insert(feed, follower);
+        let holds = self.copies.of(author, lane).clone();
+        let follow = Follow {
+            feed,
+            author,
+            lane,
+            place,
+            holds,
+        };
+        self.send(now, id, frame::encode(&Message::Follow(follow)));
+        if author != feeder {
+            let peer = feeder;
+            self.event(LinkEvent::Relaying { peer, author });
+        }
+    }
+
+    /// Ends what is better had from the author, and what is no longer kept.
+    fn unfollow(&mut self, now: Time, id: ConnId, feeder: NodeName) {
+        let Some(conn) = self.conns.get(&id) else {
+            return;
+        };
+        let ends = |f: &&Follower| {
+            !self.keeps(f.author, f.lane) || f.author != feeder && self.is_up(f.author)
+        };
+        let ending = conn.followers.values().filter(ends);
+        let ending: Vec<u32> = ending.map(|follower| follower.number).collect();
+        for feed in ending {
+            let conn = self.conns.get_mut(&id);
+            let follower = conn.and_then(|conn| conn.followers.remove(&feed));
+            self.leaving.extend(follower);
+            self.send(now, id, frame::encode(&Message::Unfollow { feed }));
+        }
+    }
+
+    fn is_up(&self, node: NodeName) -> bool {
+        self.peers.get(&node).is_some_and(|peer| peer.is_up)
+    }
+
+    /// Is this kept here? The sound of a node that is no longer one of the company is.
+    fn keeps(&self, author: NodeName, lane: Lane) -> bool {
+        let peer = self.peers.get(&author);
+        lane == Lane::Metadata || peer.is_none_or(|peer| peer.config.keep_sound)
+    }
+
+    /// From this peer it comes, or what came is still on its way to the disk.
+    fn follows(&self, feeder: NodeName, author: NodeName, lane: Lane) -> bool {
+        self.followers()
+            .any(|f| (f.feeder, f.author, f.lane) == (feeder, author, lane))
+    }
+
+    /// Somebody is about to send all of it.
+    fn catches_up_with(&self, author: NodeName, lane: Lane) -> bool {
+        self.followers()
+            .any(|f| (f.author, f.lane) == (author, lane) && !f.is_whole)
+    }
+
+    fn followers(&self) -> impl Iterator<Item = &Follower> {
+        let conns = self.conns.values();
+        conns
+            .flat_map(|conn| conn.followers.values())
+            .chain(&self.leaving)
+    }
+
+    /// Writes down and tells what changed, not too often.
+    fn keep(&mut self, now: Time) {
+        self.see_mended();
+        let places = self.peers.values().any(|peer| peer.places_changed);
+        if !(places || self.copies.has_unkept() || self.copies.has_unsaid()) {
+            return;
+        }
+        if *self.keep_at.get_or_insert(now + KEEP_AFTER) > now {
+            return;
+        }
+        self.keep_at = None;
+        for author in self.copies.take_unkept() {
+            self.store_kept(kept::keep_held(&self.copies, author, &self.own));
+        }
+        let changed = self.peers.values_mut().filter(|peer| peer.places_changed);
+        let appends: Vec<Append> = changed
+            .map(|peer| {
+                peer.places_changed = false;
+                kept::keep_places(peer.config.name, &peer.places)
+            })
+            .collect();
+        appends
+            .into_iter()
+            .for_each(|append| self.store_kept(append));
+        let unsaid = self.copies.take_unsaid();
+        let conns = self.conns.iter().filter(|(_, conn)| conn.hello.is_some());
+        let conns: Vec<ConnId> = conns.map(|(id, _)| *id).collect();
+        for id in conns {
+            for (author, lane) in &unsaid {
+                self.tell(now, id, *author, *lane);
+            }
+        }
+    }
+
+    fn store_kept(&mut self, append: Append) {
+        let token = self.stores.next(Owner::Kept);
+        self.outputs.push_back(LinkOutput::Store { token, append });
+    }
+
+    /// Everything was asked of the peers again, and has come.
+    fn see_mended(&mut self) {
+        let Some(damages) = self.mending else { return };
+        let all_up = !self.peers.is_empty() && self.peers.values().all(|peer| peer.is_up);
+        let has_own = self.followers().any(|f| f.author == self.own.node)
+            || !self.peers.values().any(|peer| {
+                let mut holds = peer.holds.iter();
+                holds.any(|((author, _), _)| *author == self.own.node)
+            });
+        if all_up && has_own && self.followers().all(|follower| follower.is_whole) {
+            self.mending = None;
+            self.store_kept(kept::keep_mended(damages));
+        }
+    }
+
+    /// Tells a peer all that is held.
+    pub(super) fn tell_all(&mut self, now: Time, id: ConnId) {
+        let all: Vec<(NodeName, Lane)> = self
+            .copies
+            .iter()
+            .map(|(author, lane, _)| (author, lane))
+            .collect();
+        for (author, lane) in all {
+            self.tell(now, id, author, lane);
+        }
+    }
+
+    /// Tells a peer what is held of somebody. What this node itself said is told by its feeds.
+    fn tell(&mut self, now: Time, id: ConnId, author: NodeName, lane: Lane) {
+        if author == self.own.node {
+            return;
+        }
+        let holds: Epochs = self.copies.of(author, lane).clone();
+        let message = Message::Holds {
+            author,
+            lane,
+            holds,
+        };
+        self.send(now, id, frame::encode(&message));
+    }
+
+    /// Has read what feeds lack, and tells those at the tip what is held.
+    fn feed(&mut self, now: Time, lane: Lane) {
+        let conns: Vec<ConnId> = self.conns.keys().copied().collect();
+        for id in conns {
+            let Some(conn) = self.conns.get_mut(&id) else {
+                continue;
+            };
+            let mut told = Vec::new();
+            for feed in conn.feeds.values_mut().filter(|feed| feed.lane == lane) {
+                told.extend(feed.whole(&self.own, &self.copies));
+                let waits = self.budget.has_ceiling() && !self.reads.is_empty();
+                let Some((segment, offset, bytes)) = feed.wants(&self.own) else {
+                    continue;
+                };
+                if waits || !self.budget.is_open(now) {
+                    continue;
+                }
+                feed.is_reading = true;
+                self.read_last += 1;
+                let token = Token(self.read_last);
+                let reading = Reading::Feed(id, feed.number, bytes);
+                self.reads.insert(token, reading);
+                self.outputs.push_back(LinkOutput::ReadLog {
+                    token,
+                    segment,
+                    offset,
+                    bytes,
+                });
+            }
+            for frame in told {
+                self.send(now, id, frame);
+            }
+        }
+    }
+
+    /// Who keeps a copy of the own log, and how far it is.
+    fn see_backups(&mut self, now: Time) {
+        let (node, epoch) = (self.own.node, self.own.epoch);
+        let segment_bytes = self.config.segment_bytes;
+        let mut events = Vec::new();
+        for conn in self.conns.values_mut() {
+            let behind = |feed: &super::Feed| feed.behind_bytes(&self.own, segment_bytes);
+            match conn.feeds.values().map(behind).max().unwrap_or(0) {
+                0 => conn.behind_since = None,
+                bytes => drop(conn.behind_since.get_or_insert((now, bytes))),
+            }
+            let Some(peer) = self.peers.get_mut(&conn.peer) else {
+                continue;
+            };
+            let of = |lane| {
+                let mut feeds = conn.feeds.values();
+                feeds.find(|feed| feed.author == node && feed.lane == lane)
+            };
+            let feeds = of(Lane::Metadata).zip(of(Lane::Sound));
+            let is_up = feeds.is_some();
+            let name = conn.peer;
+            if peer.is_backup != is_up {
+                peer.is_backup = is_up;
+                events.push(LinkEvent::Backup { peer: name, is_up });
+            }
+            let Some((metadata, sound)) = feeds else {
+                continue;
+            };
+            let position: Position = metadata.acked().min(sound.acked());
+            if position.epoch == epoch && position > peer.acked {
+                peer.acked = position;
+                events.push(LinkEvent::Acked {
+                    peer: name,
+                    position,
+                });
+            }
+        }
+        events.into_iter().for_each(|event| self.event(event));
+    }
+}

@@ -1,0 +1,199 @@
+//! Sound that is not here: asked of the peers, and served to them.
+
+use super::super::follow::{Owner, Records};
+use super::super::frame::{self, Lane, Message, More, Nonsense};
+use super::super::seam::{ConnId, LinkEvent, LinkOutput, LogPiece, Position};
+use super::super::want::{AHEAD_FRAMES, SERVED_MAX, Served, WANTED_MAX, Wanted, not_here};
+use super::{Link, Reading};
+use crate::name::Id;
+use crate::seam::{Append, ChunkPlace, Token, What};
+use crate::time::Time;
+
+impl Link {
+    pub(super) fn on_want(&mut self, now: Time, sound: Id, sealed: Position) {
+        if self.copies.has(sound.node, Lane::Sound, sealed) {
+            return self.event(LinkEvent::Fetched { sound, found: true });
+        }
+        if self.wants.contains_key(&sound) {
+            return;
+        }
+        if self.wants.len() >= WANTED_MAX {
+            let found = false;
+            return self.event(LinkEvent::Fetched { sound, found });
+        }
+        self.wants.insert(sound, Wanted::new(now));
+    }
+
+    pub(super) fn end_want(&mut self, sound: Id, found: bool) {
+        if self.wants.remove(&sound).is_some() {
+            self.event(LinkEvent::Fetched { sound, found });
+        }
+    }
+
+    pub(super) fn go_on_with_wants(&mut self, now: Time) {
+        let is_here = |want: &Wanted| want.after.is_some_and(|last| self.stores.are_done(last));
+        let here = self.wants.iter().filter(|(_, want)| is_here(want));
+        let here: Vec<(Id, bool)> = here.map(|(sound, want)| (*sound, want.found)).collect();
+        for (sound, found) in here {
+            self.end_want(sound, found);
+        }
+        let late = |want: &Wanted| want.after.is_none() && want.patience_until <= now;
+        let late = self.wants.iter().filter(|(_, want)| late(want));
+        let late: Vec<Id> = late.map(|(sound, _)| *sound).collect();
+        for sound in late {
+            self.ask_next(now, sound);
+        }
+        let conns: Vec<ConnId> = self.conns.keys().copied().collect();
+        for id in conns {
+            self.serve(id);
+        }
+    }
+
+    /// Asks the next peer that may have it, or gives up.
+    fn ask_next(&mut self, now: Time, sound: Id) {
+        let Some(want) = self.wants.get(&sound) else {
+            return;
+        };
+        let up = self
+            .peers
+            .iter()
+            .filter(|(name, peer)| peer.is_up && !want.asked.contains(name));
+        let next = up.min_by_key(|(name, peer)| {
+            let holds_some = peer.holds.contains_key(&(sound.node, Lane::Sound));
+            (**name != sound.node, !holds_some, **name)
+        });
+        let next = next.and_then(|(name, peer)| Some((*name, peer.conn?)));
+        let Some((name, conn)) = next else {
+            let found = want.found;
+            return self.end_want(sound, found);
+        };
+        if let Some(want) = self.wants.get_mut(&sound) {
+            want.ask(now, name, conn);
+        }
+        self.send(now, conn, frame::encode(&Message::Want(sound)));
+    }
+
+    pub(super) fn on_wanted(
+        &mut self,
+        now: Time,
+        id: ConnId,
+        sound: Id,
+        more: More,
+        records: &[u8],
+    ) -> Result<(), Nonsense> {
+        let feeder = self.conns.get(&id).map(|conn| conn.peer);
+        let want = self.wants.get_mut(&sound);
+        let (Some(feeder), Some(want)) = (feeder, want) else {
+            return Ok(());
+        };
+        if want.conn != Some(id) {
+            return Ok(());
+        }
+        want.heard(now);
+        for said in Records(records, feeder) {
+            let (_, append) = said?;
+            if chunk_of(&append) != Some(sound) {
+                return Err(Nonsense("a record that was not wanted"));
+            }
+            want.found = true;
+            let token = self.stores.next(Owner::Want(sound));
+            self.outputs.push_back(LinkOutput::Store { token, append });
+        }
+        match more {
+            More::Yes => {}
+            More::No if want.found => want.after = Some(self.stores.last()),
+            More::No | More::NotHere => want.patience_until = now,
+        }
+        Ok(())
+    }
+
+    pub(super) fn on_peer_wants(&mut self, now: Time, id: ConnId, sound: Id) {
+        let Some(conn) = self.conns.get_mut(&id) else {
+            return;
+        };
+        if conn.served.len() >= SERVED_MAX {
+            return self.send(now, id, not_here(sound));
+        }
+        conn.served.push_back(Served::new(sound));
+    }
+
+    /// Goes on with the first sound that a peer wants.
+    fn serve(&mut self, id: ConnId) {
+        let Some(conn) = self.conns.get_mut(&id) else {
+            return;
+        };
+        if conn.serving || conn.unsent > AHEAD_FRAMES {
+            return;
+        }
+        let Some(first) = conn.served.front() else {
+            return;
+        };
+        conn.serving = true;
+        self.read_last += 1;
+        let token = Token(self.read_last);
+        self.reads.insert(token, Reading::Served(id));
+        self.outputs.push_back(match first.next() {
+            None => LinkOutput::FindSound {
+                token,
+                sound: first.sound,
+            },
+            Some((segment, offset, bytes)) => LinkOutput::ReadLog {
+                token,
+                segment,
+                offset,
+                bytes,
+            },
+        });
+    }
+
+    pub(super) fn on_places(&mut self, now: Time, token: Token, places: Vec<ChunkPlace>) {
+        let Some(Reading::Served(id)) = self.reads.remove(&token) else {
+            return;
+        };
+        let Some(conn) = self.conns.get_mut(&id) else {
+            return;
+        };
+        conn.serving = false;
+        let frame = conn
+            .served
+            .front_mut()
+            .and_then(|first| first.on_places(places));
+        if let Some(frame) = frame {
+            conn.served.pop_front();
+            self.send(now, id, frame);
+        }
+    }
+
+    pub(super) fn on_read_served(&mut self, now: Time, id: ConnId, piece: LogPiece) {
+        let Some(conn) = self.conns.get_mut(&id) else {
+            return;
+        };
+        conn.serving = false;
+        let bytes = match piece {
+            LogPiece::Bytes(bytes) => bytes,
+            LogPiece::Gone { .. } | LogPiece::Failed => Vec::new(),
+        };
+        let frame = conn
+            .served
+            .front_mut()
+            .and_then(|first| first.on_read(&bytes));
+        if let Some((frame, is_last)) = frame {
+            if is_last {
+                conn.served.pop_front();
+            }
+            self.send(now, id, frame);
+        }
+    }
+}
+
+/// The sound that an append is a chunk of.
+fn chunk_of(append: &Append) -> Option<Id> {
+    match append {
+        Append::Restate {
+            what: What::Chunk { id, .. },
+            block: Some(_),
+            ..
+        } => Some(*id),
+        _ => None,
+    }
+}

@@ -1,0 +1,186 @@
+//! What a link keeps in mind over a restart: registers of its own log that no peer is told of.
+//!
+//! | key | value |
+//! |---|---|
+//! | `link/held/AUTHOR` | what is held of an author: `{"metadata":{"EPOCH":SEQ,…},"sound":{…}}` |
+//! | `link/at/PEER` | where in a peer's log to go on: `{"AUTHOR":{"metadata":[EPOCH,SEQ,SEGMENT,OFFSET],…},…}` |
+//! | `link/mended` | how many damages the own log had when everything had been asked of the peers again |
+//!
+//! They are written behind the records they speak of, so after a crash they say at most too little, and
+//! what comes twice changes nothing. A value that cannot be read counts as none.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::copies::Copies;
+use super::feed::Own;
+use super::frame::{Epochs, Lane, Place};
+use super::seam::Position;
+use crate::name::NodeName;
+use crate::record::{EPOCH_MAX, SEQ_MAX};
+use crate::seam::Append;
+
+const HELD: &str = "link/held/";
+const AT: &str = "link/at/";
+const MENDED: &str = "link/mended";
+
+/// Where to go on in the logs of the peers.
+pub(super) type Places = BTreeMap<NodeName, BTreeMap<(NodeName, Lane), Place>>;
+
+/// What was read.
+#[derive(Debug, Default)]
+pub(super) struct Kept {
+    pub(super) copies: Copies,
+    pub(super) places: Places,
+    pub(super) mended: u64,
+}
+
+#[derive(Serialize, Deserialize, Default)]
+struct Two<T> {
+    metadata: T,
+    sound: T,
+}
+
+type At = (u32, u64, u32, u64);
+
+impl Kept {
+    /// Reads the registers.
+    pub(super) fn read(registers: &[(Arc<str>, Arc<str>)]) -> Kept {
+        let mut kept = Kept::default();
+        for (key, value) in registers {
+            if let Some(author) = key.strip_prefix(HELD).and_then(|name| name.parse().ok()) {
+                let held: Two<Epochs> = serde_json::from_str(value).unwrap_or_default();
+                let in_range = |(epoch, seq): &(u32, u64)| *epoch <= EPOCH_MAX && *seq <= SEQ_MAX;
+                for (lane, held) in [(Lane::Metadata, held.metadata), (Lane::Sound, held.sound)] {
+                    let held = held.into_iter().filter(in_range).collect();
+                    kept.copies.raise(author, lane, &held);
+                }
+            } else if let Some(peer) = key.strip_prefix(AT).and_then(|name| name.parse().ok()) {
+                let at: BTreeMap<String, Two<Option<At>>> =
+                    serde_json::from_str(value).unwrap_or_default();
+                kept.places.insert(peer, places(at));
+            } else if &**key == MENDED {
+                kept.mended = value.parse().unwrap_or(0);
+            }
+        }
+        let _ = (kept.copies.take_unkept(), kept.copies.take_unsaid());
+        kept
+    }
+}
+
+fn places(at: BTreeMap<String, Two<Option<At>>>) -> BTreeMap<(NodeName, Lane), Place> {
+    let mut places = BTreeMap::new();
+    for (author, two) in at {
+        let Ok(author) = author.parse() else { continue };
+        for (lane, at) in [(Lane::Metadata, two.metadata), (Lane::Sound, two.sound)] {
+            if let Some((epoch, seq, segment, offset)) = at {
+                let position = Position { epoch, seq };
+                let place = Place {
+                    position,
+                    segment,
+                    offset,
+                };
+                places.insert((author, lane), place);
+            }
+        }
+    }
+    places
+}
+
+/// Keeps what is held of an author.
+pub(super) fn keep_held(copies: &Copies, author: NodeName, own: &Own) -> Append {
+    let mut two = Two {
+        metadata: copies.of(author, Lane::Metadata).clone(),
+        sound: copies.of(author, Lane::Sound).clone(),
+    };
+    if author == own.node {
+        // How far this epoch goes the log will say.
+        two.metadata.remove(&own.epoch);
+        two.sound.remove(&own.epoch);
+    }
+    register(
+        format!("{HELD}{author}"),
+        serde_json::to_string(&two).unwrap_or_default(),
+    )
+}
+
+/// Keeps where to go on in a peer's log.
+pub(super) fn keep_places(peer: NodeName, places: &BTreeMap<(NodeName, Lane), Place>) -> Append {
+    let mut at: BTreeMap<String, Two<Option<At>>> = BTreeMap::new();
+    for ((author, lane), place) in places {
+        let two = at.entry(author.to_string()).or_default();
+        let (position, segment, offset) = (place.position, place.segment, place.offset);
+        let place = Some((position.epoch, position.seq, segment, offset));
+        match lane {
+            Lane::Metadata => two.metadata = place,
+            Lane::Sound => two.sound = place,
+        }
+    }
+    register(
+        format!("{AT}{peer}"),
+        serde_json::to_string(&at).unwrap_or_default(),
+    )
+}
+
+/// Keeps that so many damages were seen to.
+pub(super) fn keep_mended(damages: u64) -> Append {
+    register(MENDED.to_owned(), damages.to_string())
+}
+
+fn register(key: String, value: String) -> Append {
+    Append::Register {
+        key: key.into(),
+        value: Some(value.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn both(append: Append) -> (Arc<str>, Arc<str>) {
+        match append {
+            Append::Register { key, value } => (key, value.unwrap()),
+            _ => panic!("no register"),
+        }
+    }
+
+    #[test]
+    fn what_is_kept_reads_back() {
+        let (a, b) = ("a".parse().unwrap(), "b".parse().unwrap());
+        let mut copies = Copies::default();
+        copies.raise(a, Lane::Metadata, &Epochs::from([(1, 5), (3, 9)]));
+        copies.raise(a, Lane::Sound, &Epochs::from([(1, 4)]));
+        let position = Position { epoch: 3, seq: 9 };
+        let place = Place {
+            position,
+            segment: 2,
+            offset: 8192,
+        };
+        let places = BTreeMap::from([((a, Lane::Sound), place)]);
+        let own = Own {
+            node: b,
+            epoch: 1,
+            found: Default::default(),
+            tip: Place::default(),
+            is_behind: false,
+        };
+        let kept = Kept::read(&[
+            both(keep_held(&copies, a, &own)),
+            both(keep_places(b, &places)),
+            both(keep_mended(2)),
+            ("link/held/a!".into(), "{".into()),
+            ("link/at/c".into(), "[]".into()),
+        ]);
+        assert_eq!(
+            kept.copies.of(a, Lane::Metadata),
+            copies.of(a, Lane::Metadata)
+        );
+        assert_eq!(kept.copies.of(a, Lane::Sound), copies.of(a, Lane::Sound));
+        assert_eq!(kept.places.get(&b), Some(&places));
+        assert_eq!(kept.mended, 2);
+        assert!(!kept.copies.has_unkept());
+    }
+}

@@ -1,0 +1,131 @@
+//! The peers, and which connection with each is used.
+//!
+//! Both sides dial, for one of them may sit behind a router that lets nobody in; one connection carries
+//! both directions. If there are two, both sides keep the one that the node with the lower name dialled;
+//! of two that the same side dialled, the newer.
+//!
+//! A peer that cannot be reached is tried again after [`BACKOFF_MIN`], each time twice as long up to
+//! [`BACKOFF_MAX`], with up to half of it by chance, so that nodes that lost the same switch do not come
+//! back all at once.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::follow::Follower;
+use super::frame::{Epochs, Lane, Place};
+use super::seam::{CloseReason, ConnId, PeerConfig, Position};
+use crate::name::NodeName;
+use crate::time::Time;
+
+const BACKOFF_MIN: Duration = Duration::from_millis(100);
+const BACKOFF_MAX: Duration = Duration::from_secs(10);
+
+/// One peer.
+#[derive(Debug)]
+pub(super) struct Peer {
+    pub(super) config: PeerConfig,
+    pub(super) conn: Option<ConnId>,
+    dialling: bool,
+    dial_at: Time,
+    backoff: Duration,
+    /// The others were told that it is there.
+    pub(super) is_up: bool,
+    /// It keeps a copy of the own log, as far as was told.
+    pub(super) is_backup: bool,
+    pub(super) away_why: Option<CloseReason>,
+    /// What it holds of others.
+    pub(super) holds: BTreeMap<(NodeName, Lane), Epochs>,
+    /// Where to go on in its log.
+    pub(super) places: BTreeMap<(NodeName, Lane), Place>,
+    pub(super) places_changed: bool,
+    /// How far its log is, as it said last.
+    pub(super) tip: Position,
+    /// How far it has the own log.
+    pub(super) acked: Position,
+    /// What the log here did not take, and when it is asked for again.
+    pub(super) refused: BTreeMap<(NodeName, Lane), Time>,
+}
+
+/// What became of a new connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// It is used; this one is not, any more.
+    Use(Option<ConnId>),
+    /// The other one stays.
+    Refuse,
+}
+
+impl Peer {
+    /// Not connected yet.
+    pub(super) fn new(config: PeerConfig, now: Time) -> Peer {
+        Peer {
+            config,
+            conn: None,
+            dialling: false,
+            dial_at: now,
+            backoff: BACKOFF_MIN,
+            is_up: false,
+            is_backup: false,
+            away_why: None,
+            holds: BTreeMap::new(),
+            places: BTreeMap::new(),
+            places_changed: false,
+            tip: Position::default(),
+            acked: Position::default(),
+            refused: BTreeMap::new(),
+        }
+    }
+
+    /// It should be dialled now. True once.
+    pub(super) fn dials(&mut self, now: Time) -> bool {
+        let dials = self.conn.is_none() && !self.dialling && self.dial_at <= now;
+        self.dialling |= dials;
+        dials
+    }
+
+    /// When it should be.
+    pub(super) fn dial_at(&self) -> Option<Time> {
+        (self.conn.is_none() && !self.dialling).then_some(self.dial_at)
+    }
+
+    /// It could not be reached. `chance`: from 0 to below 1.
+    pub(super) fn on_not_connected(&mut self, now: Time, chance: f64) {
+        self.dialling = false;
+        self.dial_at = now + self.backoff.mul_f64(1.0 + chance / 2.0);
+        self.backoff = (self.backoff * 2).min(BACKOFF_MAX);
+    }
+
+    /// A connection is there. `is_preferred`: both sides would rather have this one. `current_is`:
+    /// the same of the one there is.
+    pub(super) fn on_connected(
+        &mut self,
+        conn: ConnId,
+        dialled: bool,
+        is_preferred: bool,
+        current_is: bool,
+    ) -> Verdict {
+        self.dialling &= !dialled;
+        if self.conn.is_some() && current_is && !is_preferred {
+            return Verdict::Refuse;
+        }
+        Verdict::Use(self.conn.replace(conn))
+    }
+
+    /// Its connection is gone.
+    pub(super) fn on_gone(&mut self, now: Time, chance: f64) {
+        self.conn = None;
+        self.dial_at = now + self.backoff.mul_f64(chance / 2.0);
+    }
+
+    /// So far its log was followed.
+    pub(super) fn at(&mut self, follower: &Follower) {
+        let what = (follower.author, follower.lane);
+        self.places.insert(what, follower.place);
+        self.places_changed = true;
+    }
+
+    /// It speaks: the next attempt can be a quick one.
+    pub(super) fn on_hello(&mut self) {
+        self.backoff = BACKOFF_MIN;
+    }
+}
