@@ -107,6 +107,11 @@ impl Ids {
         self.node
     }
 
+    /// In which epoch.
+    pub fn epoch(&self) -> u32 {
+        self.epoch
+    }
+
     /// A name nobody else has.
     pub fn next_id(&mut self) -> Id {
         self.number_last += 1;

@@ -135,6 +135,7 @@ impl Reading {
             match verdict {
                 Verdict::Record(record) => {
                     let stamp = record.stamp;
+                    self.loaded.found.authors.insert(stamp.node);
                     if stamp.node == self.node {
                         let said = self.loaded.found.said.entry(stamp.epoch).or_default();
                         *said = stamp.seq.max(*said);

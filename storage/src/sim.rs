@@ -6,16 +6,19 @@
 
 #[cfg(test)]
 mod cleaning;
+#[cfg(any(test, feature = "sim"))]
+pub mod company;
 #[cfg(test)]
 mod crashes;
 #[cfg(test)]
 mod pictures;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 
 use rand::{Rng, RngExt};
 
-use crate::batch::{Batch, Segment};
+use crate::batch::{Batch, Segment, Wrote};
 use crate::block::BLOCK_BYTES;
 use crate::given_up::GivenUp;
 use crate::name::{Ids, NodeName};
@@ -52,6 +55,7 @@ pub struct SimLog {
     writer: Writer,
     in_flight: Option<Batch>,
     gave_up: Vec<Token>,
+    wrote: VecDeque<Arc<Wrote>>,
 }
 
 /// A [`SimLog`] that was opened, and what it said.
@@ -152,27 +156,39 @@ impl SimLog {
     ///
     /// # Panics
     /// If the disk has no room for even one segment.
-    pub fn open(mut disk: SimDisk, node: NodeName, now: Now) -> Result<SimOpened, NotOurs> {
+    pub fn open(disk: SimDisk, node: NodeName, now: Now) -> Result<SimOpened, NotOurs> {
+        SimLog::open_for_link(disk, node, now, None)
+    }
+
+    /// The same for a node of a company: its epoch is not below `epoch_min`, and commits are handed
+    /// on with [`SimLog::wrote`].
+    pub fn open_for_link(
+        mut disk: SimDisk,
+        node: NodeName,
+        now: Now,
+        epoch_min: Option<u32>,
+    ) -> Result<SimOpened, NotOurs> {
         let mut view = View::new();
         let loaded = disk.read(node, |record| view.apply(record))?;
         let (number, used_bytes) = loaded.go_on_in();
         let segment = disk.prepare(number).expect("room for a segment");
         let config = WriterConfig {
             node,
-            epoch: loaded.ending.epoch + 1,
+            epoch: (loaded.ending.epoch + 1).max(epoch_min.unwrap_or(1)),
             before: loaded.ending.last,
             hlc: loaded.ending.hlc,
             segment,
             used_bytes,
             reserve_bytes: disk.reserve_bytes,
             segment_bytes: disk.segment_bytes,
-            tap: false,
+            tap: epoch_min.is_some(),
         };
         let mut log = SimLog {
             disk,
             writer: Writer::new(config, now),
             in_flight: None,
             gave_up: Vec::new(),
+            wrote: VecDeque::new(),
         };
         let seals = reading::cut_short(&view, node);
         let (ids, cut_short) = (Ids::new(node, config.epoch), seals.len());
@@ -214,7 +230,8 @@ impl SimLog {
                     self.writer.handle(now, Input::Free { bytes });
                 }
                 Output::Event(event) => return Some(event),
-                Output::Took(_) | Output::Spare(_) | Output::Wrote(_) | Output::Closed => {}
+                Output::Took(_) | Output::Spare(_) | Output::Closed => {}
+                Output::Wrote(wrote) => self.wrote.push_back(wrote),
                 Output::GaveUp(token) => self.gave_up.push(token),
             }
         }
@@ -234,6 +251,21 @@ impl SimLog {
     /// What of that is durable since the last question.
     pub fn gave_up(&mut self) -> Vec<Token> {
         std::mem::take(&mut self.gave_up)
+    }
+
+    /// The next commit that is durable, before its events are polled.
+    pub fn wrote(&mut self) -> Option<Arc<Wrote>> {
+        self.wrote.pop_front()
+    }
+
+    /// There is one.
+    pub fn has_wrote(&self) -> bool {
+        !self.wrote.is_empty()
+    }
+
+    /// What is durable.
+    pub fn disk(&self) -> &SimDisk {
+        &self.disk
     }
 
     /// The segment that is written to, and how much of it is used.

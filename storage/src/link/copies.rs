@@ -44,21 +44,20 @@ impl Copies {
         })
     }
 
-    /// Somebody holds more than is held here.
-    pub(super) fn lacks(&self, author: NodeName, lane: Lane, theirs: &Epochs) -> bool {
-        let ours = self.of(author, lane);
-        theirs
-            .iter()
-            .any(|(epoch, seq)| ours.get(epoch).copied().unwrap_or(0) < *seq)
+    /// Some of this is held, nobody knows how much.
+    pub(super) fn note(&mut self, author: NodeName, lane: Lane) {
+        if !self.held.contains_key(&(author, lane)) && self.held.len() < 2 * AUTHORS_MAX {
+            self.held.insert((author, lane), Epochs::new());
+            self.unsaid.insert((author, lane));
+        }
     }
 
     /// So much is held, too. True: something changed.
     pub(super) fn raise(&mut self, author: NodeName, lane: Lane, more: &Epochs) -> bool {
-        let is_known = self.held.contains_key(&(author, lane));
-        if !is_known && self.held.len() >= 2 * AUTHORS_MAX {
+        self.note(author, lane);
+        let Some(held) = self.held.get_mut(&(author, lane)) else {
             return false;
-        }
-        let held = self.held.entry((author, lane)).or_default();
+        };
         let mut changed = false;
         for (epoch, seq) in more {
             let ours = held.entry(*epoch).or_default();
@@ -69,20 +68,17 @@ impl Copies {
             held.pop_first();
         }
         if changed {
-            self.unsaid.insert((author, lane));
             self.unkept.insert(author);
         }
         changed
     }
 
-    /// Of whom, and of what: all there is.
-    pub(super) fn iter(&self) -> impl Iterator<Item = (NodeName, Lane, &Epochs)> {
-        self.held
-            .iter()
-            .map(|((author, lane), held)| (*author, *lane, held))
+    /// Of whom some is held, and of which kind.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (NodeName, Lane)> {
+        self.held.keys().copied()
     }
 
-    /// Something changed that the peers were not told of.
+    /// There is something that the peers were not told of.
     pub(super) fn has_unsaid(&self) -> bool {
         !self.unsaid.is_empty()
     }
@@ -114,14 +110,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_old_epoch_that_grows_is_lacked_although_a_newer_one_is_held() {
+    fn an_old_epoch_can_grow_although_a_newer_one_is_held() {
         let a = "a".parse().unwrap();
         let mut copies = Copies::default();
         assert!(copies.raise(a, Lane::Metadata, &Epochs::from([(1, 5), (7, 90)])));
         assert!(!copies.raise(a, Lane::Metadata, &Epochs::from([(1, 4)])));
-        assert!(copies.lacks(a, Lane::Metadata, &Epochs::from([(1, 6)])));
-        assert!(!copies.lacks(a, Lane::Metadata, &Epochs::from([(1, 5), (7, 3)])));
-        assert!(copies.lacks(a, Lane::Sound, &Epochs::from([(1, 1)])));
+        assert!(!copies.has(a, Lane::Metadata, Position { epoch: 1, seq: 6 }));
+        assert!(copies.raise(a, Lane::Metadata, &Epochs::from([(1, 6)])));
+        assert!(copies.has(a, Lane::Metadata, Position { epoch: 1, seq: 6 }));
+        assert!(!copies.has(a, Lane::Sound, Position { epoch: 1, seq: 1 }));
         assert_eq!(copies.highest(a), Position { epoch: 7, seq: 90 });
     }
 }

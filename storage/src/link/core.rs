@@ -107,6 +107,9 @@ impl Link {
             is_behind: false,
         };
         for lane in Lane::ALL {
+            for author in &own.found.authors {
+                kept.copies.note(*author, lane);
+            }
             if mending.is_none() {
                 kept.copies.raise(own.node, lane, &own.found.epochs);
                 kept.copies.raise(own.node, lane, &own.found.said);

@@ -7,7 +7,7 @@
 //! |---|---|---|
 //! | 1 hello | both | u16 lowest and u16 highest version spoken, name, u32 own epoch, position: how far I know your log |
 //! | 2 heartbeat | both | position of the own log's tip |
-//! | 3 holds | both | name of an author, lane, holds |
+//! | 3 has | both | name of an author, lane: some of that is held here |
 //! | 4 follow | follower | u32 feed, name of an author, lane, place: where to begin, holds |
 //! | 5 unfollow | follower | u32 feed |
 //! | 6 records | feeder | u32 feed, place, records to the end |
@@ -89,14 +89,12 @@ pub enum Message<'a> {
         /// How far the sender's log is.
         tip: Position,
     },
-    /// What the sender holds durably.
-    Holds {
+    /// The sender holds some of this, and hands it on while the author is away.
+    Has {
         /// Of whom.
         author: NodeName,
         /// Of which kind.
         lane: Lane,
-        /// How much.
-        holds: Epochs,
     },
     /// Records are wanted.
     Follow(Follow),
@@ -277,15 +275,10 @@ pub fn encode(message: &Message<'_>) -> Frame {
             out.push(2);
             put_position(*tip, &mut out);
         }
-        Message::Holds {
-            author,
-            lane,
-            holds,
-        } => {
+        Message::Has { author, lane } => {
             out.push(3);
             out.extend_from_slice(&author.to_bytes());
             out.push(*lane as u8);
-            put_epochs(holds, &mut out);
         }
         Message::Follow(follow) => {
             out.push(4);
@@ -360,10 +353,9 @@ pub fn decode(frame: &[u8]) -> Result<Message<'_>, Nonsense> {
         2 => Message::Heartbeat {
             tip: rest.position()?,
         },
-        3 => Message::Holds {
+        3 => Message::Has {
             author: rest.name()?,
             lane: rest.lane()?,
-            holds: rest.epochs()?,
         },
         4 => Message::Follow(Follow {
             feed: rest.u32()?,

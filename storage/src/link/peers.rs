@@ -8,11 +8,11 @@
 //! [`BACKOFF_MAX`], with up to half of it by chance, so that nodes that lost the same switch do not come
 //! back all at once.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::follow::Follower;
-use super::frame::{Epochs, Lane, Place};
+use super::frame::{Lane, Place};
 use super::seam::{CloseReason, ConnId, PeerConfig, Position};
 use crate::name::NodeName;
 use crate::time::Time;
@@ -33,8 +33,8 @@ pub(super) struct Peer {
     /// It keeps a copy of the own log, as far as was told.
     pub(super) is_backup: bool,
     pub(super) away_why: Option<CloseReason>,
-    /// What it holds of others.
-    pub(super) holds: BTreeMap<(NodeName, Lane), Epochs>,
+    /// Of whom it holds something.
+    pub(super) has: BTreeSet<(NodeName, Lane)>,
     /// Where to go on in its log.
     pub(super) places: BTreeMap<(NodeName, Lane), Place>,
     pub(super) places_changed: bool,
@@ -67,7 +67,7 @@ impl Peer {
             is_up: false,
             is_backup: false,
             away_why: None,
-            holds: BTreeMap::new(),
+            has: BTreeSet::new(),
             places: BTreeMap::new(),
             places_changed: false,
             tip: Position::default(),

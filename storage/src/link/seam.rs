@@ -1,6 +1,6 @@
 //! What goes into the link and what comes out: the types between it and the shell.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -51,6 +51,8 @@ pub struct LogFound {
     /// Per epoch the highest number under which the node itself said something, as far as it is
     /// still in the log: its own records moved forward count with the epoch they were said in.
     pub said: BTreeMap<u32, u64>,
+    /// All who said something that is in it.
+    pub authors: BTreeSet<NodeName>,
     /// Damages found in it. If there are any that were not seen to before, everything is asked of the
     /// peers again.
     pub damages: u64,

@@ -33,16 +33,11 @@ impl Link {
         match message {
             Message::Hello(hello) => return self.on_hello(now, id, hello),
             Message::Heartbeat { tip } => peer.into_iter().for_each(|peer| peer.tip = tip),
-            Message::Holds {
-                author,
-                lane,
-                holds,
-            } => {
+            Message::Has { author, lane } => {
                 if let Some(peer) = peer
-                    && (peer.holds.len() < 2 * AUTHORS_MAX
-                        || peer.holds.contains_key(&(author, lane)))
+                    && peer.has.len() < 2 * AUTHORS_MAX
                 {
-                    peer.holds.insert((author, lane), holds);
+                    peer.has.insert((author, lane));
                 }
             }
             Message::Follow(follow) => return self.on_follow(id, follow),
@@ -96,7 +91,7 @@ impl Link {
         if let Some(peer) = self.peers.get_mut(&hello.node) {
             peer.on_hello();
             peer.is_up = true;
-            peer.holds.clear();
+            peer.has.clear();
             peer.acked = Position::default();
         }
         let peer = hello.node;
@@ -137,6 +132,9 @@ impl Link {
             (place, records),
             |token, append| outputs.push_back(LinkOutput::Store { token, append }),
         )?;
+        if taken.stored > 0 {
+            self.copies.note(follower.author, follower.lane);
+        }
         self.status.records_known += taken.known;
         self.status.records_stored += taken.stored;
         Ok(())

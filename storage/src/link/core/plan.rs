@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::super::follow::{Follower, Owner};
-use super::super::frame::{self, Epochs, Follow, Lane, Message};
+use super::super::frame::{self, Follow, Lane, Message};
 use super::super::kept;
 use super::super::seam::{CloseReason, ConnId, LinkEvent, LinkOutput, Position};
 use super::{Link, Reading};
@@ -112,13 +112,11 @@ impl Link {
             return Vec::new();
         };
         let of_itself = Lane::ALL.map(|lane| (feeder, lane)).into_iter();
-        let of_others = peer.holds.iter().filter(|((author, lane), holds)| {
-            *author != feeder
-                && !self.is_up(*author)
-                && self.copies.lacks(*author, *lane, holds)
-                && !self.catches_up_with(*author, *lane)
+        // Who is away may never come back with what it said. And what this node said itself it may
+        // have lost.
+        let of_others = peer.has.iter().copied().filter(|(author, lane)| {
+            *author != feeder && !self.is_up(*author) && !self.catches_up_with(*author, *lane)
         });
-        let of_others = of_others.map(|(what, _)| *what);
         of_itself
             .chain(of_others)
             .filter(|(author, lane)| self.keeps(*author, *lane))
@@ -251,41 +249,25 @@ impl Link {
     fn see_mended(&mut self) {
         let Some(damages) = self.mending else { return };
         let all_up = !self.peers.is_empty() && self.peers.values().all(|peer| peer.is_up);
-        let has_own = self.followers().any(|f| f.author == self.own.node)
-            || !self.peers.values().any(|peer| {
-                let mut holds = peer.holds.iter();
-                holds.any(|((author, _), _)| *author == self.own.node)
-            });
-        if all_up && has_own && self.followers().all(|follower| follower.is_whole) {
+        if all_up && self.followers().all(|follower| follower.is_whole) {
             self.mending = None;
             self.store_kept(kept::keep_mended(damages));
         }
     }
 
-    /// Tells a peer all that is held.
+    /// Tells a peer of whom something is held.
     pub(super) fn tell_all(&mut self, now: Time, id: ConnId) {
-        let all: Vec<(NodeName, Lane)> = self
-            .copies
-            .iter()
-            .map(|(author, lane, _)| (author, lane))
-            .collect();
+        let all: Vec<(NodeName, Lane)> = self.copies.iter().collect();
         for (author, lane) in all {
             self.tell(now, id, author, lane);
         }
     }
 
-    /// Tells a peer what is held of somebody. What this node itself said is told by its feeds.
+    /// Tells a peer that something is held. What this node itself said its feeds tell.
     fn tell(&mut self, now: Time, id: ConnId, author: NodeName, lane: Lane) {
-        if author == self.own.node {
-            return;
+        if author != self.own.node {
+            self.send(now, id, frame::encode(&Message::Has { author, lane }));
         }
-        let holds: Epochs = self.copies.of(author, lane).clone();
-        let message = Message::Holds {
-            author,
-            lane,
-            holds,
-        };
-        self.send(now, id, frame::encode(&message));
     }
 
     /// Has read what feeds lack, and tells those at the tip what is held.

@@ -59,8 +59,8 @@ impl Link {
             .iter()
             .filter(|(name, peer)| peer.is_up && !want.asked.contains(name));
         let next = up.min_by_key(|(name, peer)| {
-            let holds_some = peer.holds.contains_key(&(sound.node, Lane::Sound));
-            (**name != sound.node, !holds_some, **name)
+            let has_some = peer.has.contains(&(sound.node, Lane::Sound));
+            (**name != sound.node, !has_some, **name)
         });
         let next = next.and_then(|(name, peer)| Some((*name, peer.conn?)));
         let Some((name, conn)) = next else {

@@ -1,0 +1,568 @@
+//! A company of nodes in one thread: real logs, real links, and a network, disks and clocks made of
+//! numbers, all from one seed.
+//!
+//! A [`Company`] takes one step at a time: the next thing that is due anywhere. Tests say what
+//! happens to it (`story.rs`) and what must hold (`oracle.rs`).
+//!
+//! A connection delivers its frames in order or ends, as TLS over TCP does; what was on its way when it
+//! ended is gone. A cut takes frames without a word, in one direction or both, until it heals.
+
+mod oracle;
+mod story;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
+
+use rand::RngExt;
+use rand::SeedableRng;
+use rand_chacha::ChaCha8Rng;
+
+use super::{SimDisk, SimLog, SimOpened};
+use crate::block::ChunkBlock;
+use crate::link::{
+    ConnId, LINK_TOKENS, Link, LinkConfig, LinkEvent, LinkInput, LinkOutput, LogPiece, PeerConfig,
+    Position,
+};
+use crate::name::{Id, Ids, NodeName};
+use crate::seam::{
+    Append, Committed, LOCAL_KEYS, LogEvent, SealKind, SoundCodec, Stamp, Token, What,
+};
+use crate::time::{Now, Time, WallTime};
+use crate::view::View;
+
+pub use story::{Told, live};
+
+/// The length of segments: a few hundred records.
+const SEGMENT_BYTES: u64 = 128 * 1024;
+/// The wall clock when a company begins.
+const BEGIN_MS: u64 = 1_700_000_000_000;
+/// An epoch counts the seconds since then.
+const EPOCHS_SINCE_MS: u64 = 1_577_836_800_000;
+
+/// See the chapter above.
+#[derive(Debug)]
+pub struct Company {
+    rng: ChaCha8Rng,
+    now: Time,
+    nodes: Vec<Node>,
+    wires: Vec<Wire>,
+    /// From, to: nothing gets through.
+    cuts: BTreeSet<(usize, usize)>,
+    conn_last: u64,
+    token_last: u64,
+    /// What was said to be durable at its author, and has not been lost with the only disk it was on.
+    promised: BTreeMap<Stamp, What>,
+}
+
+/// A node, alive or dead.
+#[derive(Debug)]
+struct Node {
+    name: NodeName,
+    life: Option<Life>,
+    /// Of a dead node.
+    disk: Option<SimDisk>,
+    /// How far its wall clock is ahead, in milliseconds.
+    clock_ms: i64,
+    /// The records in its log.
+    has: BTreeSet<Stamp>,
+    keeps_all: bool,
+    epoch_last: u32,
+}
+
+#[derive(Debug)]
+struct Life {
+    log: SimLog,
+    view: View,
+    ids: Ids,
+    link: Link,
+    /// When the write in flight is done.
+    write_done: Option<Time>,
+    /// Answers that are on their way.
+    answers: VecDeque<(Time, LinkInput)>,
+    /// Sounds that are being spoken, and their next chunk.
+    speaking: Vec<(Id, u32)>,
+    acked: BTreeMap<NodeName, Position>,
+}
+
+/// A connection: both ends and what is under way.
+#[derive(Debug)]
+struct Wire {
+    ends: [(usize, ConnId); 2],
+    /// To each end: due, and what.
+    under_way: [VecDeque<(Time, Passing)>; 2],
+    /// That end was told that it is there, and not that it is gone.
+    is_known: [bool; 2],
+}
+
+#[derive(Debug)]
+enum Passing {
+    Connected { dialled: bool },
+    Frame(Vec<u8>),
+    Ended,
+}
+
+impl Company {
+    /// `count` nodes that know each other, on empty disks.
+    pub fn new(seed: u64, count: usize) -> Company {
+        let mut company = Company {
+            rng: ChaCha8Rng::seed_from_u64(seed),
+            now: Time(0),
+            nodes: Vec::new(),
+            wires: Vec::new(),
+            cuts: BTreeSet::new(),
+            conn_last: 0,
+            token_last: 0,
+            promised: BTreeMap::new(),
+        };
+        for n in 0..count {
+            company.nodes.push(Node {
+                name: format!("n{n}").parse().expect("a name"),
+                life: None,
+                disk: Some(empty_disk()),
+                clock_ms: 0,
+                has: BTreeSet::new(),
+                keeps_all: true,
+                epoch_last: 0,
+            });
+        }
+        for n in 0..count {
+            company.start(n);
+        }
+        company
+    }
+
+    fn mono_now(&self, n: usize) -> Now {
+        let wall = BEGIN_MS as i64 + (self.now.0 / 1_000_000) as i64 + self.nodes[n].clock_ms;
+        Now {
+            mono: self.now,
+            wall: WallTime(wall.max(0) as u64),
+        }
+    }
+
+    /// A dead node starts on its disk.
+    fn start(&mut self, n: usize) {
+        let now = self.mono_now(n);
+        let seed = self.rng.random();
+        let peers = self.peers_of(n);
+        let node = &mut self.nodes[n];
+        let Some(disk) = node.disk.take() else { return };
+        // Nothing comes twice within a second of a clock that is set back: the test's own business.
+        let seconds = (now.wall.0.saturating_sub(EPOCHS_SINCE_MS) / 1000) as u32;
+        let epoch_min = seconds.max(node.epoch_last + 1);
+        node.epoch_last = epoch_min;
+        let mut has = BTreeSet::new();
+        let _ = disk.read(node.name, |record| {
+            has.insert(record.stamp);
+        });
+        let opened = SimLog::open_for_link(disk, node.name, now, Some(epoch_min));
+        let SimOpened {
+            log,
+            view,
+            ids,
+            loaded,
+            ..
+        } = opened.expect("a node's own disk");
+        let kept = view.registers(LOCAL_KEYS);
+        let config = LinkConfig {
+            node: node.name,
+            epoch: ids.epoch(),
+            found: loaded.found,
+            kept: kept
+                .map(|(key, value)| (key.into(), value.into()))
+                .collect(),
+            send_bytes_per_s: 0,
+            away_after: Duration::from_secs(1),
+            segment_bytes: SEGMENT_BYTES,
+            seed,
+        };
+        let mut link = Link::new(config, now.mono);
+        link.handle(now.mono, LinkInput::Peers(peers));
+        let mut life = Life {
+            log,
+            view,
+            ids,
+            link,
+            write_done: None,
+            answers: VecDeque::new(),
+            speaking: Vec::new(),
+            acked: BTreeMap::new(),
+        };
+        while let Some(wrote) = life.log.wrote() {
+            has.extend(wrote.records.iter().filter_map(|record| record.stamp));
+            life.link.handle(now.mono, LinkInput::Wrote(wrote));
+        }
+        node.has = has;
+        node.life = Some(life);
+        self.carry(n);
+    }
+
+    fn peers_of(&self, n: usize) -> Vec<PeerConfig> {
+        let others = self.nodes.iter().enumerate().filter(|(m, _)| *m != n);
+        let keep_sound = self.nodes.get(n).is_none_or(|node| node.keeps_all);
+        others
+            .map(|(_, node)| PeerConfig {
+                name: node.name,
+                keep_sound,
+            })
+            .collect()
+    }
+
+    /// All nodes know all others.
+    fn introduce(&mut self) {
+        for n in 0..self.nodes.len() {
+            let peers = self.peers_of(n);
+            let now = self.now;
+            if let Some(life) = &mut self.nodes[n].life {
+                life.link.handle(now, LinkInput::Peers(peers));
+            }
+            self.carry(n);
+        }
+    }
+
+    /// The power goes.
+    fn kill(&mut self, n: usize) {
+        let Some(life) = self.nodes[n].life.take() else {
+            return;
+        };
+        self.nodes[n].disk = Some(life.log.crash(&mut self.rng));
+        for at in 0..self.wires.len() {
+            if let Some(end) = self.wires[at].ends.iter().position(|(m, _)| *m == n) {
+                self.wires[at].is_known[end] = false;
+                self.end_wire(at);
+            }
+        }
+    }
+
+    /// A connection ends: what is under way is lost, both ends learn of it sooner or later.
+    fn end_wire(&mut self, at: usize) {
+        for end in 0..2 {
+            // Some of what is under way still arrives.
+            let arrives = self
+                .rng
+                .random_range(0..=self.wires[at].under_way[end].len());
+            let due = self.now + Duration::from_micros(self.rng.random_range(100..200_000));
+            let wire = &mut self.wires[at];
+            wire.under_way[end].truncate(arrives);
+            let due = wire.under_way[end]
+                .back()
+                .map_or(due, |(last, _)| due.max(*last));
+            wire.under_way[end].push_back((due, Passing::Ended));
+        }
+    }
+
+    /// The next thing that is due; `false`: not before `until`.
+    fn step(&mut self, until: Time) -> bool {
+        let mut next = (until, None);
+        for (n, node) in self.nodes.iter().enumerate() {
+            let Some(life) = &node.life else { continue };
+            let answer = life.answers.front().map(|(at, _)| *at);
+            let due = [life.write_done, life.link.deadline(), answer];
+            let due = due
+                .into_iter()
+                .flatten()
+                .fold(life.log.deadline(), Time::min);
+            if due < next.0 {
+                next = (due, Some((n, None)));
+            }
+        }
+        for (at, wire) in self.wires.iter().enumerate() {
+            for end in 0..2 {
+                if let Some((due, _)) = wire.under_way[end].front()
+                    && *due < next.0
+                {
+                    next = (*due, Some((at, Some(end))));
+                }
+            }
+        }
+        self.now = self.now.max(next.0);
+        match next.1 {
+            None => false,
+            Some((n, None)) => {
+                self.run(n);
+                true
+            }
+            Some((at, Some(end))) => {
+                self.deliver(at, end);
+                true
+            }
+        }
+    }
+
+    /// Lets time pass.
+    fn pass(&mut self, time: Duration) {
+        let until = self.now + time;
+        while self.step(until) {}
+    }
+
+    fn run(&mut self, n: usize) {
+        let now = self.mono_now(n);
+        let Some(life) = &mut self.nodes[n].life else {
+            return;
+        };
+        if life.write_done.is_some_and(|at| at <= now.mono) {
+            life.write_done = None;
+            life.log.complete_write(now);
+        }
+        while life.answers.front().is_some_and(|(at, _)| *at <= now.mono) {
+            let input = life.answers.pop_front().map(|(_, input)| input);
+            input
+                .into_iter()
+                .for_each(|input| life.link.handle(now.mono, input));
+        }
+        if life.link.deadline().is_some_and(|at| at <= now.mono) {
+            life.link.handle(now.mono, LinkInput::Tick);
+        }
+        self.carry(n);
+    }
+
+    fn deliver(&mut self, at: usize, end: usize) {
+        let now = self.now;
+        let wire = &mut self.wires[at];
+        let Some((_, passing)) = wire.under_way[end].pop_front() else {
+            return;
+        };
+        let ((n, conn), (other, _)) = (wire.ends[end], wire.ends[1 - end]);
+        let input = match passing {
+            Passing::Connected { dialled } => {
+                wire.is_known[end] = true;
+                LinkInput::Connected {
+                    conn,
+                    peer: self.nodes[other].name,
+                    dialled,
+                }
+            }
+            Passing::Frame(bytes) if wire.is_known[end] => LinkInput::Frame { conn, bytes },
+            Passing::Ended if wire.is_known[end] => {
+                wire.is_known[end] = false;
+                LinkInput::Disconnected { conn }
+            }
+            Passing::Frame(_) | Passing::Ended => return,
+        };
+        if let Some(life) = &mut self.nodes[n].life {
+            life.link.handle(now, input);
+        }
+        self.carry(n);
+    }
+
+    /// Carries what a node's log and link ask for until they ask for nothing more.
+    fn carry(&mut self, n: usize) {
+        let now = self.mono_now(n);
+        loop {
+            let Some(life) = &mut self.nodes[n].life else {
+                return;
+            };
+            if let Some(wrote) = life.log.wrote() {
+                life.link.handle(now.mono, LinkInput::Wrote(wrote));
+                continue;
+            }
+            if let Some(event) = life.log.poll(now) {
+                // The commit it is in goes first.
+                while let Some(wrote) = life.log.wrote() {
+                    life.link.handle(now.mono, LinkInput::Wrote(wrote));
+                }
+                self.on_log(n, event);
+                continue;
+            }
+            if life.log.is_writing() && life.write_done.is_none() {
+                let took = Duration::from_micros(self.rng.random_range(50..3000));
+                life.write_done = Some(now.mono + took);
+            }
+            let Some(output) = life.link.poll() else {
+                if life.log.has_wrote() {
+                    continue;
+                }
+                return;
+            };
+            self.on_link(n, output);
+        }
+    }
+
+    fn on_log(&mut self, n: usize, event: LogEvent) {
+        let now = self.now;
+        let node = &mut self.nodes[n];
+        let Some(life) = &mut node.life else { return };
+        let (token, input) = match event {
+            LogEvent::Committed { token, record } => {
+                life.view.apply(&record);
+                node.has.insert(record.stamp);
+                if token.0 < LINK_TOKENS && is_said(&record) {
+                    self.promised.insert(record.stamp, record.what);
+                }
+                (token, LinkInput::Stored { token })
+            }
+            LogEvent::Refused { token, why } => (token, LinkInput::NotStored { token, why }),
+            LogEvent::Room { .. } => return,
+        };
+        if token.0 >= LINK_TOKENS {
+            life.link.handle(now, input);
+        }
+    }
+
+    fn on_link(&mut self, n: usize, output: LinkOutput) {
+        let now = self.mono_now(n);
+        let soon = now.mono + Duration::from_micros(self.rng.random_range(1..500));
+        let Some(life) = &mut self.nodes[n].life else {
+            return;
+        };
+        match output {
+            LinkOutput::Dial { peer } => self.on_dial(n, peer),
+            LinkOutput::Close { conn, .. } => {
+                let wire = self.wires.iter().position(|w| w.ends.contains(&(n, conn)));
+                if let Some(at) = wire {
+                    let end = usize::from(self.wires[at].ends[1] == (n, conn));
+                    self.wires[at].is_known[end] = false;
+                    self.end_wire(at);
+                }
+            }
+            LinkOutput::Send { conn, frame } => self.on_send(n, conn, frame.to_vec()),
+            LinkOutput::Store { token, append } => life.log.submit(now, token, append),
+            LinkOutput::ReadLog {
+                token,
+                segment,
+                offset,
+                bytes,
+            } => {
+                let piece = read(life.log.disk(), segment, offset, bytes);
+                life.answers
+                    .push_back((soon, LinkInput::Read { token, piece }));
+                life.answers.make_contiguous().sort_by_key(|(at, _)| *at);
+            }
+            LinkOutput::FindSound { token, sound } => {
+                let sound = life.view.sound(sound);
+                let places = sound.map_or(Vec::new(), |sound| sound.chunks.clone());
+                life.link
+                    .handle(now.mono, LinkInput::Places { token, places });
+            }
+            LinkOutput::Event(event) => self.on_event(n, event),
+        }
+    }
+
+    fn on_event(&mut self, n: usize, event: LinkEvent) {
+        match event {
+            LinkEvent::Acked { peer, position } => self.see_acked(n, peer, position),
+            LinkEvent::Contradiction { peer, epoch } => {
+                panic!("{} contradicts {peer} in epoch {epoch}", self.nodes[n].name)
+            }
+            _ => {}
+        }
+    }
+
+    fn on_dial(&mut self, n: usize, peer: NodeName) {
+        let Some(other) = self.nodes.iter().position(|node| node.name == peer) else {
+            return;
+        };
+        let delay = Duration::from_micros(self.rng.random_range(100..20_000));
+        let is_open = self.nodes[other].life.is_some()
+            && !self.cuts.contains(&(n, other))
+            && !self.cuts.contains(&(other, n));
+        if !is_open {
+            if let Some(life) = &mut self.nodes[n].life {
+                let due = self.now + delay;
+                life.answers
+                    .push_back((due, LinkInput::NotConnected { peer }));
+                life.answers.make_contiguous().sort_by_key(|(at, _)| *at);
+            }
+            return;
+        }
+        let ends = [
+            (n, ConnId(self.conn_last + 1)),
+            (other, ConnId(self.conn_last + 2)),
+        ];
+        self.conn_last += 2;
+        let due = self.now + delay;
+        let connected = |dialled| VecDeque::from([(due, Passing::Connected { dialled })]);
+        self.wires.retain(|wire| {
+            wire.is_known != [false; 2] || wire.under_way.iter().any(|way| !way.is_empty())
+        });
+        self.wires.push(Wire {
+            ends,
+            under_way: [connected(true), connected(false)],
+            is_known: [false; 2],
+        });
+    }
+
+    fn on_send(&mut self, n: usize, conn: ConnId, bytes: Vec<u8>) {
+        let now = self.now;
+        let delay = Duration::from_micros(self.rng.random_range(50..5_000));
+        let Some(wire) = self
+            .wires
+            .iter_mut()
+            .find(|wire| wire.ends.contains(&(n, conn)))
+        else {
+            return;
+        };
+        let end = usize::from(wire.ends[0] == (n, conn));
+        let other = wire.ends[end].0;
+        if !self.cuts.contains(&(n, other)) {
+            let due = now + delay;
+            let way = &mut wire.under_way[end];
+            let due = way.back().map_or(due, |(last, _)| due.max(*last));
+            way.push_back((due, Passing::Frame(bytes)));
+        }
+        if let Some(life) = &mut self.nodes[n].life {
+            life.answers.push_front((now, LinkInput::Sent { conn }));
+        }
+    }
+}
+
+impl Node {
+    /// What was said here and by whom else, the network apart.
+    fn append(&mut self, now: Now, token: u64, append: Append) {
+        if let Some(life) = &mut self.life {
+            life.log.submit(now, Token(token), append);
+        }
+    }
+}
+
+fn empty_disk() -> SimDisk {
+    SimDisk::new(SEGMENT_BYTES, 1 << 40)
+}
+
+fn read(disk: &SimDisk, segment: u32, offset: u64, bytes: usize) -> LogPiece {
+    let Some(file) = disk.segments.get(&segment) else {
+        let next = disk.segments.keys().find(|number| **number > segment);
+        return LogPiece::Gone {
+            next: next.copied(),
+        };
+    };
+    let start = (offset as usize).min(file.len());
+    let end = (start + bytes).min(file.len());
+    LogPiece::Bytes(file[start..end].to_vec())
+}
+
+/// It says something to others.
+fn is_said(record: &Committed) -> bool {
+    !matches!(&record.what, What::Register { key, .. } if key.starts_with(LOCAL_KEYS))
+}
+
+/// A piece of a sound: its samples tell whose and which it is.
+fn chunk(id: Id, index: u32) -> ChunkBlock {
+    let mut block = ChunkBlock::new();
+    block.push(&samples(id, index));
+    block
+}
+
+fn samples(id: Id, index: u32) -> Vec<u8> {
+    let length = 1 + (id.number as usize * 7 + index as usize * 13) % 200;
+    format!("{id}/{index} ")
+        .bytes()
+        .cycle()
+        .take(length)
+        .collect()
+}
+
+/// Begins a sound.
+fn begin(id: Id, at: WallTime) -> Append {
+    Append::Begin {
+        id,
+        codec: SoundCodec::Pcmu,
+        at,
+        about: format!("about {id}").into(),
+    }
+}
+
+/// Ends one.
+fn seal(id: Id, kind: SealKind) -> Append {
+    let about = "".into();
+    Append::Seal { id, kind, about }
+}
