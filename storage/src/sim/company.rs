@@ -5,7 +5,7 @@
 //! happens to it (`story.rs`) and what must hold (`oracle.rs`).
 //!
 //! A connection delivers its frames in order or ends, as TLS over TCP does; what was on its way when it
-//! ended is gone. A cut takes frames without a word, in one direction or both, until it heals.
+//! ended is gone. A cut keeps frames back without a word, in one direction or both, until it heals.
 
 mod oracle;
 mod story;
@@ -34,6 +34,8 @@ pub use story::{Told, live};
 
 /// The length of segments: a few hundred records.
 const SEGMENT_BYTES: u64 = 128 * 1024;
+/// What a cut keeps back is tried again after this long.
+const RETRANSMIT: Duration = Duration::from_millis(50);
 /// The wall clock when a company begins.
 const BEGIN_MS: u64 = 1_700_000_000_000;
 /// An epoch counts the seconds since then.
@@ -152,7 +154,7 @@ impl Company {
         node.epoch_last = epoch_min;
         let mut has = BTreeSet::new();
         let _ = disk.read(node.name, |record| {
-            has.insert(record.stamp);
+            has.extend(is_said(record).then_some(record.stamp));
         });
         let opened = SimLog::open_for_link(disk, node.name, now, Some(epoch_min));
         let SimOpened {
@@ -318,10 +320,17 @@ impl Company {
     fn deliver(&mut self, at: usize, end: usize) {
         let now = self.now;
         let wire = &mut self.wires[at];
+        let ((n, conn), (other, _)) = (wire.ends[end], wire.ends[1 - end]);
+        if self.cuts.contains(&(other, n)) {
+            // It is sent again and again.
+            let front = wire.under_way[end].front_mut();
+            return front
+                .into_iter()
+                .for_each(|(due, _)| *due = now + RETRANSMIT);
+        }
         let Some((_, passing)) = wire.under_way[end].pop_front() else {
             return;
         };
-        let ((n, conn), (other, _)) = (wire.ends[end], wire.ends[1 - end]);
         let input = match passing {
             Passing::Connected { dialled } => {
                 wire.is_known[end] = true;
@@ -384,7 +393,7 @@ impl Company {
         let (token, input) = match event {
             LogEvent::Committed { token, record } => {
                 life.view.apply(&record);
-                node.has.insert(record.stamp);
+                node.has.extend(is_said(&record).then_some(record.stamp));
                 if token.0 < LINK_TOKENS && is_said(&record) {
                     self.promised.insert(record.stamp, record.what);
                 }
@@ -440,6 +449,10 @@ impl Company {
     fn on_event(&mut self, n: usize, event: LinkEvent) {
         match event {
             LinkEvent::Acked { peer, position } => self.see_acked(n, peer, position),
+            LinkEvent::Up { peer } => {
+                let life = self.nodes[n].life.as_mut();
+                let _ = life.and_then(|life| life.acked.remove(&peer));
+            }
             LinkEvent::Contradiction { peer, epoch } => {
                 panic!("{} contradicts {peer} in epoch {epoch}", self.nodes[n].name)
             }
@@ -492,13 +505,10 @@ impl Company {
             return;
         };
         let end = usize::from(wire.ends[0] == (n, conn));
-        let other = wire.ends[end].0;
-        if !self.cuts.contains(&(n, other)) {
-            let due = now + delay;
-            let way = &mut wire.under_way[end];
-            let due = way.back().map_or(due, |(last, _)| due.max(*last));
-            way.push_back((due, Passing::Frame(bytes)));
-        }
+        let due = now + delay;
+        let way = &mut wire.under_way[end];
+        let due = way.back().map_or(due, |(last, _)| due.max(*last));
+        way.push_back((due, Passing::Frame(bytes)));
         if let Some(life) = &mut self.nodes[n].life {
             life.answers.push_front((now, LinkInput::Sent { conn }));
         }

@@ -16,23 +16,28 @@ type Says = (
 );
 
 impl Company {
-    /// What a backup acknowledged it has, all of it.
+    /// What a backup acknowledged it has, all of it that it did not acknowledge before: its disk may
+    /// have been replaced since, and this connection not have ended yet.
     pub(super) fn see_acked(&mut self, n: usize, peer: NodeName, position: Position) {
+        let life = self.nodes[n].life.as_mut();
+        let before = life.and_then(|life| life.acked.insert(peer, position));
+        let before = before.unwrap_or_default();
         let Some(other) = self.nodes.iter().find(|node| node.name == peer) else {
             return;
         };
         let name = self.nodes[n].name;
         let low = |stamp: &&Stamp| {
-            stamp.node == name && stamp.epoch == position.epoch && stamp.seq <= position.seq
+            let at = Position {
+                epoch: stamp.epoch,
+                seq: stamp.seq,
+            };
+            stamp.node == name && at.epoch == position.epoch && before < at && at <= position
         };
         for stamp in self.promised.keys().filter(low) {
             assert!(
                 other.has.contains(stamp),
                 "{peer} acknowledged {position:?} of {name} and lacks {stamp:?}"
             );
-        }
-        if let Some(life) = &mut self.nodes[n].life {
-            life.acked.insert(peer, position);
         }
     }
 

@@ -178,13 +178,24 @@ impl Company {
     /// A node's disk is lost; another takes its place, empty or an old copy of it.
     fn replace(&mut self, n: usize, disk: Option<super::SimDisk>) {
         self.kill(n);
+        // It was true when it was sent; but what it says is gone.
+        for wire in self
+            .wires
+            .iter_mut()
+            .filter(|wire| wire.ends.iter().any(|(m, _)| *m == n))
+        {
+            let ways = wire.under_way.iter_mut();
+            ways.for_each(|way| {
+                way.retain(|(_, passing)| matches!(passing, super::Passing::Ended))
+            });
+        }
         self.nodes[n].disk = Some(disk.unwrap_or_else(empty_disk));
         // What was on no other disk is lost; nobody can have been told that there was a copy.
         self.nodes[n].has.clear();
         let mut has = std::collections::BTreeSet::new();
         if let Some(disk) = &self.nodes[n].disk {
             let _ = disk.read(self.nodes[n].name, |record| {
-                has.insert(record.stamp);
+                has.extend(super::is_said(record).then_some(record.stamp));
             });
         }
         self.nodes[n].has = has;
