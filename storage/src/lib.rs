@@ -42,6 +42,7 @@ pub use shell::{
 };
 pub use shell::{
     CleanerHelp, CleanerSeat, Cleaning, Log, LogConfig, LogStats, OpenError, Opened, QUEUE_MAX,
-    ReadError, RecoveryReport, ShownRecord, SoundReader, VerifyReport, open, show, verify,
+    ReadError, RecoveryReport, ShownRecord, SoundReader, Tap, VerifyReport, log_owner, open, show,
+    verify,
 };
 pub use view::{Sound, View};

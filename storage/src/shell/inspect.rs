@@ -62,6 +62,18 @@ pub struct ShownRecord {
     pub record: Result<Record, Fault>,
 }
 
+/// Whose log is in `dir`; `None`: nobody's yet.
+pub fn log_owner(dir: &Path) -> Option<NodeName> {
+    let numbers = files::segments(dir).ok()?;
+    numbers.into_iter().find_map(|number| {
+        let block = files::first_block(dir, number).ok()?;
+        match segment::decode(&block) {
+            FirstBlock::Header(header) => Some(header.node),
+            _ => None,
+        }
+    })
+}
+
 /// Is every record of the log in `dir` whole?
 pub fn verify(dir: &Path) -> io::Result<VerifyReport> {
     let is_running = Lock::is_held(dir);

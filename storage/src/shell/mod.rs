@@ -26,7 +26,7 @@ pub use backup_store::StoreError;
 #[cfg(feature = "bench")]
 pub use bare::BarePath;
 pub use clean::{CleanerHelp, CleanerSeat, Cleaning};
-pub use inspect::{ShownRecord, VerifyReport, show, verify};
+pub use inspect::{ShownRecord, VerifyReport, log_owner, show, verify};
 pub use log::{Log, LogStats, QUEUE_MAX};
-pub use open::{LogConfig, OpenError, Opened, RecoveryReport, open};
+pub use open::{LogConfig, OpenError, Opened, RecoveryReport, Tap, open};
 pub use reader::{ReadError, SoundReader};

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use crossbeam::channel::{self, Sender};
 
@@ -36,7 +37,7 @@ pub struct LogConfig {
     pub reserve_bytes: u64,
     /// Each commit is put in here once it is durable, from the first of the epoch. The log waits
     /// for nobody: what finds no room is left out.
-    pub tap: Option<Sender<Arc<Wrote>>>,
+    pub tap: Option<Tap>,
     /// The epoch opened is not below this. A node of a company says the time, so that a log begun
     /// anew on an empty disk never opens an epoch that the one before had.
     pub epoch_min: u32,
@@ -54,6 +55,15 @@ impl LogConfig {
             epoch_min: 1,
         }
     }
+}
+
+/// Where commits are handed on to.
+#[derive(Clone, Debug)]
+pub struct Tap {
+    /// What finds no room is left out.
+    pub wrote: Sender<Arc<Wrote>>,
+    /// How many were.
+    pub missed: Arc<AtomicU64>,
 }
 
 /// A log that is open, and what it said.

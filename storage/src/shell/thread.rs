@@ -14,6 +14,7 @@ use crossbeam::channel::{Receiver, Select, Sender};
 use crossbeam::queue::ArrayQueue;
 
 use super::files::{self, Disk};
+use super::open::Tap;
 use super::sys;
 use crate::batch::{Segment, Wrote};
 use crate::block::ChunkBlock;
@@ -114,7 +115,7 @@ pub(super) struct Worker {
     pub(super) commands: Receiver<Command>,
     pub(super) preparing: Sender<u32>,
     pub(super) prepared: Receiver<Option<Segment>>,
-    pub(super) tap: Option<Sender<Arc<Wrote>>>,
+    pub(super) tap: Option<Tap>,
     pub(super) recent: VecDeque<Arc<Wrote>>,
     /// Answers to the cleaner.
     pub(super) cleaner: Sender<CleanerAnswer>,
@@ -209,8 +210,10 @@ impl Worker {
 
     fn hand_on(&mut self, wrote: Arc<Wrote>) {
         if let Some(tap) = &self.tap {
-            // Who takes it sees from the numbers that one is missing, and reads it from the disk.
-            let _ = tap.try_send(wrote.clone());
+            // Who takes it reads what is missing from the disk.
+            if tap.wrote.try_send(wrote.clone()).is_err() {
+                tap.missed.fetch_add(1, Ordering::Release);
+            }
         }
         self.recent.push_back(wrote);
         let blocks = |wrote: &Arc<Wrote>| wrote.batch.blocks.len();

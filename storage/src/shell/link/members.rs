@@ -5,6 +5,7 @@
 //! |---|---|
 //! | `node/NAME/cert` | fingerprint of its certificate; written by the node that let it in; removed: it is no member |
 //! | `node/NAME/address` | `host:port` of its link; written by itself |
+//! | `node/NAME/backups` | names of the nodes that keep the sound it records, with spaces between; removed: all do |
 //!
 //! Each in a register of its own, so that a node that moves while it is being removed does not
 //! come back by it. A node that joins again under its name has another certificate: with the old
@@ -15,14 +16,15 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::ca::Fingerprint;
+use crate::link::PeerConfig;
 use crate::name::NodeName;
 use crate::view::View;
 
 /// More registers of members than this are not looked at.
 pub const MEMBERS_MAX: usize = 64;
 
-/// The longest address, or fingerprint.
-const TEXT_LEN_MAX: usize = 256;
+/// The longest address, fingerprint, or list of names.
+const TEXT_LEN_MAX: usize = 2048;
 
 /// A node, as the others know it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,6 +35,18 @@ pub struct Member {
     /// Where its link listens; not known until it has said so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub address: Option<String>,
+    /// Who keeps the sound it records, with spaces between the names. `None`: all nodes do.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub backups: Option<String>,
+}
+
+impl Member {
+    /// Itself as a peer of the node `own`.
+    pub(super) fn as_peer(&self, name: NodeName, own: NodeName) -> PeerConfig {
+        let backups = self.backups.as_deref();
+        let keep_sound = backups.is_none_or(|names| names.split(' ').any(|n| n == own.as_str()));
+        PeerConfig { name, keep_sound }
+    }
 }
 
 /// All nodes that were ever heard of.
@@ -52,6 +66,11 @@ pub fn cert_key(node: NodeName) -> String {
 /// The register that says where a node is.
 pub fn address_key(node: NodeName) -> String {
     format!("node/{node}/address")
+}
+
+/// The register that says who keeps the sound a node records.
+pub fn backups_key(node: NodeName) -> String {
+    format!("node/{node}/backups")
 }
 
 impl Members {
@@ -82,6 +101,7 @@ impl Members {
         let field = match what {
             "cert" => &mut member.cert,
             "address" => &mut member.address,
+            "backups" => &mut member.backups,
             _ => return false,
         };
         let value = value.and_then(|json| serde_json::from_str::<String>(json).ok());

@@ -1,7 +1,8 @@
 //! The link on real machines: who belongs to the company, and TLS connections between nodes.
 //!
 //! Reading order: `ca` and `site` (certificates and keys), `members` (who belongs), `invite` and
-//! `join` (how a machine becomes a node), `tls`, `door` (who is let in).
+//! `join` (how a machine becomes a node), `tls`, `door` (who is let in), `wires` (connections), `thread`
+//! (what carries out what the link's core asks for).
 
 mod ca;
 mod door;
@@ -9,10 +10,13 @@ mod invite;
 mod join;
 mod members;
 mod site;
+mod thread;
 mod tls;
+mod wires;
 
 pub use door::{Arrival, Door, DoorStats, dial};
 pub use invite::{Invitation, LIFE_MS};
 pub use join::{WriteRegisters, join};
-pub use members::{MEMBERS_MAX, Member, Members, address_key, cert_key, value};
+pub use members::{MEMBERS_MAX, Member, Members, address_key, backups_key, cert_key, value};
 pub use site::{Site, SiteError};
+pub use thread::{LinkHelp, LinkParts, LinkSeat, Linker, Linking, link};

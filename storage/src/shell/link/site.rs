@@ -106,7 +106,7 @@ impl Site {
         let cert = ca.sign(node, &own.request)?;
         let member = Member {
             cert: Some(fingerprint_of(&cert)?),
-            address: None,
+            ..Member::default()
         };
         let papers = Papers {
             node: node.to_string(),
@@ -231,7 +231,7 @@ impl Site {
         let mut members = members.clone();
         let member = Member {
             cert: Some(fingerprint.clone()),
-            address: None,
+            ..Member::default()
         };
         members.insert(node, member);
         let papers = Papers {

@@ -1,0 +1,525 @@
+//! The thread that carries out what the link's core asks for.
+//!
+//! It takes what comes from connections, from the log and from whoever holds a [`Linking`], hands it to
+//! the core, and does what that asks. Reading the log, and asking where a sound lies, is done by a
+//! second thread, so that acknowledgements never wait for a disk.
+//!
+//! Order: a commit is handed in before what it made durable is told of. The log puts it into the tap
+//! first, and the tap is emptied before anything else is taken.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::fs::File;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use crossbeam::channel::{self, Receiver, Select, Sender};
+use tokio::runtime::Handle;
+use tokio::sync::{mpsc, watch};
+
+use super::ca::Fingerprint;
+use super::door::{Arrival, Door, dial};
+use super::members::Members;
+use super::site::Site;
+use super::wires::{Waiting, Wire};
+use crate::batch::Wrote;
+use crate::clean::CLEANER_TOKENS;
+use crate::link::{
+    ConnId, LINK_TOKENS, Link, LinkConfig, LinkEvent, LinkInput, LinkOutput, LinkStatus, LogPiece,
+    Position,
+};
+use crate::name::{Id, NodeName};
+use crate::seam::{Append, ChunkPlace, LogEvent, Token};
+use crate::shell::files;
+use crate::shell::log::Log;
+use crate::shell::open::Tap;
+use crate::shell::sys;
+
+/// Commits that may wait for the link; what finds no room it reads from the disk.
+const TAP_MAX: usize = 4096;
+/// The log's queue is full: when it is tried again.
+const QUEUE_FULL_WAIT: Duration = Duration::from_millis(2);
+/// The longest wait: what is shown of the link is no older.
+const WAIT_MAX: Duration = Duration::from_millis(250);
+/// Segments the reading thread keeps open.
+const FILES_OPEN_MAX: usize = 16;
+
+/// What comes to the link's thread.
+#[derive(Debug)]
+pub(super) enum In {
+    Link(LinkInput),
+    Frame(ConnId, Waiting),
+    Opened(NodeName, Fingerprint, Opened),
+    NotConnected(NodeName),
+    Members(Members),
+    Stop,
+}
+
+/// A connection that is up.
+pub(super) enum Opened {
+    Dialled(Box<tokio_rustls::client::TlsStream<tokio::net::TcpStream>>),
+    Arrived(Box<tokio_rustls::server::TlsStream<tokio::net::TcpStream>>),
+}
+
+impl std::fmt::Debug for Opened {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Opened")
+    }
+}
+
+/// Where things for the link's thread go.
+#[derive(Clone, Debug)]
+pub(super) struct Inbox(Sender<In>);
+
+impl Inbox {
+    pub(super) fn put(&self, input: In) {
+        // If the thread is gone nobody waits for it.
+        let _ = self.0.send(input);
+    }
+}
+
+/// How others reach the link. It is there before the log is opened, so that the log can tell it of all
+/// that it writes.
+#[derive(Clone, Debug)]
+pub struct Linker {
+    inbox: Inbox,
+    status: Arc<Mutex<LinkStatus>>,
+}
+
+/// The link's end of a [`Linker`], until it is started.
+#[derive(Debug)]
+pub struct LinkSeat {
+    linker: Linker,
+    inputs: Receiver<In>,
+    tap: Receiver<Arc<Wrote>>,
+    missed: Arc<AtomicU64>,
+}
+
+/// Who helps the link. Called on its threads.
+pub trait LinkHelp: Send + Sync + 'static {
+    /// Where the chunks of a sound lie, in their order; may wait.
+    fn places(&self, sound: Id) -> Vec<ChunkPlace>;
+    /// Something happened; must not wait.
+    fn event(&self, event: LinkEvent);
+}
+
+/// What a link needs to start.
+pub struct LinkParts {
+    /// Its core's.
+    pub config: LinkConfig,
+    /// The own log.
+    pub log: Log,
+    /// This machine's part in the company.
+    pub site: Arc<Site>,
+    /// Who belongs to it.
+    pub members: Members,
+    /// Tells the door of changes.
+    pub watch: watch::Sender<Members>,
+    /// The door, and who comes in by it.
+    pub door: (Door, mpsc::Receiver<Arrival>),
+    /// Where connections are served.
+    pub runtime: Handle,
+}
+
+/// A link at work, until this is stopped.
+#[derive(Debug)]
+pub struct Linking {
+    linker: Linker,
+    threads: [JoinHandle<()>; 2],
+}
+
+/// A way to a link that is not started yet: for the log's events, its tap, and the link itself.
+pub fn link() -> (Linker, Tap, LinkSeat) {
+    let (sender, inputs) = channel::unbounded();
+    let (wrote, tap) = channel::bounded(TAP_MAX);
+    let missed = Arc::new(AtomicU64::new(0));
+    let linker = Linker {
+        inbox: Inbox(sender),
+        status: Arc::default(),
+    };
+    let seat = LinkSeat {
+        linker: linker.clone(),
+        inputs,
+        tap,
+        missed: missed.clone(),
+    };
+    (linker, Tap { wrote, missed }, seat)
+}
+
+impl Linker {
+    /// Tells the link what became of its own appends. True: the event concerns nobody else.
+    pub fn on_log(&self, event: &LogEvent) -> bool {
+        let is_link = |token: &Token| (LINK_TOKENS..CLEANER_TOKENS).contains(&token.0);
+        match event {
+            LogEvent::Committed { token, .. } if is_link(token) => {
+                let token = *token;
+                self.inbox.put(In::Link(LinkInput::Stored { token }));
+                false
+            }
+            LogEvent::Refused { token, why } if is_link(token) => {
+                let (token, why) = (*token, *why);
+                self.inbox
+                    .put(In::Link(LinkInput::NotStored { token, why }));
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Somebody wants to hear a sound that its node sealed there.
+    pub fn want(&self, sound: Id, sealed: Position) {
+        self.inbox.put(In::Link(LinkInput::Want { sound, sealed }));
+    }
+
+    /// The company has changed.
+    pub fn members(&self, members: Members) {
+        self.inbox.put(In::Members(members));
+    }
+
+    /// How it stands, or stood a moment ago.
+    pub fn status(&self) -> LinkStatus {
+        let status = self.status.lock();
+        status.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl Linking {
+    /// Starts the link.
+    pub fn start(
+        seat: LinkSeat,
+        parts: LinkParts,
+        help: impl LinkHelp,
+    ) -> std::io::Result<Linking> {
+        let linker = seat.linker.clone();
+        let help: Arc<dyn LinkHelp> = Arc::new(help);
+        let (asks, asked) = channel::unbounded();
+        let reader = Reader {
+            dir: parts.log.dir().to_owned(),
+            files: BTreeMap::new(),
+            help: help.clone(),
+            inbox: linker.inbox.clone(),
+        };
+        let reading = std::thread::Builder::new()
+            .name("link-read".into())
+            .spawn(move || reader.run(&asked))?;
+        let link = std::thread::Builder::new()
+            .name("link".into())
+            .spawn(move || Worker::new(seat, parts, help, asks).run())?;
+        Ok(Linking {
+            linker,
+            threads: [link, reading],
+        })
+    }
+
+    /// Ends it and all its connections.
+    pub fn stop(self) {
+        self.linker.inbox.put(In::Stop);
+        for thread in self.threads {
+            let _ = thread.join();
+        }
+    }
+}
+
+struct Worker {
+    core: Link,
+    seat: LinkSeat,
+    parts: LinkParts,
+    help: Arc<dyn LinkHelp>,
+    asks: Sender<Ask>,
+    wires: BTreeMap<ConnId, (NodeName, Fingerprint, Wire)>,
+    conn_last: u64,
+    missed: u64,
+    /// Waits for the log's queue to have room, in order.
+    stores: VecDeque<(Token, Append)>,
+}
+
+impl Worker {
+    fn new(seat: LinkSeat, parts: LinkParts, help: Arc<dyn LinkHelp>, asks: Sender<Ask>) -> Worker {
+        let now = parts.log.clocks().mono();
+        Worker {
+            core: Link::new(parts.config.clone(), now),
+            seat,
+            parts,
+            help,
+            asks,
+            wires: BTreeMap::new(),
+            conn_last: 0,
+            missed: 0,
+            stores: VecDeque::new(),
+        }
+    }
+
+    fn run(mut self) {
+        let members = self.parts.members.clone();
+        self.on_members(members);
+        while self.turn() {
+            let now = self.parts.log.clocks().mono();
+            if self.core.deadline().is_some_and(|at| at <= now) {
+                self.hand_in(LinkInput::Tick);
+            }
+            self.carry_out();
+            self.publish();
+        }
+    }
+
+    /// Waits for something and takes all there is. False: the link is to end.
+    fn turn(&mut self) -> bool {
+        self.wait();
+        self.take_arrivals();
+        self.take_tap();
+        while let Ok(input) = self.seat.inputs.try_recv() {
+            if matches!(input, In::Stop) {
+                return false;
+            }
+            self.take(input);
+        }
+        self.retry_stores();
+        true
+    }
+
+    fn wait(&mut self) {
+        let now = self.parts.log.clocks().mono();
+        let deadline = self.core.deadline().map(|at| at.since(now));
+        let retry = (!self.stores.is_empty()).then_some(QUEUE_FULL_WAIT);
+        let limit = [deadline, retry].into_iter().flatten().min();
+        let mut select = Select::new();
+        select.recv(&self.seat.inputs);
+        select.recv(&self.seat.tap);
+        // What came is taken by `turn`, in its order.
+        let _ = select.ready_timeout(limit.unwrap_or(WAIT_MAX).min(WAIT_MAX));
+    }
+
+    fn take_arrivals(&mut self) {
+        while let Ok(arrival) = self.parts.door.1.try_recv() {
+            let Arrival { peer, cert, stream } = arrival;
+            self.open(peer, cert, Opened::Arrived(stream));
+        }
+    }
+
+    fn take_tap(&mut self) {
+        while let Ok(wrote) = self.seat.tap.try_recv() {
+            self.hand_in(LinkInput::Wrote(wrote));
+        }
+        let missed = self.seat.missed.load(Ordering::Acquire);
+        if missed != self.missed {
+            self.missed = missed;
+            self.hand_in(LinkInput::Missed);
+        }
+    }
+
+    fn take(&mut self, input: In) {
+        match input {
+            In::Link(input) => {
+                if matches!(input, LinkInput::Stored { .. }) {
+                    self.take_tap();
+                }
+                if let LinkInput::Disconnected { conn } = &input {
+                    self.wires.remove(conn);
+                }
+                self.hand_in(input);
+            }
+            In::Frame(conn, waiting) => {
+                let bytes = waiting.bytes;
+                self.hand_in(LinkInput::Frame { conn, bytes });
+            }
+            In::Opened(peer, cert, opened) => self.open(peer, cert, opened),
+            In::NotConnected(peer) => self.hand_in(LinkInput::NotConnected { peer }),
+            In::Members(members) => self.on_members(members),
+            In::Stop => {}
+        }
+    }
+
+    fn hand_in(&mut self, input: LinkInput) {
+        let now = self.parts.log.clocks().mono();
+        self.core.handle(now, input);
+        self.carry_out();
+    }
+
+    fn open(&mut self, peer: NodeName, cert: Fingerprint, opened: Opened) {
+        self.conn_last += 1;
+        let conn = ConnId(self.conn_last);
+        let inbox = self.seat.linker.inbox.clone();
+        let runtime = &self.parts.runtime;
+        let dialled = matches!(opened, Opened::Dialled(_));
+        let wire = match opened {
+            Opened::Dialled(stream) => Wire::start(runtime, conn, stream, inbox),
+            Opened::Arrived(stream) => Wire::start(runtime, conn, stream, inbox),
+        };
+        self.wires.insert(conn, (peer, cert, wire));
+        self.hand_in(LinkInput::Connected {
+            conn,
+            peer,
+            dialled,
+        });
+    }
+
+    fn on_members(&mut self, members: Members) {
+        let own = self.parts.site.node();
+        let peers = members.iter().filter(|(name, _)| *name != own);
+        let peers = peers
+            .map(|(name, member)| member.as_peer(name, own))
+            .collect();
+        if let Err(e) = self.parts.site.keep_members(&members) {
+            tracing::warn!("the company's nodes are not written down: {e}");
+        }
+        // With a certificate that is no longer the member's nobody stays.
+        let is_members = |peer: &NodeName, cert: &str| {
+            let member = members.get(*peer);
+            member.is_some_and(|member| member.cert.as_deref() == Some(cert))
+        };
+        let void = self
+            .wires
+            .iter()
+            .filter(|(_, (peer, cert, _))| !is_members(peer, cert));
+        let void: Vec<ConnId> = void.map(|(conn, _)| *conn).collect();
+        self.parts.members = members.clone();
+        self.parts.watch.send_replace(members);
+        for conn in void {
+            self.wires.remove(&conn);
+            self.hand_in(LinkInput::Disconnected { conn });
+        }
+        self.hand_in(LinkInput::Peers(peers));
+    }
+
+    fn carry_out(&mut self) {
+        while let Some(output) = self.core.poll() {
+            match output {
+                LinkOutput::Dial { peer } => self.dial(peer),
+                LinkOutput::Close { conn, why } => {
+                    let peer = self.wires.remove(&conn).map(|(peer, _, _)| peer);
+                    tracing::info!(peer = ?peer.map(|p| p.to_string()), %why, "a connection of the link is closed");
+                }
+                LinkOutput::Send { conn, frame } => {
+                    if let Some((_, _, wire)) = self.wires.get(&conn) {
+                        wire.send(frame);
+                    }
+                }
+                LinkOutput::Store { token, append } => {
+                    self.stores.push_back((token, append));
+                    self.retry_stores();
+                }
+                LinkOutput::ReadLog {
+                    token,
+                    segment,
+                    offset,
+                    bytes,
+                } => self.ask(Ask::Read {
+                    token,
+                    segment,
+                    offset,
+                    bytes,
+                }),
+                LinkOutput::FindSound { token, sound } => self.ask(Ask::Find { token, sound }),
+                LinkOutput::Event(event) => self.help.event(event),
+            }
+        }
+    }
+
+    fn ask(&self, ask: Ask) {
+        // The reading thread ends after this one.
+        let _ = self.asks.send(ask);
+    }
+
+    fn retry_stores(&mut self) {
+        while let Some((token, append)) = self.stores.pop_front() {
+            if let Err(append) = self.parts.log.submit(token, append) {
+                self.stores.push_front((token, append));
+                return;
+            }
+        }
+    }
+
+    fn dial(&self, peer: NodeName) {
+        let inbox = self.seat.linker.inbox.clone();
+        let member = self.parts.members.get(peer).cloned();
+        let Some((address, cert)) = member.and_then(|m| m.address.zip(m.cert)) else {
+            return inbox.put(In::NotConnected(peer));
+        };
+        let site = self.parts.site.clone();
+        self.parts.runtime.spawn(async move {
+            let input = match dial(&site, peer, &address, &cert).await {
+                Ok(stream) => In::Opened(peer, cert, Opened::Dialled(stream)),
+                Err(e) => {
+                    tracing::debug!(%peer, "not reached: {e}");
+                    In::NotConnected(peer)
+                }
+            };
+            inbox.put(input);
+        });
+    }
+
+    fn publish(&self) {
+        let now = self.parts.log.clocks().mono();
+        let status = self.core.status(now);
+        let shown = &self.seat.linker.status;
+        *shown.lock().unwrap_or_else(PoisonError::into_inner) = status;
+    }
+}
+
+/// What the reading thread is asked.
+enum Ask {
+    Read {
+        token: Token,
+        segment: u32,
+        offset: u64,
+        bytes: usize,
+    },
+    Find {
+        token: Token,
+        sound: Id,
+    },
+}
+
+struct Reader {
+    dir: PathBuf,
+    files: BTreeMap<u32, File>,
+    help: Arc<dyn LinkHelp>,
+    inbox: Inbox,
+}
+
+impl Reader {
+    fn run(mut self, asked: &Receiver<Ask>) {
+        for ask in asked {
+            let input = match ask {
+                Ask::Read {
+                    token,
+                    segment,
+                    offset,
+                    bytes,
+                } => {
+                    let piece = self.read(segment, offset, bytes);
+                    LinkInput::Read { token, piece }
+                }
+                Ask::Find { token, sound } => {
+                    let places = self.help.places(sound);
+                    LinkInput::Places { token, places }
+                }
+            };
+            self.inbox.put(In::Link(input));
+        }
+    }
+
+    fn read(&mut self, segment: u32, offset: u64, bytes: usize) -> LogPiece {
+        let file = self.dir.join(crate::segment::file_name(segment));
+        if !self.files.contains_key(&segment) || !file.exists() {
+            self.files.remove(&segment);
+            let Ok(opened) = File::open(&file) else {
+                let there = files::segments(&self.dir).unwrap_or_default();
+                let next = there.into_iter().find(|number| *number > segment);
+                return LogPiece::Gone { next };
+            };
+            sys::read_only_what_is_asked(&opened);
+            if self.files.len() >= FILES_OPEN_MAX {
+                self.files.pop_first();
+            }
+            self.files.insert(segment, opened);
+        }
+        match self.files.get(&segment) {
+            Some(file) => files::read_piece(file, offset, bytes as u64)
+                .map_or(LogPiece::Failed, LogPiece::Bytes),
+            None => LogPiece::Failed,
+        }
+    }
+}

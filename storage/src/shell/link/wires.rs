@@ -1,0 +1,135 @@
+//! Connections of the link: frames in, frames out, each on a task of its own.
+//!
+//! In front of each frame goes a u32 with its length, little-endian. What comes in waits for the link's
+//! thread only as far as [`WAITING_BYTES_MAX`] a connection; after that the connection itself waits.
+//! What goes out is bounded by what the link sends before it is acknowledged.
+
+use std::io;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::runtime::Handle;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+
+use super::thread::{In, Inbox};
+use crate::link::frame::FRAME_BYTES_MAX;
+use crate::link::{ConnId, Frame, LinkInput};
+
+/// Frames of one connection that wait for the link's thread, in bytes.
+const WAITING_BYTES_MAX: usize = 8 << 20;
+/// Of a frame that takes long it is told that it comes, this often.
+const HEARD_EVERY: Duration = Duration::from_millis(100);
+/// What is read at once.
+const READ_BYTES: usize = 64 * 1024;
+
+/// A frame that has come, and its place among those that wait.
+#[derive(Debug)]
+pub(super) struct Waiting {
+    pub(super) bytes: Vec<u8>,
+    pub(super) _place: OwnedSemaphorePermit,
+}
+
+/// This side's end of a connection. It is closed when this goes.
+#[derive(Debug)]
+pub(super) struct Wire {
+    frames: mpsc::UnboundedSender<Frame>,
+    reader: tokio::task::JoinHandle<()>,
+}
+
+impl Wire {
+    /// Begins to read and write.
+    pub(super) fn start(
+        runtime: &Handle,
+        conn: ConnId,
+        stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        inbox: Inbox,
+    ) -> Wire {
+        let (input, output) = tokio::io::split(stream);
+        let (frames, to_send) = mpsc::unbounded_channel();
+        let sent = inbox.clone();
+        runtime.spawn(async move {
+            // The reader learns of it, too, and tells.
+            let _ = write_frames(output, to_send, conn, &sent).await;
+        });
+        let reader = runtime.spawn(async move {
+            let why = read_frames(input, conn, &inbox).await;
+            tracing::debug!(?conn, ?why, "a connection of the link ended");
+            inbox.put(In::Link(LinkInput::Disconnected { conn }));
+        });
+        Wire { frames, reader }
+    }
+
+    /// Sends a frame after those before it.
+    pub(super) fn send(&self, frame: Frame) {
+        // If the connection is gone, so will be whoever sends.
+        let _ = self.frames.send(frame);
+    }
+}
+
+impl Drop for Wire {
+    fn drop(&mut self) {
+        self.reader.abort();
+    }
+}
+
+async fn write_frames(
+    output: impl AsyncWrite + Unpin,
+    mut frames: mpsc::UnboundedReceiver<Frame>,
+    conn: ConnId,
+    inbox: &Inbox,
+) -> io::Result<()> {
+    let mut output = tokio::io::BufWriter::with_capacity(READ_BYTES, output);
+    while let Some(mut frame) = frames.recv().await {
+        loop {
+            // A frame is at most FRAME_BYTES_MAX long.
+            output
+                .write_all(&(frame.len() as u32).to_le_bytes())
+                .await?;
+            for part in frame.parts() {
+                output.write_all(part).await?;
+            }
+            inbox.put(In::Link(LinkInput::Sent { conn }));
+            match frames.try_recv() {
+                Ok(next) => frame = next,
+                Err(_) => break,
+            }
+        }
+        output.flush().await?;
+    }
+    output.shutdown().await
+}
+
+async fn read_frames(
+    mut input: impl AsyncRead + Unpin,
+    conn: ConnId,
+    inbox: &Inbox,
+) -> io::Result<()> {
+    let room = Arc::new(Semaphore::new(WAITING_BYTES_MAX));
+    let mut heard = Instant::now();
+    loop {
+        let bytes = input.read_u32_le().await? as usize;
+        if bytes > FRAME_BYTES_MAX {
+            return Err(io::Error::other("a frame is too long"));
+        }
+        // At most FRAME_BYTES_MAX.
+        let place = room.clone().acquire_many_owned(bytes as u32).await;
+        let place = place.map_err(io::Error::other)?;
+        let mut frame = Vec::with_capacity(bytes.min(READ_BYTES));
+        while frame.len() < bytes {
+            let piece = (bytes - frame.len()).min(READ_BYTES) as u64;
+            if (&mut input).take(piece).read_buf(&mut frame).await? == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            if heard.elapsed() > HEARD_EVERY {
+                heard = Instant::now();
+                inbox.put(In::Link(LinkInput::Heard { conn }));
+            }
+        }
+        let waiting = Waiting {
+            bytes: frame,
+            _place: place,
+        };
+        inbox.put(In::Frame(conn, waiting));
+    }
+}
