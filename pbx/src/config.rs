@@ -64,6 +64,8 @@ pub struct PbxConfig {
     pub keys: KeyMap,
     /// Codes to dial.
     pub codes: Vec<StarCode>,
+    /// There are other nodes: sound that one of them recorded may have to be fetched.
+    pub has_peers: bool,
 }
 
 /// A code and what it does.
@@ -130,6 +132,7 @@ impl Default for PbxConfig {
             echo_prompt: false,
             keys: KeyMap::Comedian,
             codes: StarCode::defaults(),
+            has_peers: false,
         }
     }
 }

@@ -7,7 +7,7 @@
 //! any call hears of it. A lamp is told when, and only when, its counts have changed (or the shim
 //! asks). Every token is waited for until the log has answered it.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,6 +15,7 @@ use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 use tandem_engine::seam::{Command, LegId, PlayId, PlayItem};
 use tandem_storage::View;
+use tandem_storage::link::Position;
 use tandem_storage::name::{Id, Ids, NodeName};
 use tandem_storage::seam::{Append, Committed, SealKind, Token, What};
 use tandem_storage::time::{Now, Time, WallTime};
@@ -63,6 +64,8 @@ pub(crate) struct Exchange {
     /// Which call a leg belongs to.
     legs: HashMap<LegId, CallId>,
     waiting: HashMap<Token, Waiter>,
+    /// Sounds that were asked for and have not come.
+    pub(crate) fetching: HashSet<Id>,
     out: VecDeque<Output>,
     leg_last: u64,
     play_last: u64,
@@ -86,6 +89,7 @@ impl Exchange {
             lamps: HashMap::new(),
             legs: HashMap::new(),
             waiting: HashMap::new(),
+            fetching: HashSet::new(),
             out: VecDeque::new(),
             leg_last: 0,
             play_last: 0,
@@ -123,6 +127,10 @@ impl Exchange {
         match &record.what {
             What::Register { key, .. } => self.on_register(key),
             What::Seal { id, .. } => self.on_seal(*id),
+            // From another node the parts of a sound may come in any order.
+            What::Begin { id, .. } | What::Chunk { id, .. } if id.node != self.node() => {
+                self.on_part(*id);
+            }
             What::Begin { .. } | What::Chunk { .. } | What::Entry { .. } => {}
         }
     }
@@ -148,6 +156,17 @@ impl Exchange {
         }
         if let Some(mailbox) = self.mailboxes.apply(key, value.as_deref()) {
             self.lamp_changed(mailbox);
+        }
+    }
+
+    /// A sound that had ended before may only now be known to be a message.
+    fn on_part(&mut self, id: Id) {
+        let is_sealed = self
+            .view
+            .sound(id)
+            .is_some_and(|sound| sound.seal.is_some());
+        if is_sealed && self.mailboxes.message(id).is_none() {
+            self.on_seal(id);
         }
     }
 
@@ -296,6 +315,40 @@ impl Exchange {
         say::local(at, &self.zone)
     }
 
+    /// Sees to it that a sound is here, if another node recorded it. What cannot be asked for now is
+    /// played as far as it is here.
+    pub(crate) fn fetch(&mut self, sound: Id) {
+        let full = self.fetching.len() >= FETCHING_MAX;
+        if sound.node == self.node() || !self.config.has_peers || full {
+            return;
+        }
+        let Some(stamp) = self.view.sealed_at(sound) else {
+            return;
+        };
+        // Sealed by another than its node, it is not known how far it goes.
+        let seq = if stamp.node == sound.node {
+            stamp.seq
+        } else {
+            u64::MAX
+        };
+        let sealed = Position {
+            epoch: stamp.epoch,
+            seq,
+        };
+        if self.fetching.insert(sound) {
+            self.out.push_back(Output::Fetch { sound, sealed });
+        }
+    }
+
+    /// What a node that is away was recording is at an end, as far as it is here. If it comes back
+    /// and has all of it, that holds.
+    pub(crate) fn end_sounds_of(&mut self, node: NodeName) {
+        let open: Vec<Id> = self.view.open_sounds(node).collect();
+        for id in open {
+            self.seal(Waiter::Nobody, id, SealKind::CutShort, "");
+        }
+    }
+
     /// A recorded sound from `from_sample` on, as far as it is durable.
     pub(crate) fn sound(&self, id: Id, from_sample: u64) -> Option<PlayItem> {
         let sound = self.view.sound(id)?;
@@ -306,6 +359,9 @@ impl Exchange {
         })
     }
 }
+
+/// Sounds that are being fetched at once; more are played as far as they are here.
+const FETCHING_MAX: usize = 256;
 
 /// How many samples a sound of this length has.
 pub(crate) fn samples(length: Duration) -> u64 {

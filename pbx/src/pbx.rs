@@ -14,7 +14,7 @@ use tandem_engine::seam::{Event, LegId};
 use tandem_storage::View;
 use tandem_storage::clean::Input as CleanerInput;
 use tandem_storage::clean::ask::Question;
-use tandem_storage::name::Ids;
+use tandem_storage::name::{Id, Ids};
 use tandem_storage::seam::{LogEvent, Refusal, Token};
 use tandem_storage::time::{Now, Time};
 
@@ -74,6 +74,8 @@ impl Pbx {
             Input::Log(event) => self.on_log(event),
             Input::PinChecked { leg, right } => self.on_pin_checked(leg, right),
             Input::PinHashed { leg, hash } => self.tell(leg, &CallEvent::PinHashed(hash)),
+            Input::Fetched { sound } => self.on_fetched(sound),
+            Input::NodeAway(node) => self.x.end_sounds_of(node),
             Input::Admin(request) => self.on_admin(request),
             Input::Sweep => retention::sweep(&mut self.x),
             Input::Drain => self.on_drain(),
@@ -276,6 +278,14 @@ impl Pbx {
         };
         if !note_verdict(&mut self.x, leg, mailbox, verdict) {
             self.tell(leg, &CallEvent::PinChecked(verdict));
+        }
+    }
+
+    fn on_fetched(&mut self, sound: Id) {
+        if self.x.fetching.remove(&sound) {
+            for id in self.calls.keys().copied().collect::<Vec<_>>() {
+                self.tell(id, &CallEvent::Fetched(sound));
+            }
         }
     }
 

@@ -9,7 +9,8 @@
 use std::sync::Arc;
 
 use tandem_engine::seam::{Codec, Command, Event, LegId};
-use tandem_storage::name::Id;
+use tandem_storage::link::Position;
+use tandem_storage::name::{Id, NodeName};
 use tandem_storage::seam::{Append, LogEvent, Token};
 
 /// Who is calling, as far as it was proved.
@@ -205,6 +206,13 @@ pub enum Input {
         /// Its Argon2 hash in PHC form; `None` if it could not be hashed.
         hash: Option<Arc<str>>,
     },
+    /// A sound that was asked for with [`Output::Fetch`] is here, or cannot be had now.
+    Fetched {
+        /// Which.
+        sound: Id,
+    },
+    /// A node of the company has been away for a while: what it was recording ends here.
+    NodeAway(NodeName),
     /// By an administrator, over the control socket.
     Admin(AdminRequest),
     /// Time to look what is to be deleted and destroyed; every minute or so.
@@ -235,6 +243,14 @@ pub enum Output {
         token: Token,
         /// What to write.
         append: Append,
+    },
+    /// See to it that the samples of a sound are here, which another node recorded; answered by
+    /// [`Input::Fetched`].
+    Fetch {
+        /// Which.
+        sound: Id,
+        /// Where its node sealed it.
+        sealed: Position,
     },
     /// Check a PIN against its hash, away from this thread (it is slow on purpose).
     CheckPin {

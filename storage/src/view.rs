@@ -6,7 +6,8 @@
 //!
 //! Invariants: applying a record twice changes nothing; applying the same records in another
 //! order ends in the same view. A register belongs to the record with the highest [`Stamp`], a
-//! sound to its earliest beginning and earliest seal, unless it was taken back: that is final. So
+//! sound to its earliest beginning and earliest seal, a whole one before one that was cut short,
+//! unless it was taken back: that is final. So
 //! the logs of two nodes can be read in any interleaving. Of two places of one record the one further on
 //! in the log holds.
 //!
@@ -26,7 +27,7 @@ use std::time::Duration;
 
 use crate::alive::{self, Alive};
 use crate::block::BLOCK_BYTES;
-use crate::name::Id;
+use crate::name::{Id, NodeName};
 use crate::record::{kept_begin_bytes, kept_bytes, kept_register_bytes, kept_seal_bytes};
 use crate::seam::{ChunkPlace, Committed, SOUND_REGISTERS, SealKind, SoundCodec, Stamp, What};
 use crate::time::WallTime;
@@ -70,6 +71,25 @@ pub struct Sound {
     pub seal: Option<(SealKind, Arc<str>)>,
 }
 
+/// Which of two seals holds: taking a sound back goes before all else; and that its node said it is
+/// whole, before that others thought it was cut short.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum SealRank {
+    Discarded,
+    Whole,
+    CutShort,
+}
+
+impl SealRank {
+    fn of(kind: SealKind) -> SealRank {
+        match kind {
+            SealKind::Discarded => SealRank::Discarded,
+            SealKind::Whole => SealRank::Whole,
+            SealKind::CutShort => SealRank::CutShort,
+        }
+    }
+}
+
 /// A sound and what is needed to hear of it in any order.
 #[derive(Clone, Debug)]
 struct Tale {
@@ -77,8 +97,8 @@ struct Tale {
     begun: Option<Stamp>,
     /// The segment that says so.
     begun_in: u32,
-    /// Orders seals: taking a sound back goes before all else, then the earliest holds.
-    sealed: Option<(bool, Stamp)>,
+    /// Orders seals: the rank, then the earliest holds.
+    sealed: Option<(SealRank, Stamp)>,
     /// The segment that says so.
     sealed_in: u32,
     sound: Sound,
@@ -208,6 +228,25 @@ impl View {
             .get(&id)
             .filter(|t| t.begun.is_some())
             .map(|t| &t.sound)
+    }
+
+    /// Where a sound was sealed.
+    pub fn sealed_at(&self, id: Id) -> Option<Stamp> {
+        Some(self.sounds.get(&id)?.sealed?.1)
+    }
+
+    /// The sounds of a node that have begun and not ended.
+    pub fn open_sounds(&self, node: NodeName) -> impl Iterator<Item = Id> {
+        let first = Id {
+            node,
+            epoch: 0,
+            number: 0,
+        };
+        let sounds = self.sounds.range(first..);
+        let sounds = sounds.take_while(move |(id, _)| id.node == node);
+        sounds
+            .filter(|(_, tale)| tale.begun.is_some() && tale.sealed.is_none())
+            .map(|(id, _)| *id)
     }
 
     /// All sounds that have begun, whatever became of them, in the order of their names.
@@ -365,13 +404,13 @@ impl Tale {
     }
 
     fn is_destroyed(&self) -> bool {
-        matches!(self.sealed, Some((false, _)))
+        matches!(self.sealed, Some((SealRank::Discarded, _)))
     }
 
     /// Something of a sound that was destroyed lies here, or an older copy of what is further on.
     fn hides(&self, alive: &mut Alive, segment: u32) {
         let since = match self.sealed {
-            Some((false, stamp)) => stamp.hlc.wall(),
+            Some((SealRank::Discarded, stamp)) => stamp.hlc.wall(),
             _ => WallTime(0),
         };
         alive.hide(segment, since);
@@ -438,8 +477,8 @@ impl Tale {
         kind: SealKind,
         about: &Arc<str>,
     ) {
-        let taken_back = kind == SealKind::Discarded;
-        let is_told = (self.sealed, self.sealed_in) == (Some((!taken_back, stamp)), segment);
+        let rank = SealRank::of(kind);
+        let is_told = (self.sealed, self.sealed_in) == (Some((rank, stamp)), segment);
         if is_told || !self.keeps_seal(stamp, kind, segment) {
             return;
         }
@@ -448,9 +487,9 @@ impl Tale {
             alive.remove(self.sealed_in, kept_seal_bytes(was.len()));
         }
         let was_destroyed = self.is_destroyed();
-        (self.sealed, self.sealed_in) = (Some((!taken_back, stamp)), segment);
+        (self.sealed, self.sealed_in) = (Some((rank, stamp)), segment);
         self.sound.seal = Some((kind, about.clone()));
-        if taken_back && !was_destroyed {
+        if rank == SealRank::Discarded && !was_destroyed {
             self.destroy(alive);
         }
     }
@@ -485,7 +524,7 @@ impl Tale {
     }
 
     fn keeps_seal(&self, stamp: Stamp, kind: SealKind, segment: u32) -> bool {
-        let order = (kind != SealKind::Discarded, stamp);
+        let order = (SealRank::of(kind), stamp);
         self.sealed
             .is_none_or(|sealed| order < sealed || order == sealed && self.sealed_in <= segment)
     }

@@ -18,17 +18,23 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Value, json};
 use tandem_pbx::seam::{AdminAnswer, AdminAsk};
-use tandem_storage::name::Id;
+use tandem_storage::name::{Id, NodeName};
 use tandem_storage::seam::{ChunkPlace, SoundCodec};
+use tandem_storage::site::{Site, backups_key, cert_key, value};
+use tandem_storage::time::WallTime;
 use tandem_storage::{SoundReader, wav};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
 
 use crate::control::{Answer, Ask, ControlHandle};
+
+pub(crate) const NO_COMPANY: &str =
+    "this node belongs to no company yet; stop it, type tandem site init, and start it again";
 
 /// The longest question.
 const LINE_BYTES_MAX: u64 = 64 * 1024;
@@ -46,13 +52,51 @@ pub(crate) enum Question {
     Status,
     Calls,
     Phones,
-    MailboxList { extension: String },
-    MailboxDeleted { extension: String },
-    MailboxUndelete { extension: String, id: String },
-    MailboxHold { extension: String, hold: bool },
-    MailboxKeepHeard { extension: String, days: u32 },
-    MailboxExport { extension: String, id: String },
-    MailboxImport { extension: String, bytes: u64 },
+    MailboxList {
+        extension: String,
+    },
+    MailboxDeleted {
+        extension: String,
+    },
+    MailboxUndelete {
+        extension: String,
+        id: String,
+    },
+    MailboxHold {
+        extension: String,
+        hold: bool,
+    },
+    MailboxKeepHeard {
+        extension: String,
+        days: u32,
+    },
+    MailboxExport {
+        extension: String,
+        id: String,
+    },
+    MailboxImport {
+        extension: String,
+        bytes: u64,
+    },
+    SiteToken {
+        name: String,
+    },
+    SiteList,
+    SiteRemove {
+        name: String,
+    },
+    SiteKeeps {
+        name: String,
+        backups: Option<String>,
+    },
+}
+
+/// What is needed to invite a machine.
+#[derive(Clone)]
+pub(crate) struct Inviter {
+    pub(crate) site: Arc<Site>,
+    /// Where this node's link is.
+    pub(crate) address: String,
 }
 
 /// An answer as it travels.
@@ -120,6 +164,7 @@ impl AdminServer {
         data: &Path,
         control: ControlHandle,
         reader: SoundReader,
+        inviter: Option<Inviter>,
     ) -> std::io::Result<AdminServer> {
         let path = socket_path(data);
         if path.exists() {
@@ -129,7 +174,8 @@ impl AdminServer {
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600))?;
         let task = tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                tokio::spawn(serve(stream, control.clone(), reader.clone()));
+                let served = serve(stream, control.clone(), reader.clone(), inviter.clone());
+                tokio::spawn(served);
             }
         });
         Ok(AdminServer { path, task })
@@ -141,10 +187,15 @@ impl AdminServer {
     }
 }
 
-async fn serve(stream: UnixStream, control: ControlHandle, reader: SoundReader) {
+async fn serve(
+    stream: UnixStream,
+    control: ControlHandle,
+    reader: SoundReader,
+    inviter: Option<Inviter>,
+) {
     let (input, mut output) = stream.into_split();
     let mut input = tokio::io::BufReader::new(input);
-    let (reply, bytes) = match answer(&mut input, &control, reader).await {
+    let (reply, bytes) = match answer(&mut input, &control, reader, inviter).await {
         Ok((value, bytes)) => (
             Reply {
                 ok: Some(value),
@@ -176,6 +227,7 @@ async fn answer(
     input: &mut (impl AsyncBufReadExt + AsyncReadExt + Unpin),
     control: &ControlHandle,
     reader: SoundReader,
+    inviter: Option<Inviter>,
 ) -> Result<(Value, Vec<u8>), String> {
     let mut line = String::new();
     (&mut *input)
@@ -186,6 +238,21 @@ async fn answer(
     let question = serde_json::from_str(&line).map_err(|e| format!("not a question: {e}"))?;
     let ask = match question {
         Question::Status => Ask::Status,
+        Question::SiteToken { name } => {
+            return Ok((invite(&name, inviter, control).await?, Vec::new()));
+        }
+        Question::SiteList => Ask::Nodes,
+        Question::SiteRemove { name } => {
+            let node = known_node(&name, control).await?;
+            Ask::Registers(vec![(cert_key(node), None)])
+        }
+        Question::SiteKeeps { name, backups } => {
+            let node = known_node(&name, control).await?;
+            for name in backups.iter().flat_map(|names| names.split(' ')) {
+                known_node(name, control).await?;
+            }
+            Ask::Registers(vec![(backups_key(node), backups.as_deref().map(value))])
+        }
         Question::Phones => Ask::Phones,
         Question::Calls => Ask::Pbx(AdminAsk::Calls),
         Question::MailboxList { extension } => Ask::Pbx(AdminAsk::Mailbox {
@@ -236,6 +303,49 @@ async fn answer(
         }
         Answer::Done => Ok((Value::Null, Vec::new())),
     }
+}
+
+async fn invite(
+    name: &str,
+    inviter: Option<Inviter>,
+    control: &ControlHandle,
+) -> Result<Value, String> {
+    let node: NodeName = name.parse().map_err(|e| format!("'{name}': {e}"))?;
+    let inviter = inviter.ok_or(NO_COMPANY)?;
+    if node == inviter.site.node() {
+        return Err(format!(
+            "{name} is this node; give the new one another name"
+        ));
+    }
+    let replaces = known_node(name, control).await.is_ok();
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    let now = WallTime(now.unwrap_or_default().as_millis() as u64);
+    let make = move || {
+        inviter
+            .site
+            .invite(node, &inviter.address, rand::random(), now)
+            .map_err(|e| e.to_string())
+    };
+    let invitation = tokio::task::spawn_blocking(make)
+        .await
+        .map_err(|e| e.to_string())??;
+    Ok(json!({ "token": invitation.to_string(), "replaces": replaces }))
+}
+
+/// A node that belongs to the company.
+async fn known_node(name: &str, control: &ControlHandle) -> Result<NodeName, String> {
+    let stopping = |_| "the node is stopping".to_owned();
+    let rows = match control.ask(Ask::Nodes).await.map_err(stopping)?? {
+        Answer::Json(rows) => rows,
+        _ => Value::Null,
+    };
+    let mut rows = rows.as_array().into_iter().flatten();
+    if !rows.any(|row| row["name"].as_str() == Some(name)) {
+        return Err(format!(
+            "there is no node {name}; tandem site list names them"
+        ));
+    }
+    name.parse().map_err(|e| format!("'{name}': {e}"))
 }
 
 async fn read_wav(

@@ -46,8 +46,9 @@ enum Command {
     Backup(Backup),
     /// Restore a backup to an empty data directory
     Restore(Restore),
-    /// The company's nodes
-    Site(NotYet),
+    /// The company's nodes: make a company, join it, list, remove
+    #[command(subcommand)]
+    Site(Site),
 }
 
 /// Where the demo lives and listens.
@@ -211,6 +212,59 @@ pub(crate) struct Restore {
     pub(crate) json: bool,
 }
 
+/// `tandem site …`
+#[derive(Debug, Subcommand)]
+pub(crate) enum Site {
+    /// Make this machine the first node of a company
+    Init(SiteInit),
+    /// Invite a machine: prints what to type there
+    Token {
+        /// What the new node is to be called: 1 to 16 characters of a-z, 0-9 and -
+        name: String,
+        #[command(flatten)]
+        node: WhichNode,
+    },
+    /// Make this machine a node of a company, with a token from one of its nodes
+    Join(SiteJoin),
+    /// The nodes, and how their copies stand
+    List(Ask),
+    /// Take a node out of the company
+    Remove {
+        /// Which
+        name: String,
+        #[command(flatten)]
+        node: WhichNode,
+    },
+    /// Which nodes keep a copy of the sound a node records
+    Keeps {
+        /// Whose sound
+        name: String,
+        /// all, or names with commas between
+        backups: String,
+        #[command(flatten)]
+        node: WhichNode,
+    },
+}
+
+/// `tandem site init`
+#[derive(Debug, Args)]
+pub(crate) struct SiteInit {
+    /// What the node is called [default: as its log says, or office]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) name: Option<String>,
+    #[command(flatten)]
+    pub(crate) node: WhichNode,
+}
+
+/// `tandem site join`
+#[derive(Debug, Args)]
+pub(crate) struct SiteJoin {
+    /// As `tandem site token` printed it
+    pub(crate) token: String,
+    #[command(flatten)]
+    pub(crate) node: WhichNode,
+}
+
 /// A command of a later release.
 #[derive(Debug, Args)]
 pub(crate) struct NotYet {
@@ -233,7 +287,7 @@ pub(crate) fn run() -> ExitCode {
         Command::Recording(_) => not_yet("recording"),
         Command::Backup(backup) => commands::backup::run(&backup),
         Command::Restore(restore) => commands::restore::run(&restore),
-        Command::Site(_) => not_yet("site"),
+        Command::Site(site) => commands::site::run(&site),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -7,7 +7,7 @@
 mod faults;
 mod sections;
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -17,7 +17,9 @@ use tandem_pbx::{KeyMap, PbxConfig};
 use faults::{line_of, line_of_key};
 
 pub(crate) use faults::Fault;
-pub(crate) use sections::{Backup, Calls, Node, PortRange, Portal, Rtp, Sip, Storage, Voicemail};
+pub(crate) use sections::{
+    Backup, Calls, Link, Node, PortRange, Portal, Rtp, Sip, Storage, Voicemail,
+};
 
 /// Everything that can be set for one node.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
@@ -26,6 +28,7 @@ pub(crate) struct Config {
     pub(crate) node: Node,
     pub(crate) sip: Sip,
     pub(crate) rtp: Rtp,
+    pub(crate) link: Link,
     pub(crate) portal: Portal,
     pub(crate) storage: Storage,
     pub(crate) backup: Backup,
@@ -85,6 +88,17 @@ impl Config {
         }
     }
 
+    /// Where the company's other nodes reach this one: as set, else the address bound to, else the one
+    /// this machine reaches the rest of the world from.
+    pub(crate) fn link_address(&self) -> String {
+        let bind = self.link.bind;
+        match &self.link.address {
+            Some(set) => set.clone(),
+            None if !bind.is_unspecified() => SocketAddr::new(bind, self.link.port).to_string(),
+            None => SocketAddr::new(self.advertised(), self.link.port).to_string(),
+        }
+    }
+
     /// What call control is told of it.
     pub(crate) fn pbx(&self) -> PbxConfig {
         PbxConfig {
@@ -116,6 +130,7 @@ impl Config {
             ("node", self.node != as_before),
             ("sip", self.sip != new.sip),
             ("rtp", self.rtp != new.rtp),
+            ("link", self.link != new.link),
             ("portal", self.portal != new.portal),
             ("storage", self.storage != new.storage),
             ("backup", self.backup != new.backup),

@@ -3,7 +3,8 @@
 //! ```text
 //!  SIP shell ──┐                    ┌──> SIP shell
 //!  media ──────┤   ┌──── shim <──┐  ├──> media engine
-//!  log ────────┼──>│      │      │──┼──> log
+//!  log ─ gate ─┼──>│      │      │──┼──> log
+//!  link ───────┤   │      │      │  ├──> link
 //!  PIN thread ─┤   └───> pbx ────┘  ├──> PIN thread
 //!  commands ───┘                    └──> commands
 //! ```
@@ -16,7 +17,7 @@
 //! network is bounded ([`WIRE_WAITING_MAX`]: more is refused by the SIP shell, which counts it);
 //! what comes from the log and the engine is bounded by what was asked of them.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -29,13 +30,17 @@ use tandem_pbx::{Pbx, PbxConfig};
 use tandem_sip_shim::{Shim, ShimInput, ShimOutput, SipShell, WireIn};
 use tandem_storage::clean::Input as CleanerInput;
 use tandem_storage::clean::ask::Question;
+use tandem_storage::gate::{Gate, GateInput};
+use tandem_storage::link::LinkEvent;
+use tandem_storage::name::{Id, NodeName};
 use tandem_storage::recovery::Ending;
-use tandem_storage::seam::{Append, LogEvent, Token};
+use tandem_storage::seam::{Append, ChunkPlace, LogEvent, Token};
 use tandem_storage::time::{Now, Time, WallTime};
 use tandem_storage::{Cleaning, Log};
 use tokio::sync::oneshot;
 
 use crate::backups::Backups;
+use crate::company::Company;
 use crate::config::Config;
 use crate::metrics;
 use crate::pins::{PinWork, Pins};
@@ -49,8 +54,11 @@ const BATCH_MAX: usize = 512;
 /// How often call control looks for what is to be deleted.
 const SWEEP_EVERY: Duration = Duration::from_secs(60);
 
-/// Tokens of what this thread itself writes; the pbx counts from 0.
-const OWN_TOKENS: u64 = 1 << 62;
+/// Tokens of what this thread itself writes; the pbx counts from 0, the link from twice this on.
+const OWN_TOKENS: u64 = 1 << 61;
+
+/// A node that is away for so long is taken to be dead: what it was recording has ended.
+const DEAD_AFTER: Duration = Duration::from_secs(3);
 
 /// Something for the control thread.
 pub(crate) enum In {
@@ -59,6 +67,10 @@ pub(crate) enum In {
     Ask(Ask, Reply),
     /// A question of the log's cleaner, and where the answer goes.
     Clean(Question, Sender<CleanerInput>),
+    /// Where the chunks of a sound lie, for the link, and where the answer goes.
+    Places(Id, Sender<Vec<ChunkPlace>>),
+    /// From the link.
+    Link(LinkEvent),
     /// New settings for call control, and for how long calls may go on after `StopAsked`.
     Configure(Box<PbxConfig>, Duration),
     /// Once: no new calls, and end when the last one has. Twice: end now.
@@ -70,9 +82,11 @@ pub(crate) enum Ask {
     Status,
     Phones,
     Metrics,
+    /// The company's nodes, as JSON.
+    Nodes,
     Pbx(AdminAsk),
     /// Writes registers; answered when the last one is durable.
-    Registers(Vec<(String, String)>),
+    Registers(Vec<(String, Option<String>)>),
 }
 
 /// Its answer.
@@ -105,6 +119,10 @@ pub(crate) struct Parts {
     pub(crate) pins: Pins,
     pub(crate) backups: Backups,
     pub(crate) cleaning: Cleaning,
+    /// The other nodes, if this one belongs to a company.
+    pub(crate) company: Option<Company>,
+    /// Holds back what is said to be saved until another node has it.
+    pub(crate) gate: Gate,
     pub(crate) clock: Clock,
     pub(crate) stop_grace: Duration,
     pub(crate) node: String,
@@ -130,6 +148,8 @@ pub(crate) struct Control {
     log_waiting: VecDeque<(Token, Append)>,
     own_writes: HashMap<Token, Reply>,
     own_token_last: u64,
+    /// Nodes that are away, until they are taken to be dead.
+    away: BTreeMap<NodeName, Time>,
     stopping: Stopping,
 }
 
@@ -175,6 +195,18 @@ impl ControlHandle {
         let (reply, answer) = bounded(1);
         self.queue.send(In::Clean(question, reply)).ok()?;
         answer.recv().ok()
+    }
+
+    /// Where the chunks of a sound lie; waits. Nowhere, if call control has ended.
+    pub(crate) fn places(&self, sound: Id) -> Vec<ChunkPlace> {
+        let (reply, answer) = bounded(1);
+        self.queue.send(In::Places(sound, reply)).ok();
+        answer.recv().unwrap_or_default()
+    }
+
+    /// From the link.
+    pub(crate) fn link(&self, event: LinkEvent) {
+        self.queue.send(In::Link(event)).ok();
     }
 
     /// Asks, and gives where the answer will be.
@@ -229,6 +261,7 @@ impl Control {
             log_waiting: VecDeque::new(),
             own_writes: HashMap::new(),
             own_token_last: OWN_TOKENS,
+            away: BTreeMap::new(),
             stopping: Stopping::No,
         }
     }
@@ -286,6 +319,8 @@ impl Control {
             self.parts.pbx.deadline(),
             drain_end,
             Some(self.sweep_at),
+            self.parts.gate.deadline(),
+            self.away.values().min().copied(),
         ];
         let next = deadlines
             .into_iter()
@@ -302,9 +337,15 @@ impl Control {
                 self.wire_waiting.fetch_sub(1, Ordering::Relaxed);
                 self.parts.shim.handle(now, ShimInput::Wire(message));
             }
-            In::Pbx(input) => {
-                self.note_own_write(&input);
-                self.parts.pbx.handle(now, input);
+            In::Pbx(Input::Log(event)) => {
+                self.parts.gate.handle(now.mono, GateInput::Event(event));
+            }
+            In::Pbx(input) => self.parts.pbx.handle(now, input),
+            In::Link(event) => self.on_link(now, event),
+            In::Places(sound, reply) => {
+                let sound = self.parts.pbx.view().sound(sound);
+                let places = sound.map_or(Vec::new(), |sound| sound.chunks.clone());
+                reply.send(places).ok();
             }
             In::Ask(ask, reply) => self.on_ask(now, ask, reply),
             In::Clean(question, reply) => {
@@ -312,7 +353,11 @@ impl Control {
                 reply.send(answer).ok();
             }
             In::Configure(config, stop_grace) => {
-                self.parts.pbx.configure(*config);
+                let has_peers = self.parts.company.is_some();
+                self.parts.pbx.configure(PbxConfig {
+                    has_peers,
+                    ..*config
+                });
                 self.parts.stop_grace = stop_grace;
             }
             In::StopAsked => self.on_stop_asked(now),
@@ -326,6 +371,13 @@ impl Control {
         }
         if self.parts.pbx.deadline().is_some_and(|at| at <= now.mono) {
             self.parts.pbx.tick(now);
+        }
+        if self.parts.gate.deadline().is_some_and(|at| at <= now.mono) {
+            self.parts.gate.handle(now.mono, GateInput::Tick);
+        }
+        let dead = self.away.extract_if(.., |_, at| *at <= now.mono);
+        for (node, _) in dead {
+            self.parts.pbx.handle(now, Input::NodeAway(node));
         }
         if self.sweep_at <= now.mono {
             self.sweep_at = now.mono + SWEEP_EVERY;
@@ -344,7 +396,9 @@ impl Control {
         self.retry_log();
         self.parts.engine.flush();
         loop {
-            if let Some(output) = self.parts.shim.poll() {
+            if let Some(event) = self.parts.gate.poll() {
+                self.on_log(now, event);
+            } else if let Some(output) = self.parts.shim.poll() {
                 self.on_shim_output(now, output);
             } else if let Some(output) = self.parts.pbx.poll() {
                 self.on_pbx_output(now, output);
@@ -377,7 +431,12 @@ impl Control {
 
     fn on_pbx_output(&mut self, now: Now, output: Output) {
         let Parts {
-            shim, engine, pins, ..
+            shim,
+            pbx,
+            engine,
+            pins,
+            company,
+            ..
         } = &mut self.parts;
         match output {
             Output::Sip(command) => shim.handle(now, ShimInput::Pbx(command)),
@@ -385,6 +444,10 @@ impl Control {
             Output::Media(command) => engine.send(command),
             Output::Log { token, append } => self.write(token, append),
             Output::CheckPin { leg, hash, pin } => pins.submit(PinWork::Check { leg, hash, pin }),
+            Output::Fetch { sound, sealed } => match company {
+                Some(company) => company.want(sound, sealed),
+                None => pbx.handle(now, Input::Fetched { sound }),
+            },
             Output::HashPin { leg, pin } => pins.submit(PinWork::Hash { leg, pin }),
             Output::Admin(reply) => {
                 if let Some(asker) = self.askers.remove(&reply.asker) {
@@ -424,6 +487,13 @@ impl Control {
                 self.parts.pbx.handle(now, Input::Admin(request));
             }
             Ask::Registers(registers) => self.write_registers(registers, reply),
+            Ask::Nodes => {
+                let rows = self.parts.company.as_ref().map(Company::rows);
+                let rows = rows
+                    .map(Answer::Json)
+                    .ok_or(crate::admin::NO_COMPANY.into());
+                drop(reply.send(rows));
+            }
             Ask::Status => drop(reply.send(Ok(Answer::Json(self.status(now))))),
             Ask::Phones => {
                 let phones = metrics::phones_json(self.parts.shim.phones(now));
@@ -436,21 +506,62 @@ impl Control {
         }
     }
 
-    fn write_registers(&mut self, registers: Vec<(String, String)>, reply: Reply) {
+    fn write_registers(&mut self, registers: Vec<(String, Option<String>)>, reply: Reply) {
         for (key, value) in registers {
             self.own_token_last += 1;
             let append = Append::Register {
                 key: key.into(),
-                value: Some(value.into()),
+                value: value.map(Into::into),
             };
             self.write(Token(self.own_token_last), append);
         }
         self.own_writes.insert(Token(self.own_token_last), reply);
     }
 
+    /// What the gate let through.
+    fn on_log(&mut self, now: Now, event: LogEvent) {
+        self.note_own_write(&event);
+        if let Some(company) = &mut self.parts.company {
+            company.note(&event);
+        }
+        self.parts.pbx.handle(now, Input::Log(event));
+    }
+
+    fn on_link(&mut self, now: Now, event: LinkEvent) {
+        let gate = &mut self.parts.gate;
+        match event {
+            LinkEvent::Up { peer } => {
+                tracing::info!(%peer, "another node is there");
+                self.away.remove(&peer);
+            }
+            LinkEvent::Away { peer, why } => {
+                tracing::warn!(%peer, %why, "another node is away");
+                self.away.insert(peer, now.mono + DEAD_AFTER);
+            }
+            LinkEvent::Backup { peer, is_up } => {
+                gate.handle(now.mono, GateInput::Backup { peer, is_up });
+            }
+            LinkEvent::Acked { peer, position } => {
+                gate.handle(now.mono, GateInput::Acked { peer, position });
+            }
+            LinkEvent::Fetched { sound, found } => {
+                if !found {
+                    tracing::warn!(%sound, "no node that is there has this sound");
+                }
+                self.parts.pbx.handle(now, Input::Fetched { sound });
+            }
+            LinkEvent::Contradiction { peer, epoch } => tracing::error!(
+                %peer, epoch,
+                "this disk is an old copy and its log goes on where another life of this node was; start it again"
+            ),
+            LinkEvent::Relaying { peer, author } => {
+                tracing::debug!(%peer, %author, "what one node said is taken from another");
+            }
+        }
+    }
+
     /// The log commits in order: when the last write of an own batch is durable, all are.
-    fn note_own_write(&mut self, input: &Input) {
-        let Input::Log(event) = input else { return };
+    fn note_own_write(&mut self, event: &LogEvent) {
         let (token, result) = match event {
             LogEvent::Committed { token, .. } => (token, Ok(Answer::Done)),
             LogEvent::Refused { token, why } => (token, Err(why.to_string())),

@@ -8,8 +8,11 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use tandem_sip_shim::Phone;
+use tandem_storage::gate::GateStatus;
+use tandem_storage::link::PeerStatus;
 
 use crate::backups;
+use crate::company::Company;
 use crate::control::Parts;
 
 /// All figures, in the Prometheus text format.
@@ -84,12 +87,39 @@ pub(crate) fn render(parts: &Parts, phones: usize) -> String {
         f64::from(u8::from(backups.failed.is_some())),
     );
     page.counter("backup_failures", backups.failures);
+    if let Some(company) = &parts.company {
+        company_figures(&mut page, company, parts.gate.status());
+    }
     page.counter("log_commits", log.commits);
     page.counter("log_records", log.records);
     page.counter("log_bytes", log.bytes);
     page.counter("log_refused", log.refused);
     page.counter("log_queue_refused", log.queue_refused);
     page.text
+}
+
+fn company_figures(page: &mut Page, company: &Company, gate: GateStatus) {
+    let link = company.link();
+    let label = |peer: &PeerStatus, name: &str| format!("{name}{{node=\"{}\"}}", peer.name);
+    for peer in &link.peers {
+        page.gauge(&label(peer, "link_up"), f64::from(u8::from(peer.is_up)));
+    }
+    for peer in &link.peers {
+        page.gauge(
+            &label(peer, "link_to_send_bytes"),
+            peer.to_send_bytes as f64,
+        );
+    }
+    page.counter("link_sent_bytes", link.sent_bytes);
+    page.counter("link_records_stored", link.records_stored);
+    page.counter("link_records_known", link.records_known);
+    page.counter("link_frames_unknown", link.frames_unknown);
+    page.gauge("copies_now", (1 + gate.backups) as f64);
+    page.gauge("copies_behind", gate.behind as f64);
+    page.gauge("copies_waiting", gate.held as f64);
+    page.counter("copies_saved_with", gate.copied);
+    page.counter("copies_saved_alone", gate.alone);
+    page.counter("copies_saved_alone_late", gate.alone_late);
 }
 
 /// One screen for people; the same for programs.
@@ -134,6 +164,7 @@ pub(crate) fn status_json(
             "commit_p99_us": micros(log.commit_p99),
             "segments": log.segments,
         },
+        "company": parts.company.as_ref().map(|company| company.status(parts.gate.status())),
         "backup": parts.backups.status(parts.clock.now().wall.0),
         "media": {
             "legs": engine.total.legs,

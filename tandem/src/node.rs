@@ -1,7 +1,7 @@
 //! What runs, and in which order it starts and stops.
 //!
-//! Start: log (takes the data directory's lock, recovers) → media workers → SIP and HTTP sockets →
-//! call control → command socket. Whatever cannot start says what, where and what to do, and
+//! Start: log (takes the data directory's lock, recovers) → SIP and HTTP sockets → media workers →
+//! link to the other nodes → call control → command socket. Whatever cannot start says what, where and what to do, and
 //! nothing is left behind. Stop is the same backwards, and the log is last: what is recorded when
 //! the order comes is sealed first.
 
@@ -14,22 +14,26 @@ use std::time::Duration;
 
 use tandem_engine::Engine;
 use tandem_engine::seam::EngineConfig;
-use tandem_pbx::Pbx;
 use tandem_pbx::seam::Input;
+use tandem_pbx::{Pbx, PbxConfig};
 use tandem_portal::Portal;
 use tandem_sip_shim::{Net, Shim, ShimConfig, SipShell, SipShellConfig};
 use tandem_storage::clean::ask::Question;
 use tandem_storage::clean::{CleanerConfig, Input as CleanerInput};
-use tandem_storage::name::Id;
+use tandem_storage::gate::{Gate, GateConfig};
+use tandem_storage::name::{Id, NodeName};
 use tandem_storage::recovery::Ending;
+use tandem_storage::site::Linking;
 use tandem_storage::{CleanerHelp, CleanerSeat, Cleaning, Log, LogConfig, Opened, RecoveryReport};
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 
 use crate::admin::AdminServer;
 use crate::backups::Backups;
+use crate::company::write_address;
 use crate::config::Config;
 use crate::control::{self, Answer, Ask, Clock, Control, ControlHandle, Parts};
+use crate::membership::{LinkStart, Membership, epoch_of_now};
 use crate::office::{self, Office};
 use crate::pins::Pins;
 use crate::signals::{self, Source};
@@ -43,6 +47,7 @@ pub(crate) struct Node {
     control: JoinHandle<Parts>,
     portal: Portal,
     admin: AdminServer,
+    linking: Option<Linking>,
 }
 
 impl Node {
@@ -55,16 +60,21 @@ impl Node {
     ) -> Result<Node, String> {
         let clock = Clock::start();
         let (handle, queue) = control::queue();
-        let mut opened = open_log(config, &handle)?;
+        let membership = Membership::read(config)?;
+        let mut opened = open_log(config, &handle, &membership)?;
         tell_found(&opened.report);
         let log = opened.log.clone();
         let runtime = runtime()?;
-        // Before the pbx is given the names to hand out: it goes on behind the office's.
-        let office = first_office.filter(|_| office::is_empty(&opened));
+        // Before the pbx is given the names to hand out: it goes on behind the office's. A node that
+        // has others gets the company's office from them.
+        let office = first_office.filter(|_| office::is_empty(&opened) && membership.is_alone());
         let registers = office.map(|o| o.registers(&config.sip.realm, &mut opened.ids));
         let registers = registers.transpose()?;
-        match start_on(config, file, clock, &handle, opened, &runtime) {
-            Ok((parts, portal, admin)) => {
+        let address = config.link_address();
+        let said = crate::company::address_in(&opened.view, membership.node);
+        let node = membership.node;
+        match start_on(config, file, clock, &handle, opened, membership, &runtime) {
+            Ok((parts, portal, admin, linking)) => {
                 let control = Control::new(parts, &handle, queue);
                 let control = std::thread::Builder::new()
                     .name("control".into())
@@ -73,11 +83,16 @@ impl Node {
                 if let Some(registers) = registers {
                     runtime.block_on(write_office(&handle, registers))?;
                 }
+                if linking.is_some() {
+                    let write = write_address(said, node, &address, &handle);
+                    runtime.block_on(write)?;
+                }
                 Ok(Node {
                     runtime,
                     control,
                     portal,
                     admin,
+                    linking,
                 })
             }
             Err(e) => {
@@ -106,13 +121,16 @@ impl Node {
         parts.backups.close();
         parts.engine.stop();
         parts.cleaning.stop();
+        if let Some(linking) = self.linking {
+            linking.stop();
+        }
         parts.log.close();
         tracing::info!("stopped");
         Ok(())
     }
 }
 
-type Started = (Parts, Portal, AdminServer);
+type Started = (Parts, Portal, AdminServer, Option<Linking>);
 
 fn start_on(
     config: &Config,
@@ -120,6 +138,7 @@ fn start_on(
     clock: Clock,
     handle: &ControlHandle,
     opened: Opened,
+    membership: Membership,
     runtime: &Runtime,
 ) -> Result<Started, String> {
     let (sip, http) = runtime.block_on(bind(config, handle))?;
@@ -131,59 +150,101 @@ fn start_on(
         ids,
         report,
         cleaner,
-        ..
+        found,
     } = opened;
     let pins_done = handle.clone();
+    let start = LinkStart {
+        config,
+        log: &log,
+        view: &view,
+        epoch: ids.epoch(),
+        found,
+    };
+    let node = membership.node;
+    let has_peers = membership.joined.is_some();
+    let (company, inviter, linking) = match membership.joined {
+        Some(joined) => {
+            let (company, inviter, linking) =
+                runtime.block_on(start.start(joined, handle, runtime))?;
+            (Some(company), Some(inviter), Some(linking))
+        }
+        None => (None, None, None),
+    };
     let parts = Parts {
         shim: Shim::new(shim_config(config)?, seed),
-        pbx: Pbx::new(config.pbx(), view, ids, clock.now()),
+        pbx: Pbx::new(pbx_config(config, has_peers), view, ids, clock.now()),
         engine,
         log: log.clone(),
         log_found: report.ending,
         sip,
         pins: Pins::start(move |input| pins_done.pbx(input)).map_err(|e| e.to_string())?,
         backups: Backups::start(config).map_err(|e| format!("cannot start a thread: {e}"))?,
-        cleaning: start_cleaning(config, &log, cleaner, handle)?,
+        cleaning: start_cleaning(config, &log, node, cleaner, handle)?,
+        company,
+        gate: Gate::new(GateConfig {
+            node,
+            waits: has_peers && config.storage.copies > 1,
+            deadline: Duration::from_millis(config.storage.copy_within_ms),
+        }),
         clock,
         stop_grace: config.stop_grace(),
-        node: config.node.name.clone(),
+        node: node.to_string(),
     };
     let _inside = runtime.enter();
     let asked = handle.clone();
     let portal = Portal::serve(http, Arc::new(Asked(asked))).map_err(|e| e.to_string())?;
-    let admin = AdminServer::start(&config.node.data, handle.clone(), log.reader())
+    let admin = AdminServer::start(&config.node.data, handle.clone(), log.reader(), inviter)
         .map_err(|e| format!("cannot open the command socket: {e}"))?;
     let source = Source {
         file: file.map(Path::to_owned),
         config: config.clone(),
     };
     signals::watch(handle.clone(), source).map_err(|e| e.to_string())?;
-    Ok((parts, portal, admin))
+    Ok((parts, portal, admin, linking))
 }
 
-fn open_log(config: &Config, handle: &ControlHandle) -> Result<Opened, String> {
+fn open_log(
+    config: &Config,
+    handle: &ControlHandle,
+    membership: &Membership,
+) -> Result<Opened, String> {
     let data = &config.node.data;
     make_dir(data)?;
-    let node = config
-        .node
-        .name
-        .parse()
-        .map_err(|e| format!("node.name: {e}"))?;
-    let mut log = LogConfig::new(data.join("log"), node);
+    let mut log = LogConfig::new(data.join("log"), membership.node);
     log.segment_bytes = config.storage.segment_mib << 20;
     log.reserve_bytes = config.storage.reserve_mib << 20;
     let events = handle.clone();
-    tandem_storage::open(log, move |event| events.pbx(Input::Log(event))).map_err(|e| e.to_string())
+    let Some(joined) = &membership.joined else {
+        return tandem_storage::open(log, move |event| events.pbx(Input::Log(event)))
+            .map_err(|e| e.to_string());
+    };
+    log.tap = Some(joined.tap.clone());
+    log.epoch_min = epoch_of_now();
+    let linker = joined.linker.clone();
+    let tell = move |event| {
+        if !linker.on_log(&event) {
+            events.pbx(Input::Log(event));
+        }
+    };
+    tandem_storage::open(log, tell).map_err(|e| e.to_string())
+}
+
+/// What call control is told; a node that belongs to a company has peers.
+fn pbx_config(config: &Config, has_peers: bool) -> PbxConfig {
+    PbxConfig {
+        has_peers,
+        ..config.pbx()
+    }
 }
 
 fn start_cleaning(
     config: &Config,
     log: &Log,
+    node: NodeName,
     seat: CleanerSeat,
     handle: &ControlHandle,
 ) -> Result<Cleaning, String> {
-    let node = config.node.name.parse();
-    let mut cleaner = CleanerConfig::new(node.map_err(|e| format!("node.name: {e}"))?);
+    let mut cleaner = CleanerConfig::new(node);
     let hours = |hours: u64| Duration::from_secs(hours * 3600);
     cleaner.hidden_for = hours(config.storage.destroy_within_h);
     cleaner.scrub_every = hours(24 * config.storage.scrub_every_days);
@@ -227,7 +288,8 @@ async fn write_office(
     handle: &ControlHandle,
     registers: Vec<(String, String)>,
 ) -> Result<(), String> {
-    match handle.ask(Ask::Registers(registers)).await {
+    let registers = registers.into_iter().map(|(key, value)| (key, Some(value)));
+    match handle.ask(Ask::Registers(registers.collect())).await {
         Ok(written) => written
             .map(drop)
             .map_err(|e| format!("cannot write the office: {e}")),

@@ -82,6 +82,8 @@ pub(crate) enum CallEvent {
     PinChecked(Verdict),
     /// A new PIN was hashed, or could not be.
     PinHashed(Option<Arc<str>>),
+    /// A sound of another node is here, or cannot be had now.
+    Fetched(Id),
     /// The phase's deadline has come.
     Timer,
     /// The node stops now.

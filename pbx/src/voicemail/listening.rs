@@ -38,6 +38,8 @@ pub(crate) struct Body {
 
 /// Longer than any header or message.
 const PLAY_MAX: Duration = Duration::from_secs(3600);
+/// Sound that another node has is waited for so long; then what is here of it is played.
+const FETCH_MAX: Duration = Duration::from_secs(10);
 /// A pause does not hold the line for ever.
 const PAUSE_MAX: Duration = Duration::from_secs(300);
 
@@ -87,6 +89,10 @@ impl Session {
 
     fn play(&mut self, line: &Line, x: &mut Exchange, at: usize) -> Leave {
         self.at = Some(at);
+        if let Some(id) = self.selected() {
+            // While the header is said, it comes.
+            x.fetch(id);
+        }
         let said = self.header(x);
         let play = line.say(x, said);
         self.step = Step::Header(play, x.after(PLAY_MAX));
@@ -118,12 +124,29 @@ impl Session {
                 self.mark_heard(x);
                 self.menu(line, x, Say::new().pause(300))
             }
+            (Step::Fetching(id, from, _), CallEvent::Fetched(here)) if id == here => {
+                let from = *from;
+                self.play_what_is_here(line, x, from)
+            }
+            (Step::Fetching(_, from, _), CallEvent::Timer) => {
+                let from = *from;
+                self.play_what_is_here(line, x, from)
+            }
             (_, CallEvent::Timer) => self.menu(line, x, Say::new()),
             _ => None,
         }
     }
 
     fn play_body(&mut self, line: &Line, x: &mut Exchange, from: u64) -> Leave {
+        if let Some(id) = self.selected().filter(|id| x.fetching.contains(id)) {
+            line.hush(x);
+            self.step = Step::Fetching(id, from, x.after(FETCH_MAX));
+            return None;
+        }
+        self.play_what_is_here(line, x, from)
+    }
+
+    fn play_what_is_here(&mut self, line: &Line, x: &mut Exchange, from: u64) -> Leave {
         let Some(sound) = self.selected().and_then(|id| x.sound(id, from)) else {
             return self.menu(line, x, Say::one(words::MESSAGE_UNREADABLE));
         };

@@ -55,6 +55,8 @@ pub(crate) enum Step {
     /// When a message came and from whom.
     Header(PlayId, Time),
     Body(Body),
+    /// Another node has it: from this sample on, once it is here.
+    Fetching(Id, u64, Time),
     /// Paused at this sample.
     Paused(u64, Time),
     Taking(Greeting, Take),
@@ -138,7 +140,9 @@ impl Session {
                 let reply = question.on(line, x, event)?;
                 self.on_recipient(line, x, &reply)
             }
-            Step::Header(..) | Step::Body(_) | Step::Paused(..) => self.on_playing(line, x, event),
+            Step::Header(..) | Step::Body(_) | Step::Fetching(..) | Step::Paused(..) => {
+                self.on_playing(line, x, event)
+            }
             Step::Waiting(token, ..) => {
                 let token = *token;
                 self.on_written(line, x, token, event)
@@ -161,7 +165,9 @@ impl Session {
 
     fn place(&self) -> Place {
         match self.step {
-            Step::Header(..) | Step::Body(_) | Step::Paused(..) => Place::Playing,
+            Step::Header(..) | Step::Body(_) | Step::Fetching(..) | Step::Paused(..) => {
+                Place::Playing
+            }
             Step::Advanced(_) => Place::Advanced,
             Step::Options(_) => Place::Options,
             Step::Temporary(_) => Place::Temporary,
@@ -342,6 +348,7 @@ impl Session {
             | Step::NewPin(question)
             | Step::RepeatPin(_, question) => question.until,
             Step::Header(_, until)
+            | Step::Fetching(_, _, until)
             | Step::Paused(_, until)
             | Step::Hearing(_, _, _, until)
             | Step::Hashing(until)

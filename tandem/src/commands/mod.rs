@@ -8,6 +8,7 @@ pub(crate) mod mailbox;
 pub(crate) mod progress;
 pub(crate) mod restore;
 pub(crate) mod serve;
+pub(crate) mod site;
 
 use std::path::{Path, PathBuf};
 

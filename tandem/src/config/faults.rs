@@ -32,6 +32,12 @@ impl Config {
                 "a call needs four ports; widen the range".into(),
             ));
         }
+        let address = self.link.address.as_deref();
+        let port = |a: &str| a.rsplit_once(':').and_then(|(_, p)| p.parse::<u16>().ok());
+        if address.is_some_and(|address| port(address).is_none_or(|port| port == 0)) {
+            let what = "must be a name or address and a port, as in \"office.example:7650\"".into();
+            wrong.push(("link.address", what));
+        }
         for network in &self.sip.trusted {
             if network.parse::<Net>().is_err() {
                 let what = format!("'{network}' is not an address or network, as in 10.0.0.0/8");
@@ -69,7 +75,7 @@ impl Config {
     }
 
     /// Numbers, and the least and the most that each can be.
-    fn bounds(&self) -> [(&'static str, u64, u64, u64); 16] {
+    fn bounds(&self) -> [(&'static str, u64, u64, u64); 21] {
         [
             ("sip.port", u64::from(self.sip.port), 1, 65_535),
             (
@@ -77,6 +83,16 @@ impl Config {
                 self.sip.transactions_max as u64,
                 1,
                 1_000_000,
+            ),
+            ("link.port", u64::from(self.link.port), 1, 65_535),
+            ("link.away_after_ms", self.link.away_after_ms, 100, 600_000),
+            ("link.send_kib_per_s", self.link.send_kib_per_s, 0, 1 << 30),
+            ("storage.copies", self.storage.copies, 1, 2),
+            (
+                "storage.copy_within_ms",
+                self.storage.copy_within_ms,
+                1,
+                10_000,
             ),
             ("storage.segment_mib", self.storage.segment_mib, 4, 1024),
             ("rtp.workers", self.rtp.workers as u64, 0, 256),

@@ -49,6 +49,20 @@ pub(crate) struct Rtp {
     pub(crate) prompts: Option<PathBuf>,
 }
 
+/// `[link]`: how the company's other nodes reach it. Without other nodes nothing of it is used.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Link {
+    pub(crate) bind: IpAddr,
+    pub(crate) port: u16,
+    /// `host:port` told to the other nodes, where it is not the one bound to: behind NAT.
+    pub(crate) address: Option<String>,
+    /// A node of which nothing was heard for so long is away, in milliseconds.
+    pub(crate) away_after_ms: u64,
+    /// Most that is sent to all other nodes together, in KiB a second; 0: no ceiling.
+    pub(crate) send_kib_per_s: u64,
+}
+
 /// `[portal]`: HTTP.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -71,6 +85,10 @@ pub(crate) struct Storage {
     pub(crate) scrub_every_days: u64,
     /// The call log is kept for so many days.
     pub(crate) entries_days: u64,
+    /// 2: "saved" is said once another node has it, too, if one is there and keeps pace. 1: at once.
+    pub(crate) copies: u64,
+    /// The longest wait for that, in milliseconds.
+    pub(crate) copy_within_ms: u64,
 }
 
 /// `[backup]`: one each day.
@@ -184,6 +202,18 @@ impl Default for Rtp {
     }
 }
 
+impl Default for Link {
+    fn default() -> Self {
+        Link {
+            bind: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+            port: 7650,
+            address: None,
+            away_after_ms: 1000,
+            send_kib_per_s: 0,
+        }
+    }
+}
+
 impl Default for Portal {
     fn default() -> Self {
         Portal {
@@ -201,6 +231,8 @@ impl Default for Storage {
             destroy_within_h: 24,
             scrub_every_days: 30,
             entries_days: 732,
+            copies: 2,
+            copy_within_ms: 250,
         }
     }
 }

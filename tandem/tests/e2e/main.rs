@@ -16,3 +16,4 @@ mod pins;
 mod prompts;
 mod pulled_plug;
 mod scenarios;
+mod site;

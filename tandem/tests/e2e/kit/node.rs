@@ -156,12 +156,19 @@ impl Node {
     pub fn configure(&mut self, more: &str) {
         self.ask_to_end();
         self.ended(super::SOON);
+        self.write_config("demo", more);
+        self.start();
+    }
+
+    /// Writes the configuration with which it is started next, under this name; see
+    /// [`Node::configure`].
+    pub fn write_config(&mut self, name: &str, more: &str) {
         let setup = &self.setup;
         let (first, last) = setup.rtp_ports;
         let own = [
             (
                 "[node]",
-                format!("name = \"demo\"\ndata = \"{}\"", setup.data.display()),
+                format!("name = \"{name}\"\ndata = \"{}\"", setup.data.display()),
             ),
             (
                 "[sip]",
@@ -186,7 +193,6 @@ impl Node {
         let file = self.dir.path().join("tandem.toml");
         std::fs::write(&file, text).unwrap();
         self.setup.config = Some(file);
-        self.start();
     }
 
     fn keep_lines(
@@ -248,12 +254,17 @@ impl Node {
         child.wait().expect("our own child can be waited for");
     }
 
-    /// Asks it to end (SIGTERM), without waiting.
-    pub fn ask_to_end(&self) {
+    /// Sends it a signal.
+    pub fn signal(&self, signal: libc::c_int) {
         // SAFETY: kill(2) on the process id of a child that has not been waited for, so the id
         // cannot have passed to another process.
-        let sent = unsafe { libc::kill(self.pid() as libc::pid_t, libc::SIGTERM) };
-        assert_eq!(sent, 0, "SIGTERM could be sent");
+        let sent = unsafe { libc::kill(self.pid() as libc::pid_t, signal) };
+        assert_eq!(sent, 0, "the signal could be sent");
+    }
+
+    /// Asks it to end (SIGTERM), without waiting.
+    pub fn ask_to_end(&self) {
+        self.signal(libc::SIGTERM);
     }
 
     /// Waits until it has ended.

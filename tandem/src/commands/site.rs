@@ -1,0 +1,187 @@
+//! `tandem site`: makes a company of several nodes, and shows it.
+
+use std::path::Path;
+
+use serde_json::Value;
+use tandem_storage::log_owner;
+use tandem_storage::name::NodeName;
+use tandem_storage::site::{Invitation, Site, SiteError, join};
+
+use super::lists::{print_json, print_table};
+use crate::admin::{Question, ask, socket_path};
+use crate::cli::{Ask, Site as Command, SiteInit, SiteJoin, WhichNode};
+
+pub(crate) fn run(command: &Command) -> Result<(), String> {
+    match command {
+        Command::Init(init) => make(init),
+        Command::Token { name, node } => token(name, node),
+        Command::Join(with) => join_with(with),
+        Command::List(how) => list(how),
+        Command::Remove { name, node } => remove(name, node),
+        Command::Keeps {
+            name,
+            backups,
+            node,
+        } => keeps(name, backups, node),
+    }
+}
+
+fn make(init: &SiteInit) -> Result<(), String> {
+    let data = init.node.data();
+    refuse_running(&data)?;
+    let owner = log_owner(&data.join("log"));
+    let name = match (&init.name, owner) {
+        (Some(name), _) => parse(name)?,
+        (None, Some(owner)) => owner,
+        (None, None) => parse("office")?,
+    };
+    refuse_other(owner, name)?;
+    make_dir(&data)?;
+    let site = Site::init(&data, name).map_err(|e| e.to_string())?;
+    let folder = Site::folder(&data);
+    println!("This machine is node {} of a new company.", site.node());
+    println!(
+        "Its certificates are in {}; keep a copy of them in a safe place.",
+        folder.display()
+    );
+    println!("Start it, then invite another machine: tandem site token NAME");
+    Ok(())
+}
+
+fn token(name: &str, node: &WhichNode) -> Result<(), String> {
+    let name = parse(name)?.to_string();
+    let (answer, _) = ask(
+        &node.data(),
+        &Question::SiteToken { name: name.clone() },
+        &[],
+    )?;
+    let token = answer["token"].as_str().unwrap_or_default();
+    if answer["replaces"].as_bool() == Some(true) {
+        eprintln!("{name} is a node already: the machine that joins with this takes its place.");
+    }
+    eprintln!("On the new machine, within an hour, once:");
+    println!("tandem site join {token}");
+    Ok(())
+}
+
+fn join_with(with: &SiteJoin) -> Result<(), String> {
+    let data = with.node.data();
+    refuse_running(&data)?;
+    let invitation: Invitation = with.token.parse().map_err(str::to_owned)?;
+    refuse_other(log_owner(&data.join("log")), invitation.node)?;
+    make_dir(&data)?;
+    let site = join(&data, &invitation).map_err(|e| match e {
+        SiteError::Network(address, why) => format!(
+            "{address} cannot be reached: {why}; is the node running there, and the port open?"
+        ),
+        other => other.to_string(),
+    })?;
+    println!("This machine is node {} now.", site.node());
+    println!("Start it: what the company knows comes by itself.");
+    Ok(())
+}
+
+fn list(how: &Ask) -> Result<(), String> {
+    let (rows, _) = ask(&how.node.data(), &Question::SiteList, &[])?;
+    if how.json {
+        return print_json(&rows);
+    }
+    let rows = rows.as_array().into_iter().flatten().map(|row| {
+        let cell = |key: &str| row[key].as_str().unwrap_or("-").to_owned();
+        let state = match row["away_why"].as_str() {
+            Some(why) => format!("away: {why}"),
+            None => cell("state"),
+        };
+        vec![
+            cell("name"),
+            cell("address"),
+            state,
+            lacks(row),
+            cell("sound_kept_by"),
+        ]
+    });
+    print_table(
+        &[
+            "NODE",
+            "ADDRESS",
+            "STATE",
+            "LACKS OF OURS",
+            "ITS SOUND KEPT BY",
+        ],
+        rows,
+        "no nodes",
+    );
+    Ok(())
+}
+
+fn lacks(row: &Value) -> String {
+    let bytes = row["lacks_of_ours_bytes"].as_u64();
+    match (bytes, row["takes_s"].as_f64()) {
+        (None, _) => "-".into(),
+        (Some(0), _) => "nothing".into(),
+        (Some(bytes), None) => format!("{} KiB", bytes.div_ceil(1024)),
+        (Some(bytes), Some(seconds)) => format!("{} KiB, {seconds} s", bytes.div_ceil(1024)),
+    }
+}
+
+fn remove(name: &str, node: &WhichNode) -> Result<(), String> {
+    let name = parse(name)?.to_string();
+    ask(
+        &node.data(),
+        &Question::SiteRemove { name: name.clone() },
+        &[],
+    )?;
+    println!("{name} is no longer a node of the company. What it said stays.");
+    Ok(())
+}
+
+fn keeps(name: &str, backups: &str, node: &WhichNode) -> Result<(), String> {
+    let name = parse(name)?.to_string();
+    let backups = match backups {
+        "all" => None,
+        names => {
+            let names: Result<Vec<NodeName>, String> = names.split(',').map(parse).collect();
+            let names: Vec<String> = names?.iter().map(NodeName::to_string).collect();
+            Some(names.join(" "))
+        }
+    };
+    let question = Question::SiteKeeps {
+        name: name.clone(),
+        backups: backups.clone(),
+    };
+    ask(&node.data(), &question, &[])?;
+    match backups {
+        None => println!("All nodes keep the sound that {name} records."),
+        Some(names) => println!("The sound that {name} records is kept there and at: {names}"),
+    }
+    Ok(())
+}
+
+fn parse(name: &str) -> Result<NodeName, String> {
+    name.parse().map_err(|e| format!("'{name}': {e}"))
+}
+
+fn refuse_running(data: &Path) -> Result<(), String> {
+    match std::os::unix::net::UnixStream::connect(socket_path(data)) {
+        Ok(_) => Err(format!(
+            "a node is running on {}; stop it first",
+            data.display()
+        )),
+        Err(_) => Ok(()),
+    }
+}
+
+fn refuse_other(owner: Option<NodeName>, name: NodeName) -> Result<(), String> {
+    match owner {
+        Some(owner) if owner != name => Err(format!(
+            "the log in this data directory is that of node {owner}; {name} needs an empty one: \
+             name it with --data"
+        )),
+        _ => Ok(()),
+    }
+}
+
+fn make_dir(data: &Path) -> Result<(), String> {
+    std::fs::create_dir_all(data)
+        .map_err(|e| format!("cannot make the data directory {}: {e}", data.display()))
+}

@@ -1,0 +1,143 @@
+//! The other nodes, as call control and commands see them: who belongs to the company, and how their
+//! copies stand.
+//!
+//! Members are registers in the log (`tandem_storage::site`), so the control thread learns of a change
+//! when it is durable, and passes it on to the link, which writes it down beside the certificates.
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+use tandem_storage::View;
+use tandem_storage::gate::GateStatus;
+use tandem_storage::link::{LinkStatus, PeerStatus, Position};
+use tandem_storage::name::{Id, NodeName};
+use tandem_storage::seam::{LogEvent, What};
+use tandem_storage::site::{Linker, Members, Site, address_key, value};
+
+use crate::control::{Ask, ControlHandle};
+
+/// See the chapter above.
+pub(crate) struct Company {
+    site: Arc<Site>,
+    members: Members,
+    linker: Linker,
+}
+
+impl Company {
+    /// As the log says, and where it says nothing, as was written down.
+    pub(crate) fn new(site: Arc<Site>, members: Members, linker: Linker) -> Company {
+        Company {
+            site,
+            members,
+            linker,
+        }
+    }
+
+    /// Takes note of a record that may change who belongs to it.
+    pub(crate) fn note(&mut self, event: &LogEvent) {
+        let LogEvent::Committed { record, .. } = event else {
+            return;
+        };
+        if let What::Register { key, value } = &record.what
+            && self.members.apply(key, value.as_deref())
+        {
+            self.linker.members(self.members.clone());
+        }
+    }
+
+    /// Somebody wants to hear a sound that another node recorded.
+    pub(crate) fn want(&self, sound: Id, sealed: Position) {
+        self.linker.want(sound, sealed);
+    }
+
+    /// How the link stands.
+    pub(crate) fn link(&self) -> LinkStatus {
+        self.linker.status()
+    }
+
+    /// For `tandem status` and `tandem site list`: one row a node.
+    pub(crate) fn rows(&self) -> Value {
+        let status = self.link();
+        let rows = self.members.iter().map(|(name, member)| {
+            let peer = status.peers.iter().find(|peer| peer.name == name);
+            let mut row = json!({
+                "name": name.as_str(),
+                "address": member.address,
+                "sound_kept_by": member.backups.as_deref().unwrap_or("all"),
+            });
+            match peer {
+                _ if name == self.site.node() => row["state"] = "this node".into(),
+                None => row["state"] = "unknown".into(),
+                Some(peer) => fill(&mut row, peer),
+            }
+            row
+        });
+        rows.collect()
+    }
+
+    /// For `tandem status`: what is missing where.
+    pub(crate) fn status(&self, gate: GateStatus) -> Value {
+        let link = self.link();
+        let names = |wanted: fn(&PeerStatus) -> bool| -> Vec<String> {
+            let peers = link.peers.iter().filter(|peer| wanted(peer));
+            peers.map(|peer| peer.name.to_string()).collect()
+        };
+        let behind = link.peers.iter().filter(|peer| peer.to_send_bytes > 0);
+        let missing: Vec<Value> = behind
+            .map(|peer| {
+                json!({
+                    "at": peer.name.as_str(),
+                    "bytes": peer.to_send_bytes,
+                    "takes_s": peer.to_send_time.map(|time| time.as_secs_f64().ceil()),
+                })
+            })
+            .collect();
+        json!({
+            "nodes_up": names(|peer| peer.is_up),
+            "nodes_away": names(|peer| !peer.is_up),
+            "copies_now": 1 + gate.backups,
+            "copies_behind": gate.behind,
+            "saved_with_copy": gate.copied,
+            "saved_alone": gate.alone + gate.alone_late,
+            "saved_alone_late": gate.alone_late,
+            "missing": missing,
+        })
+    }
+}
+
+fn fill(row: &mut Value, peer: &PeerStatus) {
+    row["state"] = if peer.is_up { "up" } else { "away" }.into();
+    row["away_why"] = match peer.away_why {
+        Some(why) if !peer.is_up => why.to_string().into(),
+        _ => Value::Null,
+    };
+    row["has_our_sound"] = peer.is_backup.into();
+    row["lacks_of_ours_bytes"] = peer.to_send_bytes.into();
+    row["takes_s"] = json!(peer.to_send_time.map(|time| time.as_secs_f64().ceil()));
+    row["we_have_all_of_theirs"] = peer.is_whole.into();
+}
+
+/// Writes where this node's link is, if the log says something else.
+pub(crate) async fn write_address(
+    view_says: Option<String>,
+    node: NodeName,
+    address: &str,
+    control: &ControlHandle,
+) -> Result<(), String> {
+    let value = value(address);
+    if view_says.as_deref() == Some(&value) {
+        return Ok(());
+    }
+    let registers = vec![(address_key(node), Some(value))];
+    match control.ask(Ask::Registers(registers)).await {
+        Ok(written) => written
+            .map(drop)
+            .map_err(|e| format!("cannot write where the link is: {e}")),
+        Err(_) => Err("call control died; see the log lines".into()),
+    }
+}
+
+/// What the log says of where a node's link is.
+pub(crate) fn address_in(view: &View, node: NodeName) -> Option<String> {
+    view.register(&address_key(node)).map(str::to_owned)
+}

@@ -1,0 +1,310 @@
+//! A company of several nodes: made, joined, split, and what one node knows the others do.
+
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use crate::kit::node::{Node, Said, tandem};
+use crate::kit::place;
+use crate::kit::sound::counted_frames;
+use crate::kit::ua::Ua;
+use crate::kit::{SOON, until};
+use crate::mailbox::{at_the_beep, logged_in, messages, registered, sound_of, wait_messages};
+
+/// Long enough for a connection, a catch-up and a busy machine.
+const JOINED: Duration = Duration::from_secs(30);
+
+/// `[link]` for a node, and whatever else.
+fn with_link(node: &mut Node, name: &str, more: &str) {
+    let ip = node.setup.ip;
+    let port = place::free_port(ip);
+    let link = format!("[link]\nbind = \"{ip}\"\nport = {port}\n{more}");
+    node.write_config(name, &link);
+}
+
+/// The first node: a demo office, made a company.
+fn first(more: &str) -> Node {
+    let mut node = Node::demo();
+    node.ask_to_end();
+    node.ended(SOON);
+    let said = node.cli(&["site", "init"]);
+    assert_eq!(said.code, 0, "{}", said.err);
+    assert!(
+        said.out.contains("node demo of a new company"),
+        "{}",
+        said.out
+    );
+    with_link(&mut node, "demo", more);
+    node.start();
+    node
+}
+
+/// What `site token` printed to be typed on the new machine.
+fn token(node: &Node, name: &str) -> String {
+    let said = node.cli(&["site", "token", name]);
+    assert_eq!(said.code, 0, "{}", said.err);
+    let token = said.out.trim().strip_prefix("tandem site join ");
+    token.expect("the command to type").to_owned()
+}
+
+fn join(node: &Node, token: &str) -> Said {
+    let data = node.data().display().to_string();
+    tandem(&["site", "join", token, "--data", &data])
+}
+
+/// Another node, joined by a token of `of`.
+fn joined(of: &Node, name: &str, more: &str) -> Node {
+    let mut node = Node::prepared();
+    let said = join(&node, &token(of, name));
+    assert_eq!(said.code, 0, "{}", said.err);
+    with_link(&mut node, name, more);
+    node.start();
+    node
+}
+
+/// Waits until every node sees every other, and lacks nothing of it.
+fn wait_whole(nodes: &[&Node]) {
+    for node in nodes {
+        until("every node is up and has all", JOINED, || {
+            let list = node.json(&["site", "list"]);
+            let rows = list.as_array().expect("rows");
+            let others: Vec<&Value> = rows
+                .iter()
+                .filter(|row| row["state"] != "this node")
+                .collect();
+            let whole = |row: &&Value| {
+                row["state"] == "up"
+                    && row["we_have_all_of_theirs"] == true
+                    && row["lacks_of_ours_bytes"] == 0
+            };
+            (others.len() + 1 == nodes.len() && others.iter().all(whole)).then_some(())
+        });
+    }
+}
+
+fn company(node: &Node, what: &str) -> Value {
+    node.json(&["status"])["company"][what].clone()
+}
+
+#[test]
+fn what_is_left_at_one_node_is_heard_flagged_and_deleted_at_any_other() {
+    let a = first("");
+    let b = joined(&a, "b", "");
+    let c = joined(&a, "c", "");
+    wait_whole(&[&a, &b, &c]);
+
+    // The users of the first node register at the others, and all have their lamp.
+    let mut phones = [registered(&a), registered(&b), registered(&c)];
+    for phone in &mut phones {
+        phone.wait_lamp("Messages-Waiting: no");
+    }
+    let mut caller = Ua::of(&b, "101");
+    caller.register();
+    let mut call = at_the_beep(&mut caller);
+    call.media.count_up();
+    call.media.speak_for(4);
+    caller.hang_up(&mut call);
+
+    // Within a second of the first lamp, all are lit.
+    let [first, rest @ ..] = &mut phones;
+    first.wait_lamp("Messages-Waiting: yes");
+    let lit = Instant::now();
+    for phone in rest {
+        phone.wait_lamp("Messages-Waiting: yes");
+    }
+    assert!(
+        lit.elapsed() < Duration::from_secs(1),
+        "{:?}",
+        lit.elapsed()
+    );
+    let whole = sound_of(&b, &wait_messages(&b, 1)[0]);
+    assert!(counted_frames(&whole).len() >= 190);
+    for node in [&a, &c] {
+        let message = wait_messages(node, 1).remove(0);
+        until("its sound is there", SOON, || {
+            (sound_of(node, &message) == whole).then_some(())
+        });
+    }
+
+    // Heard at C: no lamp is lit any more. Deleted there: gone from all.
+    let [_, _, phone] = &mut phones;
+    let mut call = logged_in(phone);
+    call.media.wait_phrase(0, "vm/you-have", SOON);
+    let from = call.media.mark();
+    call.media.press("1");
+    call.media.wait_counted(from, 190);
+    let from = call.media.mark();
+    call.media.press("7");
+    call.media.wait_phrase(from, "vm/deleted", SOON);
+    phone.hang_up(&mut call);
+    for phone in &mut phones {
+        phone.wait_lamp("Messages-Waiting: no");
+    }
+    for node in [&a, &b, &c] {
+        wait_messages(node, 0);
+    }
+}
+
+#[test]
+fn a_node_that_dies_while_a_message_is_spoken_leaves_what_was_said() {
+    let mut a = first("");
+    let b = joined(&a, "b", "");
+    wait_whole(&[&a, &b]);
+    let mut caller = Ua::of(&a, "101");
+    caller.register();
+    let call = at_the_beep(&mut caller);
+    call.media.count_up();
+    call.media.speak_for(6);
+    a.kill();
+    let message = wait_messages(&b, 1).remove(0);
+    assert_eq!(message["cut_short"], true, "{message}");
+    let heard = counted_frames(&sound_of(&b, &message)).len();
+    assert!(heard >= 200, "of 6 s only {heard} frames of 20 ms");
+
+    // It comes back and says the same.
+    a.start();
+    wait_whole(&[&a, &b]);
+    let again = wait_messages(&a, 1).remove(0);
+    assert_eq!(again["id"], message["id"]);
+    assert_eq!(sound_of(&a, &again), sound_of(&b, &message));
+}
+
+#[test]
+fn an_empty_disk_gets_its_own_log_back_from_the_others() {
+    let a = first("");
+    let mut b = joined(&a, "b", "");
+    wait_whole(&[&a, &b]);
+    let mut caller = Ua::of(&b, "101");
+    caller.register();
+    let mut call = at_the_beep(&mut caller);
+    call.media.count_up();
+    call.media.speak_for(3);
+    caller.hang_up(&mut call);
+    let message = wait_messages(&a, 1).remove(0);
+    let whole = sound_of(&b, &wait_messages(&b, 1)[0]);
+    until("the copy is whole", SOON, || {
+        (sound_of(&a, &message) == whole).then_some(())
+    });
+
+    b.kill();
+    std::fs::remove_dir_all(b.data().join("log")).unwrap();
+    b.start();
+    wait_whole(&[&a, &b]);
+    let back = wait_messages(&b, 1).remove(0);
+    assert_eq!(back["id"], message["id"]);
+    until("its sound is back", SOON, || {
+        (sound_of(&b, &back) == whole).then_some(())
+    });
+    // And it records again, under names that were never given.
+    let mut caller = Ua::of(&b, "101");
+    caller.register();
+    let mut call = at_the_beep(&mut caller);
+    call.media.count_up();
+    call.media.speak_for(2);
+    caller.hang_up(&mut call);
+    let both = wait_messages(&a, 2);
+    assert_ne!(both[0]["id"], both[1]["id"]);
+}
+
+#[test]
+fn saved_waits_for_a_copy_and_goes_on_alone_when_the_backup_sleeps() {
+    // So long that the sleeper is not taken to be away.
+    let patient = "away_after_ms = 60000\n";
+    let a = first(patient);
+    let b = joined(&a, "b", patient);
+    wait_whole(&[&a, &b]);
+    assert_eq!(company(&a, "copies_now"), 2);
+    let leave = || {
+        let mut caller = Ua::of(&a, "101");
+        caller.register();
+        let mut call = at_the_beep(&mut caller);
+        call.media.count_up();
+        call.media.speak_for(2);
+        caller.hang_up(&mut call);
+    };
+    leave();
+    wait_messages(&a, 1);
+    let copied = company(&a, "saved_with_copy").as_u64().unwrap();
+    assert!(copied > 0);
+    let late = company(&a, "saved_alone_late").as_u64().unwrap();
+
+    b.signal(libc::SIGSTOP);
+    leave();
+    wait_messages(&a, 2);
+    assert!(company(&a, "saved_alone_late").as_u64().unwrap() > late);
+    assert_eq!(company(&a, "copies_now"), 1);
+    b.signal(libc::SIGCONT);
+    until("the backup has caught up", JOINED, || {
+        (company(&a, "copies_now") == 2).then_some(())
+    });
+    wait_messages(&b, 2);
+}
+
+#[test]
+fn who_is_not_invited_or_was_removed_stays_outside() {
+    let a = first("");
+    let used = token(&a, "b");
+    let mut b = Node::prepared();
+    assert_eq!(join(&b, &used).code, 0);
+    with_link(&mut b, "b", "");
+    b.start();
+    wait_whole(&[&a, &b]);
+
+    // A token is good once, and only as it was printed.
+    let stranger = Node::prepared();
+    let said = join(&stranger, &used);
+    assert_eq!(said.code, 1);
+    assert!(said.err.contains("used up"), "{}", said.err);
+    let said = join(&stranger, &used[..used.len() - 9]);
+    assert_eq!(said.code, 1);
+    let said = join(&b, &token(&a, "d"));
+    assert_eq!(said.code, 1);
+    assert!(said.err.contains("stop it first"), "{}", said.err);
+
+    let said = a.cli(&["site", "remove", "b"]);
+    assert_eq!(said.code, 0, "{}", said.err);
+    until("the removed node is shut out", SOON, || {
+        let list = b.json(&["site", "list"]);
+        let rows = list.as_array().expect("rows");
+        let up = rows.iter().any(|row| row["state"] == "up");
+        (!up).then_some(())
+    });
+    assert_eq!(a.json(&["site", "list"]).as_array().map(Vec::len), Some(1));
+    let said = a.cli(&["site", "remove", "b"]);
+    assert_eq!(said.code, 1);
+    assert!(said.err.contains("no node b"), "{}", said.err);
+}
+
+#[test]
+fn sound_that_a_node_does_not_keep_is_fetched_when_it_is_heard() {
+    let a = first("");
+    let b = joined(&a, "b", "");
+    wait_whole(&[&a, &b]);
+    // Nobody but the first node itself keeps what it records.
+    let said = a.cli(&["site", "keeps", "demo", "demo"]);
+    assert_eq!(said.code, 0, "{}", said.err);
+    until("B knows", SOON, || {
+        let list = b.json(&["site", "list"]);
+        let rows = list.as_array().expect("rows").clone();
+        rows.iter()
+            .any(|row| row["sound_kept_by"] == "demo")
+            .then_some(())
+    });
+    let mut caller = Ua::of(&a, "101");
+    caller.register();
+    let mut call = at_the_beep(&mut caller);
+    call.media.count_up();
+    call.media.speak_for(4);
+    caller.hang_up(&mut call);
+    let message = wait_messages(&b, 1).remove(0);
+    assert_eq!(message["length_ms"], 0, "no sound is there yet: {message}");
+
+    let mut phone = registered(&b);
+    let mut call = logged_in(&mut phone);
+    call.media.wait_phrase(0, "vm/you-have", SOON);
+    let from = call.media.mark();
+    call.media.press("1");
+    call.media.wait_counted(from, 190);
+    phone.hang_up(&mut call);
+    assert_eq!(messages(&b).len(), 1);
+}
