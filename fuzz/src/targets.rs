@@ -7,6 +7,7 @@ mod calls;
 mod dtmf;
 mod jitter;
 mod latch;
+mod link;
 mod record;
 mod recorder;
 mod recovery;
@@ -48,6 +49,7 @@ pub const TARGETS: &[Target] = &[
     bytes("recovery_any", recovery::any_bytes),
     bytes("recovery_damaged", recovery::damaged),
     bytes("restore", restore::run),
+    bytes("link", link::run),
 ];
 
 /// The target of that name.

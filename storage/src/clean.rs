@@ -260,16 +260,16 @@ impl Cleaner {
             (Phase::AskingLying(work), Input::Lying(lying)) => self.on_lying(work, lying),
             (Phase::Moving(work, under_way), Input::Answered(token, result)) => {
                 match self.on_moved(under_way, token, result) {
-                    Ok(left) if left.is_empty() => Phase::Sifting(work),
-                    Ok(left) => Phase::Moving(work, left),
-                    Err(phase) => phase,
+                    Some(left) if left.is_empty() => Phase::Sifting(work),
+                    Some(left) => Phase::Moving(work, left),
+                    None => Phase::Idle,
                 }
             }
             (Phase::Mending(work, under_way), Input::Answered(token, result)) => {
                 match self.on_moved(under_way, token, result) {
-                    Ok(left) if left.is_empty() => self.mended(work),
-                    Ok(left) => Phase::Mending(work, left),
-                    Err(phase) => phase,
+                    Some(left) if left.is_empty() => self.mended(work),
+                    Some(left) => Phase::Mending(work, left),
+                    None => Phase::Idle,
                 }
             }
             (Phase::GivingUp(segment, given), Input::Answered(token, result)) if given == token => {
@@ -442,15 +442,15 @@ impl Cleaner {
         }
     }
 
-    /// `Err`: the log does not take it; where to go on.
+    /// `None`: the log does not take it.
     fn on_moved(
         &mut self,
         mut under_way: HashMap<Token, Option<ChunkPlace>>,
         token: Token,
         result: Result<Option<ChunkPlace>, Refusal>,
-    ) -> Result<HashMap<Token, Option<ChunkPlace>>, Phase> {
+    ) -> Option<HashMap<Token, Option<ChunkPlace>>> {
         let Some(from) = under_way.remove(&token) else {
-            return Ok(under_way);
+            return Some(under_way);
         };
         match result {
             Ok(to) => {
@@ -458,11 +458,11 @@ impl Cleaner {
                 if let (Some(from), Some(to)) = (from, to) {
                     self.outputs.push_back(Output::Moved { from, to });
                 }
-                Ok(under_way)
+                Some(under_way)
             }
             Err(_) => {
                 self.pause_until = self.now.mono + REFUSED_WAIT;
-                Err(Phase::Idle)
+                None
             }
         }
     }

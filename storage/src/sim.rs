@@ -6,8 +6,8 @@
 
 #[cfg(test)]
 mod cleaning;
-#[cfg(any(test, feature = "sim"))]
-pub mod company;
+#[cfg(test)]
+mod company;
 #[cfg(test)]
 mod crashes;
 #[cfg(test)]

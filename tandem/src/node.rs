@@ -21,9 +21,10 @@ use tandem_sip_shim::{Net, Shim, ShimConfig, SipShell, SipShellConfig};
 use tandem_storage::clean::ask::Question;
 use tandem_storage::clean::{CleanerConfig, Input as CleanerInput};
 use tandem_storage::gate::{Gate, GateConfig};
+use tandem_storage::link::Position;
 use tandem_storage::name::{Id, NodeName};
 use tandem_storage::recovery::Ending;
-use tandem_storage::site::Linking;
+use tandem_storage::site::{Linker, Linking};
 use tandem_storage::{CleanerHelp, CleanerSeat, Cleaning, Log, LogConfig, Opened, RecoveryReport};
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
@@ -162,6 +163,10 @@ fn start_on(
     };
     let node = membership.node;
     let has_peers = membership.joined.is_some();
+    let linker = membership
+        .joined
+        .as_ref()
+        .map(|joined| joined.linker.clone());
     let (company, inviter, linking) = match membership.joined {
         Some(joined) => {
             let (company, inviter, linking) =
@@ -179,7 +184,7 @@ fn start_on(
         sip,
         pins: Pins::start(move |input| pins_done.pbx(input)).map_err(|e| e.to_string())?,
         backups: Backups::start(config).map_err(|e| format!("cannot start a thread: {e}"))?,
-        cleaning: start_cleaning(config, &log, node, cleaner, handle)?,
+        cleaning: start_cleaning(config, &log, node, cleaner, handle, linker)?,
         company,
         gate: Gate::new(GateConfig {
             node,
@@ -243,25 +248,39 @@ fn start_cleaning(
     node: NodeName,
     seat: CleanerSeat,
     handle: &ControlHandle,
+    linker: Option<Linker>,
 ) -> Result<Cleaning, String> {
     let mut cleaner = CleanerConfig::new(node);
     let hours = |hours: u64| Duration::from_secs(hours * 3600);
     cleaner.hidden_for = hours(config.storage.destroy_within_h);
     cleaner.scrub_every = hours(24 * config.storage.scrub_every_days);
     cleaner.entries_for = hours(24 * config.storage.entries_days);
-    log.clean(cleaner, seat, Help(handle.clone()))
+    let help = Help {
+        control: handle.clone(),
+        linker,
+    };
+    log.clean(cleaner, seat, help)
         .map_err(|e| format!("cannot start a thread: {e}"))
 }
 
 /// Who helps the log's cleaner.
-struct Help(ControlHandle);
+struct Help {
+    control: ControlHandle,
+    linker: Option<Linker>,
+}
 
 impl CleanerHelp for Help {
     fn ask(&mut self, question: Question) -> Option<CleanerInput> {
-        self.0.clean(question)
+        self.control.clean(question)
     }
 
-    fn missing(&mut self, _sound: Id, _index: u32) {}
+    fn missing(&mut self, sound: Id, index: u32) {
+        tracing::error!(%sound, index, "a piece of a sound cannot be read any more");
+        if let Some(linker) = &self.linker {
+            // However much of it is known to be held: it is wanted again.
+            linker.want(sound, Position::NEVER);
+        }
+    }
 }
 
 /// What the log was like when it was opened.

@@ -317,6 +317,7 @@ impl Node {
                 self.engine.command(now, command);
             }
             Output::Log { token, append } => self.write(now, token, append, oracle),
+            Output::Fetch { sound, .. } => panic!("{sound}: there are no other nodes here"),
             Output::CheckPin { leg, hash, pin } => {
                 let right = *hash == *format!("pin:{pin}");
                 self.pins

@@ -61,6 +61,7 @@ impl Names {
                     .map_or("gone".into(), |user| user.extension.clone());
                 format!("user {}: {extension}", self.user(*id))
             }
+            Output::Fetch { sound, .. } => format!("fetch {sound}"),
             Output::CheckPin { leg, hash, pin } => format!("check pin {}: {pin} {hash}", leg.0),
             Output::HashPin { leg, pin } => format!("hash pin {}: {pin}", leg.0),
             Output::Admin(reply) => match &reply.answer {

@@ -305,6 +305,14 @@ pub struct Position {
     pub seq: u64,
 }
 
+impl Position {
+    /// What is held never reaches it.
+    pub const NEVER: Position = Position {
+        epoch: u32::MAX,
+        seq: u64::MAX,
+    };
+}
+
 /// For `tandem status` and metrics.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct LinkStatus {

@@ -30,8 +30,6 @@ use crate::seam::{
 use crate::time::{Now, Time, WallTime};
 use crate::view::View;
 
-pub use story::{Told, live};
-
 /// The length of segments: a few hundred records.
 const SEGMENT_BYTES: u64 = 128 * 1024;
 /// What a cut keeps back is tried again after this long.
@@ -43,7 +41,7 @@ const EPOCHS_SINCE_MS: u64 = 1_577_836_800_000;
 
 /// See the chapter above.
 #[derive(Debug)]
-pub struct Company {
+struct Company {
     rng: ChaCha8Rng,
     now: Time,
     nodes: Vec<Node>,
@@ -105,7 +103,7 @@ enum Passing {
 
 impl Company {
     /// `count` nodes that know each other, on empty disks.
-    pub fn new(seed: u64, count: usize) -> Company {
+    fn new(seed: u64, count: usize) -> Company {
         let mut company = Company {
             rng: ChaCha8Rng::seed_from_u64(seed),
             now: Time(0),

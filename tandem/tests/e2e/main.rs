@@ -9,6 +9,7 @@ mod backup;
 mod bad_days;
 mod calls;
 mod command_line;
+mod company;
 mod damage;
 mod mailbox;
 mod phones;

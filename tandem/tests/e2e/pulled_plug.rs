@@ -113,7 +113,7 @@ fn the_plug_is_pulled_while_messages_are_spoken() {
 }
 
 /// All are counting after their beeps; they began at different moments.
-fn all_speaking(callers: &mut [Ua], dice: &mut Dice) -> Vec<Call> {
+pub fn all_speaking(callers: &mut [Ua], dice: &mut Dice) -> Vec<Call> {
     let pauses: Vec<u64> = callers.iter().map(|_| dice.below(1_500)).collect();
     std::thread::scope(|scope| {
         let speakers = callers.iter_mut().zip(pauses).map(|(caller, pause)| {
@@ -128,7 +128,7 @@ fn all_speaking(callers: &mut [Ua], dice: &mut Dice) -> Vec<Call> {
 }
 
 /// A caller ends the message, keeps it, and is told so. The frames that are in it.
-fn keep(node: &Node, caller: &mut Ua, call: &mut Call) -> Vec<u16> {
+pub fn keep(node: &Node, caller: &mut Ua, call: &mut Call) -> Vec<u16> {
     until("the one who keeps a message has said enough", SOON, || {
         (call.media.count() > 130).then_some(())
     });
@@ -144,12 +144,12 @@ fn keep(node: &Node, caller: &mut Ua, call: &mut Call) -> Vec<u16> {
 }
 
 /// Nothing is missing between the first and the last.
-fn is_whole(frames: &[u16]) -> bool {
+pub fn is_whole(frames: &[u16]) -> bool {
     frames.windows(2).all(|two| two[1] == two[0] + 1)
 }
 
 /// The number a message came from.
-fn number_of(message: &serde_json::Value) -> String {
+pub fn number_of(message: &serde_json::Value) -> String {
     message["from"]["number"]
         .as_str()
         .expect("a number")

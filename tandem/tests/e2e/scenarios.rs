@@ -20,13 +20,18 @@ fn as_is(node: &Node, name: &str, user: &str) {
 
 /// `user` dials `to` as the scenario says.
 fn run(node: &Node, name: &str, user: &str, to: &str, more: &[&str]) {
+    begin(node, name, user, to, more).done();
+}
+
+/// Starts a scenario in which `user` dials `to`.
+pub fn begin(node: &Node, name: &str, user: &str, to: &str, more: &[&str]) -> Sipp {
     let arguments = as_user(user);
     let mut arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     // SIPp shows its password for the address of the node, unless told what it dials.
     let target = format!("{to}@{}", node.sip());
     arguments.extend(["-key", "to", to, "-auth_uri", &target]);
     arguments.extend(more);
-    Sipp::start(node, name, &arguments).done();
+    Sipp::start(node, name, &arguments)
 }
 
 /// Registers 102 at an address and then answers there as the scenario says.
@@ -97,7 +102,7 @@ fn an_offer_that_comes_late() {
 fn nobody_answers_a_message_is_left_and_retrieved_with_digits() {
     let node = Node::demo();
     let called = answering(&node, "uas_no_answer");
-    run(&node, "uac_message", "101", "102", &[]);
+    run(&node, "uac_message", "101", "102", &["-d", "20000"]);
     called.done();
     wait_messages(&node, 1);
     let pin = ["-key", "pin", "1102"];

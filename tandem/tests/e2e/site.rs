@@ -1,5 +1,6 @@
 //! A company of several nodes: made, joined, split, and what one node knows the others do.
 
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -14,12 +15,13 @@ use crate::mailbox::{at_the_beep, logged_in, messages, registered, sound_of, wai
 /// Long enough for a connection, a catch-up and a busy machine.
 const JOINED: Duration = Duration::from_secs(30);
 
-/// `[link]` for a node, and whatever else.
-fn with_link(node: &mut Node, name: &str, more: &str) {
+/// `[link]` for a node, and whatever else; where it listens.
+pub fn with_link(node: &mut Node, name: &str, more: &str) -> SocketAddr {
     let ip = node.setup.ip;
     let port = place::free_port(ip);
     let link = format!("[link]\nbind = \"{ip}\"\nport = {port}\n{more}");
     node.write_config(name, &link);
+    place::at(ip, port)
 }
 
 /// The first node: a demo office, made a company.
@@ -40,14 +42,14 @@ fn first(more: &str) -> Node {
 }
 
 /// What `site token` printed to be typed on the new machine.
-fn token(node: &Node, name: &str) -> String {
+pub fn token(node: &Node, name: &str) -> String {
     let said = node.cli(&["site", "token", name]);
     assert_eq!(said.code, 0, "{}", said.err);
     let token = said.out.trim().strip_prefix("tandem site join ");
     token.expect("the command to type").to_owned()
 }
 
-fn join(node: &Node, token: &str) -> Said {
+pub fn join(node: &Node, token: &str) -> Said {
     let data = node.data().display().to_string();
     tandem(&["site", "join", token, "--data", &data])
 }
@@ -63,7 +65,7 @@ fn joined(of: &Node, name: &str, more: &str) -> Node {
 }
 
 /// Waits until every node sees every other, and lacks nothing of it.
-fn wait_whole(nodes: &[&Node]) {
+pub fn wait_whole(nodes: &[&Node]) {
     for node in nodes {
         until("every node is up and has all", JOINED, || {
             let list = node.json(&["site", "list"]);

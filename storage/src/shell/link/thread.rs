@@ -213,6 +213,11 @@ impl Linking {
         })
     }
 
+    /// The company has changed.
+    pub fn members(&self, members: Members) {
+        self.linker.members(members);
+    }
+
     /// Ends it and all its connections.
     pub fn stop(self) {
         self.linker.inbox.put(In::Stop);

@@ -11,19 +11,19 @@ use crate::time::WallTime;
 
 /// What came of a story.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Told {
+pub(super) struct Told {
     /// Records said by somebody.
-    pub records: usize,
+    pub(super) records: usize,
     /// Nodes that died.
-    pub deaths: usize,
+    pub(super) deaths: usize,
     /// Disks that were lost, or came back old.
-    pub replaced: usize,
+    pub(super) replaced: usize,
     /// Links that were cut.
-    pub cuts: usize,
+    pub(super) cuts: usize,
 }
 
 /// Lives through the story of a seed and panics if anything is not as it must be.
-pub fn live(seed: u64, acts: usize) -> Told {
+pub(super) fn live(seed: u64, acts: usize) -> Told {
     let count = 2 + (seed % 4) as usize;
     let mut company = Company::new(seed, count);
     let mut told = Told::default();

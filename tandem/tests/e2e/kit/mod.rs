@@ -6,6 +6,7 @@
 pub mod baresip;
 pub mod node;
 pub mod place;
+pub mod proxy;
 pub mod rtp;
 pub mod sip;
 pub mod sipp;
