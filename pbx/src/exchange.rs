@@ -325,15 +325,13 @@ impl Exchange {
         let Some(stamp) = self.view.sealed_at(sound) else {
             return;
         };
-        // Sealed by another than its node, it is not known how far it goes.
-        let seq = if stamp.node == sound.node {
-            stamp.seq
-        } else {
-            u64::MAX
-        };
-        let sealed = Position {
-            epoch: stamp.epoch,
-            seq,
+        let sealed = match stamp.node == sound.node {
+            true => Position {
+                epoch: stamp.epoch,
+                seq: stamp.seq,
+            },
+            // Sealed by another than its node, it is not known how far it goes.
+            false => Position::NEVER,
         };
         if self.fetching.insert(sound) {
             self.out.push_back(Output::Fetch { sound, sealed });

@@ -94,10 +94,10 @@ fn three_nodes_lose_nothing_that_was_saved_however_often_one_is_killed() {
             .map(|n| {
                 begin(
                     &sites[n].node,
-                    "uac_message",
+                    "uac_deposit",
                     "101",
                     "*102",
-                    &["-d", "9000"],
+                    &["-d", "5000"],
                 )
             })
             .collect();
