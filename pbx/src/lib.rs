@@ -26,5 +26,6 @@ mod words;
 pub use config::PbxConfig;
 pub use counters::Counters;
 pub use pbx::Pbx;
+pub use retention::{DAYS_MAX, days};
 pub use voicemail::keys::KeyMap;
 pub use words::prompts;

@@ -88,6 +88,8 @@ pub(crate) struct Message {
 pub(crate) struct Mailboxes {
     messages: HashMap<Id, Message>,
     by_mailbox: HashMap<Id, BTreeSet<(WallTime, Id)>>,
+    /// Which of them are deleted and can still be had back.
+    deleted: BTreeSet<Id>,
 }
 
 pub(crate) fn heard_key(message: Id) -> Arc<str> {
@@ -167,12 +169,14 @@ impl Mailboxes {
             .entry(mailbox)
             .or_default()
             .insert((message.at, message.id));
+        self.note_deleted(sound.id, message.deleted);
         self.messages.insert(message.id, message);
         Some(mailbox)
     }
 
     fn remove(&mut self, id: Id) -> Option<Id> {
         let message = self.messages.remove(&id)?;
+        self.deleted.remove(&id);
         self.by_mailbox
             .get_mut(&message.mailbox)?
             .remove(&(message.at, id));
@@ -184,12 +188,22 @@ impl Mailboxes {
         let (id, what) = key.strip_prefix("message/")?.split_once('/')?;
         let message = self.messages.get_mut(&id.parse().ok()?)?;
         message.set(what, value);
-        Some(message.mailbox)
+        let (id, mailbox, deleted) = (message.id, message.mailbox, message.deleted);
+        self.note_deleted(id, deleted);
+        Some(mailbox)
     }
 
-    /// All messages of all mailboxes, deleted ones included, in no order.
-    pub(crate) fn all(&self) -> impl Iterator<Item = &Message> {
-        self.messages.values()
+    fn note_deleted(&mut self, id: Id, deleted: bool) {
+        if deleted {
+            self.deleted.insert(id);
+        } else {
+            self.deleted.remove(&id);
+        }
+    }
+
+    /// The deleted messages of all mailboxes.
+    pub(crate) fn deleted(&self) -> impl Iterator<Item = &Message> {
+        self.deleted.iter().filter_map(|id| self.messages.get(id))
     }
 
     /// One message.

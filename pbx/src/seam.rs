@@ -207,7 +207,7 @@ pub enum Input {
     },
     /// By an administrator, over the control socket.
     Admin(AdminRequest),
-    /// Time to look what is to be deleted and destroyed; every minute or so.
+    /// Time to look what is to be deleted and destroyed; every few seconds.
     Sweep,
     /// The node is stopping: no new calls.
     Drain,
@@ -305,7 +305,7 @@ pub enum AdminAsk {
         /// The extension.
         extension: Arc<str>,
         /// `None`: for ever.
-        days: Option<u32>,
+        days: Option<f64>,
     },
     /// Where a message's samples lie.
     Message {

@@ -50,7 +50,7 @@ pub(crate) enum Question {
     MailboxDeleted { extension: String },
     MailboxUndelete { extension: String, id: String },
     MailboxHold { extension: String, hold: bool },
-    MailboxKeepHeard { extension: String, days: u32 },
+    MailboxKeepHeard { extension: String, days: f64 },
     MailboxExport { extension: String, id: String },
     MailboxImport { extension: String, bytes: u64 },
 }
@@ -204,7 +204,7 @@ async fn answer(
         }),
         Question::MailboxKeepHeard { extension, days } => Ask::Pbx(AdminAsk::KeepHeard {
             extension: extension.into(),
-            days: (days > 0).then_some(days),
+            days: (days > 0.0).then_some(days),
         }),
         Question::MailboxExport { extension, id } => {
             let id: Id = id.parse().map_err(|e| format!("'{id}': {e}"))?;

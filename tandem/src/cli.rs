@@ -136,8 +136,9 @@ pub(crate) enum Mailbox {
     KeepHeard {
         /// Whose, by extension
         extension: String,
-        /// Days; 0: for ever
-        days: u32,
+        /// Days, fractions count; 0: for ever
+        #[arg(value_parser = days)]
+        days: f64,
         #[command(flatten)]
         node: WhichNode,
     },
@@ -242,6 +243,15 @@ pub(crate) fn run() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// A time in days that a mailbox can be told.
+fn days(text: &str) -> Result<f64, String> {
+    let days: f64 = text.parse().map_err(|_| "not a number".to_owned())?;
+    let is_possible = (0.0..=tandem_pbx::DAYS_MAX).contains(&days);
+    is_possible
+        .then_some(days)
+        .ok_or_else(|| format!("must be 0 to {}", tandem_pbx::DAYS_MAX))
 }
 
 fn not_yet(command: &str) -> Result<(), String> {

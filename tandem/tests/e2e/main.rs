@@ -15,4 +15,5 @@ mod phones;
 mod pins;
 mod prompts;
 mod pulled_plug;
+mod retention;
 mod scenarios;
