@@ -10,6 +10,7 @@ mod bad_days;
 mod calls;
 mod command_line;
 mod damage;
+mod destroyed;
 mod mailbox;
 mod phones;
 mod pins;

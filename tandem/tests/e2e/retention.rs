@@ -11,12 +11,12 @@ use crate::kit::ua::{Call, Ua};
 use crate::kit::{SOON, until};
 
 /// The program looks for what is due every ten seconds.
-const SWEPT: Duration = Duration::from_secs(45);
+pub const SWEPT: Duration = Duration::from_secs(45);
 /// A window of three seconds, in days.
-const MOMENT_DAYS: &str = "0.000035";
+pub const MOMENT_DAYS: &str = "0.000035";
 
 /// Puts a tone into a mailbox; gives the message's name.
-fn import(node: &Node, extension: &str, hz: f64) -> String {
+pub fn import(node: &Node, extension: &str, hz: f64) -> String {
     let file = node.data().with_extension("import.wav");
     sound::write_wav(&file, &sound::sine(hz, -20.0, 4 * RATE));
     let said = node.cli(&["mailbox", "import", extension, file.to_str().unwrap()]);
@@ -25,7 +25,7 @@ fn import(node: &Node, extension: &str, hz: f64) -> String {
 }
 
 /// The names in a list: `list` or `deleted`.
-fn names(node: &Node, list: &str, extension: &str) -> Vec<String> {
+pub fn names(node: &Node, list: &str, extension: &str) -> Vec<String> {
     let messages = node.json(&["mailbox", list, extension]);
     let messages = messages.as_array().unwrap().iter();
     messages
@@ -34,24 +34,24 @@ fn names(node: &Node, list: &str, extension: &str) -> Vec<String> {
 }
 
 /// A message's sound, as it is exported.
-fn exported(node: &Node, extension: &str, id: &str) -> Vec<u8> {
+pub fn exported(node: &Node, extension: &str, id: &str) -> Vec<u8> {
     let file: PathBuf = node.data().with_extension("export.wav");
     let said = node.cli(&["mailbox", "export", extension, id, path(&file)]);
     assert_eq!(said.code, 0, "{}", said.err);
     std::fs::read(file).unwrap()
 }
 
-fn path(file: &Path) -> &str {
+pub fn path(file: &Path) -> &str {
     file.to_str().unwrap()
 }
 
-fn done(node: &Node, args: &[&str]) {
+pub fn done(node: &Node, args: &[&str]) {
     let said = node.cli(args);
     assert_eq!(said.code, 0, "{args:?}: {}", said.err);
 }
 
 /// A phone of this extension, with its owner at the menu of their mailbox.
-fn logged_in(node: &Node, extension: &str) -> (Ua, Call) {
+pub fn logged_in(node: &Node, extension: &str) -> (Ua, Call) {
     let mut phone = Ua::of(node, extension);
     phone.register();
     let call = phone.call("*97");
@@ -63,7 +63,7 @@ fn logged_in(node: &Node, extension: &str) -> (Ua, Call) {
 }
 
 /// The owner deletes the first message.
-fn delete_by_phone(node: &Node, extension: &str) {
+pub fn delete_by_phone(node: &Node, extension: &str) {
     let (mut phone, mut call) = logged_in(node, extension);
     let from = call.media.mark();
     call.media.press("1");
@@ -72,7 +72,7 @@ fn delete_by_phone(node: &Node, extension: &str) {
     phone.hang_up(&mut call);
 }
 
-fn wait_gone(node: &Node, list: &str, extension: &str) {
+pub fn wait_gone(node: &Node, list: &str, extension: &str) {
     until(&format!("{extension}: {list} is empty"), SWEPT, || {
         names(node, list, extension).is_empty().then_some(())
     });
