@@ -15,6 +15,7 @@ use crate::exchange::{SAMPLES_PER_MS, Waiter, samples};
 use crate::mailbox::{About, From, Message, Sealed, deleted_key};
 use crate::office;
 use crate::pbx::Pbx;
+use crate::quota::{self, Room, messages_max_key, quota_minutes_key};
 use crate::retention::{hold_key, keep_heard_key};
 use crate::seam::{AdminAnswer, AdminAsk, AdminReply, AdminRequest, Lamp, Output};
 
@@ -72,6 +73,15 @@ impl Pbx {
                     Err(why) => Err(why),
                 }
             }
+            AdminAsk::Quota { extension } => self.quota_json(&extension),
+            AdminAsk::SetQuota {
+                extension,
+                minutes,
+                messages,
+            } => match self.set_quota(asker, &extension, minutes, messages) {
+                Ok(()) => return,
+                Err(why) => Err(why),
+            },
             AdminAsk::Message { extension, id } => self.message(&extension, id),
             AdminAsk::Import {
                 extension,
@@ -171,6 +181,40 @@ impl Pbx {
         }
         self.x
             .register::<bool>(Waiter::Asker(asker), deleted_key(id), None);
+        Ok(())
+    }
+
+    fn quota_json(&self, extension: &str) -> Answer {
+        let mailbox = self.mailbox_of(extension)?;
+        Ok(AdminAnswer::Json(quota::standing(&self.x, mailbox)))
+    }
+
+    /// The log keeps order: when the second is durable, the first is.
+    fn set_quota(
+        &mut self,
+        asker: u64,
+        extension: &str,
+        minutes: Option<u32>,
+        messages: Option<u32>,
+    ) -> Result<(), String> {
+        let mailbox = self.mailbox_of(extension)?;
+        let set = [
+            (minutes, quota_minutes_key(mailbox)),
+            (messages, messages_max_key(mailbox)),
+        ];
+        let mut set: Vec<_> = set
+            .into_iter()
+            .filter_map(|(value, key)| Some((value?, key)))
+            .collect();
+        let (last, last_key) = set.pop().ok_or("there is nothing to set")?;
+        let own = |value: u32| (value > 0).then_some(value);
+        for (value, key) in set {
+            let value = own(value);
+            self.x.register(Waiter::Nobody, key.into(), value.as_ref());
+        }
+        let last = own(last);
+        self.x
+            .register(Waiter::Asker(asker), last_key.into(), last.as_ref());
         Ok(())
     }
 
@@ -278,7 +322,7 @@ impl Pbx {
         if !self.x.can_record {
             return Err("the disk is full; make room and try again".to_owned());
         }
-        if self.x.mailboxes.count(mailbox) >= self.x.config.messages_max {
+        if quota::room(&self.x, mailbox) == Room::None {
             return Err("the mailbox is full; delete messages and try again".to_owned());
         }
         if self.imports.0.len() >= IMPORTS_MAX {

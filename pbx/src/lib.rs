@@ -15,6 +15,7 @@ mod guard;
 mod mailbox;
 pub mod office;
 mod pbx;
+pub mod quota;
 pub mod retention;
 mod say;
 pub mod seam;

@@ -24,6 +24,7 @@ use tandem_storage::seam::SealKind;
 use tandem_storage::time::WallTime;
 use tandem_storage::{Sound, View};
 
+use crate::quota::Amount;
 use crate::seam::Lamp;
 
 /// What a sound is, as written when it begins.
@@ -81,6 +82,7 @@ pub(crate) struct Message {
     pub(crate) heard: bool,
     pub(crate) deleted: bool,
     filed: Option<Folder>,
+    samples: u64,
 }
 
 /// All messages of all mailboxes.
@@ -90,6 +92,8 @@ pub(crate) struct Mailboxes {
     by_mailbox: HashMap<Id, BTreeSet<(WallTime, Id)>>,
     /// Which of them are deleted and can still be had back.
     deleted: BTreeSet<Id>,
+    /// What the others take up, by mailbox.
+    used: HashMap<Id, Amount>,
 }
 
 pub(crate) fn heard_key(message: Id) -> Arc<str> {
@@ -157,6 +161,7 @@ impl Mailboxes {
             heard: false,
             deleted: false,
             filed: None,
+            samples: sound.samples(),
         };
         for (key, what) in [
             (heard_key(sound.id), "heard"),
@@ -165,18 +170,19 @@ impl Mailboxes {
         ] {
             message.set(what, view.register(&key));
         }
+        self.uncount(sound.id);
         self.by_mailbox
             .entry(mailbox)
             .or_default()
             .insert((message.at, message.id));
-        self.note_deleted(sound.id, message.deleted);
         self.messages.insert(message.id, message);
+        self.count(sound.id);
         Some(mailbox)
     }
 
     fn remove(&mut self, id: Id) -> Option<Id> {
+        self.uncount(id);
         let message = self.messages.remove(&id)?;
-        self.deleted.remove(&id);
         self.by_mailbox
             .get_mut(&message.mailbox)?
             .remove(&(message.at, id));
@@ -186,18 +192,37 @@ impl Mailboxes {
     /// Takes in a register. Returns the mailbox that changed.
     pub(crate) fn apply(&mut self, key: &str, value: Option<&str>) -> Option<Id> {
         let (id, what) = key.strip_prefix("message/")?.split_once('/')?;
-        let message = self.messages.get_mut(&id.parse().ok()?)?;
+        let id = id.parse().ok()?;
+        self.uncount(id);
+        let message = self.messages.get_mut(&id)?;
         message.set(what, value);
-        let (id, mailbox, deleted) = (message.id, message.mailbox, message.deleted);
-        self.note_deleted(id, deleted);
+        let mailbox = message.mailbox;
+        self.count(id);
         Some(mailbox)
     }
 
-    fn note_deleted(&mut self, id: Id, deleted: bool) {
-        if deleted {
+    /// Takes a message, as it is now, into the counts.
+    fn count(&mut self, id: Id) {
+        let Some(message) = self.messages.get(&id) else {
+            return;
+        };
+        if message.deleted {
             self.deleted.insert(id);
         } else {
-            self.deleted.remove(&id);
+            let used = self.used.entry(message.mailbox).or_default();
+            used.add(message.samples);
+        }
+    }
+
+    /// Takes a message out of the counts, before it changes.
+    fn uncount(&mut self, id: Id) {
+        let Some(message) = self.messages.get(&id) else {
+            return;
+        };
+        if !self.deleted.remove(&id)
+            && let Some(used) = self.used.get_mut(&message.mailbox)
+        {
+            used.remove(message.samples);
         }
     }
 
@@ -225,9 +250,9 @@ impl Mailboxes {
         urgent.into_iter().chain(plain).map(|m| m.id).collect()
     }
 
-    /// How many messages a mailbox holds, less the deleted ones.
-    pub(crate) fn count(&self, mailbox: Id) -> usize {
-        self.of(mailbox).filter(|m| !m.deleted).count()
+    /// What a mailbox's messages take up, less the deleted ones.
+    pub(crate) fn used(&self, mailbox: Id) -> Amount {
+        self.used.get(&mailbox).copied().unwrap_or_default()
     }
 
     /// Its lamp.

@@ -307,6 +307,20 @@ pub enum AdminAsk {
         /// `None`: for ever.
         days: Option<f64>,
     },
+    /// How much a mailbox holds and may hold, as JSON.
+    Quota {
+        /// The extension.
+        extension: Arc<str>,
+    },
+    /// Set how much a mailbox may hold. Answered when it is durable.
+    SetQuota {
+        /// The extension.
+        extension: Arc<str>,
+        /// Minutes; 0: as the configuration says; `None`: as it was.
+        minutes: Option<u32>,
+        /// Messages, likewise.
+        messages: Option<u32>,
+    },
     /// Where a message's samples lie.
     Message {
         /// The extension.

@@ -46,13 +46,40 @@ pub(crate) enum Question {
     Status,
     Calls,
     Phones,
-    MailboxList { extension: String },
-    MailboxDeleted { extension: String },
-    MailboxUndelete { extension: String, id: String },
-    MailboxHold { extension: String, hold: bool },
-    MailboxKeepHeard { extension: String, days: f64 },
-    MailboxExport { extension: String, id: String },
-    MailboxImport { extension: String, bytes: u64 },
+    MailboxList {
+        extension: String,
+    },
+    MailboxDeleted {
+        extension: String,
+    },
+    MailboxUndelete {
+        extension: String,
+        id: String,
+    },
+    MailboxHold {
+        extension: String,
+        hold: bool,
+    },
+    MailboxKeepHeard {
+        extension: String,
+        days: f64,
+    },
+    MailboxQuota {
+        extension: String,
+    },
+    MailboxSetQuota {
+        extension: String,
+        minutes: Option<u32>,
+        messages: Option<u32>,
+    },
+    MailboxExport {
+        extension: String,
+        id: String,
+    },
+    MailboxImport {
+        extension: String,
+        bytes: u64,
+    },
 }
 
 /// An answer as it travels.
@@ -205,6 +232,18 @@ async fn answer(
         Question::MailboxKeepHeard { extension, days } => Ask::Pbx(AdminAsk::KeepHeard {
             extension: extension.into(),
             days: (days > 0.0).then_some(days),
+        }),
+        Question::MailboxQuota { extension } => Ask::Pbx(AdminAsk::Quota {
+            extension: extension.into(),
+        }),
+        Question::MailboxSetQuota {
+            extension,
+            minutes,
+            messages,
+        } => Ask::Pbx(AdminAsk::SetQuota {
+            extension: extension.into(),
+            minutes,
+            messages,
         }),
         Question::MailboxExport { extension, id } => {
             let id: Id = id.parse().map_err(|e| format!("'{id}': {e}"))?;

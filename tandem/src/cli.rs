@@ -142,6 +142,19 @@ pub(crate) enum Mailbox {
         #[command(flatten)]
         node: WhichNode,
     },
+    /// How much a mailbox holds and may hold; or set it
+    Quota {
+        /// Whose, by extension
+        extension: String,
+        /// Minutes it may hold; 0: as the configuration says
+        #[arg(long, value_name = "N")]
+        minutes: Option<u32>,
+        /// Messages it may hold; 0: as the configuration says
+        #[arg(long, value_name = "N")]
+        messages: Option<u32>,
+        #[command(flatten)]
+        ask: Ask,
+    },
     /// Write a message to a WAV file
     Export {
         /// Whose, by extension

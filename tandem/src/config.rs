@@ -94,6 +94,8 @@ impl Config {
             message_min: Duration::from_millis(self.voicemail.message_min_ms),
             silence_for: Duration::from_secs(self.voicemail.silence_s),
             undelete_for: days(self.voicemail.undelete_days),
+            messages_max: usize::try_from(self.voicemail.messages_max).unwrap_or(usize::MAX),
+            quota: Duration::from_secs(self.voicemail.quota_minutes.saturating_mul(60)),
             pin_pause: Duration::from_secs(self.voicemail.pin_pause_s),
             time_zone: self.node.time_zone.clone(),
             keys: match self.voicemail.keys.as_str() {

@@ -77,7 +77,7 @@ impl Config {
     }
 
     /// Numbers, and the least and the most that each can be.
-    fn bounds(&self) -> [(&'static str, u64, u64, u64); 14] {
+    fn bounds(&self) -> [(&'static str, u64, u64, u64); 16] {
         [
             ("sip.port", u64::from(self.sip.port), 1, 65_535),
             (
@@ -98,6 +98,18 @@ impl Config {
                 self.voicemail.message_max_s,
                 1,
                 3600,
+            ),
+            (
+                "voicemail.messages_max",
+                self.voicemail.messages_max,
+                1,
+                1_000_000,
+            ),
+            (
+                "voicemail.quota_minutes",
+                self.voicemail.quota_minutes,
+                1,
+                1_000_000,
             ),
             ("voicemail.silence_s", self.voicemail.silence_s, 1, 3600),
             (

@@ -113,6 +113,10 @@ pub(crate) struct Voicemail {
     pub(crate) pin_pause_s: u64,
     /// A deleted message can be had back for so many days; then it is destroyed. Fractions count.
     pub(crate) undelete_days: f64,
+    /// The most messages in one mailbox, deleted ones not counted.
+    pub(crate) messages_max: u64,
+    /// The most minutes of messages in one mailbox, likewise.
+    pub(crate) quota_minutes: u64,
     /// `asterisk` or `intuity`: which keys do what while listening.
     pub(crate) keys: String,
 }
@@ -233,6 +237,8 @@ impl Default for Voicemail {
             silence_s: 5,
             pin_pause_s: 60,
             undelete_days: 30.0,
+            messages_max: 5000,
+            quota_minutes: 600,
             keys: "asterisk".into(),
         }
     }
