@@ -189,3 +189,71 @@ fn what_there_is_not_is_named_and_how_to_find_it() {
         assert_eq!(node.cli(&wrong).code, 2, "{wrong:?}");
     }
 }
+
+#[test]
+fn who_has_little_room_is_told_at_login_and_a_full_mailbox_takes_no_more() {
+    let mut node = Node::demo();
+    node.configure("[voicemail]\nmessages_max = 5\n");
+    for _ in 0..3 {
+        import(&node, "102", 620.0);
+    }
+    let quota = |node: &Node| node.json(&["mailbox", "quota", "102"]);
+    assert_eq!(quota(&node)["percent"], 60);
+    let mails = |node: &Node| {
+        let said = node.cli(&["log", "show"]);
+        let lines = said.out.lines();
+        lines
+            .filter(|line| line.contains(" entry    mail "))
+            .count()
+    };
+    assert_eq!(mails(&node), 0);
+    import(&node, "102", 620.0);
+    assert_eq!(quota(&node)["percent"], 80);
+    let login = |node: &Node, word: &str| {
+        let mut phone = Ua::of(node, "102");
+        let mut call = crate::mailbox::logged_in(&mut phone);
+        call.media.wait_phrase(0, word, SOON);
+        call.media.wait_phrase(0, "vm/you-have", SOON);
+        phone.hang_up(&mut call);
+    };
+    login(&node, "vm/own-mailbox-nearly-full");
+
+    import(&node, "102", 620.0);
+    login(&node, "vm/own-mailbox-full");
+    let mut caller = Ua::gateway(&node, "0123456");
+    let mut call = caller.call("*102");
+    call.media.hush();
+    call.media.wait_phrase(0, "vm/mailbox-full", SOON);
+    caller.hang_up_or_be_hung_up(&mut call);
+    assert_eq!(node.metric("tandem_pbx_quota_warnings_total"), 1.0);
+    until("one mail was asked for", SOON, || {
+        (mails(&node) == 1).then_some(())
+    });
+
+    // More for this one: 20 seconds of sound count as a minute begun.
+    let said = node.cli(&[
+        "mailbox",
+        "quota",
+        "102",
+        "--messages",
+        "50",
+        "--minutes",
+        "1",
+    ]);
+    assert_eq!(said.code, 0, "{}", said.err);
+    assert!(
+        said.out.contains("messages  5 of 50\nminutes   1 of 1\n"),
+        "{}",
+        said.out
+    );
+    assert_eq!(quota(&node)["percent"], 33);
+    import(&node, "102", 620.0);
+    done(&node, &["mailbox", "quota", "102", "--messages", "0"]);
+    assert_eq!(quota(&node)["percent"], 120);
+    let said = node.cli(&["mailbox", "quota", "199"]);
+    assert!(
+        said.err.contains("no user has the extension 199"),
+        "{}",
+        said.err
+    );
+}
