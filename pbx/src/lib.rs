@@ -12,6 +12,8 @@ pub mod config;
 pub mod counters;
 mod exchange;
 mod guard;
+mod imports;
+pub mod kept;
 mod mailbox;
 pub mod office;
 mod pbx;

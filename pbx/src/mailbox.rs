@@ -37,6 +37,9 @@ pub(crate) enum About {
         from: From,
         /// What was dialled.
         called: Arc<str>,
+        /// It was put back from a backup: the message that it is a copy of.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        restored: Option<Id>,
     },
     /// Recorded by the owner.
     Greeting { mailbox: Id, which: Arc<str> },
@@ -60,6 +63,15 @@ pub(crate) struct Sealed {
     pub(crate) samples_speech: u64,
 }
 
+impl About {
+    /// Whose.
+    pub(crate) fn mailbox(&self) -> Id {
+        match self {
+            About::Message { mailbox, .. } | About::Greeting { mailbox, .. } => *mailbox,
+        }
+    }
+}
+
 /// Where a message lies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Folder {
@@ -81,6 +93,8 @@ pub(crate) struct Message {
     pub(crate) cut_short: bool,
     pub(crate) heard: bool,
     pub(crate) deleted: bool,
+    /// It was put back: the message it is a copy of.
+    pub(crate) restored: Option<Id>,
     filed: Option<Folder>,
     samples: u64,
 }
@@ -120,7 +134,7 @@ impl Folder {
         }
     }
 
-    fn filed(name: &str) -> Option<Folder> {
+    pub(crate) fn filed(name: &str) -> Option<Folder> {
         [Folder::Work, Folder::Family, Folder::Friends]
             .into_iter()
             .find(|f| f.name() == name)
@@ -128,6 +142,11 @@ impl Folder {
 }
 
 impl Message {
+    /// This is that message, or a copy of it that was put back.
+    pub(crate) fn is_of(&self, origin: Id) -> bool {
+        self.restored.unwrap_or(self.id) == origin
+    }
+
     /// Where it lies now.
     pub(crate) fn folder(&self) -> Folder {
         match self.filed {
@@ -147,7 +166,13 @@ impl Mailboxes {
         if *kind == SealKind::Discarded || (cut_short && sound.samples() < samples_min) {
             return self.remove(sound.id);
         }
-        let Ok(About::Message { mailbox, from, .. }) = serde_json::from_str(&sound.about) else {
+        let Ok(About::Message {
+            mailbox,
+            from,
+            restored,
+            ..
+        }) = serde_json::from_str(&sound.about)
+        else {
             return None;
         };
         let sealed: Sealed = serde_json::from_str(seal).unwrap_or_default();
@@ -160,6 +185,7 @@ impl Mailboxes {
             cut_short,
             heard: false,
             deleted: false,
+            restored,
             filed: None,
             samples: sound.samples(),
         };
@@ -309,6 +335,7 @@ mod tests {
             mailbox: "a.1.1".parse().unwrap(),
             from: From::default(),
             called: "101".into(),
+            restored: None,
         };
         let about = serde_json::to_string(&about).unwrap().into();
         let place = ChunkPlace {

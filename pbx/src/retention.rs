@@ -139,6 +139,7 @@ mod tests {
             mailbox: MAILBOX.parse().unwrap(),
             from: From::default(),
             called: "101".into(),
+            restored: None,
         };
         let about = json(&about);
         let (codec, at) = (SoundCodec::Pcmu, WallTime(0));

@@ -328,6 +328,21 @@ pub enum AdminAsk {
         /// The message.
         id: Id,
     },
+    /// Which messages of an extension are there, deleted ones included, as JSON: what needs not be
+    /// put back.
+    There {
+        /// The extension.
+        extension: Arc<str>,
+    },
+    /// Put a message from a backup back, unless it is there. Answered when it is durable.
+    Restore {
+        /// The extension.
+        extension: Arc<str>,
+        /// All of it but the sound.
+        kept: Box<crate::kept::Kept>,
+        /// The samples.
+        samples: Arc<[u8]>,
+    },
     /// Put a finished sound into a mailbox. Answered when it is durable.
     Import {
         /// The extension.

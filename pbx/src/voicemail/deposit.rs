@@ -178,6 +178,7 @@ impl Draft {
             mailbox: self.mailbox,
             from,
             called: line.dialed.clone(),
+            restored: None,
         };
         let length = Length {
             min: x.config.message_min,
