@@ -16,5 +16,6 @@ mod phones;
 mod pins;
 mod prompts;
 mod pulled_plug;
+mod restored_mailbox;
 mod retention;
 mod scenarios;

@@ -72,6 +72,17 @@ pub fn delete_by_phone(node: &Node, extension: &str) {
     phone.hang_up(&mut call);
 }
 
+/// The owner hears the first message to its end.
+pub fn hear_first(node: &Node, extension: &str) {
+    let (mut phone, mut call) = logged_in(node, extension);
+    call.media.press("1");
+    until("it is heard", 2 * SOON, || {
+        let list = node.json(&["mailbox", "list", extension]);
+        (list[0]["heard"] == Value::Bool(true)).then_some(())
+    });
+    phone.hang_up(&mut call);
+}
+
 pub fn wait_gone(node: &Node, list: &str, extension: &str) {
     until(&format!("{extension}: {list} is empty"), SWEPT, || {
         names(node, list, extension).is_empty().then_some(())
@@ -127,13 +138,7 @@ fn a_legal_hold_keeps_what_was_deleted_beyond_its_window_and_over_a_restart() {
 fn heard_messages_go_when_the_mailbox_says_so_and_new_ones_stay() {
     let node = Node::demo();
     let heard = import(&node, "102", 620.0);
-    let (mut phone, mut call) = logged_in(&node, "102");
-    call.media.press("1");
-    until("it is heard", SOON, || {
-        let list = node.json(&["mailbox", "list", "102"]);
-        (list[0]["heard"] == Value::Bool(true)).then_some(())
-    });
-    phone.hang_up(&mut call);
+    hear_first(&node, "102");
     let new = import(&node, "102", 700.0);
     done(&node, &["mailbox", "keep-heard", "102", MOMENT_DAYS]);
     until("the heard one is deleted", SWEPT, || {
