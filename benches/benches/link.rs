@@ -15,11 +15,13 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crossbeam::channel::{Receiver, Sender, unbounded};
+use crossbeam::channel::{Receiver, RecvTimeoutError, Sender, unbounded};
 use tandem_storage::block::CHUNK_SAMPLES_MAX;
 use tandem_storage::link::{LinkConfig, LinkEvent, Position};
 use tandem_storage::name::{Id, Ids};
-use tandem_storage::seam::{Append, ChunkPlace, LOCAL_KEYS, LogEvent, SoundCodec, Stamp, Token};
+use tandem_storage::seam::{
+    Append, ChunkPlace, LOCAL_KEYS, LogEvent, SoundCodec, Stamp, Token, What,
+};
 use tandem_storage::site::{
     Door, Invitation, LinkHelp, LinkParts, Linking, Site, WriteRegisters, join, link,
 };
@@ -38,6 +40,8 @@ const SOUNDS_FOR: Duration = Duration::from_secs(8);
 /// What a node that was away has to catch up with.
 const AWAY_BYTES: u64 = 400 << 20;
 const SEGMENT_BYTES: u64 = 32 << 20;
+/// The longest wait for anything.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 fn main() -> Result<()> {
     let args: Vec<String> = std::env::args().collect();
@@ -328,76 +332,82 @@ impl Node {
         Ok(invitation.to_string())
     }
 
-    /// The next thing said; members are passed on to the link.
-    fn said(&mut self) -> Result<Option<LogEvent>> {
-        match self.events.recv_timeout(Duration::from_secs(60))? {
-            Said::Log(event) => {
-                if let LogEvent::Committed { record, .. } = &event {
-                    if let tandem_storage::seam::What::Register { key, value } = &record.what
-                        && key.starts_with("node/")
-                    {
-                        let (_, mut members) = Site::open(self.log_folder()?)?.ok_or("no site")?;
-                        members.apply(key, value.as_deref());
-                        self.linking.members(members);
-                    }
-                    if record.stamp.node == self.site.node() {
-                        self.last = Position {
-                            epoch: record.stamp.epoch,
-                            seq: record.stamp.seq,
-                        };
-                    }
-                }
-                Ok(Some(event))
-            }
-            Said::Link(LinkEvent::Acked { position, .. }) => {
+    /// The next thing said, of the log if it is that; members are passed on to the link.
+    fn said(&mut self, limit: Duration) -> Result<Option<LogEvent>> {
+        let event = match self.events.recv_timeout(limit) {
+            Ok(Said::Log(event)) => event,
+            Ok(Said::Link(LinkEvent::Acked { position, .. })) => {
                 self.acked = self.acked.max(position);
-                Ok(None)
+                return Ok(None);
             }
-            Said::Link(_) => Ok(None),
+            Ok(Said::Link(_)) | Err(RecvTimeoutError::Timeout) => return Ok(None),
+            Err(e) => return Err(e.into()),
+        };
+        if let LogEvent::Committed { record, .. } = &event {
+            if let What::Register { key, value } = &record.what
+                && key.starts_with("node/")
+            {
+                let (_, mut members) = Site::open(self.log_folder()?)?.ok_or("no site")?;
+                members.apply(key, value.as_deref());
+                self.linking.members(members);
+            }
+            if record.stamp.node == self.site.node() {
+                self.last = Position {
+                    epoch: record.stamp.epoch,
+                    seq: record.stamp.seq,
+                };
+            }
         }
+        Ok(Some(event))
     }
 
     fn log_folder(&self) -> Result<&Path> {
         self.log.folder().parent().ok_or_else(|| "no folder".into())
     }
 
+    /// The next of this node's own appends that is durable.
     fn next_commit(&mut self) -> Result<Stamp> {
-        loop {
-            match self.said()? {
-                Some(LogEvent::Committed { record, .. }) => return Ok(record.stamp),
+        let until = Instant::now() + PATIENCE;
+        while Instant::now() < until {
+            match self.said(PATIENCE)? {
+                Some(LogEvent::Committed { record, token }) if token.0 <= self.token_last => {
+                    return Ok(record.stamp);
+                }
                 Some(LogEvent::Refused { why, .. }) => return Err(why.into()),
-                Some(LogEvent::Room { .. }) | None => {}
+                _ => {}
             }
         }
+        Err("nothing became durable".into())
     }
 
     /// Until the second node has all there is.
     fn wait_backup(&mut self) -> Result<()> {
-        let last = loop {
+        let until = Instant::now() + PATIENCE;
+        while Instant::now() < until {
             self.append(register(0))?;
             let stamp = self.next_commit()?;
             let last = Position {
                 epoch: stamp.epoch,
                 seq: stamp.seq,
             };
-            let until = Instant::now() + Duration::from_millis(300);
-            while self.acked < last && Instant::now() < until {
-                if let Ok(Said::Link(LinkEvent::Acked { position, .. })) =
-                    self.events.recv_timeout(Duration::from_millis(50))
-                {
-                    self.acked = self.acked.max(position);
-                }
+            let soon = Instant::now() + Duration::from_millis(200);
+            while self.acked < last && Instant::now() < soon {
+                self.said(Duration::from_millis(20))?;
             }
             if self.acked >= last {
-                break last;
+                return Ok(());
             }
-        };
-        self.wait_acked(last)
+        }
+        Err("the second node does not keep a copy".into())
     }
 
     fn wait_acked(&mut self, position: Position) -> Result<()> {
+        let until = Instant::now() + PATIENCE;
         while self.acked < position {
-            self.said()?;
+            if Instant::now() > until {
+                return Err("the second node does not acknowledge".into());
+            }
+            self.said(PATIENCE)?;
         }
         Ok(())
     }
@@ -506,6 +516,9 @@ fn begin(id: Id) -> Append {
     }
 }
 
+/// The token of what the door writes.
+const JOINED: u64 = 1 << 60;
+
 /// Who joins is written into the log.
 fn joiner(log: Log) -> WriteRegisters {
     Arc::new(move |registers| {
@@ -515,7 +528,7 @@ fn joiner(log: Log) -> WriteRegisters {
                 key: key.into(),
                 value: value.map(Into::into),
             };
-            drop(log.submit(Token(1 << 60), append));
+            drop(log.submit(Token(JOINED), append));
         }
         drop(reply.send(Ok(())));
         answer

@@ -1,51 +1,17 @@
-//! What an administrator asks, and its answers; and messages brought in from outside.
-//!
-//! An import is written like a recording: beginning, chunks, seal. Each step waits for the one
-//! before, so that a message that could not be written whole is taken back rather than shown.
-
-use std::collections::BTreeMap;
-use std::sync::Arc;
+//! What an administrator asks, and its answers. Messages that are brought in are in `imports`.
 
 use serde_json::{Value, json};
-use tandem_storage::block::ChunkBlock;
 use tandem_storage::name::Id;
-use tandem_storage::seam::{Append, Refusal, SealKind, SoundCodec};
+use tandem_storage::seam::Refusal;
 
-use crate::exchange::{SAMPLES_PER_MS, Waiter, samples};
-use crate::mailbox::{About, From, Message, Sealed, deleted_key};
-use crate::office;
+use crate::exchange::{SAMPLES_PER_MS, Waiter};
+use crate::mailbox::{Message, deleted_key};
 use crate::pbx::Pbx;
+use crate::quota::{self, messages_max_key, quota_minutes_key};
 use crate::retention::{hold_key, keep_heard_key};
 use crate::seam::{AdminAnswer, AdminAsk, AdminReply, AdminRequest, Lamp, Output};
 
-/// Imports under way, by the sound each makes.
-#[derive(Default)]
-pub(crate) struct Imports(BTreeMap<Id, Import>);
-
-struct Import {
-    asker: u64,
-    samples: Arc<[u8]>,
-    stage: Stage,
-    refused: Option<Refusal>,
-}
-
-enum Stage {
-    Begin,
-    /// So many chunks have not been answered.
-    Chunks(usize),
-    Seal,
-}
-
-/// More at once are turned away: each holds its samples in memory.
-const IMPORTS_MAX: usize = 16;
-
-impl Imports {
-    pub(crate) fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-}
-
-type Answer = Result<AdminAnswer, String>;
+pub(crate) type Answer = Result<AdminAnswer, String>;
 
 impl Pbx {
     pub(crate) fn on_admin(&mut self, request: AdminRequest) {
@@ -72,7 +38,25 @@ impl Pbx {
                     Err(why) => Err(why),
                 }
             }
+            AdminAsk::Quota { extension } => self.quota_json(&extension),
+            AdminAsk::SetQuota {
+                extension,
+                minutes,
+                messages,
+            } => match self.set_quota(asker, &extension, minutes, messages) {
+                Ok(()) => return,
+                Err(why) => Err(why),
+            },
             AdminAsk::Message { extension, id } => self.message(&extension, id),
+            AdminAsk::There { extension } => self.there_json(&extension),
+            AdminAsk::Restore {
+                extension,
+                kept,
+                samples,
+            } => match self.restore(asker, &extension, &kept, samples) {
+                Ok(()) => return,
+                Err(why) => Err(why),
+            },
             AdminAsk::Import {
                 extension,
                 codec,
@@ -85,7 +69,7 @@ impl Pbx {
         self.reply(asker, answer);
     }
 
-    fn reply(&mut self, asker: u64, answer: Answer) {
+    pub(crate) fn reply(&mut self, asker: u64, answer: Answer) {
         self.x.push(Output::Admin(AdminReply { asker, answer }));
     }
 
@@ -136,7 +120,7 @@ impl Pbx {
         })
     }
 
-    fn mailbox_of(&self, extension: &str) -> Result<Id, String> {
+    pub(crate) fn mailbox_of(&self, extension: &str) -> Result<Id, String> {
         let none = || format!("no user has the extension {extension}");
         self.x.office.by_extension(extension).ok_or_else(none)
     }
@@ -171,6 +155,40 @@ impl Pbx {
         }
         self.x
             .register::<bool>(Waiter::Asker(asker), deleted_key(id), None);
+        Ok(())
+    }
+
+    fn quota_json(&self, extension: &str) -> Answer {
+        let mailbox = self.mailbox_of(extension)?;
+        Ok(AdminAnswer::Json(quota::standing(&self.x, mailbox)))
+    }
+
+    /// The log keeps order: when the second is durable, the first is.
+    fn set_quota(
+        &mut self,
+        asker: u64,
+        extension: &str,
+        minutes: Option<u32>,
+        messages: Option<u32>,
+    ) -> Result<(), String> {
+        let mailbox = self.mailbox_of(extension)?;
+        let set = [
+            (minutes, quota_minutes_key(mailbox)),
+            (messages, messages_max_key(mailbox)),
+        ];
+        let mut set: Vec<_> = set
+            .into_iter()
+            .filter_map(|(value, key)| Some((value?, key)))
+            .collect();
+        let (last, last_key) = set.pop().ok_or("there is nothing to set")?;
+        let own = |value: u32| (value > 0).then_some(value);
+        for (value, key) in set {
+            let value = own(value);
+            self.x.register(Waiter::Nobody, key.into(), value.as_ref());
+        }
+        let last = own(last);
+        self.x
+            .register(Waiter::Asker(asker), last_key.into(), last.as_ref());
         Ok(())
     }
 
@@ -229,115 +247,6 @@ impl Pbx {
             codec: sound.codec,
             places: sound.chunks.as_slice().into(),
         })
-    }
-
-    /// Begins an import, or says why not.
-    fn import(
-        &mut self,
-        asker: u64,
-        extension: &str,
-        codec: SoundCodec,
-        spoken: Arc<[u8]>,
-    ) -> Result<(), String> {
-        let mailbox = self.mailbox_of(extension)?;
-        self.check_import(mailbox, &spoken)?;
-        let id = self.x.new_id();
-        let about = About::Message {
-            mailbox,
-            from: From::default(),
-            called: extension.into(),
-        };
-        let begin = Append::Begin {
-            id,
-            codec,
-            at: self.x.now.wall,
-            about: office::json(&about),
-        };
-        self.x.append(Waiter::Import(id), begin);
-        let import = Import {
-            asker,
-            samples: spoken,
-            stage: Stage::Begin,
-            refused: None,
-        };
-        self.imports.0.insert(id, import);
-        Ok(())
-    }
-
-    fn check_import(&self, mailbox: Id, spoken: &[u8]) -> Result<(), String> {
-        let longest = self.x.config.message_max;
-        if spoken.is_empty() {
-            return Err("there is no sound in it".to_owned());
-        }
-        if spoken.len() as u64 > samples(longest) {
-            return Err(format!(
-                "it is longer than a message may be ({} s)",
-                longest.as_secs()
-            ));
-        }
-        if !self.x.can_record {
-            return Err("the disk is full; make room and try again".to_owned());
-        }
-        if self.x.mailboxes.count(mailbox) >= self.x.config.messages_max {
-            return Err("the mailbox is full; delete messages and try again".to_owned());
-        }
-        if self.imports.0.len() >= IMPORTS_MAX {
-            return Err("too many imports at once; try again in a moment".to_owned());
-        }
-        Ok(())
-    }
-
-    /// The log has answered one record of an import.
-    pub(crate) fn on_import_answer(&mut self, id: Id, refused: Option<Refusal>) {
-        let Some(mut import) = self.imports.0.remove(&id) else {
-            return;
-        };
-        import.refused = import.refused.or(refused);
-        import.stage = match import.stage {
-            Stage::Begin if import.refused.is_some() => return self.import_failed(&import),
-            Stage::Begin => Stage::Chunks(self.append_chunks(id, &import.samples)),
-            Stage::Chunks(left) if left > 1 => Stage::Chunks(left - 1),
-            Stage::Chunks(_) if import.refused.is_some() => {
-                self.x.seal(Waiter::Nobody, id, SealKind::Discarded, "");
-                return self.import_failed(&import);
-            }
-            Stage::Chunks(_) => {
-                let samples_speech = import.samples.len() as u64;
-                let about = office::json(&Sealed {
-                    urgent: false,
-                    samples_speech,
-                });
-                self.x.seal(Waiter::Import(id), id, SealKind::Whole, &about);
-                Stage::Seal
-            }
-            Stage::Seal if import.refused.is_some() => return self.import_failed(&import),
-            Stage::Seal => {
-                self.x.counters.imports += 1;
-                return self.reply(import.asker, Ok(AdminAnswer::Imported { id }));
-            }
-        };
-        self.imports.0.insert(id, import);
-    }
-
-    fn append_chunks(&mut self, id: Id, spoken: &[u8]) -> usize {
-        let mut rest = spoken;
-        let mut index = 0;
-        while !rest.is_empty() {
-            let mut block = ChunkBlock::new();
-            let taken = block.push(rest);
-            rest = &rest[taken..];
-            self.x
-                .append(Waiter::Import(id), Append::Chunk { id, index, block });
-            index += 1;
-        }
-        index as usize
-    }
-
-    fn import_failed(&mut self, import: &Import) {
-        let why = import
-            .refused
-            .map_or_else(String::new, |why| why.to_string());
-        self.reply(import.asker, Err(format!("the log did not take it: {why}")));
     }
 }
 

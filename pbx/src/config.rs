@@ -28,6 +28,8 @@ pub struct PbxConfig {
     pub silence_for: Duration,
     /// The most messages in one mailbox, all folders together; more callers are told it is full.
     pub messages_max: usize,
+    /// The longest that all messages of one mailbox may be together.
+    pub quota: Duration,
     /// How long a deleted message can be had back; then it is destroyed.
     pub undelete_for: Duration,
     /// How often one caller may speak a message anew.
@@ -114,6 +116,7 @@ impl Default for PbxConfig {
             greeting_min: Duration::from_millis(300),
             silence_for: Duration::from_secs(5),
             messages_max: 5_000,
+            quota: Duration::from_secs(600 * 60),
             undelete_for: Duration::from_secs(30 * 24 * 3600),
             takes_max: 10,
             digit_wait: Duration::from_secs(5),

@@ -34,6 +34,8 @@ pub struct Counters {
     pub pin_pauses: u64,
     /// Deleted messages destroyed after their time.
     pub messages_destroyed: u64,
+    /// Mails asked for, because a mailbox was nearly full.
+    pub quota_warnings: u64,
     /// Messages imported by an administrator.
     pub imports: u64,
     /// Records the log refused, of any kind.

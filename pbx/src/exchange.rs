@@ -25,6 +25,7 @@ use crate::counters::Counters;
 use crate::guard::{Guard, Verdict, pause_key};
 use crate::mailbox::Mailboxes;
 use crate::office::Office;
+use crate::quota::{self, Warned};
 use crate::say;
 use crate::seam::{Lamp, Output, SipCommand};
 
@@ -54,6 +55,7 @@ pub(crate) struct Exchange {
     pub(crate) office: Office,
     pub(crate) mailboxes: Mailboxes,
     pub(crate) guard: Guard,
+    pub(crate) warned: Warned,
     pub(crate) counters: Counters,
     /// The log takes new sounds.
     pub(crate) can_record: bool,
@@ -83,6 +85,7 @@ impl Exchange {
             office: Office::default(),
             mailboxes: Mailboxes::default(),
             guard: Guard::default(),
+            warned: Warned::default(),
             counters: Counters::default(),
             can_record: true,
             ids,
@@ -108,6 +111,9 @@ impl Exchange {
         for (key, value) in self.view.registers("user/") {
             self.office.apply(key, Some(value));
         }
+        for (key, value) in self.view.registers("mailbox/") {
+            self.warned.apply(key, Some(value));
+        }
         let samples_min = samples(self.config.message_min);
         for sound in self.view.sounds() {
             self.mailboxes.sealed(&self.view, sound, samples_min);
@@ -125,17 +131,17 @@ impl Exchange {
     pub(crate) fn apply(&mut self, record: &Committed) {
         self.view.apply(record);
         match &record.what {
-            What::Register { key, .. } => self.on_register(key),
-            What::Seal { id, .. } => self.on_seal(*id),
+            What::Register { key, .. } => self.on_register(record.stamp.node, key),
+            What::Seal { id, .. } => self.on_seal(record.stamp.node, *id),
             // From another node the parts of a sound may come in any order.
             What::Begin { id, .. } | What::Chunk { id, .. } if id.node != self.node() => {
-                self.on_part(*id);
+                self.on_part(record.stamp.node, *id);
             }
             What::Begin { .. } | What::Chunk { .. } | What::Entry { .. } => {}
         }
     }
 
-    fn on_register(&mut self, key: &str) {
+    fn on_register(&mut self, node: NodeName, key: &str) {
         // The view decides which write of it is the last one.
         let value = self.view.register(key).map(str::to_owned);
         let user = key.strip_prefix("user/").and_then(|id| id.parse().ok());
@@ -156,21 +162,26 @@ impl Exchange {
         }
         if let Some(mailbox) = self.mailboxes.apply(key, value.as_deref()) {
             self.lamp_changed(mailbox);
+            quota::changed(self, node, mailbox);
+        }
+        self.warned.apply(key, value.as_deref());
+        if let Some(mailbox) = quota::set_by(key) {
+            quota::changed(self, node, mailbox);
         }
     }
 
     /// A sound that had ended before may only now be known to be a message.
-    fn on_part(&mut self, id: Id) {
+    fn on_part(&mut self, node: NodeName, id: Id) {
         let is_sealed = self
             .view
             .sound(id)
             .is_some_and(|sound| sound.seal.is_some());
         if is_sealed && self.mailboxes.message(id).is_none() {
-            self.on_seal(id);
+            self.on_seal(node, id);
         }
     }
 
-    fn on_seal(&mut self, id: Id) {
+    fn on_seal(&mut self, node: NodeName, id: Id) {
         let samples_min = samples(self.config.message_min);
         let changed = self
             .view
@@ -178,6 +189,7 @@ impl Exchange {
             .and_then(|sound| self.mailboxes.sealed(&self.view, sound, samples_min));
         if let Some(mailbox) = changed {
             self.lamp_changed(mailbox);
+            quota::changed(self, node, mailbox);
         }
     }
 

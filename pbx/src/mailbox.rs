@@ -24,6 +24,7 @@ use tandem_storage::seam::SealKind;
 use tandem_storage::time::WallTime;
 use tandem_storage::{Sound, View};
 
+use crate::quota::Amount;
 use crate::seam::Lamp;
 
 /// What a sound is, as written when it begins.
@@ -36,6 +37,9 @@ pub(crate) enum About {
         from: From,
         /// What was dialled.
         called: Arc<str>,
+        /// It was put back from a backup: the message that it is a copy of.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        restored: Option<Id>,
     },
     /// Recorded by the owner.
     Greeting { mailbox: Id, which: Arc<str> },
@@ -59,6 +63,15 @@ pub(crate) struct Sealed {
     pub(crate) samples_speech: u64,
 }
 
+impl About {
+    /// Whose.
+    pub(crate) fn mailbox(&self) -> Id {
+        match self {
+            About::Message { mailbox, .. } | About::Greeting { mailbox, .. } => *mailbox,
+        }
+    }
+}
+
 /// Where a message lies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Folder {
@@ -80,7 +93,10 @@ pub(crate) struct Message {
     pub(crate) cut_short: bool,
     pub(crate) heard: bool,
     pub(crate) deleted: bool,
+    /// It was put back: the message it is a copy of.
+    pub(crate) restored: Option<Id>,
     filed: Option<Folder>,
+    samples: u64,
 }
 
 /// All messages of all mailboxes.
@@ -88,6 +104,10 @@ pub(crate) struct Message {
 pub(crate) struct Mailboxes {
     messages: HashMap<Id, Message>,
     by_mailbox: HashMap<Id, BTreeSet<(WallTime, Id)>>,
+    /// Which of them are deleted and can still be had back.
+    deleted: BTreeSet<Id>,
+    /// What the others take up, by mailbox.
+    used: HashMap<Id, Amount>,
 }
 
 pub(crate) fn heard_key(message: Id) -> Arc<str> {
@@ -114,7 +134,7 @@ impl Folder {
         }
     }
 
-    fn filed(name: &str) -> Option<Folder> {
+    pub(crate) fn filed(name: &str) -> Option<Folder> {
         [Folder::Work, Folder::Family, Folder::Friends]
             .into_iter()
             .find(|f| f.name() == name)
@@ -122,6 +142,11 @@ impl Folder {
 }
 
 impl Message {
+    /// This is that message, or a copy of it that was put back.
+    pub(crate) fn is_of(&self, origin: Id) -> bool {
+        self.restored.unwrap_or(self.id) == origin
+    }
+
     /// Where it lies now.
     pub(crate) fn folder(&self) -> Folder {
         match self.filed {
@@ -141,7 +166,13 @@ impl Mailboxes {
         if *kind == SealKind::Discarded || (cut_short && sound.samples() < samples_min) {
             return self.remove(sound.id);
         }
-        let Ok(About::Message { mailbox, from, .. }) = serde_json::from_str(&sound.about) else {
+        let Ok(About::Message {
+            mailbox,
+            from,
+            restored,
+            ..
+        }) = serde_json::from_str(&sound.about)
+        else {
             return None;
         };
         let sealed: Sealed = serde_json::from_str(seal).unwrap_or_default();
@@ -154,7 +185,9 @@ impl Mailboxes {
             cut_short,
             heard: false,
             deleted: false,
+            restored,
             filed: None,
+            samples: sound.samples(),
         };
         for (key, what) in [
             (heard_key(sound.id), "heard"),
@@ -163,15 +196,18 @@ impl Mailboxes {
         ] {
             message.set(what, view.register(&key));
         }
+        self.uncount(sound.id);
         self.by_mailbox
             .entry(mailbox)
             .or_default()
             .insert((message.at, message.id));
         self.messages.insert(message.id, message);
+        self.count(sound.id);
         Some(mailbox)
     }
 
     fn remove(&mut self, id: Id) -> Option<Id> {
+        self.uncount(id);
         let message = self.messages.remove(&id)?;
         self.by_mailbox
             .get_mut(&message.mailbox)?
@@ -182,14 +218,43 @@ impl Mailboxes {
     /// Takes in a register. Returns the mailbox that changed.
     pub(crate) fn apply(&mut self, key: &str, value: Option<&str>) -> Option<Id> {
         let (id, what) = key.strip_prefix("message/")?.split_once('/')?;
-        let message = self.messages.get_mut(&id.parse().ok()?)?;
+        let id = id.parse().ok()?;
+        self.uncount(id);
+        let message = self.messages.get_mut(&id)?;
         message.set(what, value);
-        Some(message.mailbox)
+        let mailbox = message.mailbox;
+        self.count(id);
+        Some(mailbox)
     }
 
-    /// All messages of all mailboxes, deleted ones included, in no order.
-    pub(crate) fn all(&self) -> impl Iterator<Item = &Message> {
-        self.messages.values()
+    /// Takes a message, as it is now, into the counts.
+    fn count(&mut self, id: Id) {
+        let Some(message) = self.messages.get(&id) else {
+            return;
+        };
+        if message.deleted {
+            self.deleted.insert(id);
+        } else {
+            let used = self.used.entry(message.mailbox).or_default();
+            used.add(message.samples);
+        }
+    }
+
+    /// Takes a message out of the counts, before it changes.
+    fn uncount(&mut self, id: Id) {
+        let Some(message) = self.messages.get(&id) else {
+            return;
+        };
+        if !self.deleted.remove(&id)
+            && let Some(used) = self.used.get_mut(&message.mailbox)
+        {
+            used.remove(message.samples);
+        }
+    }
+
+    /// The deleted messages of all mailboxes.
+    pub(crate) fn deleted(&self) -> impl Iterator<Item = &Message> {
+        self.deleted.iter().filter_map(|id| self.messages.get(id))
     }
 
     /// One message.
@@ -211,9 +276,9 @@ impl Mailboxes {
         urgent.into_iter().chain(plain).map(|m| m.id).collect()
     }
 
-    /// How many messages a mailbox holds, less the deleted ones.
-    pub(crate) fn count(&self, mailbox: Id) -> usize {
-        self.of(mailbox).filter(|m| !m.deleted).count()
+    /// What a mailbox's messages take up, less the deleted ones.
+    pub(crate) fn used(&self, mailbox: Id) -> Amount {
+        self.used.get(&mailbox).copied().unwrap_or_default()
     }
 
     /// Its lamp.
@@ -270,6 +335,7 @@ mod tests {
             mailbox: "a.1.1".parse().unwrap(),
             from: From::default(),
             called: "101".into(),
+            restored: None,
         };
         let about = serde_json::to_string(&about).unwrap().into();
         let place = ChunkPlace {

@@ -18,11 +18,11 @@ use tandem_storage::name::{Id, Ids};
 use tandem_storage::seam::{LogEvent, Refusal, Token};
 use tandem_storage::time::{Now, Time};
 
-use crate::admin::Imports;
 use crate::call::{Call, CallEvent, Line, Phase};
 use crate::config::PbxConfig;
 use crate::counters::Counters;
 use crate::exchange::{CallId, Exchange, Waiter};
+use crate::imports::Imports;
 use crate::retention;
 use crate::seam::{Caller, Cause, Input, Output, SipCommand, SipEvent};
 use crate::voicemail::login::note_verdict;

@@ -8,12 +8,14 @@
 //! | key | value (JSON) |
 //! |---|---|
 //! | `mailbox/ID/hold` | `true`: legal hold |
-//! | `mailbox/ID/keep_heard_days` | number: heard messages are deleted after so many days |
+//! | `mailbox/ID/keep_heard_days` | number, fractions count: heard messages are deleted after so many days |
 //!
 //! A message is destroyed by the node that took it; should that be away, by any other a week later.
 //! When a message was deleted or heard is what the clock of its register says.
 //!
-//! Bounds: [`SWEPT_MAX`] messages a sweep; the rest has time until the next.
+//! Bounds: [`SWEPT_MAX`] messages a sweep; the rest has time until the next. A sweep looks only at what is
+//! deleted, and into mailboxes that keep what was heard for some time: it is cheap beside a million
+//! messages.
 
 use std::time::Duration;
 
@@ -28,7 +30,14 @@ use crate::mailbox::{Message, deleted_key, heard_key};
 const SWEPT_MAX: usize = 200;
 /// Another node's messages are destroyed so much later, should it not have done so itself.
 const AWAY_GRACE: Duration = Duration::from_secs(7 * 24 * 3600);
-const DAY: Duration = Duration::from_secs(24 * 3600);
+/// The longest time, in days, that can be set anywhere.
+pub const DAYS_MAX: f64 = 36_500.0;
+
+/// So many days; what is no number of days is as long as can be.
+pub fn days(days: f64) -> Duration {
+    let seconds = days.min(DAYS_MAX) * 24.0 * 3600.0;
+    Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX)
+}
 
 /// The register that puts a mailbox on legal hold.
 pub fn hold_key(mailbox: Id) -> String {
@@ -48,14 +57,7 @@ enum Due {
 
 /// Deletes and destroys what is due.
 pub(crate) fn sweep(x: &mut Exchange) {
-    let due: Vec<Due> = x
-        .mailboxes
-        .all()
-        .filter(|message| !is_held(x, message.mailbox))
-        .filter_map(|message| due(x, message))
-        .take(SWEPT_MAX)
-        .collect();
-    for due in due {
+    for due in all_due(x) {
         match due {
             Due::Delete(id) => {
                 x.register(Waiter::Nobody, deleted_key(id), Some(&true));
@@ -72,26 +74,48 @@ pub(crate) fn is_held(x: &Exchange, mailbox: Id) -> bool {
     x.view.register(&hold_key(mailbox)) == Some("true")
 }
 
-fn due(x: &Exchange, message: &Message) -> Option<Due> {
-    let since = |key: &str| x.view.register_set_at(key);
-    let is_over = |at: WallTime, wait: Duration| at + wait <= x.now.wall;
-    if message.deleted {
-        let grace = if message.id.node == x.node() {
-            Duration::ZERO
-        } else {
-            AWAY_GRACE
-        };
-        let deleted_at = since(&deleted_key(message.id))?;
-        let over = is_over(deleted_at, x.config.undelete_for + grace);
-        return over.then_some(Due::Destroy(message.id));
+fn all_due(x: &Exchange) -> Vec<Due> {
+    let deleted = x.mailboxes.deleted();
+    let deleted = deleted.filter_map(|message| to_destroy(x, message));
+    let heard = keeping_heard(x).flat_map(|(mailbox, keep_for)| {
+        let messages = x.mailboxes.of(mailbox);
+        messages.filter_map(move |message| to_delete(x, message, keep_for))
+    });
+    deleted.chain(heard).take(SWEPT_MAX).collect()
+}
+
+/// The mailboxes that keep what was heard for some time, and for how long.
+fn keeping_heard(x: &Exchange) -> impl Iterator<Item = (Id, Duration)> {
+    let registers = x.view.registers("mailbox/");
+    registers.filter_map(|(key, value)| {
+        let id = key.strip_prefix("mailbox/")?;
+        let mailbox = id.strip_suffix("/keep_heard_days")?.parse().ok()?;
+        Some((mailbox, days(value.parse().ok()?)))
+    })
+}
+
+fn to_destroy(x: &Exchange, message: &Message) -> Option<Due> {
+    let grace = if message.id.node == x.node() {
+        Duration::ZERO
+    } else {
+        AWAY_GRACE
+    };
+    let deleted_at = x.view.register_set_at(&deleted_key(message.id))?;
+    let is_over = is_over(x, deleted_at, x.config.undelete_for.saturating_add(grace));
+    (is_over && !is_held(x, message.mailbox)).then_some(Due::Destroy(message.id))
+}
+
+fn to_delete(x: &Exchange, message: &Message, keep_for: Duration) -> Option<Due> {
+    if !message.heard || message.deleted {
+        return None;
     }
-    let days: u32 = x
-        .view
-        .register(&keep_heard_key(message.mailbox))?
-        .parse()
-        .ok()?;
-    let heard_at = message.heard.then(|| since(&heard_key(message.id)))??;
-    is_over(heard_at, days * DAY).then_some(Due::Delete(message.id))
+    let heard_at = x.view.register_set_at(&heard_key(message.id))?;
+    let is_over = is_over(x, heard_at, keep_for);
+    (is_over && !is_held(x, message.mailbox)).then_some(Due::Delete(message.id))
+}
+
+fn is_over(x: &Exchange, since: WallTime, wait: Duration) -> bool {
+    since + wait <= x.now.wall
 }
 
 #[cfg(test)]
@@ -115,6 +139,7 @@ mod tests {
             mailbox: MAILBOX.parse().unwrap(),
             from: From::default(),
             called: "101".into(),
+            restored: None,
         };
         let about = json(&about);
         let (codec, at) = (SoundCodec::Pcmu, WallTime(0));
@@ -156,7 +181,7 @@ mod tests {
     }
 
     fn on(day: u64) -> WallTime {
-        WallTime(0) + DAY * day as u32
+        WallTime(0) + days(day as f64)
     }
 
     /// What a sweep on that day does.
@@ -226,6 +251,9 @@ mod tests {
         let mailbox = MAILBOX.parse().unwrap();
         let heard = [(5, key("a", "heard"), "true")];
         assert_eq!(swept("a", &heard, 4000), "nothing");
+        let half = [heard[0].clone(), (1, keep_heard_key(mailbox), "0.5")];
+        assert_eq!(swept("a", &half, 5), "nothing");
+        assert_eq!(swept("a", &half, 6), "deleted");
         let keep = [heard[0].clone(), (1, keep_heard_key(mailbox), "14")];
         assert_eq!(swept("a", &keep, 18), "nothing");
         assert_eq!(swept("a", &keep, 19), "deleted");

@@ -215,7 +215,7 @@ pub enum Input {
     NodeAway(NodeName),
     /// By an administrator, over the control socket.
     Admin(AdminRequest),
-    /// Time to look what is to be deleted and destroyed; every minute or so.
+    /// Time to look what is to be deleted and destroyed; every few seconds.
     Sweep,
     /// The node is stopping: no new calls.
     Drain,
@@ -321,7 +321,21 @@ pub enum AdminAsk {
         /// The extension.
         extension: Arc<str>,
         /// `None`: for ever.
-        days: Option<u32>,
+        days: Option<f64>,
+    },
+    /// How much a mailbox holds and may hold, as JSON.
+    Quota {
+        /// The extension.
+        extension: Arc<str>,
+    },
+    /// Set how much a mailbox may hold. Answered when it is durable.
+    SetQuota {
+        /// The extension.
+        extension: Arc<str>,
+        /// Minutes; 0: as the configuration says; `None`: as it was.
+        minutes: Option<u32>,
+        /// Messages, likewise.
+        messages: Option<u32>,
     },
     /// Where a message's samples lie.
     Message {
@@ -329,6 +343,21 @@ pub enum AdminAsk {
         extension: Arc<str>,
         /// The message.
         id: Id,
+    },
+    /// Which messages of an extension are there, deleted ones included, as JSON: what needs not be
+    /// put back.
+    There {
+        /// The extension.
+        extension: Arc<str>,
+    },
+    /// Put a message from a backup back, unless it is there. Answered when it is durable.
+    Restore {
+        /// The extension.
+        extension: Arc<str>,
+        /// All of it but the sound.
+        kept: Box<crate::kept::Kept>,
+        /// The samples.
+        samples: Arc<[u8]>,
     },
     /// Put a finished sound into a mailbox. Answered when it is durable.
     Import {

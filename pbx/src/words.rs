@@ -38,6 +38,8 @@ words! {
     INTRO = "vm/intro";
     CANNOT_TAKE_MESSAGE = "vm/cannot-take-message";
     MAILBOX_FULL = "vm/mailbox-full";
+    OWN_MAILBOX_NEARLY_FULL = "vm/own-mailbox-nearly-full";
+    OWN_MAILBOX_FULL = "vm/own-mailbox-full";
     TOO_SHORT = "vm/too-short";
     TIME_LIMIT = "vm/time-limit";
     REVIEW = "vm/review";

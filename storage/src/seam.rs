@@ -6,12 +6,15 @@
 
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use crate::block::ChunkBlock;
 use crate::name::{Id, NodeName};
 use crate::time::WallTime;
 
 /// What a sound is kept as. Chosen when its recording starts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 #[repr(u8)]
 pub enum SoundCodec {
     /// G.711 mu-law, 8 kHz, one byte a sample.

@@ -214,7 +214,7 @@ impl Writer {
         self.now = now;
         match input {
             Input::Append(token, append, since) => self.on_append(token, append, since),
-            Input::Leave(segment) => self.leave = Some(segment),
+            Input::Leave(segment) => self.on_leave(segment),
             Input::GiveUp(token, given_up) => self.on_give_up(token, given_up),
             Input::Written(batch, Ok(())) => self.on_written(now, batch),
             Input::Written(batch, Err(WriteFault::Full)) if self.phase == Phase::Open => {
@@ -326,6 +326,17 @@ impl Writer {
         } = append
         {
             self.outputs.push_back(Output::Spare(block));
+        }
+    }
+
+    /// The segment is left with the next write. Where nobody writes, a mark is one: what the segment
+    /// hides must go from the disk of a node at rest, too.
+    fn on_leave(&mut self, segment: u32) {
+        self.leave = Some(segment);
+        let can_leave = matches!(self.next, Next::Ready(_)) && self.space_free;
+        let is_in_it = self.packer.segment().number == segment;
+        if self.phase == Phase::Open && can_leave && is_in_it && self.is_idle() {
+            self.waiting.push_back(Waiting::own(Body::Mark));
         }
     }
 

@@ -22,6 +22,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use tandem_pbx::kept::Kept;
 use tandem_pbx::seam::{AdminAnswer, AdminAsk};
 use tandem_storage::name::{Id, NodeName};
 use tandem_storage::seam::{ChunkPlace, SoundCodec};
@@ -68,7 +69,23 @@ pub(crate) enum Question {
     },
     MailboxKeepHeard {
         extension: String,
-        days: u32,
+        days: f64,
+    },
+    MailboxQuota {
+        extension: String,
+    },
+    MailboxSetQuota {
+        extension: String,
+        minutes: Option<u32>,
+        messages: Option<u32>,
+    },
+    MailboxThere {
+        extension: String,
+    },
+    MailboxRestore {
+        extension: String,
+        kept: Box<Kept>,
+        bytes: u64,
     },
     MailboxExport {
         extension: String,
@@ -271,7 +288,31 @@ async fn answer(
         }),
         Question::MailboxKeepHeard { extension, days } => Ask::Pbx(AdminAsk::KeepHeard {
             extension: extension.into(),
-            days: (days > 0).then_some(days),
+            days: (days > 0.0).then_some(days),
+        }),
+        Question::MailboxQuota { extension } => Ask::Pbx(AdminAsk::Quota {
+            extension: extension.into(),
+        }),
+        Question::MailboxSetQuota {
+            extension,
+            minutes,
+            messages,
+        } => Ask::Pbx(AdminAsk::SetQuota {
+            extension: extension.into(),
+            minutes,
+            messages,
+        }),
+        Question::MailboxThere { extension } => Ask::Pbx(AdminAsk::There {
+            extension: extension.into(),
+        }),
+        Question::MailboxRestore {
+            extension,
+            kept,
+            bytes,
+        } => Ask::Pbx(AdminAsk::Restore {
+            extension: extension.into(),
+            kept,
+            samples: read_samples(input, bytes).await?.into(),
         }),
         Question::MailboxExport { extension, id } => {
             let id: Id = id.parse().map_err(|e| format!("'{id}': {e}"))?;
@@ -355,12 +396,7 @@ async fn read_wav(
     if bytes > WAV_BYTES_MAX {
         return Err(format!("a WAV file of {bytes} bytes is too large"));
     }
-    let mut wav_bytes = Vec::new();
-    input
-        .take(bytes)
-        .read_to_end(&mut wav_bytes)
-        .await
-        .map_err(|e| e.to_string())?;
+    let wav_bytes = read_bytes(input, bytes).await?;
     let read = move || {
         wav::import(std::io::Cursor::new(wav_bytes), WAV_SECONDS_MAX).map_err(|e| e.to_string())
     };
@@ -368,6 +404,31 @@ async fn read_wav(
         .await
         .map_err(|e| e.to_string())??;
     Ok((SoundCodec::Pcmu, samples.into()))
+}
+
+/// Samples as they are kept: one byte each.
+async fn read_samples(
+    input: &mut (impl AsyncReadExt + Unpin),
+    bytes: u64,
+) -> Result<Vec<u8>, String> {
+    if bytes > u64::from(WAV_SECONDS_MAX) * 8000 {
+        return Err(format!("a message of {bytes} samples is too long"));
+    }
+    let samples = read_bytes(input, bytes).await?;
+    match samples.len() as u64 == bytes {
+        true => Ok(samples),
+        false => Err("the message did not come whole".into()),
+    }
+}
+
+async fn read_bytes(
+    input: &mut (impl AsyncReadExt + Unpin),
+    bytes: u64,
+) -> Result<Vec<u8>, String> {
+    let mut read = Vec::new();
+    let all = input.take(bytes).read_to_end(&mut read).await;
+    all.map_err(|e| e.to_string())?;
+    Ok(read)
 }
 
 async fn write_wav(

@@ -44,7 +44,7 @@ enum Command {
     Recording(NotYet),
     /// Back up a running node
     Backup(Backup),
-    /// Restore a backup to an empty data directory
+    /// Restore a backup to an empty data directory, or one mailbox to a running node
     Restore(Restore),
     /// The company's nodes: make a company, join it, list, remove
     #[command(subcommand)]
@@ -137,10 +137,24 @@ pub(crate) enum Mailbox {
     KeepHeard {
         /// Whose, by extension
         extension: String,
-        /// Days; 0: for ever
-        days: u32,
+        /// Days, fractions count; 0: for ever
+        #[arg(value_parser = days)]
+        days: f64,
         #[command(flatten)]
         node: WhichNode,
+    },
+    /// How much a mailbox holds and may hold; or set it
+    Quota {
+        /// Whose, by extension
+        extension: String,
+        /// Minutes it may hold; 0: as the configuration says
+        #[arg(long, value_name = "N")]
+        minutes: Option<u32>,
+        /// Messages it may hold; 0: as the configuration says
+        #[arg(long, value_name = "N")]
+        messages: Option<u32>,
+        #[command(flatten)]
+        ask: Ask,
     },
     /// Write a message to a WAV file
     Export {
@@ -198,15 +212,21 @@ pub(crate) struct Restore {
     /// A directory, or s3://BUCKET/PREFIX
     #[arg(value_name = "SOURCE")]
     pub(crate) from: String,
-    /// The new node's data directory
-    #[arg(long, value_name = "DIR")]
-    pub(crate) data: PathBuf,
+    /// The new node's data directory; with --mailbox, the running node's
+    #[arg(long, value_name = "DIR", required_unless_present = "mailbox")]
+    pub(crate) data: Option<PathBuf>,
+    /// Put back what is gone of one mailbox, named by its extension
+    #[arg(long, value_name = "EXT")]
+    pub(crate) mailbox: Option<String>,
     /// Whose backup, if there are several nodes' in SOURCE
     #[arg(long, value_name = "NAME")]
     pub(crate) node: Option<String>,
     /// Which backup, by its number [default: the newest]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", conflicts_with = "as_of")]
     pub(crate) number: Option<u64>,
+    /// The newest made by then: 2026-11-22, or "2026-11-22 14:00"
+    #[arg(long, value_name = "TIME", value_parser = by_then)]
+    pub(crate) as_of: Option<jiff::Timestamp>,
     /// For programs
     #[arg(long)]
     pub(crate) json: bool,
@@ -296,6 +316,29 @@ pub(crate) fn run() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// A time in days that a mailbox can be told.
+fn days(text: &str) -> Result<f64, String> {
+    let days: f64 = text.parse().map_err(|_| "not a number".to_owned())?;
+    let is_possible = (0.0..=tandem_pbx::DAYS_MAX).contains(&days);
+    is_possible
+        .then_some(days)
+        .ok_or_else(|| format!("must be 0 to {}", tandem_pbx::DAYS_MAX))
+}
+
+/// A time of this machine's clock; a day is meant to its end.
+fn by_then(text: &str) -> Result<jiff::Timestamp, String> {
+    let wrong = || "not a time, as in 2026-11-22 or \"2026-11-22 14:00\"".to_owned();
+    if let Ok(at) = text.parse::<jiff::Timestamp>() {
+        return Ok(at);
+    }
+    let civil = match text.parse::<jiff::civil::Date>() {
+        Ok(day) if text.len() <= "2026-11-22".len() => day.at(23, 59, 59, 999_000_000),
+        _ => text.parse::<jiff::civil::DateTime>().map_err(|_| wrong())?,
+    };
+    let zoned = civil.to_zoned(jiff::tz::TimeZone::system());
+    zoned.map(|at| at.timestamp()).map_err(|_| wrong())
 }
 
 fn not_yet(command: &str) -> Result<(), String> {

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::Deserialize;
-use tandem_pbx::{KeyMap, PbxConfig};
+use tandem_pbx::{KeyMap, PbxConfig, days};
 
 use faults::{line_of, line_of_key};
 
@@ -107,7 +107,9 @@ impl Config {
             message_max: Duration::from_secs(self.voicemail.message_max_s),
             message_min: Duration::from_millis(self.voicemail.message_min_ms),
             silence_for: Duration::from_secs(self.voicemail.silence_s),
-            undelete_for: Duration::from_secs(self.voicemail.undelete_days * 24 * 3600),
+            undelete_for: days(self.voicemail.undelete_days),
+            messages_max: usize::try_from(self.voicemail.messages_max).unwrap_or(usize::MAX),
+            quota: Duration::from_secs(self.voicemail.quota_minutes.saturating_mul(60)),
             pin_pause: Duration::from_secs(self.voicemail.pin_pause_s),
             time_zone: self.node.time_zone.clone(),
             keys: match self.voicemail.keys.as_str() {

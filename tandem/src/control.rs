@@ -52,7 +52,7 @@ const WIRE_WAITING_MAX: usize = 8192;
 const BATCH_MAX: usize = 512;
 
 /// How often call control looks for what is to be deleted.
-const SWEEP_EVERY: Duration = Duration::from_secs(60);
+const SWEEP_EVERY: Duration = Duration::from_secs(10);
 
 /// Tokens of what this thread itself writes; the pbx counts from 0, the link from twice this on.
 const OWN_TOKENS: u64 = 1 << 61;

@@ -252,7 +252,7 @@ fn start_cleaning(
 ) -> Result<Cleaning, String> {
     let mut cleaner = CleanerConfig::new(node);
     let hours = |hours: u64| Duration::from_secs(hours * 3600);
-    cleaner.hidden_for = hours(config.storage.destroy_within_h);
+    cleaner.hidden_for = Duration::from_secs_f64(config.storage.destroy_within_h * 3600.0);
     cleaner.scrub_every = hours(24 * config.storage.scrub_every_days);
     cleaner.entries_for = hours(24 * config.storage.entries_days);
     let help = Help {

@@ -167,7 +167,9 @@ impl Names {
             other => other.to_string(),
         };
         if let Some(what) = json["what"].as_str() {
-            return format!("{what} {} {}", part("mailbox"), part("pause_s"));
+            let parts = ["mailbox", "pause_s", "percent"].map(part);
+            let parts = parts.iter().filter(|part| !part.is_empty());
+            return parts.fold(what.to_owned(), |said, part| format!("{said} {part}"));
         }
         let from = json["from"]["number"].as_str().unwrap_or_default();
         let answered = if json["answered"].is_null() {

@@ -23,6 +23,7 @@ use crate::call::{CallEvent, Line, Phase};
 use crate::exchange::Exchange;
 use crate::mailbox::{About, From};
 use crate::office::Greeting;
+use crate::quota::{self, Room};
 use crate::say::Say;
 use crate::voicemail::login::Login;
 use crate::voicemail::question::{Question, Reply};
@@ -73,7 +74,7 @@ impl Deposit {
         if !x.can_record {
             return refuse(line, x, words::CANNOT_TAKE_MESSAGE);
         }
-        if x.mailboxes.count(mailbox) >= x.config.messages_max {
+        if quota::room(x, mailbox) == Room::None {
             return refuse(line, x, words::MAILBOX_FULL);
         }
         let play = line.say(x, greeting(x, mailbox, reason).word(words::INTRO));
@@ -177,6 +178,7 @@ impl Draft {
             mailbox: self.mailbox,
             from,
             called: line.dialed.clone(),
+            restored: None,
         };
         let length = Length {
             min: x.config.message_min,

@@ -2,6 +2,7 @@
 
 use crate::exchange::Exchange;
 use crate::mailbox::{Folder, Message};
+use crate::quota::Room;
 use crate::say::Say;
 use crate::seam::Lamp;
 use crate::words::{self, Word};
@@ -34,6 +35,15 @@ pub(crate) fn summary(lamp: Lamp) -> Say {
             };
             said.number(count).word(kind).word(noun)
         })
+}
+
+/// "Your mailbox is nearly full."
+pub(crate) fn little_room(room: Room) -> Say {
+    match room {
+        Room::Plenty => Say::new(),
+        Room::Little => Say::one(words::OWN_MAILBOX_NEARLY_FULL).pause(300),
+        Room::None => Say::one(words::OWN_MAILBOX_FULL).pause(300),
+    }
 }
 
 /// "Message two. Received yesterday at nine thirty A M, from extension one zero one."

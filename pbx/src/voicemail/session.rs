@@ -19,6 +19,7 @@ use crate::call::{CallEvent, Line, Phase};
 use crate::exchange::Exchange;
 use crate::mailbox::Folder;
 use crate::office::Greeting;
+use crate::quota;
 use crate::say::Say;
 use crate::voicemail::deposit::{Deposit, Reason};
 use crate::voicemail::header;
@@ -93,7 +94,8 @@ impl Session {
         } else {
             Folder::New
         };
-        let said = header::summary(lamp).pause(300);
+        let said = header::little_room(quota::room(x, mailbox));
+        let said = said.then(header::summary(lamp)).pause(300);
         let question = Question::key(line, x, said.word(menu_word(x, false)));
         Phase::Session(Box::new(Session {
             mailbox,

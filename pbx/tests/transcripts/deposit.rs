@@ -430,6 +430,8 @@ fn a_full_mailbox_says_so() {
         log chunk of S1
         log seal S1: Whole {'urgent':false,'samples_speech':24000}
         lamp 102: 1/0 (0/0)
+        log mail: mailbox nearly full 102 100
+        log set mailbox/102/nearly_full = true
         reply: imported S1
         > call 1 101 *102
         answer 1

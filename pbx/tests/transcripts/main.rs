@@ -9,6 +9,7 @@ mod greetings;
 mod hearing;
 mod login;
 mod node;
+mod quota;
 
 use tandem_pbx::PbxConfig;
 use tandem_pbx::sim::World;

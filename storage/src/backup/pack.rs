@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use super::hash::Hash;
 use super::manifest::node_text;
+use crate::block::CHUNK_HEADER_BYTES;
 use crate::name::{Id, NodeName};
 use crate::record::{self, Fault, RECORD_BYTES_MAX};
 use crate::seam::{Committed, SOUND_REGISTERS, What};
@@ -142,6 +143,14 @@ impl PackInfo {
                     && (run.first..=run.last).contains(&id.number)
             })
         })
+    }
+}
+
+impl PackRecord<'_> {
+    /// The samples, if it is a piece of sound.
+    pub fn samples(&self) -> Option<&[u8]> {
+        let is_chunk = matches!(self.said.what, What::Chunk { .. });
+        is_chunk.then(|| &self.raw[CHUNK_HEADER_BYTES..])
     }
 }
 

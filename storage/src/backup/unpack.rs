@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::pack::PackRecord;
-use crate::block::{CHUNK_HEADER_BYTES, ChunkBlock};
+use crate::block::ChunkBlock;
 use crate::name::{Id, NodeName};
 use crate::seam::{Append, SealKind, What};
 use crate::time::WallTime;
@@ -77,10 +77,10 @@ impl Unpacking {
 /// The record as it was said.
 pub fn restated(record: &PackRecord<'_>) -> Append {
     let what = record.said.what.clone();
-    let block = matches!(what, What::Chunk { .. }).then(|| {
+    let block = record.samples().map(|samples| {
         let mut block = ChunkBlock::new();
         // Decoding has made sure that they fit.
-        block.push(&record.raw[CHUNK_HEADER_BYTES..]);
+        block.push(samples);
         block
     });
     Append::Restate {

@@ -39,6 +39,8 @@ pub struct RestoreJob {
     pub node: Option<NodeName>,
     /// Which of them, by number; `None`: the newest.
     pub number: Option<u64>,
+    /// The newest that was made at this time or before; `None`: at any.
+    pub as_of: Option<WallTime>,
 }
 
 /// A log that was restored.
@@ -73,18 +75,22 @@ impl Backup {
             None => the_only_node(&store, &job.from)?,
         };
         let folder = Folder::new(&store, node);
-        let mut names = folder.manifests()?.into_iter();
-        let name = names.rfind(|name| job.number.is_none_or(|number| name.number == number));
-        let wanted = || match job.number {
-            Some(number) => format!("{} with the number {number}", job.from),
-            None => format!("{} of node {node}", job.from),
+        let wanted = || match (job.number, job.as_of) {
+            (Some(number), _) => format!("{} with the number {number}", job.from),
+            (None, Some(_)) => format!("{} of node {node} that is as old", job.from),
+            (None, None) => format!("{} of node {node}", job.from),
         };
-        let name = name.ok_or_else(|| BackupError::NoBackup(wanted()))?;
-        let manifest = folder.manifest(&name)?;
-        if manifest.node != node {
-            return Err(BackupError::NoBackup(wanted()));
+        let names = folder.manifests()?.into_iter().rev();
+        for name in names.filter(|name| job.number.is_none_or(|number| name.number == number)) {
+            let manifest = folder.manifest(&name)?;
+            if manifest.node != node {
+                break;
+            }
+            if job.as_of.is_none_or(|at| manifest.made <= at) {
+                return Ok(Backup { store, manifest });
+            }
         }
-        Ok(Backup { store, manifest })
+        Err(BackupError::NoBackup(wanted()))
     }
 
     /// What it is.

@@ -159,8 +159,6 @@ impl House {
             }
             CleanerOutput::Leave(segment) => {
                 self.log.leave(self.now, segment);
-                // Something is said again sooner or later; here, now.
-                self.set("quiet", "no longer");
                 return None;
             }
             CleanerOutput::Moved { .. } => return None,

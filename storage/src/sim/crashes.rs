@@ -380,6 +380,20 @@ fn a_full_disk_refuses_sound_keeps_a_reserve_and_recovers() {
 }
 
 #[test]
+fn a_segment_is_left_by_a_log_at_rest_once() {
+    let (mut life, _) = Life::begin(SimDisk::new(1 << 20, u64::MAX), 1);
+    let (segment, _) = life.log.position();
+    for _ in 0..3 {
+        life.log.leave(life.now, segment);
+        life.settle();
+        life.log.complete_write(life.now);
+        life.settle();
+    }
+    assert_eq!(life.log.position().0, segment + 1);
+    assert!(!life.log.is_writing());
+}
+
+#[test]
 fn a_write_that_finds_the_disk_full_is_tried_again_and_one_that_fails_ends_the_log() {
     let (mut life, _) = Life::begin(SimDisk::new(1 << 20, u64::MAX), 1);
     let mut rng = ChaCha8Rng::seed_from_u64(1);

@@ -1,4 +1,4 @@
-//! `tandem mailbox list | deleted | undelete | hold | keep-heard | export | import`.
+//! `tandem mailbox list | deleted | undelete | hold | keep-heard | quota | export | import`.
 
 use serde_json::Value;
 
@@ -69,6 +69,28 @@ pub(crate) fn run(mailbox: &Mailbox) -> Result<(), String> {
             };
             ask(&node.data(), &question, &[]).map(drop)
         }
+        Mailbox::Quota {
+            extension,
+            minutes,
+            messages,
+            ask: how,
+        } => {
+            let (data, extension) = (how.node.data(), extension.clone());
+            if minutes.is_some() || messages.is_some() {
+                let question = Question::MailboxSetQuota {
+                    extension: extension.clone(),
+                    minutes: *minutes,
+                    messages: *messages,
+                };
+                ask(&data, &question, &[])?;
+            }
+            let (standing, _) = ask(&data, &Question::MailboxQuota { extension }, &[])?;
+            if how.json {
+                return print_json(&standing);
+            }
+            print_quota(&standing);
+            Ok(())
+        }
         Mailbox::Export {
             extension,
             id,
@@ -97,6 +119,21 @@ pub(crate) fn run(mailbox: &Mailbox) -> Result<(), String> {
             Ok(())
         }
     }
+}
+
+fn print_quota(standing: &Value) {
+    let of = |used: &str, most: &str| {
+        let (used, most) = (text(&standing[used]), text(&standing[most]));
+        vec![used, "of".into(), most]
+    };
+    let rows = [
+        ("messages", of("messages", "messages_max")),
+        ("minutes", of("minutes", "quota_minutes")),
+    ];
+    for (what, of) in rows {
+        println!("{what:<10}{}", of.join(" "));
+    }
+    println!("{:<10}{} %", "used", text(&standing["percent"]));
 }
 
 fn print_messages(list: &Value) {

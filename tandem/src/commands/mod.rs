@@ -7,6 +7,7 @@ pub(crate) mod log;
 pub(crate) mod mailbox;
 pub(crate) mod progress;
 pub(crate) mod restore;
+pub(crate) mod restore_mailbox;
 pub(crate) mod serve;
 pub(crate) mod site;
 

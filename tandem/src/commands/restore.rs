@@ -1,12 +1,14 @@
-//! `tandem restore`: a whole node onto a bare machine.
+//! `tandem restore`: a whole node onto a bare machine; or, with `--mailbox`, see `restore_mailbox`.
 
 use serde_json::json;
 use tandem_storage::name::NodeName;
+use tandem_storage::time::WallTime;
 use tandem_storage::{Backup, RestoreJob};
 
 use crate::cli::Restore;
 use crate::commands::lists::{print_json, when};
 use crate::commands::progress::Progress;
+use crate::commands::restore_mailbox;
 
 pub(crate) fn run(args: &Restore) -> Result<(), String> {
     let node: Option<NodeName> = match &args.node {
@@ -18,11 +20,19 @@ pub(crate) fn run(args: &Restore) -> Result<(), String> {
         endpoint: None,
         node,
         number: args.number,
+        as_of: args.as_of.map(|at| {
+            let ms = u64::try_from(at.as_millisecond()).unwrap_or(0);
+            WallTime(ms)
+        }),
     };
     let backup = Backup::open(&job).map_err(|e| e.to_string())?;
+    if let Some(extension) = &args.mailbox {
+        return restore_mailbox::run(args, &backup, extension);
+    }
+    let data = args.data.as_deref().ok_or("say where to with --data DIR")?;
     let mut progress = Progress::new("restoring");
-    std::fs::create_dir_all(&args.data).map_err(|e| format!("{}: {e}", args.data.display()))?;
-    let log = args.data.join("log");
+    std::fs::create_dir_all(data).map_err(|e| format!("{}: {e}", data.display()))?;
+    let log = data.join("log");
     let outcome = tandem_storage::restore(&backup, &log, &mut |p| progress.show(p));
     progress.end();
     let report = outcome.map_err(|e| e.to_string())?;
@@ -43,7 +53,7 @@ pub(crate) fn run(args: &Restore) -> Result<(), String> {
         when(&json!(report.made)),
         report.records,
         report.sounds,
-        args.data.display(),
+        data.display(),
     );
     if report.cut_short > 0 {
         println!(
@@ -54,7 +64,7 @@ pub(crate) fn run(args: &Restore) -> Result<(), String> {
     println!(
         "start the node with [node] name = \"{}\" and data = \"{}\"",
         report.node,
-        args.data.display()
+        data.display()
     );
     Ok(())
 }

@@ -49,6 +49,14 @@ impl Config {
                 wrong.push((key, format!("must be {least} to {most}")));
             }
         }
+        let (destroy_h, undelete_days) =
+            (self.storage.destroy_within_h, self.voicemail.undelete_days);
+        if !(0.001..=720.0).contains(&destroy_h) {
+            wrong.push(("storage.destroy_within_h", "must be 0.001 to 720".into()));
+        }
+        if !(0.0..=3650.0).contains(&undelete_days) {
+            wrong.push(("voicemail.undelete_days", "must be 0 to 3650".into()));
+        }
         if self.voicemail.message_min_ms >= self.voicemail.message_max_s.saturating_mul(1000) {
             let what = "the shortest message must be shorter than message_max_s".into();
             wrong.push(("voicemail.message_min_ms", what));
@@ -107,13 +115,19 @@ impl Config {
                 1,
                 3600,
             ),
-            ("voicemail.silence_s", self.voicemail.silence_s, 1, 3600),
             (
-                "storage.destroy_within_h",
-                self.storage.destroy_within_h,
+                "voicemail.messages_max",
+                self.voicemail.messages_max,
                 1,
-                720,
+                1_000_000,
             ),
+            (
+                "voicemail.quota_minutes",
+                self.voicemail.quota_minutes,
+                1,
+                1_000_000,
+            ),
+            ("voicemail.silence_s", self.voicemail.silence_s, 1, 3600),
             (
                 "storage.scrub_every_days",
                 self.storage.scrub_every_days,
@@ -121,12 +135,6 @@ impl Config {
                 3650,
             ),
             ("storage.entries_days", self.storage.entries_days, 1, 36_500),
-            (
-                "voicemail.undelete_days",
-                self.voicemail.undelete_days,
-                0,
-                3650,
-            ),
             ("voicemail.pin_pause_s", self.voicemail.pin_pause_s, 1, 3600),
         ]
     }

@@ -79,8 +79,8 @@ pub(crate) struct Storage {
     pub(crate) segment_mib: u64,
     /// Kept free on the disk for settings and seals when sound has filled the rest, in MiB.
     pub(crate) reserve_mib: u64,
-    /// Destroyed sound is gone from the disk after so many hours.
-    pub(crate) destroy_within_h: u64,
+    /// Destroyed sound is gone from the disk after so many hours; fractions count.
+    pub(crate) destroy_within_h: f64,
     /// Every log file is read again, to see that it is whole, within so many days.
     pub(crate) scrub_every_days: u64,
     /// The call log is kept for so many days.
@@ -129,8 +129,12 @@ pub(crate) struct Voicemail {
     /// How long a mailbox takes no PIN after three wrong ones, in seconds; each further time twice
     /// as long, up to an hour.
     pub(crate) pin_pause_s: u64,
-    /// A deleted message can be had back for so many days; then it is destroyed.
-    pub(crate) undelete_days: u64,
+    /// A deleted message can be had back for so many days; then it is destroyed. Fractions count.
+    pub(crate) undelete_days: f64,
+    /// The most messages in one mailbox, deleted ones not counted.
+    pub(crate) messages_max: u64,
+    /// The most minutes of messages in one mailbox, likewise.
+    pub(crate) quota_minutes: u64,
     /// `asterisk` or `intuity`: which keys do what while listening.
     pub(crate) keys: String,
 }
@@ -228,7 +232,7 @@ impl Default for Storage {
         Storage {
             segment_mib: 32,
             reserve_mib: 64,
-            destroy_within_h: 24,
+            destroy_within_h: 24.0,
             scrub_every_days: 30,
             entries_days: 732,
             copies: 2,
@@ -264,7 +268,9 @@ impl Default for Voicemail {
             message_min_ms: 1000,
             silence_s: 5,
             pin_pause_s: 60,
-            undelete_days: 30,
+            undelete_days: 30.0,
+            messages_max: 5000,
+            quota_minutes: 600,
             keys: "asterisk".into(),
         }
     }

@@ -1,0 +1,180 @@
+//! `tandem restore SOURCE --mailbox EXT`: what is gone of one mailbox, back into a running node.
+//!
+//! The node says whose mailbox it is and what is there of it; the backup, by its records without sound,
+//! what there was. The sound of what is missing is read then, and handed to the node message by message
+//! under new names. What is there, deleted or not, is left alone, so a second run changes nothing.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use serde_json::{Value, json};
+use tandem_pbx::kept::{self, Kept};
+use tandem_storage::backup::{PackInfo, PackKind, PackRecord};
+use tandem_storage::name::Id;
+use tandem_storage::seam::What;
+use tandem_storage::{Backup, View};
+
+use crate::admin::{Question, ask};
+use crate::cli::{Restore, WhichNode};
+use crate::commands::lists::{print_json, when};
+use crate::commands::progress::Progress;
+
+/// Messages whose sound is in memory at once.
+const MESSAGES_AT_ONCE: usize = 32;
+
+/// The pieces of sounds, by their index.
+type Sounds = HashMap<Id, BTreeMap<u32, Vec<u8>>>;
+
+/// What came of it.
+#[derive(Default)]
+struct Outcome {
+    had: usize,
+    there: usize,
+    restored: Vec<String>,
+    without_sound: u64,
+}
+
+pub(crate) fn run(args: &Restore, backup: &Backup, extension: &str) -> Result<(), String> {
+    let node = WhichNode {
+        data: args.data.clone(),
+    };
+    let data = node.data();
+    let hand_over = |question: Question, body: &[u8]| {
+        let answer = ask(&data, &question, body);
+        answer.map(|(answer, _)| answer)
+    };
+    let outcome = restore(backup, extension, &hand_over)?;
+    print(backup, extension, &outcome, args.json)
+}
+
+fn restore(
+    backup: &Backup,
+    extension: &str,
+    ask: &dyn Fn(Question, &[u8]) -> Result<Value, String>,
+) -> Result<Outcome, String> {
+    let extension = extension.to_owned();
+    let question = Question::MailboxThere {
+        extension: extension.clone(),
+    };
+    let (mailbox, there) = read_there(&ask(question, &[])?)?;
+    let had = messages_in(backup, mailbox, &extension)?;
+    let is_gone = |m: &&Kept| !there.contains(&m.id) && !there.contains(&m.origin());
+    let gone: Vec<&Kept> = had.iter().filter(is_gone).collect();
+    let mut outcome = Outcome {
+        had: had.len(),
+        there: had.len() - gone.len(),
+        ..Outcome::default()
+    };
+    for some in gone.chunks(MESSAGES_AT_ONCE) {
+        let mut sounds = read_sounds(backup, some)?;
+        for kept in some {
+            let Some(sound) = sounds.remove(&kept.id) else {
+                outcome.without_sound += 1;
+                continue;
+            };
+            let samples: Vec<u8> = sound.into_values().flatten().collect();
+            let question = Question::MailboxRestore {
+                extension: extension.clone(),
+                kept: Box::new((*kept).clone()),
+                bytes: samples.len() as u64,
+            };
+            let so_far = outcome.restored.len();
+            let id = ask(question, &samples)
+                .map_err(|e| format!("{e}; {so_far} messages were put back before that"))?;
+            // Without a name: somebody else has put it back meanwhile.
+            outcome.restored.extend(id.as_str().map(str::to_owned));
+        }
+    }
+    Ok(outcome)
+}
+
+/// Whose mailbox, and what is there of it.
+fn read_there(answer: &Value) -> Result<(Id, HashSet<Id>), String> {
+    let broken = |_| "the node's answer is broken".to_owned();
+    let mailbox = serde_json::from_value(answer["mailbox"].clone()).map_err(broken)?;
+    let there = serde_json::from_value(answer["there"].clone()).map_err(broken)?;
+    Ok((mailbox, there))
+}
+
+/// What the mailbox had when the backup was made.
+fn messages_in(backup: &Backup, mailbox: Id, extension: &str) -> Result<Vec<Kept>, String> {
+    let mut view = View::new();
+    let is_metadata = |info: &PackInfo| info.kind == PackKind::Metadata;
+    read(backup, "reading", is_metadata, |record| {
+        view.apply(&record.said)
+    })?;
+    if !kept::knows(&view, mailbox) {
+        let manifest = backup.manifest();
+        return Err(format!(
+            "backup {} of {}, made {}, does not know the user who has the extension {extension}; \
+             is there a later one?",
+            manifest.number,
+            manifest.node,
+            when(&json!(manifest.made)),
+        ));
+    }
+    Ok(kept::messages(&view, mailbox))
+}
+
+fn read_sounds(backup: &Backup, of: &[&Kept]) -> Result<Sounds, String> {
+    let wanted: HashSet<Id> = of.iter().map(|kept| kept.id).collect();
+    let has_some = |info: &PackInfo| {
+        info.kind == PackKind::Sound && wanted.iter().any(|id| info.may_have(*id))
+    };
+    let mut sounds = Sounds::new();
+    read(backup, "restoring", has_some, |record| {
+        if let What::Chunk { id, index, .. } = &record.said.what
+            && wanted.contains(id)
+            && let Some(samples) = record.samples()
+        {
+            let pieces = sounds.entry(*id).or_default();
+            pieces.insert(*index, samples.to_vec());
+        }
+    })?;
+    Ok(sounds)
+}
+
+fn read(
+    backup: &Backup,
+    doing: &'static str,
+    wants: impl Fn(&PackInfo) -> bool,
+    mut take: impl FnMut(&PackRecord<'_>),
+) -> Result<(), String> {
+    let mut progress = Progress::new(doing);
+    let outcome = backup.read(wants, &mut |p| progress.show(p), |record| {
+        take(record);
+        Ok(())
+    });
+    progress.end();
+    outcome.map_err(|e| e.to_string())
+}
+
+fn print(backup: &Backup, extension: &str, outcome: &Outcome, as_json: bool) -> Result<(), String> {
+    let manifest = backup.manifest();
+    let Outcome {
+        had,
+        there,
+        restored,
+        without_sound,
+    } = outcome;
+    if as_json {
+        return print_json(&json!({
+            "number": manifest.number,
+            "made": manifest.made,
+            "messages": had,
+            "there": there,
+            "restored": restored,
+            "without_sound": without_sound,
+        }));
+    }
+    println!(
+        "backup {} of {}, made {}: {had} messages of {extension}; {there} are there, {} were put back",
+        manifest.number,
+        manifest.node,
+        when(&json!(manifest.made)),
+        restored.len(),
+    );
+    if *without_sound > 0 {
+        println!("{without_sound} have no sound in the backup");
+    }
+    Ok(())
+}
