@@ -5,6 +5,7 @@
 //! under new names. What is there, deleted or not, is left alone, so a second run changes nothing.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::path::Path;
 
 use serde_json::{Value, json};
 use tandem_pbx::kept::{self, Kept};
@@ -37,25 +38,17 @@ pub(crate) fn run(args: &Restore, backup: &Backup, extension: &str) -> Result<()
     let node = WhichNode {
         data: args.data.clone(),
     };
-    let data = node.data();
-    let hand_over = |question: Question, body: &[u8]| {
-        let answer = ask(&data, &question, body);
-        answer.map(|(answer, _)| answer)
-    };
-    let outcome = restore(backup, extension, &hand_over)?;
+    let outcome = restore(backup, extension, &node.data())?;
     print(backup, extension, &outcome, args.json)
 }
 
-fn restore(
-    backup: &Backup,
-    extension: &str,
-    ask: &dyn Fn(Question, &[u8]) -> Result<Value, String>,
-) -> Result<Outcome, String> {
+fn restore(backup: &Backup, extension: &str, data: &Path) -> Result<Outcome, String> {
     let extension = extension.to_owned();
     let question = Question::MailboxThere {
         extension: extension.clone(),
     };
-    let (mailbox, there) = read_there(&ask(question, &[])?)?;
+    let (there, _) = ask(data, &question, &[])?;
+    let (mailbox, there) = read_there(&there)?;
     let had = messages_in(backup, mailbox, &extension)?;
     let is_gone = |m: &&Kept| !there.contains(&m.id) && !there.contains(&m.origin());
     let gone: Vec<&Kept> = had.iter().filter(is_gone).collect();
@@ -78,7 +71,7 @@ fn restore(
                 bytes: samples.len() as u64,
             };
             let so_far = outcome.restored.len();
-            let id = ask(question, &samples)
+            let (id, _) = ask(data, &question, &samples)
                 .map_err(|e| format!("{e}; {so_far} messages were put back before that"))?;
             // Without a name: somebody else has put it back meanwhile.
             outcome.restored.extend(id.as_str().map(str::to_owned));
