@@ -9,6 +9,7 @@ pub(crate) mod progress;
 pub(crate) mod restore;
 pub(crate) mod restore_mailbox;
 pub(crate) mod serve;
+pub(crate) mod stopped;
 
 use std::path::{Path, PathBuf};
 
