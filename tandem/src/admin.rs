@@ -133,6 +133,11 @@ pub(crate) fn socket_path(data: &Path) -> PathBuf {
     data.join("control.sock")
 }
 
+/// Does a node run on `data`?
+pub(crate) fn is_running(data: &Path) -> bool {
+    std::os::unix::net::UnixStream::connect(socket_path(data)).is_ok()
+}
+
 /// Asks the node that runs on `data`; `body` goes behind the question.
 pub(crate) fn ask(
     data: &Path,

@@ -208,13 +208,17 @@ fn run(data: &Path, daily: Option<&Daily>, shared: &Mutex<Note>, stopped: &Recei
     }
 }
 
-/// The time of day has passed since the last backup, and since the last try a while.
+/// The time of day has passed since the last backup, and since the last try a while. What is noted for
+/// a time to come was noted by a clock that went wrong, and counts for nothing.
 fn is_due(daily: &Daily, note: &Note, now: Timestamp) -> bool {
     let Some(passed) = passed_last(daily, now) else {
         return false;
     };
-    let made_before = |made: &Made| made.at_ms < passed.as_millisecond();
-    let tried_long_ago = |failed: &Failed| failed.at_ms + RETRY_AFTER_MS <= now.as_millisecond();
+    let now_ms = now.as_millisecond();
+    let made_before = |made: &Made| made.at_ms < passed.as_millisecond() || made.at_ms > now_ms;
+    let tried_long_ago = |failed: &Failed| {
+        failed.at_ms.saturating_add(RETRY_AFTER_MS) <= now_ms || failed.at_ms > now_ms
+    };
     // A backup made by hand to somewhere else is not the daily one.
     let made = note.made.as_ref().filter(|made| made.to == daily.job.to);
     made.is_none_or(made_before) && note.failed.as_ref().is_none_or(tried_long_ago)
@@ -304,6 +308,53 @@ mod tests {
         check(&note, "2026-01-11T01:30:00Z", true);
         check(&made("2026-07-10T01:00:00Z"), "2026-07-11T00:29:59Z", false);
         check(&made("2026-07-10T01:00:00Z"), "2026-07-11T00:30:00Z", true);
+    }
+
+    #[test]
+    fn in_a_year_there_is_one_each_day_at_its_time_and_one_more_after_each_that_failed() {
+        let daily = daily_at("02:30", "Europe/Vienna");
+        let mut note = made("2026-01-01T01:30:00Z");
+        let (mut now, end) = (ms("2026-01-01T01:31:00Z"), ms("2027-01-01T01:31:00Z"));
+        let (mut tries, mut days) = (0, std::collections::BTreeSet::new());
+        while now < end {
+            let at = Timestamp::from_millisecond(now).unwrap();
+            if is_due(&daily, &note, at) {
+                tries += 1;
+                let local = at.to_zoned(daily.zone.clone());
+                let minutes = local.hour() as i32 * 60 + local.minute() as i32 - (2 * 60 + 30);
+                if tries % 10 == 0 {
+                    note.failed = Some(Failed {
+                        at_ms: now,
+                        to: "there".into(),
+                        why: "no".into(),
+                    });
+                } else {
+                    // Where there was no 02:30 it is 03:30; after a failure, half an hour later.
+                    let late = if note.failed.is_some() { 32 } else { 2 };
+                    assert!((0..=late).contains(&minutes) || minutes == 60, "{local}");
+                    assert!(days.insert(local.date()), "{local}");
+                    note = Note {
+                        made: note.made.clone().map(|made| Made { at_ms: now, ..made }),
+                        ..Note::default()
+                    };
+                }
+            }
+            now += 2 * WAKE_EVERY.as_millis() as i64;
+        }
+        assert_eq!((days.len(), tries), (365, 365 + 365 / 9));
+    }
+
+    #[test]
+    fn a_clock_that_was_a_year_ahead_stops_no_backup() {
+        let mut note = made("2027-01-10T01:30:05Z");
+        check(&note, "2026-01-10T12:00:00Z", true);
+        note.made = None;
+        note.failed = Some(Failed {
+            at_ms: i64::MAX,
+            to: "there".into(),
+            why: "no".into(),
+        });
+        check(&note, "2026-01-10T12:00:00Z", true);
     }
 
     #[test]

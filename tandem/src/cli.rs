@@ -44,7 +44,7 @@ enum Command {
     Recording(NotYet),
     /// Back up a running node
     Backup(Backup),
-    /// Restore a backup to an empty data directory, or one mailbox to a running node
+    /// Restore a backup to an empty data directory, or one mailbox to a node
     Restore(Restore),
     /// The company's nodes: make a company, join it, list, remove
     #[command(subcommand)]
@@ -212,7 +212,7 @@ pub(crate) struct Restore {
     /// A directory, or s3://BUCKET/PREFIX
     #[arg(value_name = "SOURCE")]
     pub(crate) from: String,
-    /// The new node's data directory; with --mailbox, the running node's
+    /// The new node's data directory; with --mailbox, that of the node to put it back into
     #[arg(long, value_name = "DIR", required_unless_present = "mailbox")]
     pub(crate) data: Option<PathBuf>,
     /// Put back what is gone of one mailbox, named by its extension

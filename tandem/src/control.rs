@@ -375,8 +375,9 @@ impl Control {
         if self.parts.gate.deadline().is_some_and(|at| at <= now.mono) {
             self.parts.gate.handle(now.mono, GateInput::Tick);
         }
-        let dead = self.away.extract_if(.., |_, at| *at <= now.mono);
-        for (node, _) in dead {
+        let dead = self.away.iter().filter(|(_, at)| **at <= now.mono);
+        for node in dead.map(|(node, _)| *node).collect::<Vec<_>>() {
+            self.away.remove(&node);
             self.parts.pbx.handle(now, Input::NodeAway(node));
         }
         if self.sweep_at <= now.mono {

@@ -56,6 +56,8 @@ pub struct Link {
     /// When what changed is written down and told.
     keep_at: Option<Time>,
     chance: u64,
+    /// Something came since it was last seen to what follows from it.
+    unseen: Option<Time>,
     outputs: VecDeque<LinkOutput>,
     status: LinkStatus,
 }
@@ -134,6 +136,7 @@ impl Link {
             budget: Budget::new(config.send_bytes_per_s, now),
             keep_at: None,
             chance: config.seed,
+            unseen: Some(now),
             outputs: VecDeque::new(),
             status: LinkStatus::default(),
             config,
@@ -142,6 +145,7 @@ impl Link {
 
     /// Takes an input.
     pub fn handle(&mut self, now: Time, input: LinkInput) {
+        let is_seen = matches!(input, LinkInput::Heard { .. } | LinkInput::Sent { .. });
         match input {
             LinkInput::Peers(peers) => self.on_peers(now, &peers),
             LinkInput::Connected {
@@ -176,15 +180,24 @@ impl Link {
             LinkInput::Want { sound, sealed } => self.on_want(now, sound, sealed),
             LinkInput::Tick => {}
         }
-        self.go_on(now);
+        // Nothing follows from those, unless a sound is served.
+        if !is_seen || self.conns.values().any(|conn| !conn.served.is_empty()) {
+            self.unseen = Some(now);
+        }
     }
 
-    /// The next thing asked for.
+    /// The next thing asked for. What follows from all that came is seen to once: whoever hands in
+    /// everything there is before polling saves work, and frames.
     pub fn poll(&mut self) -> Option<LinkOutput> {
+        if self.outputs.is_empty()
+            && let Some(now) = self.unseen.take()
+        {
+            self.go_on(now);
+        }
         self.outputs.pop_front()
     }
 
-    /// When to hand in [`LinkInput::Tick`].
+    /// When to hand in [`LinkInput::Tick`], once nothing more is asked for.
     pub fn deadline(&self) -> Option<Time> {
         let peers = self.peers.values();
         let peers = peers.flat_map(|peer| peer.refused.values().copied().chain(peer.dial_at()));

@@ -128,12 +128,6 @@ impl Log {
         &self.0.dir
     }
 
-    /// Its folder.
-    #[cfg(feature = "bench")]
-    pub fn folder(&self) -> &Path {
-        &self.0.dir
-    }
-
     pub(super) fn reader_ref(&self) -> &SoundReader {
         &self.0.reader
     }

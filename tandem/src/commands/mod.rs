@@ -10,6 +10,7 @@ pub(crate) mod restore;
 pub(crate) mod restore_mailbox;
 pub(crate) mod serve;
 pub(crate) mod site;
+pub(crate) mod stopped;
 
 use std::path::{Path, PathBuf};
 

@@ -1,28 +1,40 @@
-//! `tandem restore SOURCE --mailbox EXT`: what is gone of one mailbox, back into a running node.
+//! `tandem restore SOURCE --mailbox EXT`: what is gone of one mailbox, back into a node.
+//!
+//! A running node is asked over its socket; of one that is stopped the log is opened (`stopped`).
 //!
 //! The node says whose mailbox it is and what is there of it; the backup, by its records without sound,
 //! what there was. The sound of what is missing is read then, and handed to the node message by message
 //! under new names. What is there, deleted or not, is left alone, so a second run changes nothing.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 use tandem_pbx::kept::{self, Kept};
+use tandem_pbx::seam::{AdminAnswer, AdminAsk};
 use tandem_storage::backup::{PackInfo, PackKind, PackRecord};
 use tandem_storage::name::Id;
 use tandem_storage::seam::What;
 use tandem_storage::{Backup, View};
 
-use crate::admin::{Question, ask};
+use crate::admin::{self, Question, ask};
 use crate::cli::{Restore, WhichNode};
 use crate::commands::lists::{print_json, when};
 use crate::commands::progress::Progress;
+use crate::commands::stopped::Stopped;
 
 /// Messages whose sound is in memory at once.
 const MESSAGES_AT_ONCE: usize = 32;
 
 /// The pieces of sounds, by their index.
 type Sounds = HashMap<Id, BTreeMap<u32, Vec<u8>>>;
+
+/// The node that gets them.
+enum Node {
+    /// The one on this data directory.
+    Running(PathBuf),
+    Stopped(Box<Stopped>),
+}
 
 /// What came of it.
 #[derive(Default)]
@@ -37,26 +49,17 @@ pub(crate) fn run(args: &Restore, backup: &Backup, extension: &str) -> Result<()
     let node = WhichNode {
         data: args.data.clone(),
     };
-    let data = node.data();
-    let hand_over = |question: Question, body: &[u8]| {
-        let answer = ask(&data, &question, body);
-        answer.map(|(answer, _)| answer)
-    };
-    let outcome = restore(backup, extension, &hand_over)?;
+    let mut node = Node::of(&node.data(), backup)?;
+    let outcome = restore(backup, extension, &mut node);
+    let closed = node.close();
+    let outcome = outcome?;
+    closed?;
     print(backup, extension, &outcome, args.json)
 }
 
-fn restore(
-    backup: &Backup,
-    extension: &str,
-    ask: &dyn Fn(Question, &[u8]) -> Result<Value, String>,
-) -> Result<Outcome, String> {
-    let extension = extension.to_owned();
-    let question = Question::MailboxThere {
-        extension: extension.clone(),
-    };
-    let (mailbox, there) = read_there(&ask(question, &[])?)?;
-    let had = messages_in(backup, mailbox, &extension)?;
+fn restore(backup: &Backup, extension: &str, node: &mut Node) -> Result<Outcome, String> {
+    let (mailbox, there) = read_there(&node.there(extension)?)?;
+    let had = messages_in(backup, mailbox, extension)?;
     let is_gone = |m: &&Kept| !there.contains(&m.id) && !there.contains(&m.origin());
     let gone: Vec<&Kept> = had.iter().filter(is_gone).collect();
     let mut outcome = Outcome {
@@ -72,19 +75,80 @@ fn restore(
                 continue;
             };
             let samples: Vec<u8> = sound.into_values().flatten().collect();
-            let question = Question::MailboxRestore {
-                extension: extension.clone(),
-                kept: Box::new((*kept).clone()),
-                bytes: samples.len() as u64,
-            };
             let so_far = outcome.restored.len();
-            let id = ask(question, &samples)
+            let id = node
+                .put_back(extension, kept, samples)
                 .map_err(|e| format!("{e}; {so_far} messages were put back before that"))?;
-            // Without a name: somebody else has put it back meanwhile.
-            outcome.restored.extend(id.as_str().map(str::to_owned));
+            outcome.restored.extend(id);
         }
     }
     Ok(outcome)
+}
+
+impl Node {
+    fn of(data: &Path, backup: &Backup) -> Result<Node, String> {
+        if admin::is_running(data) {
+            return Ok(Node::Running(data.to_owned()));
+        }
+        let stopped = Stopped::open(data, backup.manifest().node)?;
+        Ok(Node::Stopped(Box::new(stopped)))
+    }
+
+    fn there(&mut self, extension: &str) -> Result<Value, String> {
+        match self {
+            Node::Running(data) => {
+                let extension = extension.to_owned();
+                let answer = ask(data, &Question::MailboxThere { extension }, &[])?;
+                Ok(answer.0)
+            }
+            Node::Stopped(node) => {
+                let extension = extension.into();
+                match node.ask(AdminAsk::There { extension })? {
+                    AdminAnswer::Json(value) => Ok(value),
+                    _ => Ok(Value::Null),
+                }
+            }
+        }
+    }
+
+    /// Gives the new name; `None`: somebody else has put it back meanwhile.
+    fn put_back(
+        &mut self,
+        extension: &str,
+        kept: &Kept,
+        samples: Vec<u8>,
+    ) -> Result<Option<String>, String> {
+        let kept = Box::new(kept.clone());
+        match self {
+            Node::Running(data) => {
+                let question = Question::MailboxRestore {
+                    extension: extension.to_owned(),
+                    kept,
+                    bytes: samples.len() as u64,
+                };
+                let (id, _) = ask(data, &question, &samples)?;
+                Ok(id.as_str().map(str::to_owned))
+            }
+            Node::Stopped(node) => {
+                let ask = AdminAsk::Restore {
+                    extension: extension.into(),
+                    kept,
+                    samples: samples.into(),
+                };
+                match node.ask(ask)? {
+                    AdminAnswer::Imported { id } => Ok(Some(id.to_string())),
+                    _ => Ok(None),
+                }
+            }
+        }
+    }
+
+    fn close(self) -> Result<(), String> {
+        match self {
+            Node::Running(_) => Ok(()),
+            Node::Stopped(node) => node.close(),
+        }
+    }
 }
 
 /// Whose mailbox, and what is there of it.

@@ -3,7 +3,7 @@
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::kit::node::Node;
+use crate::kit::node::{Node, tandem};
 use crate::kit::ua::Ua;
 use crate::kit::{SOON, until};
 use crate::mailbox::at_the_beep;
@@ -86,6 +86,20 @@ fn what_is_gone_of_a_mailbox_comes_back_once_and_the_rest_is_left_alone() {
     assert_eq!(restore(&node)["restored"], Value::Array(vec![]));
     assert_eq!(shown(&node), all);
 
+    // Nor into a node that is stopped; what is gone comes back into that, too.
+    node.ask_to_end();
+    assert!(node.ended(SOON).success());
+    assert_eq!(restore(&node)["restored"], Value::Array(vec![]));
+    node.start();
+    destroy_heard(&node, &back);
+    node.ask_to_end();
+    assert!(node.ended(SOON).success());
+    let report = restore(&node);
+    let back = report["restored"][0].as_str().unwrap().to_owned();
+    node.start();
+    assert_eq!(shown(&node), all);
+    assert_eq!(exported(&node, "102", &back), sound);
+
     // What was put back and is in no backup can be had from the old one again.
     destroy_heard(&node, &back);
     let made = first["made"].as_i64().unwrap();
@@ -138,7 +152,10 @@ fn what_cannot_be_restored_to_a_mailbox_is_said() {
         "with the number 7",
     );
     node.kill();
-    refused(&node, &["--mailbox", "102"], "no node is running");
+    let nowhere = dir.path().join("nowhere").display().to_string();
+    let said = tandem(&["restore", &place, "--mailbox", "102", "--data", &nowhere]);
+    assert_eq!(said.code, 1);
+    assert!(said.err.contains("no node is running on"), "{}", said.err);
     for wrong in [
         &["--as-of", "soon"][..],
         &["--as-of", "2026-11-22", "--number", "1"],

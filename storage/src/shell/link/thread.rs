@@ -36,13 +36,16 @@ use crate::shell::files;
 use crate::shell::log::Log;
 use crate::shell::open::Tap;
 use crate::shell::sys;
+use crate::time::Time;
 
 /// Commits that may wait for the link; what finds no room it reads from the disk.
 const TAP_MAX: usize = 4096;
 /// The log's queue is full: when it is tried again.
 const QUEUE_FULL_WAIT: Duration = Duration::from_millis(2);
-/// The longest wait: what is shown of the link is no older.
-const WAIT_MAX: Duration = Duration::from_millis(250);
+/// The longest wait, so that what is shown of the link is not old.
+const WAIT_MAX: Duration = Duration::from_millis(200);
+/// How often that is.
+const SHOWN_EVERY: Duration = Duration::from_millis(50);
 /// Segments the reading thread keeps open.
 const FILES_OPEN_MAX: usize = 16;
 
@@ -238,6 +241,8 @@ struct Worker {
     missed: u64,
     /// Waits for the log's queue to have room, in order.
     stores: VecDeque<(Token, Append)>,
+    /// When others were last shown how it stands.
+    shown_at: Time,
 }
 
 impl Worker {
@@ -253,6 +258,7 @@ impl Worker {
             conn_last: 0,
             missed: 0,
             stores: VecDeque::new(),
+            shown_at: now,
         }
     }
 
@@ -265,7 +271,10 @@ impl Worker {
                 self.hand_in(LinkInput::Tick);
             }
             self.carry_out();
-            self.publish();
+            if self.shown_at + SHOWN_EVERY <= now {
+                self.shown_at = now;
+                self.publish();
+            }
         }
     }
 
@@ -339,7 +348,6 @@ impl Worker {
     fn hand_in(&mut self, input: LinkInput) {
         let now = self.parts.log.clocks().mono();
         self.core.handle(now, input);
-        self.carry_out();
     }
 
     fn open(&mut self, peer: NodeName, cert: Fingerprint, opened: Opened) {
