@@ -139,10 +139,9 @@ fn three_nodes_lose_nothing_that_was_saved_however_often_one_is_killed() {
     wait_whole(&nodes);
     let first = all(nodes[0]);
     for node in &nodes[1..] {
-        let same = until("all nodes say the same", SOON, || {
+        until("all nodes say the same", SOON, || {
             (all(node) == first).then_some(())
         });
-        let () = same;
     }
     let by_number: BTreeMap<&str, (bool, usize)> = first
         .values()

@@ -223,7 +223,7 @@ mod tests {
     #[test]
     fn nothing_that_was_promised_is_lost_and_all_nodes_end_equal() {
         let first = env("COMPANY_FIRST", 0);
-        let count = env("COMPANY_SEEDS", 300);
+        let count = env("COMPANY_SEEDS", 1500);
         let mut all = Told::default();
         for seed in first..first + count {
             let told = std::panic::catch_unwind(|| live(seed, 80));
