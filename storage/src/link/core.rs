@@ -328,7 +328,7 @@ impl Link {
         if peer.conn != Some(id) {
             return;
         }
-        peer.on_gone(now, chance);
+        peer.on_gone(now, chance, conn.hello.is_some());
         if std::mem::take(&mut peer.is_backup) {
             let (peer, is_up) = (conn.peer, false);
             self.event(LinkEvent::Backup { peer, is_up });

@@ -91,8 +91,7 @@ impl Peer {
     /// It could not be reached. `chance`: from 0 to below 1.
     pub(super) fn on_not_connected(&mut self, now: Time, chance: f64) {
         self.dialling = false;
-        self.dial_at = now + self.backoff.mul_f64(1.0 + chance / 2.0);
-        self.backoff = (self.backoff * 2).min(BACKOFF_MAX);
+        self.back_off(now, chance);
     }
 
     /// A connection is there. `is_preferred`: both sides would rather have this one. `current_is`:
@@ -111,10 +110,20 @@ impl Peer {
         Verdict::Use(self.conn.replace(conn))
     }
 
-    /// Its connection is gone.
-    pub(super) fn on_gone(&mut self, now: Time, chance: f64) {
+    /// Its connection is gone. `spoke`: the two got as far as to talk. Otherwise it is one that cannot be
+    /// reached: it shut the door, and would be asked again at once, for ever.
+    pub(super) fn on_gone(&mut self, now: Time, chance: f64, spoke: bool) {
         self.conn = None;
-        self.dial_at = now + self.backoff.mul_f64(chance / 2.0);
+        if spoke {
+            self.dial_at = now + self.backoff.mul_f64(chance / 2.0);
+        } else {
+            self.back_off(now, chance);
+        }
+    }
+
+    fn back_off(&mut self, now: Time, chance: f64) {
+        self.dial_at = now + self.backoff.mul_f64(1.0 + chance / 2.0);
+        self.backoff = (self.backoff * 2).min(BACKOFF_MAX);
     }
 
     /// So far its log was followed.
@@ -127,5 +136,35 @@ impl Peer {
     /// It speaks: the next attempt can be a quick one.
     pub(super) fn on_hello(&mut self) {
         self.backoff = BACKOFF_MIN;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_shuts_the_door_is_asked_ever_less_often() {
+        let name = "b".parse().unwrap();
+        let config = PeerConfig {
+            name,
+            keep_sound: true,
+        };
+        let mut now = Time(0);
+        let mut peer = Peer::new(config, now);
+        let (mut dials, end) = (0, now + Duration::from_secs(60));
+        while let Some(at) = peer.dial_at().filter(|at| *at < end) {
+            now = at;
+            assert!(peer.dials(now));
+            dials += 1;
+            peer.on_connected(ConnId(dials), true, true, false);
+            peer.on_gone(now, 0.0, false);
+        }
+        assert!((10..=13).contains(&dials), "{dials} in a minute");
+
+        // With one that had spoken it is tried at once.
+        peer.on_hello();
+        peer.on_gone(now, 0.5, true);
+        assert!(peer.dial_at().unwrap() <= now + BACKOFF_MIN);
     }
 }
