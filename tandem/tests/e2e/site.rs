@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::kit::node::{Node, Said, tandem};
 use crate::kit::place;
-use crate::kit::sound::counted_frames;
+use crate::kit::sound::{self, RATE, counted_frames};
 use crate::kit::ua::Ua;
 use crate::kit::{SOON, until};
 use crate::mailbox::{at_the_beep, logged_in, messages, registered, sound_of, wait_messages};
@@ -309,4 +309,66 @@ fn sound_that_a_node_does_not_keep_is_fetched_when_it_is_heard() {
     call.media.wait_counted(from, 190);
     phone.hang_up(&mut call);
     assert_eq!(messages(&b).len(), 1);
+}
+
+#[test]
+fn a_piece_that_rots_on_one_disk_is_found_and_had_back_from_another() {
+    let small = "[storage]\nsegment_mib = 4\nscrub_every_days = 1\n";
+    let a = first(small);
+    let b = joined(&a, "b", small);
+    wait_whole(&[&a, &b]);
+    // More than a segment of messages; what rots lies in one that is closed.
+    let wav = a.data().with_extension("import.wav");
+    sound::write_wav(&wav, &sound::sine(440.0, -20.0, 170 * RATE));
+    for _ in 0..5 {
+        let said = a.cli(&["mailbox", "import", "102", &wav.display().to_string()]);
+        assert_eq!(said.code, 0, "{}", said.err);
+    }
+    wait_whole(&[&a, &b]);
+    let whole = sound_of(&a, &wait_messages(&a, 5)[0]);
+    // What cannot be read is not served: the export fails.
+    let is_whole = |id: &str| {
+        let file = b.data().with_extension("wav").display().to_string();
+        let said = b.cli(&["mailbox", "export", "102", id, &file]);
+        said.code == 0 && sound::read_wav(std::path::Path::new(&file)) == whole
+    };
+    let damaged = || -> usize {
+        let messages = wait_messages(&b, 5);
+        let ids = messages.iter().filter_map(|message| message["id"].as_str());
+        ids.filter(|id| !is_whole(id)).count()
+    };
+    until("the copies are whole", SOON, || {
+        (damaged() == 0).then_some(())
+    });
+
+    rot(&b);
+    assert_eq!(damaged(), 1, "the damage can be heard");
+    until("the damage was found", JOINED * 2, || {
+        (b.metric("tandem_log_scrub_damages_total") > 0.0).then_some(())
+    });
+    until("the sound is whole again", JOINED, || {
+        (damaged() == 0).then_some(())
+    });
+}
+
+/// Turns a bit of a chunk in the first segment.
+fn rot(node: &Node) {
+    use std::os::unix::fs::FileExt;
+    let log = node.data().join("log");
+    let mut segments: Vec<_> = std::fs::read_dir(log)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|e| e == "seg" || e == "log"))
+        .collect();
+    segments.sort();
+    let segment = std::fs::OpenOptions::new()
+        .read(true)
+        .write(true)
+        .open(&segments[0])
+        .unwrap();
+    // A chunk fills its block, so the middle of the file is sound.
+    let (at, mut byte) = (1_500_000, [0]);
+    segment.read_exact_at(&mut byte, at).unwrap();
+    segment.write_all_at(&[byte[0] ^ 0x10], at).unwrap();
+    segment.sync_all().unwrap();
 }
