@@ -77,7 +77,7 @@ struct Conn {
     served: VecDeque<Served>,
     /// The first of these is being read or looked for.
     serving: bool,
-    /// Frames the network has not taken.
+    /// Frames of served sounds that the network has not taken.
     unsent: usize,
     /// Since when the peer has been behind, and how far it was then.
     behind_since: Option<(Time, u64)>,
@@ -145,7 +145,7 @@ impl Link {
 
     /// Takes an input.
     pub fn handle(&mut self, now: Time, input: LinkInput) {
-        let is_seen = matches!(input, LinkInput::Heard { .. } | LinkInput::Sent { .. });
+        let is_seen = matches!(input, LinkInput::Heard { .. });
         match input {
             LinkInput::Peers(peers) => self.on_peers(now, &peers),
             LinkInput::Connected {
@@ -180,8 +180,8 @@ impl Link {
             LinkInput::Want { sound, sealed } => self.on_want(now, sound, sealed),
             LinkInput::Tick => {}
         }
-        // Nothing follows from those, unless a sound is served.
-        if !is_seen || self.conns.values().any(|conn| !conn.served.is_empty()) {
+        // From that nothing follows.
+        if !is_seen {
             self.unseen = Some(now);
         }
     }
@@ -428,11 +428,19 @@ impl Link {
     }
 
     fn send(&mut self, now: Time, id: ConnId, frame: Frame) {
+        self.send_told(now, id, frame, false);
+    }
+
+    fn send_told(&mut self, now: Time, id: ConnId, frame: Frame, is_told: bool) {
         if let Some(conn) = self.conns.get_mut(&id) {
             conn.sent_at = now;
-            conn.unsent += 1;
+            conn.unsent += usize::from(is_told);
             self.status.sent_bytes += frame.len() as u64;
-            self.outputs.push_back(LinkOutput::Send { conn: id, frame });
+            self.outputs.push_back(LinkOutput::Send {
+                conn: id,
+                frame,
+                is_told,
+            });
         }
     }
 

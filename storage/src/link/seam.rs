@@ -103,7 +103,8 @@ pub enum LinkInput {
         /// On which connection.
         conn: ConnId,
     },
-    /// The oldest frame not yet reported is in the hands of the operating system.
+    /// The oldest frame of which that is wanted, and not yet told, is in the hands of the operating
+    /// system.
     Sent {
         /// On which connection.
         conn: ConnId,
@@ -180,12 +181,14 @@ pub enum LinkOutput {
         /// Why.
         why: CloseReason,
     },
-    /// Send a frame, with its length in front. Answered with `Sent`.
+    /// Send a frame, with its length in front.
     Send {
         /// On which connection.
         conn: ConnId,
         /// What.
         frame: Frame,
+        /// To be answered with `Sent`.
+        is_told: bool,
     },
     /// Append to the own log. Answered with `Stored` or `NotStored`; the order must be kept. A log
     /// that is busy makes it wait, it is not refused.

@@ -421,7 +421,11 @@ impl Company {
                     self.end_wire(at);
                 }
             }
-            LinkOutput::Send { conn, frame } => self.on_send(n, conn, frame.to_vec()),
+            LinkOutput::Send {
+                conn,
+                frame,
+                is_told,
+            } => self.on_send(n, conn, frame.to_vec(), is_told),
             LinkOutput::Store { token, append } => life.log.submit(now, token, append),
             LinkOutput::ReadLog {
                 token,
@@ -492,7 +496,7 @@ impl Company {
         });
     }
 
-    fn on_send(&mut self, n: usize, conn: ConnId, bytes: Vec<u8>) {
+    fn on_send(&mut self, n: usize, conn: ConnId, bytes: Vec<u8>, is_told: bool) {
         let now = self.now;
         let delay = Duration::from_micros(self.rng.random_range(50..5_000));
         let Some(wire) = self
@@ -507,7 +511,7 @@ impl Company {
         let way = &mut wire.under_way[end];
         let due = way.back().map_or(due, |(last, _)| due.max(*last));
         way.push_back((due, Passing::Frame(bytes)));
-        if let Some(life) = &mut self.nodes[n].life {
+        if let Some(life) = self.nodes[n].life.as_mut().filter(|_| is_told) {
             life.answers.push_front((now, LinkInput::Sent { conn }));
         }
     }

@@ -181,7 +181,7 @@ impl Link {
             if is_last {
                 conn.served.pop_front();
             }
-            self.send(now, id, frame);
+            self.send_told(now, id, frame, true);
         }
     }
 }

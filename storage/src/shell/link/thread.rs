@@ -404,9 +404,13 @@ impl Worker {
                     let peer = self.wires.remove(&conn).map(|(peer, _, _)| peer);
                     tracing::info!(peer = ?peer.map(|p| p.to_string()), %why, "a connection of the link is closed");
                 }
-                LinkOutput::Send { conn, frame } => {
+                LinkOutput::Send {
+                    conn,
+                    frame,
+                    is_told,
+                } => {
                     if let Some((_, _, wire)) = self.wires.get(&conn) {
-                        wire.send(frame);
+                        wire.send(frame, is_told);
                     }
                 }
                 LinkOutput::Store { token, append } => {

@@ -33,7 +33,7 @@ pub(super) struct Waiting {
 /// This side's end of a connection. It is closed when this goes.
 #[derive(Debug)]
 pub(super) struct Wire {
-    frames: mpsc::UnboundedSender<Frame>,
+    frames: mpsc::UnboundedSender<(Frame, bool)>,
     reader: tokio::task::JoinHandle<()>,
 }
 
@@ -60,10 +60,10 @@ impl Wire {
         Wire { frames, reader }
     }
 
-    /// Sends a frame after those before it.
-    pub(super) fn send(&self, frame: Frame) {
+    /// Sends a frame after those before it; `is_told`: that the network has it is wanted to be known.
+    pub(super) fn send(&self, frame: Frame, is_told: bool) {
         // If the connection is gone, so will be whoever sends.
-        let _ = self.frames.send(frame);
+        let _ = self.frames.send((frame, is_told));
     }
 }
 
@@ -75,13 +75,14 @@ impl Drop for Wire {
 
 async fn write_frames(
     output: impl AsyncWrite + Unpin,
-    mut frames: mpsc::UnboundedReceiver<Frame>,
+    mut frames: mpsc::UnboundedReceiver<(Frame, bool)>,
     conn: ConnId,
     inbox: &Inbox,
 ) -> io::Result<()> {
     let mut output = tokio::io::BufWriter::with_capacity(READ_BYTES, output);
-    while let Some(mut frame) = frames.recv().await {
+    while let Some(mut next) = frames.recv().await {
         loop {
+            let (frame, is_told) = next;
             // A frame is at most FRAME_BYTES_MAX long.
             output
                 .write_all(&(frame.len() as u32).to_le_bytes())
@@ -89,9 +90,11 @@ async fn write_frames(
             for part in frame.parts() {
                 output.write_all(part).await?;
             }
-            inbox.put(In::Link(LinkInput::Sent { conn }));
+            if is_told {
+                inbox.put(In::Link(LinkInput::Sent { conn }));
+            }
             match frames.try_recv() {
-                Ok(next) => frame = next,
+                Ok(more) => next = more,
                 Err(_) => break,
             }
         }
