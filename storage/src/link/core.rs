@@ -398,6 +398,8 @@ impl Link {
 
     /// The log did not take a record: the feed is asked for again later.
     fn refused(&mut self, now: Time, id: ConnId, number: u32) {
+        // What it had sent is not all here: nothing more is taken for held because of it.
+        self.leaving.retain(|f| (f.conn, f.number) != (id, number));
         let Some(conn) = self.conns.get_mut(&id) else {
             return;
         };

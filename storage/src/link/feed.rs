@@ -131,7 +131,8 @@ impl Feed {
         let bytes = match piece {
             LogPiece::Bytes(bytes) => bytes,
             LogPiece::Gone { next: None } => {
-                // There is a tip, so the next look will find its segment.
+                // The files are gone, the tip's included: this feed ends with its connection.
+                self.is_reading = true;
                 return None;
             }
             LogPiece::Gone { next: Some(next) } => {

@@ -20,6 +20,8 @@ use crate::seam::{Append, LOCAL_KEYS, Token, What};
 #[derive(Debug)]
 pub(super) struct Follower {
     pub(super) number: u32,
+    /// On which connection it was asked for.
+    pub(super) conn: ConnId,
     pub(super) feeder: NodeName,
     pub(super) author: NodeName,
     pub(super) lane: Lane,
@@ -104,13 +106,14 @@ impl Stores {
 impl Follower {
     /// From `place` on.
     pub(super) fn new(
-        number: u32,
+        (conn, number): (ConnId, u32),
         feeder: NodeName,
         (author, lane): (NodeName, Lane),
         place: Place,
     ) -> Follower {
         Follower {
             number,
+            conn,
             feeder,
             author,
             lane,
@@ -125,7 +128,7 @@ impl Follower {
     pub(super) fn on_records(
         &mut self,
         copies: &Copies,
-        (stores, conn): (&mut Stores, ConnId),
+        stores: &mut Stores,
         (place, records): (Place, &[u8]),
         mut store: impl FnMut(Token, Append),
     ) -> Result<Taken, Nonsense> {
@@ -144,7 +147,7 @@ impl Follower {
                 continue;
             }
             taken.stored += 1;
-            store(stores.next(Owner::Feed(conn, self.number)), append);
+            store(stores.next(Owner::Feed(self.conn, self.number)), append);
         }
         self.pending.push_back(Pending {
             after: stores.last(),
