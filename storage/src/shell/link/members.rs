@@ -123,6 +123,12 @@ impl Members {
         self.0.get(&node).filter(|member| member.cert.is_some())
     }
 
+    /// `node` is a member now, and by this certificate.
+    pub(super) fn has(&self, node: NodeName, cert: &str) -> bool {
+        self.get(node)
+            .is_some_and(|member| member.cert.as_deref() == Some(cert))
+    }
+
     /// Those who are members now.
     pub fn iter(&self) -> impl Iterator<Item = (NodeName, &Member)> {
         let members = self.0.iter().filter(|(_, member)| member.cert.is_some());

@@ -19,4 +19,4 @@ pub use invite::{Invitation, LIFE_MS};
 pub use join::{WriteRegisters, join};
 pub use members::{MEMBERS_MAX, Member, Members, address_key, backups_key, cert_key, value};
 pub use site::{Site, SiteError};
-pub use thread::{LinkHelp, LinkParts, LinkSeat, Linker, Linking, link};
+pub use thread::{LinkHelp, LinkParts, LinkSeat, LinkStats, Linker, Linking, link};

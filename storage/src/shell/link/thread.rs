@@ -20,7 +20,7 @@ use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
 
 use super::ca::Fingerprint;
-use super::door::{Arrival, Door, dial};
+use super::door::{Arrival, Door, DoorStats, dial};
 use super::members::Members;
 use super::site::Site;
 use super::wires::{Waiting, Wire};
@@ -88,7 +88,16 @@ impl Inbox {
 #[derive(Clone, Debug)]
 pub struct Linker {
     inbox: Inbox,
-    status: Arc<Mutex<LinkStatus>>,
+    status: Arc<Mutex<(LinkStatus, LinkStats)>>,
+}
+
+/// What its threads have counted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LinkStats {
+    /// What has been seen at the door.
+    pub door: DoorStats,
+    /// Commits that found no room on their way to the link, and were read from the disk instead.
+    pub commits_missed: u64,
 }
 
 /// The link's end of a [`Linker`], until it is started.
@@ -183,8 +192,14 @@ impl Linker {
 
     /// How it stands, or stood a moment ago.
     pub fn status(&self) -> LinkStatus {
-        let status = self.status.lock();
-        status.unwrap_or_else(PoisonError::into_inner).clone()
+        let shown = self.status.lock();
+        shown.unwrap_or_else(PoisonError::into_inner).0.clone()
+    }
+
+    /// What its threads have counted, up to now or a moment ago.
+    pub fn stats(&self) -> LinkStats {
+        let shown = self.status.lock();
+        shown.unwrap_or_else(PoisonError::into_inner).1
     }
 }
 
@@ -351,6 +366,13 @@ impl Worker {
     }
 
     fn open(&mut self, peer: NodeName, cert: Fingerprint, opened: Opened) {
+        // It was a member's when hands were shaken.
+        if !self.parts.members.has(peer, &cert) {
+            if matches!(opened, Opened::Dialled(_)) {
+                self.hand_in(LinkInput::NotConnected { peer });
+            }
+            return;
+        }
         self.conn_last += 1;
         let conn = ConnId(self.conn_last);
         let inbox = self.seat.linker.inbox.clone();
@@ -377,23 +399,21 @@ impl Worker {
         if let Err(e) = self.parts.site.keep_members(&members) {
             tracing::warn!("the company's nodes are not written down: {e}");
         }
-        // With a certificate that is no longer the member's nobody stays.
-        let is_members = |peer: &NodeName, cert: &str| {
-            let member = members.get(*peer);
-            member.is_some_and(|member| member.cert.as_deref() == Some(cert))
-        };
+        self.parts.members = members.clone();
+        self.parts.watch.send_replace(members);
+        // Closes the connections of those who are gone.
+        self.hand_in(LinkInput::Peers(peers));
+        // With a certificate that is no longer the member's nobody else stays, either.
+        let members = &self.parts.members;
         let void = self
             .wires
             .iter()
-            .filter(|(_, (peer, cert, _))| !is_members(peer, cert));
+            .filter(|(_, (peer, cert, _))| !members.has(*peer, cert));
         let void: Vec<ConnId> = void.map(|(conn, _)| *conn).collect();
-        self.parts.members = members.clone();
-        self.parts.watch.send_replace(members);
         for conn in void {
             self.wires.remove(&conn);
             self.hand_in(LinkInput::Disconnected { conn });
         }
-        self.hand_in(LinkInput::Peers(peers));
     }
 
     fn carry_out(&mut self) {
@@ -470,8 +490,12 @@ impl Worker {
     fn publish(&self) {
         let now = self.parts.log.clocks().mono();
         let status = self.core.status(now);
+        let stats = LinkStats {
+            door: self.parts.door.0.stats(),
+            commits_missed: self.missed,
+        };
         let shown = &self.seat.linker.status;
-        *shown.lock().unwrap_or_else(PoisonError::into_inner) = status;
+        *shown.lock().unwrap_or_else(PoisonError::into_inner) = (status, stats);
     }
 }
 
@@ -540,3 +564,6 @@ impl Reader {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::runtime::Handle;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 use super::thread::{In, Inbox};
 use crate::link::frame::FRAME_BYTES_MAX;
@@ -22,6 +22,9 @@ const WAITING_BYTES_MAX: usize = 8 << 20;
 const HEARD_EVERY: Duration = Duration::from_millis(100);
 /// What is read at once.
 const READ_BYTES: usize = 64 * 1024;
+/// What was sent before a connection was closed may take so long; a peer that takes nothing would
+/// otherwise keep the connection, and all that waits for it, for ever.
+const LAST_WORDS: Duration = Duration::from_secs(2);
 
 /// A frame that has come, and its place among those that wait.
 #[derive(Debug)]
@@ -30,11 +33,12 @@ pub(super) struct Waiting {
     pub(super) _place: OwnedSemaphorePermit,
 }
 
-/// This side's end of a connection. It is closed when this goes.
+/// This side's end of a connection. When this goes it is closed, after at most [`LAST_WORDS`].
 #[derive(Debug)]
 pub(super) struct Wire {
     frames: mpsc::UnboundedSender<(Frame, bool)>,
     reader: tokio::task::JoinHandle<()>,
+    _open: oneshot::Sender<()>,
 }
 
 impl Wire {
@@ -47,17 +51,30 @@ impl Wire {
     ) -> Wire {
         let (input, output) = tokio::io::split(stream);
         let (frames, to_send) = mpsc::unbounded_channel();
+        let (open, closed) = oneshot::channel::<()>();
         let sent = inbox.clone();
         runtime.spawn(async move {
-            // The reader learns of it, too, and tells.
-            let _ = write_frames(output, to_send, conn, &sent).await;
+            let late = async {
+                // An error is what is waited for: the other end is gone.
+                let _ = closed.await;
+                tokio::time::sleep(LAST_WORDS).await;
+            };
+            tokio::select! {
+                // The reader learns of an error, too, and tells.
+                _ = write_frames(output, to_send, conn, &sent) => {}
+                () = late => {}
+            }
         });
         let reader = runtime.spawn(async move {
             let why = read_frames(input, conn, &inbox).await;
             tracing::debug!(?conn, ?why, "a connection of the link ended");
             inbox.put(In::Link(LinkInput::Disconnected { conn }));
         });
-        Wire { frames, reader }
+        Wire {
+            frames,
+            reader,
+            _open: open,
+        }
     }
 
     /// Sends a frame after those before it; `is_told`: that the network has it is wanted to be known.
