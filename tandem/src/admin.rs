@@ -266,6 +266,11 @@ async fn answer(
         Question::SiteList => Ask::Nodes,
         Question::SiteRemove { name } => {
             let node = known_node(&name, control).await?;
+            if inviter.is_some_and(|inviter| inviter.site.node() == node) {
+                return Err(format!(
+                    "{name} is this node; remove it at another one, which goes on without it"
+                ));
+            }
             Ask::Registers(vec![(cert_key(node), None)])
         }
         Question::SiteKeeps { name, backups } => {

@@ -12,7 +12,7 @@ use tandem_storage::gate::GateStatus;
 use tandem_storage::link::{LinkStatus, PeerStatus, Position};
 use tandem_storage::name::{Id, NodeName};
 use tandem_storage::seam::{LogEvent, What};
-use tandem_storage::site::{Linker, Members, Site, address_key, value};
+use tandem_storage::site::{LinkStats, Linker, Members, Site, address_key, value};
 
 use crate::control::{Ask, ControlHandle};
 
@@ -21,6 +21,8 @@ pub(crate) struct Company {
     site: Arc<Site>,
     members: Members,
     linker: Linker,
+    /// Another node keeps pace, as far as was told.
+    is_copied: bool,
 }
 
 impl Company {
@@ -30,6 +32,25 @@ impl Company {
             site,
             members,
             linker,
+            is_copied: false,
+        }
+    }
+
+    /// Tells when "saved" begins to mean another thing.
+    pub(crate) fn see_copies(&mut self, gate: GateStatus) {
+        let is_copied = gate.backups > 0;
+        if is_copied == self.is_copied {
+            return;
+        }
+        self.is_copied = is_copied;
+        let behind = gate.behind;
+        if is_copied {
+            tracing::info!("what is saved is at another node, too");
+        } else {
+            tracing::warn!(
+                behind,
+                "no other node keeps pace: what is saved is here alone until one has caught up"
+            );
         }
     }
 
@@ -53,6 +74,11 @@ impl Company {
     /// How the link stands.
     pub(crate) fn link(&self) -> LinkStatus {
         self.linker.status()
+    }
+
+    /// What its threads have counted.
+    pub(crate) fn link_stats(&self) -> LinkStats {
+        self.linker.stats()
     }
 
     /// For `tandem status` and `tandem site list`: one row a node.
@@ -82,7 +108,10 @@ impl Company {
             let peers = link.peers.iter().filter(|peer| wanted(peer));
             peers.map(|peer| peer.name.to_string()).collect()
         };
-        let behind = link.peers.iter().filter(|peer| peer.to_send_bytes > 0);
+        let behind = link
+            .peers
+            .iter()
+            .filter(|peer| peer.to_send_bytes != Some(0));
         let missing: Vec<Value> = behind
             .map(|peer| {
                 json!({
@@ -101,6 +130,7 @@ impl Company {
             "saved_alone": gate.alone + gate.alone_late,
             "saved_alone_late": gate.alone_late,
             "missing": missing,
+            "missing_here_of": names(|peer| !peer.is_whole),
         })
     }
 }
@@ -112,12 +142,17 @@ fn fill(row: &mut Value, peer: &PeerStatus) {
         _ => Value::Null,
     };
     row["has_our_sound"] = peer.is_backup.into();
+    row["has_ours_up_to"] = match peer.acked.seq {
+        0 => Value::Null,
+        seq => format!("{}.{seq}", peer.acked.epoch).into(),
+    };
     row["lacks_of_ours_bytes"] = peer.to_send_bytes.into();
     row["takes_s"] = json!(peer.to_send_time.map(|time| time.as_secs_f64().ceil()));
     row["we_have_all_of_theirs"] = peer.is_whole.into();
 }
 
-/// Writes where this node's link is, if the log says something else.
+/// Writes where this node's link is, if the log says something else. A log that does not take it is no
+/// reason not to serve.
 pub(crate) async fn write_address(
     view_says: Option<String>,
     node: NodeName,
@@ -130,9 +165,11 @@ pub(crate) async fn write_address(
     }
     let registers = vec![(address_key(node), Some(value))];
     match control.ask(Ask::Registers(registers)).await {
-        Ok(written) => written
-            .map(drop)
-            .map_err(|e| format!("cannot write where the link is: {e}")),
+        Ok(Ok(_)) => Ok(()),
+        Ok(Err(e)) => {
+            tracing::warn!("the other nodes are not told where the link is: {e}");
+            Ok(())
+        }
         Err(_) => Err("call control died; see the log lines".into()),
     }
 }

@@ -396,6 +396,9 @@ impl Control {
     fn drain(&mut self, now: Now) {
         self.retry_log();
         self.parts.engine.flush();
+        if let Some(company) = &mut self.parts.company {
+            company.see_copies(self.parts.gate.status());
+        }
         loop {
             if let Some(event) = self.parts.gate.poll() {
                 self.on_log(now, event);

@@ -105,15 +105,25 @@ fn company_figures(page: &mut Page, company: &Company, gate: GateStatus) {
         page.gauge(&label(peer, "link_up"), f64::from(u8::from(peer.is_up)));
     }
     for peer in &link.peers {
-        page.gauge(
-            &label(peer, "link_to_send_bytes"),
-            peer.to_send_bytes as f64,
-        );
+        if let Some(bytes) = peer.to_send_bytes {
+            page.gauge(&label(peer, "link_to_send_bytes"), bytes as f64);
+        }
+    }
+    for peer in &link.peers {
+        if let Some(time) = peer.to_send_time {
+            page.gauge(&label(peer, "link_to_send_seconds"), time.as_secs_f64());
+        }
     }
     page.counter("link_sent_bytes", link.sent_bytes);
     page.counter("link_records_stored", link.records_stored);
     page.counter("link_records_known", link.records_known);
     page.counter("link_frames_unknown", link.frames_unknown);
+    let stats = company.link_stats();
+    page.counter("link_commits_missed", stats.commits_missed);
+    page.counter("link_door_admitted", stats.door.admitted);
+    page.counter("link_door_strangers", stats.door.strangers);
+    page.counter("link_door_failed", stats.door.failed);
+    page.counter("link_door_full", stats.door.full);
     page.gauge("copies_now", (1 + gate.backups) as f64);
     page.gauge("copies_behind", gate.behind as f64);
     page.gauge("copies_waiting", gate.held as f64);

@@ -222,12 +222,13 @@ impl Link {
 
     fn peer_status(&self, now: Time, peer: &Peer) -> PeerStatus {
         let conn = peer.conn.and_then(|conn| self.conns.get(&conn));
-        let behind = conn.map_or(0, |conn| self.behind_bytes(conn));
+        let behind = self.behind_bytes(peer, conn);
         let since = conn.and_then(|conn| conn.behind_since);
-        let to_send_time = match since {
+        let to_send_time = match (since, behind) {
             _ if !peer.is_up => None,
-            None => Some(Duration::ZERO),
-            Some((at, first)) => {
+            (_, None) => None,
+            (None, Some(_)) => Some(Duration::ZERO),
+            (Some((at, first)), Some(behind)) => {
                 let (done, took) = (first.saturating_sub(behind), now.since(at));
                 (done > 0).then(|| took.mul_f64(behind as f64 / done as f64))
             }
@@ -248,10 +249,15 @@ impl Link {
         }
     }
 
-    /// How much of the own log the peer has still to be sent.
-    fn behind_bytes(&self, conn: &Conn) -> u64 {
-        let behind = |feed: &Feed| feed.behind_bytes(&self.own, self.config.segment_bytes);
-        conn.feeds.values().map(behind).max().unwrap_or(0)
+    /// How much of the own log the peer has still to be sent; of one that asks for nothing, what has come
+    /// since it did.
+    fn behind_bytes(&self, peer: &Peer, conn: Option<&Conn>) -> Option<u64> {
+        let segment_bytes = self.config.segment_bytes;
+        let feeds = conn.into_iter().flat_map(|conn| conn.feeds.values());
+        let behind = feeds.map(|feed| feed.behind_bytes(&self.own, segment_bytes));
+        let left_at = peer.left_at.as_ref();
+        let left = || left_at.map(|place| self.own.behind_bytes(place, segment_bytes));
+        behind.max().or_else(left)
     }
 
     fn on_peers(&mut self, now: Time, configs: &[PeerConfig]) {
@@ -329,6 +335,9 @@ impl Link {
             return;
         }
         peer.on_gone(now, chance, conn.hello.is_some());
+        let in_log = |place: &Place| (place.segment, place.offset);
+        let cursors = conn.feeds.values().map(Feed::cursor);
+        peer.left_at = cursors.min_by_key(in_log).or(peer.left_at);
         if std::mem::take(&mut peer.is_backup) {
             let (peer, is_up) = (conn.peer, false);
             self.event(LinkEvent::Backup { peer, is_up });

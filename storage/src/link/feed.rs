@@ -72,6 +72,12 @@ impl Own {
         counts && (place.segment, place.offset) <= (self.tip.segment, self.tip.offset)
     }
 
+    /// How far a place is from the tip, in bytes.
+    pub(super) fn behind_bytes(&self, place: &Place, segment_bytes: u64) -> u64 {
+        let segments = u64::from(self.tip.segment.saturating_sub(place.segment));
+        (segments * segment_bytes + self.tip.offset).saturating_sub(place.offset)
+    }
+
     /// A record with this number was durable and counts.
     fn counts(&self, position: Position) -> bool {
         if position.epoch == self.epoch {
@@ -246,10 +252,14 @@ impl Feed {
         }
     }
 
+    /// Where in the own log it is.
+    pub(super) fn cursor(&self) -> Place {
+        self.cursor
+    }
+
     /// How far the cursor is from the tip, in bytes.
     pub(super) fn behind_bytes(&self, own: &Own, segment_bytes: u64) -> u64 {
-        let segments = u64::from(own.tip.segment.saturating_sub(self.cursor.segment));
-        (segments * segment_bytes + own.tip.offset).saturating_sub(self.cursor.offset)
+        own.behind_bytes(&self.cursor, segment_bytes)
     }
 
     fn is_full(&self) -> bool {

@@ -42,6 +42,8 @@ pub(super) struct Peer {
     pub(super) tip: Position,
     /// How far it has the own log.
     pub(super) acked: Position,
+    /// How far the own log had been read for it when its connection went.
+    pub(super) left_at: Option<Place>,
     /// What the log here did not take, and when it is asked for again.
     pub(super) refused: BTreeMap<(NodeName, Lane), Time>,
 }
@@ -72,6 +74,7 @@ impl Peer {
             places_changed: false,
             tip: Position::default(),
             acked: Position::default(),
+            left_at: None,
             refused: BTreeMap::new(),
         }
     }

@@ -346,9 +346,10 @@ pub struct PeerStatus {
     pub is_backup: bool,
     /// How far it has the own log durably.
     pub acked: Position,
-    /// How much of the own log it still lacks, in bytes, and about how long that takes.
-    pub to_send_bytes: u64,
-    /// See `to_send_bytes`; `None`: it is not there, or too early to say.
+    /// About how much of the own log it still lacks, in bytes; `None`: it was not there since this node
+    /// started.
+    pub to_send_bytes: Option<u64>,
+    /// About how long that takes; `None`: it is not there, or too early to say.
     pub to_send_time: Option<Duration>,
     /// How far this node has the peer's log durably.
     pub followed: Position,

@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use super::site;
 use crate::admin::{Question, ask};
 use crate::cli::Ask;
 
@@ -18,7 +19,11 @@ pub(crate) fn status(how: &Ask) -> Result<(), String> {
     for (name, group) in groups {
         println!("\n{}", words(name));
         for (key, value) in group.as_object().into_iter().flatten() {
-            println!("  {:<22}{}", words(key), text(value));
+            let said = match (key.as_str(), value.as_array()) {
+                ("missing", Some(rows)) => site::missing(rows),
+                _ => text(value),
+            };
+            println!("  {:<22}{said}", words(key));
         }
     }
     Ok(())
@@ -117,12 +122,14 @@ pub(crate) fn when(value: &Value) -> String {
     })
 }
 
-/// A JSON value without quotes.
+/// A JSON value without quotes and brackets.
 pub(crate) fn text(value: &Value) -> String {
     match value {
         Value::String(s) => s.clone(),
         Value::Null => "-".into(),
         Value::Bool(b) => if *b { "yes" } else { "no" }.into(),
+        Value::Array(all) if all.is_empty() => "-".into(),
+        Value::Array(all) => all.iter().map(text).collect::<Vec<_>>().join(", "),
         other => other.to_string(),
     }
 }

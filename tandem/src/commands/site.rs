@@ -115,9 +115,28 @@ fn list(how: &Ask) -> Result<(), String> {
 }
 
 fn lacks(row: &Value) -> String {
-    let bytes = row["lacks_of_ours_bytes"].as_u64();
-    match (bytes, row["takes_s"].as_f64()) {
-        (None, _) => "-".into(),
+    match row["state"].as_str() {
+        Some("this node") => "-".into(),
+        _ => amount(&row["lacks_of_ours_bytes"], &row["takes_s"]),
+    }
+}
+
+/// What is missing at which nodes, as `tandem status` has it, in words.
+pub(super) fn missing(rows: &[Value]) -> String {
+    let words = rows.iter().map(|row| {
+        let at = row["at"].as_str().unwrap_or_default();
+        format!("{at}: {}", amount(&row["bytes"], &row["takes_s"]))
+    });
+    let words: Vec<String> = words.collect();
+    match &words[..] {
+        [] => "nothing".into(),
+        words => words.join("; "),
+    }
+}
+
+fn amount(bytes: &Value, seconds: &Value) -> String {
+    match (bytes.as_u64(), seconds.as_f64()) {
+        (None, _) => "not known".into(),
         (Some(0), _) => "nothing".into(),
         (Some(bytes), None) => format!("{} KiB", bytes.div_ceil(1024)),
         (Some(bytes), Some(seconds)) => format!("{} KiB, {seconds} s", bytes.div_ceil(1024)),

@@ -202,6 +202,15 @@ fn runtime() -> Runtime {
         .unwrap()
 }
 
+/// For what is shown a moment after it is so.
+fn soon(is_so: impl Fn() -> bool) {
+    let until = std::time::Instant::now() + SOON;
+    while !is_so() {
+        assert!(std::time::Instant::now() < until, "it never is so");
+        std::thread::yield_now();
+    }
+}
+
 /// Who joins is written into the log.
 fn writer(log: Log) -> WriteRegisters {
     Arc::new(move |registers| {
@@ -241,6 +250,10 @@ fn what_one_node_says_is_durable_at_the_other_also_when_that_was_away() {
             said = office.say("k/1", &n.to_string());
         }
     }
+    // What it lacks meanwhile is known.
+    let linker = office.linking.linker.clone();
+    let lacks = || linker.status().peers[0].to_send_bytes;
+    soon(|| lacks().is_some_and(|bytes| bytes > 3000 * 3000));
     let mut other = Office::open(&other_dir, Some(&office));
     assert_eq!(
         other.view.register("k/1"),
@@ -249,6 +262,7 @@ fn what_one_node_says_is_durable_at_the_other_also_when_that_was_away() {
     );
     office.wait_acked(said);
     other.wait_known("k/1", "2999");
+    soon(|| lacks() == Some(0));
     assert_eq!(other.view.registers("k/long/").count(), 3000);
     other.close();
     office.close();
@@ -273,12 +287,8 @@ fn a_removed_node_is_cut_off_and_counted_at_the_door() {
     };
     assert_eq!(why, CloseReason::Stranger);
     while !matches!(other.said(), Said::Link(LinkEvent::Away { .. })) {}
-    let until = std::time::Instant::now() + SOON;
     let linker = office.linking.linker.clone();
-    while linker.stats().door.strangers == 0 || !linker.status().peers.is_empty() {
-        assert!(std::time::Instant::now() < until, "it never came back");
-        std::thread::yield_now();
-    }
+    soon(|| linker.stats().door.strangers > 0 && linker.status().peers.is_empty());
     other.close();
     office.close();
 }
