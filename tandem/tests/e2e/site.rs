@@ -275,6 +275,50 @@ fn who_is_not_invited_or_was_removed_stays_outside() {
     let said = a.cli(&["site", "remove", "b"]);
     assert_eq!(said.code, 1);
     assert!(said.err.contains("no node b"), "{}", said.err);
+    until("it knocks, and is counted", SOON, || {
+        (a.metric("tandem_link_door_strangers_total") > 0.0).then_some(())
+    });
+    let said = a.cli(&["site", "remove", "demo"]);
+    assert_eq!(said.code, 1);
+    assert!(said.err.contains("at another one"), "{}", said.err);
+}
+
+#[test]
+fn what_a_node_lacks_that_is_away_is_told() {
+    let a = first("");
+    let mut b = joined(&a, "b", "");
+    wait_whole(&[&a, &b]);
+    let status = a.cli(&["status"]).out;
+    assert!(status.contains("nodes up              b\n"), "{status}");
+    assert!(
+        status.contains("missing               nothing\n"),
+        "{status}"
+    );
+    b.kill();
+    let mut caller = Ua::of(&a, "101");
+    caller.register();
+    let mut call = at_the_beep(&mut caller);
+    call.media.count_up();
+    call.media.speak_for(3);
+    caller.hang_up(&mut call);
+    wait_messages(&a, 1);
+    // Three seconds of sound, at 8 kB each.
+    let lacks = || {
+        let missing = company(&a, "missing");
+        missing[0]["bytes"]
+            .as_u64()
+            .filter(|_| missing[0]["at"] == "b")
+    };
+    let bytes = until("it is told", SOON, || lacks().filter(|b| *b >= 24_000));
+    assert!(bytes < 200_000, "{bytes}");
+    let status = a.cli(&["status"]).out;
+    assert!(status.contains("missing               b: "), "{status}");
+    assert!(status.contains("nodes away            b\n"), "{status}");
+    let list = a.cli(&["site", "list"]).out;
+    assert!(list.contains("away: "), "{list}");
+    b.start();
+    wait_whole(&[&a, &b]);
+    assert_eq!(company(&a, "missing"), Value::Array(vec![]));
 }
 
 #[test]
