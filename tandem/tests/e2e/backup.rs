@@ -31,7 +31,7 @@ fn wav(dir: &Path, seed: u32) -> PathBuf {
     file
 }
 
-fn import(node: &Node, dir: &Path, seed: u32) -> String {
+pub fn import(node: &Node, dir: &Path, seed: u32) -> String {
     let file = wav(dir, seed).display().to_string();
     let said = node.cli(&["mailbox", "import", "102", &file]);
     assert_eq!(said.code, 0, "{}", said.err);
@@ -39,7 +39,7 @@ fn import(node: &Node, dir: &Path, seed: u32) -> String {
 }
 
 /// Every message of 102: its entry in the list, and its sound.
-fn mailbox(node: &Node, dir: &Path) -> Vec<(Value, Vec<u8>)> {
+pub fn mailbox(node: &Node, dir: &Path) -> Vec<(Value, Vec<u8>)> {
     let list = node.json(&["mailbox", "list", "102"]);
     let messages = list.as_array().unwrap().iter().map(|message| {
         let file = dir.join("export.wav");
@@ -51,13 +51,13 @@ fn mailbox(node: &Node, dir: &Path) -> Vec<(Value, Vec<u8>)> {
     messages.collect()
 }
 
-fn back_up(node: &Node, place: &str, more: &[&str]) -> Value {
+pub fn back_up(node: &Node, place: &str, more: &[&str]) -> Value {
     let mut args = vec!["backup", place];
     args.extend(more);
     node.json(&args)
 }
 
-fn restore(place: &str, data: &Path, more: &[&str]) -> Said {
+pub fn restore(place: &str, data: &Path, more: &[&str]) -> Said {
     let mut args = vec!["restore", place, "--data", data.to_str().unwrap()];
     args.extend(more);
     tandem(&args)

@@ -13,6 +13,7 @@ mod company;
 mod damage;
 mod destroyed;
 mod mailbox;
+mod old_disks;
 mod phones;
 mod pins;
 mod prompts;

@@ -25,7 +25,7 @@ pub fn with_link(node: &mut Node, name: &str, more: &str) -> SocketAddr {
 }
 
 /// The first node: a demo office, made a company.
-fn first(more: &str) -> Node {
+pub fn first(more: &str) -> Node {
     let mut node = Node::demo();
     node.ask_to_end();
     node.ended(SOON);
@@ -55,7 +55,7 @@ pub fn join(node: &Node, token: &str) -> Said {
 }
 
 /// Another node, joined by a token of `of`.
-fn joined(of: &Node, name: &str, more: &str) -> Node {
+pub fn joined(of: &Node, name: &str, more: &str) -> Node {
     let mut node = Node::prepared();
     let said = join(&node, &token(of, name));
     assert_eq!(said.code, 0, "{}", said.err);
