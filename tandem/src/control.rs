@@ -556,7 +556,7 @@ impl Control {
             }
             LinkEvent::Contradiction { peer, epoch } => tracing::error!(
                 %peer, epoch,
-                "this disk is an old copy and its log goes on where another life of this node was; start it again"
+                "this disk is an old copy and its log goes on where another life of this node was; set its clock right and start it again"
             ),
             LinkEvent::Relaying { peer, author } => {
                 tracing::debug!(%peer, %author, "what one node said is taken from another");

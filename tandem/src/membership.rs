@@ -87,6 +87,13 @@ impl Membership {
     }
 }
 
+impl Joined {
+    /// The log is opened with no epoch below this: by the clock, and where that is wrong, as was noted.
+    pub(crate) fn epoch_min(&self) -> u32 {
+        epoch_of_now().max(self.site.epoch_min())
+    }
+}
+
 impl LinkStart<'_> {
     /// Opens the door and starts the link.
     pub(crate) async fn start(
@@ -143,7 +150,7 @@ impl LinkStart<'_> {
 }
 
 /// Seconds since 2020: a log begun anew never opens an epoch that the one before had.
-pub(crate) fn epoch_of_now() -> u32 {
+fn epoch_of_now() -> u32 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH);
     let since = now.unwrap_or_default().saturating_sub(EPOCHS_SINCE);
     u32::try_from(since.as_secs()).unwrap_or(u32::MAX)

@@ -34,7 +34,7 @@ use crate::backups::Backups;
 use crate::company::write_address;
 use crate::config::Config;
 use crate::control::{self, Answer, Ask, Clock, Control, ControlHandle, Parts};
-use crate::membership::{LinkStart, Membership, epoch_of_now};
+use crate::membership::{LinkStart, Membership};
 use crate::office::{self, Office};
 use crate::pins::Pins;
 use crate::signals::{self, Source};
@@ -224,7 +224,7 @@ fn open_log(
             .map_err(|e| e.to_string());
     };
     log.tap = Some(joined.tap.clone());
-    log.epoch_min = epoch_of_now();
+    log.epoch_min = joined.epoch_min();
     let linker = joined.linker.clone();
     let tell = move |event| {
         if !linker.on_log(&event) {

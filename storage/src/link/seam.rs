@@ -249,8 +249,9 @@ pub enum LinkEvent {
         /// How far.
         position: Position,
     },
-    /// A peer holds more of this node's log than there is: the disk is an old one and its epoch was
-    /// used before. Nothing is exchanged until the log was opened with a higher epoch than this.
+    /// A peer holds more of this node's log than there is, or a later epoch: the disk is an old one and
+    /// its epoch may have been used before. Nothing is exchanged until the log was opened with a higher
+    /// epoch than this.
     Contradiction {
         /// Which peer.
         peer: NodeName,

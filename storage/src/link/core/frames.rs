@@ -81,7 +81,10 @@ impl Link {
             return Ok(());
         }
         let tip = self.own.tip.position;
-        if hello.known.epoch == self.own.epoch && hello.known.seq > tip.seq && !self.own.is_behind {
+        // In an epoch that has begun there is more than was said in it, or there is a later one.
+        let known = hello.known;
+        let is_more = known.seq > tip.seq && !self.own.is_behind;
+        if known.epoch > self.own.epoch || (known.epoch == self.own.epoch && is_more) {
             let (peer, epoch) = (hello.node, hello.known.epoch);
             self.event(LinkEvent::Contradiction { peer, epoch });
             self.drop_conn(now, id, CloseReason::Contradiction);

@@ -6,6 +6,7 @@
 //! | `node.pem`, `node-key.pem` | this node's certificate and key |
 //! | `members.json` | this node's name, and whom the log last said to be members |
 //! | `tokens.json` | invitations that are open at this node (`invite.rs`) |
+//! | `epoch.json` | the last epoch of its log that is known to have been used |
 //!
 //! It is apart from the log so that a node whose log is lost finds the others by itself and gets it
 //! back. Every file is written whole under another name, then renamed; all are of mode 0600.
@@ -26,6 +27,7 @@ use super::ca::{Ca, Fingerprint, NodeKey, Pem, fingerprint};
 use super::invite::{Book, Invitation};
 use super::members::{Member, Members};
 use crate::name::NodeName;
+use crate::record::EPOCH_MAX;
 use crate::time::WallTime;
 
 const FOLDER: &str = "site";
@@ -35,6 +37,7 @@ const NODE: &str = "node.pem";
 const NODE_KEY: &str = "node-key.pem";
 const MEMBERS: &str = "members.json";
 const TOKENS: &str = "tokens.json";
+const EPOCH: &str = "epoch.json";
 
 /// This machine's part in a company.
 #[derive(Debug)]
@@ -186,6 +189,21 @@ impl Site {
             members: members.to_map(),
         };
         write_json(&self.folder, MEMBERS, &kept)
+    }
+
+    /// The log must not be opened with an epoch below this: those have been used. What the log itself says
+    /// is not enough, since an old one may be put in its place; nor is the clock, which may be wrong.
+    pub fn epoch_min(&self) -> u32 {
+        let kept: Result<u32, SiteError> = read_json(&self.folder, EPOCH);
+        kept.map_or(1, |epoch| epoch.saturating_add(1))
+    }
+
+    /// Notes that this epoch has been used. What no clock can lead to in thirty years is not believed.
+    pub(super) fn keep_epoch(&self, epoch: u32) -> Result<(), SiteError> {
+        if epoch < self.epoch_min() || epoch > EPOCH_MAX / 2 {
+            return Ok(());
+        }
+        write_json(&self.folder, EPOCH, &epoch)
     }
 
     /// An invitation for `node` to a link that is reached at `address`.

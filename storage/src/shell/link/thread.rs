@@ -278,6 +278,7 @@ impl Worker {
     }
 
     fn run(mut self) {
+        self.keep_epoch(self.parts.config.epoch);
         let members = self.parts.members.clone();
         self.on_members(members);
         while self.turn() {
@@ -449,8 +450,19 @@ impl Worker {
                     bytes,
                 }),
                 LinkOutput::FindSound { token, sound } => self.ask(Ask::Find { token, sound }),
-                LinkOutput::Event(event) => self.help.event(event),
+                LinkOutput::Event(event) => {
+                    if let LinkEvent::Contradiction { epoch, .. } = event {
+                        self.keep_epoch(epoch);
+                    }
+                    self.help.event(event);
+                }
             }
+        }
+    }
+
+    fn keep_epoch(&self, epoch: u32) {
+        if let Err(e) = self.parts.site.keep_epoch(epoch) {
+            tracing::warn!("the epoch of the log is not written down: {e}");
         }
     }
 

@@ -73,6 +73,7 @@ impl Office {
         let (linker, tap, seat) = link();
         let mut config = LogConfig::new(dir.path().join("log"), site.node());
         config.segment_bytes = 4 << 20;
+        config.epoch_min = site.epoch_min();
         config.tap = Some(tap);
         let said = sender.clone();
         let opened = open(config, move |event| {
@@ -266,6 +267,50 @@ fn what_one_node_says_is_durable_at_the_other_also_when_that_was_away() {
     assert_eq!(other.view.registers("k/long/").count(), 3000);
     other.close();
     office.close();
+}
+
+#[test]
+fn an_old_disk_is_noticed_and_speaks_with_the_others_again_from_a_later_epoch() {
+    let (dir, other_dir) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let mut office = Office::first(&dir);
+    office.let_in(&other_dir);
+    office.say("k/0", "b is let in");
+    Office::open(&other_dir, Some(&office)).close();
+    let old = tempfile::tempdir().unwrap();
+    copy(other_dir.path(), old.path());
+    let mut other = Office::open(&other_dir, Some(&office));
+    let said = other.say("k/1", "one");
+    other.wait_acked(said);
+    other.close();
+
+    // The same epoch opens once more, but a peer knows what was said in it.
+    let mut other = Office::open(&old, Some(&office));
+    let epoch = loop {
+        if let Said::Link(LinkEvent::Contradiction { epoch, .. }) = other.said() {
+            break epoch;
+        }
+    };
+    assert_eq!(epoch, said.epoch);
+    other.close();
+    let mut other = Office::open(&old, Some(&office));
+    let again = other.say("k/2", "two");
+    assert!(again.epoch > epoch);
+    office.wait_known("k/2", "two");
+    other.close();
+    office.close();
+}
+
+fn copy(from: &std::path::Path, to: &std::path::Path) {
+    for entry in std::fs::read_dir(from).unwrap().map(Result::unwrap) {
+        let to = to.join(entry.file_name());
+        match entry.file_type().unwrap().is_dir() {
+            true => {
+                std::fs::create_dir(&to).unwrap();
+                copy(&entry.path(), &to);
+            }
+            false => drop(std::fs::copy(entry.path(), to).unwrap()),
+        }
+    }
 }
 
 #[test]
