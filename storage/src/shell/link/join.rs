@@ -25,9 +25,9 @@ use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWrite
 use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 
-use super::ca::NodeKey;
+use super::ca::{NodeKey, hex};
 use super::invite::Invitation;
-use super::members::{Members, cert_key, value};
+use super::members::{Member, Members, cert_key, value};
 use super::site::{Papers, Site, SiteError};
 use super::tls;
 use crate::name::NodeName;
@@ -73,8 +73,21 @@ pub fn join(data: &Path, invitation: &Invitation) -> Result<Site, SiteError> {
             .unwrap_or_else(|_| Err(late()))
     });
     match asked.map_err(network)? {
-        Answer::Papers(papers) => Site::keep(data, &own.key, &papers),
+        Answer::Papers(mut papers) => {
+            know_where(&mut papers, invitation);
+            Site::keep(data, &own.key, &papers)
+        }
         Answer::Error(why) => Err(SiteError::Refused(invitation.address.clone(), why)),
+    }
+}
+
+/// The inviting node is there where it was joined, even if it has not come to say so itself.
+fn know_where(papers: &mut Papers, invitation: &Invitation) {
+    let shown = hex(&invitation.cert);
+    let inviting = |member: &&mut Member| member.cert.as_deref() == Some(&shown);
+    if let Some(member) = papers.members.values_mut().find(inviting) {
+        let address = || invitation.address.clone();
+        member.address.get_or_insert_with(address);
     }
 }
 

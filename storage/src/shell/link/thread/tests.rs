@@ -11,7 +11,7 @@ use tokio::sync::oneshot;
 
 use super::super::invite::Invitation;
 use super::super::join::{WriteRegisters, join};
-use super::super::members::{address_key, cert_key, value};
+use super::super::members::cert_key;
 use super::*;
 use crate::link::frame::{self, FRAME_BYTES_MAX, Message};
 use crate::link::{CloseReason, Frame};
@@ -58,17 +58,13 @@ impl LinkHelp for Help {
 impl Office {
     fn first(dir: &TempDir) -> Office {
         Site::init(dir.path(), "a".parse().unwrap()).unwrap();
-        Office::open(dir, None)
+        Office::open(dir)
     }
 
-    /// Whoever's site is there already; reaches the first.
-    fn open(dir: &TempDir, first: Option<&Office>) -> Office {
-        let (site, mut members) = Site::open(dir.path()).unwrap().unwrap();
+    /// Whoever's site is there already.
+    fn open(dir: &TempDir) -> Office {
+        let (site, members) = Site::open(dir.path()).unwrap().unwrap();
         let site = Arc::new(site);
-        if let Some(first) = first {
-            let address = value(&first.address);
-            members.apply(&address_key(first.site.node()), Some(&address));
-        }
         let (sender, events) = channel();
         let (linker, tap, seat) = link();
         let mut config = LogConfig::new(dir.path().join("log"), site.node());
@@ -233,7 +229,7 @@ fn what_one_node_says_is_durable_at_the_other_also_when_that_was_away() {
     let (dir, other_dir) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let mut office = Office::first(&dir);
     office.let_in(&other_dir);
-    let mut other = Office::open(&other_dir, Some(&office));
+    let mut other = Office::open(&other_dir);
     let said = office.say("k/1", "one");
     office.wait_acked(said);
     other.wait_known("k/1", "one");
@@ -255,7 +251,7 @@ fn what_one_node_says_is_durable_at_the_other_also_when_that_was_away() {
     let linker = office.linking.linker.clone();
     let lacks = || linker.status().peers[0].to_send_bytes;
     soon(|| lacks().is_some_and(|bytes| bytes > 3000 * 3000));
-    let mut other = Office::open(&other_dir, Some(&office));
+    let mut other = Office::open(&other_dir);
     assert_eq!(
         other.view.register("k/1"),
         Some("\"one\""),
@@ -275,16 +271,16 @@ fn an_old_disk_is_noticed_and_speaks_with_the_others_again_from_a_later_epoch() 
     let mut office = Office::first(&dir);
     office.let_in(&other_dir);
     office.say("k/0", "b is let in");
-    Office::open(&other_dir, Some(&office)).close();
+    Office::open(&other_dir).close();
     let old = tempfile::tempdir().unwrap();
     copy(other_dir.path(), old.path());
-    let mut other = Office::open(&other_dir, Some(&office));
+    let mut other = Office::open(&other_dir);
     let said = other.say("k/1", "one");
     other.wait_acked(said);
     other.close();
 
     // The same epoch opens once more, but a peer knows what was said in it.
-    let mut other = Office::open(&old, Some(&office));
+    let mut other = Office::open(&old);
     let epoch = loop {
         if let Said::Link(LinkEvent::Contradiction { epoch, .. }) = other.said() {
             break epoch;
@@ -292,7 +288,7 @@ fn an_old_disk_is_noticed_and_speaks_with_the_others_again_from_a_later_epoch() 
     };
     assert_eq!(epoch, said.epoch);
     other.close();
-    let mut other = Office::open(&old, Some(&office));
+    let mut other = Office::open(&old);
     let again = other.say("k/2", "two");
     assert!(again.epoch > epoch);
     office.wait_known("k/2", "two");
@@ -318,7 +314,7 @@ fn a_removed_node_is_cut_off_and_counted_at_the_door() {
     let (dir, other_dir) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let mut office = Office::first(&dir);
     office.let_in(&other_dir);
-    let mut other = Office::open(&other_dir, Some(&office));
+    let mut other = Office::open(&other_dir);
     let said = office.say("k/1", "one");
     office.wait_acked(said);
     other.wait_known("k/1", "one");
