@@ -1,14 +1,15 @@
 //! The link on real machines: who belongs to the company, and TLS connections between nodes.
 //!
 //! Reading order: `ca` and `site` (certificates and keys), `members` (who belongs), `invite` and
-//! `join` (how a machine becomes a node), `tls`, `door` (who is let in), `wires` (connections), `thread`
-//! (what carries out what the link's core asks for).
+//! `join` (how a machine becomes a node), `tls`, `door` (who is let in), `wires` (connections), `pieces`
+//! (what is read of the log), `thread` (what carries out what the link's core asks for).
 
 mod ca;
 mod door;
 mod invite;
 mod join;
 mod members;
+mod pieces;
 mod site;
 mod thread;
 mod tls;

@@ -2,14 +2,12 @@
 //!
 //! It takes what comes from connections, from the log and from whoever holds a [`Linking`], hands it to
 //! the core, and does what that asks. Reading the log, and asking where a sound lies, is done by a
-//! second thread, so that acknowledgements never wait for a disk.
+//! second thread (`pieces.rs`), so that acknowledgements never wait for a disk.
 //!
 //! Order: a commit is handed in before what it made durable is told of. The log puts it into the tap
 //! first, and the tap is emptied before anything else is taken.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::fs::File;
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -22,20 +20,18 @@ use tokio::sync::{mpsc, watch};
 use super::ca::Fingerprint;
 use super::door::{Arrival, Door, DoorStats, dial};
 use super::members::Members;
+use super::pieces::{Ask, Reader};
 use super::site::Site;
 use super::wires::{Waiting, Wire};
 use crate::batch::Wrote;
 use crate::clean::CLEANER_TOKENS;
 use crate::link::{
-    ConnId, LINK_TOKENS, Link, LinkConfig, LinkEvent, LinkInput, LinkOutput, LinkStatus, LogPiece,
-    Position,
+    ConnId, LINK_TOKENS, Link, LinkConfig, LinkEvent, LinkInput, LinkOutput, LinkStatus, Position,
 };
 use crate::name::{Id, NodeName};
 use crate::seam::{Append, ChunkPlace, LogEvent, Token};
-use crate::shell::files;
 use crate::shell::log::Log;
 use crate::shell::open::Tap;
-use crate::shell::sys;
 use crate::time::Time;
 
 /// Commits that may wait for the link; what finds no room it reads from the disk.
@@ -46,8 +42,6 @@ const QUEUE_FULL_WAIT: Duration = Duration::from_millis(2);
 const WAIT_MAX: Duration = Duration::from_millis(200);
 /// How often that is.
 const SHOWN_EVERY: Duration = Duration::from_millis(50);
-/// Segments the reading thread keeps open.
-const FILES_OPEN_MAX: usize = 16;
 
 /// What comes to the link's thread.
 #[derive(Debug)]
@@ -213,12 +207,7 @@ impl Linking {
         let linker = seat.linker.clone();
         let help: Arc<dyn LinkHelp> = Arc::new(help);
         let (asks, asked) = channel::unbounded();
-        let reader = Reader {
-            dir: parts.log.dir().to_owned(),
-            files: BTreeMap::new(),
-            help: help.clone(),
-            inbox: linker.inbox.clone(),
-        };
+        let reader = Reader::new(parts.log.dir(), help.clone(), linker.inbox.clone());
         let reading = std::thread::Builder::new()
             .name("link-read".into())
             .spawn(move || reader.run(&asked))?;
@@ -397,11 +386,11 @@ impl Worker {
         let peers = peers
             .map(|(name, member)| member.as_peer(name, own))
             .collect();
+        self.parts.members = members.clone();
+        self.parts.watch.send_replace(members.clone());
         if let Err(e) = self.parts.site.keep_members(&members) {
             tracing::warn!("the company's nodes are not written down: {e}");
         }
-        self.parts.members = members.clone();
-        self.parts.watch.send_replace(members);
         // Closes the connections of those who are gone.
         self.hand_in(LinkInput::Peers(peers));
         // With a certificate that is no longer the member's nobody else stays, either.
@@ -508,72 +497,6 @@ impl Worker {
         };
         let shown = &self.seat.linker.status;
         *shown.lock().unwrap_or_else(PoisonError::into_inner) = (status, stats);
-    }
-}
-
-/// What the reading thread is asked.
-enum Ask {
-    Read {
-        token: Token,
-        segment: u32,
-        offset: u64,
-        bytes: usize,
-    },
-    Find {
-        token: Token,
-        sound: Id,
-    },
-}
-
-struct Reader {
-    dir: PathBuf,
-    files: BTreeMap<u32, File>,
-    help: Arc<dyn LinkHelp>,
-    inbox: Inbox,
-}
-
-impl Reader {
-    fn run(mut self, asked: &Receiver<Ask>) {
-        for ask in asked {
-            let input = match ask {
-                Ask::Read {
-                    token,
-                    segment,
-                    offset,
-                    bytes,
-                } => {
-                    let piece = self.read(segment, offset, bytes);
-                    LinkInput::Read { token, piece }
-                }
-                Ask::Find { token, sound } => {
-                    let places = self.help.places(sound);
-                    LinkInput::Places { token, places }
-                }
-            };
-            self.inbox.put(In::Link(input));
-        }
-    }
-
-    fn read(&mut self, segment: u32, offset: u64, bytes: usize) -> LogPiece {
-        let file = self.dir.join(crate::segment::file_name(segment));
-        if !self.files.contains_key(&segment) || !file.exists() {
-            self.files.remove(&segment);
-            let Ok(opened) = File::open(&file) else {
-                let there = files::segments(&self.dir).unwrap_or_default();
-                let next = there.into_iter().find(|number| *number > segment);
-                return LogPiece::Gone { next };
-            };
-            sys::read_only_what_is_asked(&opened);
-            if self.files.len() >= FILES_OPEN_MAX {
-                self.files.pop_first();
-            }
-            self.files.insert(segment, opened);
-        }
-        match self.files.get(&segment) {
-            Some(file) => files::read_piece(file, offset, bytes as u64)
-                .map_or(LogPiece::Failed, LogPiece::Bytes),
-            None => LogPiece::Failed,
-        }
     }
 }
 
