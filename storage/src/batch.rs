@@ -20,6 +20,8 @@ use crate::writer::WriterConfig;
 pub const BATCH_BLOCKS_MAX: usize = 256;
 /// Spare memory for packed blocks.
 const SPARE_BLOCKS_MAX: usize = 64;
+/// The tail is this part of a segment.
+const TAIL_PART: u64 = 16;
 
 /// A segment that is ready to be written to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -106,7 +108,7 @@ impl Wrote {
 /// Something that waits to be written.
 #[derive(Debug)]
 pub(crate) struct Waiting {
-    body: Body,
+    pub(crate) body: Body,
     chunk: Option<ChunkBlock>,
     /// Who is to be told, and since when it waits; `None`: it is the log's own.
     pub(crate) asked: Option<(Token, Time)>,
@@ -137,6 +139,8 @@ pub(crate) struct Packer {
     seq_next: u64,
     segment: Segment,
     used_bytes: u64,
+    /// Sound leaves the segment's tail to the rest.
+    keeps_tail: bool,
     spare_blocks: Vec<Box<Block>>,
     scratch: Vec<u8>,
 }
@@ -152,6 +156,7 @@ impl Packer {
             seq_next: 1,
             segment: config.segment,
             used_bytes: config.used_bytes,
+            keeps_tail: true,
             spare_blocks: Vec::new(),
             scratch: Vec::new(),
         }
@@ -173,11 +178,26 @@ impl Packer {
         self.used_bytes = 0;
     }
 
+    /// Sound leaves the last sixteenth of a segment to seals, registers and entries, as long as it is
+    /// not known that another segment follows.
+    pub(crate) fn keep_tail(&mut self, keeps_tail: bool) {
+        self.keeps_tail = keeps_tail;
+    }
+
     /// Does it fit into what is left of the segment?
     pub(crate) fn has_room_for(&self, waiting: &Waiting) -> bool {
         let header_bytes = if self.used_bytes == 0 { BLOCK_BYTES } else { 0 };
         let bytes = header_bytes + blocks_of(waiting.front_bytes()) * BLOCK_BYTES;
-        self.used_bytes + bytes as u64 <= self.segment.bytes
+        self.used_bytes + bytes as u64 <= self.end_for(waiting)
+    }
+
+    fn end_for(&self, waiting: &Waiting) -> u64 {
+        let bytes = self.segment.bytes;
+        if self.keeps_tail && waiting.is_sound() {
+            bytes - bytes / TAIL_PART
+        } else {
+            bytes
+        }
     }
 
     /// Packs what waits, as much as one commit takes; at least the first must fit.
@@ -205,7 +225,7 @@ impl Packer {
             let blocks = if here { 0 } else { blocks_of(bytes) };
             let end = (batch.blocks.len() + blocks) * BLOCK_BYTES;
             let is_full = batch.blocks.len() + blocks > BATCH_BLOCKS_MAX
-                || batch.offset + end as u64 > self.segment.bytes;
+                || batch.offset + end as u64 > self.end_for(first);
             if is_full {
                 break;
             }
@@ -368,6 +388,11 @@ impl BatchBlock {
 }
 
 impl Waiting {
+    /// It is refused when the disk is full.
+    pub(crate) fn is_sound(&self) -> bool {
+        self.sound().is_some() || self.chunk.is_some()
+    }
+
     /// The sound that it is a piece of.
     pub(crate) fn sound(&self) -> Option<Id> {
         match &self.body {

@@ -36,11 +36,8 @@ impl Holes {
     }
 
     /// Makes a seal say what is true.
-    pub(crate) fn seal(&mut self, append: &mut Append) {
-        if let Append::Seal { id, kind, .. } = append
-            && self.sounds.remove(id)
-            && *kind == SealKind::Whole
-        {
+    pub(crate) fn seal(&mut self, id: &Id, kind: &mut SealKind) {
+        if self.sounds.remove(id) && *kind == SealKind::Whole {
             *kind = SealKind::CutShort;
         }
     }
@@ -55,18 +52,9 @@ mod tests {
         format!("office.1.{number}").parse().unwrap()
     }
 
-    fn sealed(holes: &mut Holes, number: u64, kind: SealKind) -> SealKind {
-        let about = "".into();
-        let mut append = Append::Seal {
-            id: id(number),
-            kind,
-            about,
-        };
-        holes.seal(&mut append);
-        match append {
-            Append::Seal { kind, .. } => kind,
-            _ => unreachable!("it was a seal"),
-        }
+    fn sealed(holes: &mut Holes, number: u64, mut kind: SealKind) -> SealKind {
+        holes.seal(&id(number), &mut kind);
+        kind
     }
 
     #[test]

@@ -11,10 +11,12 @@
 //! commit in flight is a promise to recovery (see `recovery.rs`): what is missing after the last
 //! durable mark is that commit and nothing else. How a commit is packed is in `batch.rs`.
 //!
-//! When the disk fills up, the prepared segment is the reserve: as soon as the next one cannot be
-//! prepared, or the file system has less than `reserve_bytes` free, new sound is refused, while
-//! seals, registers and entries go on until that segment is full too. Sound that was refused a piece
-//! takes no more of them and is sealed as cut short, see `holes.rs`.
+//! When the disk fills up, what is left of the segment is the reserve: as soon as the next one cannot
+//! be prepared, or the file system has less than `reserve_bytes` free, new sound is refused, while
+//! seals, registers and entries go on until that segment is full too. Until it is known that another
+//! follows, sound does not enter the segment's tail, so that there is a reserve however slow the disk
+//! is with its answer. Sound that was refused a piece takes no more of them and is sealed as cut
+//! short, see `holes.rs`.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -313,7 +315,9 @@ impl Writer {
         } else if is_sound && (!self.can_record() || self.holes.goes_on(&append)) {
             Refusal::DiskFull
         } else {
-            self.holes.seal(&mut append);
+            if let Append::Seal { id, kind, .. } = &mut append {
+                self.holes.seal(id, kind);
+            }
             return self
                 .waiting
                 .push_back(Waiting::theirs(token, append, since));
@@ -481,6 +485,24 @@ impl Writer {
         }
     }
 
+    /// What waits and is no sound goes on.
+    fn refuse_waiting_sound(&mut self) {
+        for waiting in std::mem::take(&mut self.waiting) {
+            match waiting.asked {
+                Some((token, _)) if waiting.is_sound() => {
+                    self.holes.refused(waiting.sound());
+                    self.refuse(token, Refusal::DiskFull);
+                }
+                _ => self.waiting.push_back(waiting),
+            }
+        }
+        for waiting in &mut self.waiting {
+            if let Body::Said(What::Seal { id, kind, .. }) = &mut waiting.body {
+                self.holes.seal(id, kind);
+            }
+        }
+    }
+
     fn refuse(&mut self, token: Token, why: Refusal) {
         self.stats.refused += 1;
         self.outputs
@@ -498,17 +520,20 @@ impl Writer {
     }
 
     fn start_write(&mut self) {
-        let fits = self
-            .waiting
-            .front()
-            .is_none_or(|first| self.packer.has_room_for(first));
+        let is_next_there = matches!(self.next, Next::Ready(_));
+        self.packer.keep_tail(!is_next_there);
+        let first = self.waiting.front();
+        let is_sound = first.is_some_and(Waiting::is_sound);
+        let fits = first.is_none_or(|first| self.packer.has_room_for(first));
         let leaves = self.leave == Some(self.packer.segment().number);
-        if fits && leaves && matches!(self.next, Next::Ready(_)) && self.space_free {
+        if fits && leaves && is_next_there && self.space_free {
             self.enter_next_segment();
         }
         if !fits && !self.enter_next_segment() {
-            if self.next == Next::NoRoom {
-                self.refuse_waiting(Refusal::DiskFull);
+            match self.next {
+                Next::NoRoom if is_sound => self.refuse_waiting_sound(),
+                Next::NoRoom => self.refuse_waiting(Refusal::DiskFull),
+                _ => {}
             }
             return;
         }
@@ -524,6 +549,8 @@ impl Writer {
             return false;
         };
         self.packer.enter(segment);
+        self.packer.keep_tail(true);
+
         self.next = Next::Asked;
         self.outputs.push_back(Output::Prepare(segment.number + 1));
         true
@@ -578,3 +605,6 @@ fn is_possible(append: &Append) -> bool {
         _ => true,
     }
 }
+
+#[cfg(test)]
+mod tests;
