@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam::channel::{Receiver, RecvTimeoutError, Sender, unbounded};
 use tandem_storage::block::CHUNK_SAMPLES_MAX;
+use tandem_storage::link::frame::VERSIONS;
 use tandem_storage::link::{LinkConfig, LinkEvent, Position};
 use tandem_storage::name::{Id, Ids};
 use tandem_storage::seam::{
@@ -303,6 +304,7 @@ impl Node {
             send_bytes_per_s: 0,
             away_after: Duration::from_secs(5),
             segment_bytes: SEGMENT_BYTES,
+            versions: VERSIONS,
             seed: u64::from(std::process::id()),
         };
         let parts = LinkParts {

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use tandem_storage::link::frame::VERSIONS;
 use tandem_storage::link::{LinkConfig, LinkEvent, LogFound};
 use tandem_storage::name::{Id, NodeName};
 use tandem_storage::seam::{ChunkPlace, LOCAL_KEYS};
@@ -128,6 +129,7 @@ impl LinkStart<'_> {
             send_bytes_per_s: settings.send_kib_per_s << 10,
             away_after: Duration::from_millis(settings.away_after_ms),
             segment_bytes: self.config.storage.segment_mib << 20,
+            versions: VERSIONS,
             seed: rand::random(),
         };
         let parts = LinkParts {

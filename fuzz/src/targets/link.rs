@@ -63,6 +63,7 @@ impl World {
             send_bytes_per_s: 0,
             away_after: Duration::from_secs(1),
             segment_bytes: 1 << 20,
+            versions: frame::VERSIONS,
             seed: 1,
         };
         let mut link = Link::new(config, now);

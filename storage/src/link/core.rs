@@ -16,8 +16,9 @@ use super::budget::Budget;
 use super::copies::Copies;
 use super::feed::{Feed, Own};
 use super::follow::{Follower, Owner, Stores};
-use super::frame::{self, Frame, Hello, Lane, Message, Place, VERSIONS};
+use super::frame::{self, Frame, Hello, Lane, Message, Place};
 use super::kept::{Kept, Places};
+use super::pack::{Packer, VERSION_PACKED};
 use super::peers::{Peer, Verdict};
 use super::seam::{
     CloseReason, ConnId, LinkConfig, LinkEvent, LinkInput, LinkOutput, LinkStatus, LogPiece,
@@ -53,6 +54,7 @@ pub struct Link {
     reads: HashMap<Token, Reading>,
     read_last: u64,
     budget: Budget,
+    packer: Packer,
     /// When what changed is written down and told.
     keep_at: Option<Time>,
     chance: u64,
@@ -69,6 +71,8 @@ struct Conn {
     /// This side dialled.
     dialled: bool,
     hello: Option<Hello>,
+    /// The version both speak.
+    version: u16,
     heard_at: Time,
     sent_at: Time,
     feeds: BTreeMap<u32, Feed>,
@@ -86,7 +90,7 @@ struct Conn {
 /// What an answer is for.
 #[derive(Clone, Copy, Debug)]
 enum Reading {
-    Feed(ConnId, u32, usize),
+    Feed(ConnId, u32, Lane, usize),
     Served(ConnId),
 }
 
@@ -134,6 +138,7 @@ impl Link {
             reads: HashMap::new(),
             read_last: 0,
             budget: Budget::new(config.send_bytes_per_s, now),
+            packer: Packer::default(),
             keep_at: None,
             chance: config.seed,
             unseen: Some(now),
@@ -306,7 +311,7 @@ impl Link {
         }
         self.conns.insert(conn, Conn::new(now, name, dialled));
         let hello = Hello {
-            versions: VERSIONS,
+            versions: self.config.versions,
             node: self.own.node,
             epoch: self.own.epoch,
             known: self.copies.highest(name),
@@ -389,10 +394,10 @@ impl Link {
         for feed in conn.feeds.values_mut().filter(|feed| feed.lane == lane) {
             let goes = follows && self.budget.is_open(now);
             let frame = feed.on_wrote(&self.own, before, wrote, goes);
-            frames.extend(frame.inspect(|frame| self.budget.spend(frame.len())));
+            frames.extend(frame);
         }
         for frame in frames {
-            self.send(now, id, frame);
+            self.send_records(now, id, lane, frame);
         }
     }
 
@@ -425,17 +430,26 @@ impl Link {
 
     fn on_read(&mut self, now: Time, token: Token, piece: LogPiece) {
         match self.reads.remove(&token) {
-            Some(Reading::Feed(id, number, asked)) => {
+            Some(Reading::Feed(id, number, lane, asked)) => {
                 let conn = self.conns.get_mut(&id);
                 let feed = conn.and_then(|conn| conn.feeds.get_mut(&number));
                 if let Some(frame) = feed.and_then(|f| f.on_piece(&self.own, asked, piece)) {
-                    self.budget.spend(frame.len());
-                    self.send(now, id, frame);
+                    self.send_records(now, id, lane, frame);
                 }
             }
             Some(Reading::Served(id)) => self.on_read_served(now, id, piece),
             None => {}
         }
+    }
+
+    /// Records of a feed: under the ceiling, and packed where that pays.
+    fn send_records(&mut self, now: Time, id: ConnId, lane: Lane, mut frame: Frame) {
+        let version = self.conns.get(&id).map_or(0, |conn| conn.version);
+        if lane == Lane::Metadata && version >= VERSION_PACKED {
+            frame = self.packer.pack(frame);
+        }
+        self.budget.spend(frame.len());
+        self.send(now, id, frame);
     }
 
     fn send(&mut self, now: Time, id: ConnId, frame: Frame) {
@@ -489,6 +503,7 @@ impl Conn {
             peer,
             dialled,
             hello: None,
+            version: 0,
             heard_at: now,
             sent_at: now,
             feeds: BTreeMap::new(),

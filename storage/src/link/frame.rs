@@ -15,6 +15,7 @@
 //! | 8 ack | follower | u32 feed, position, u64 bytes of this feed's records that are done with |
 //! | 9 want | follower | id of a sound |
 //! | 10 wanted | feeder | id of a sound, u8 0: more follow, 1: that was all, 2: is not here; records to the end |
+//! | 11 packed | both | u32 length of another frame, and that as zstd makes it shorter; from version 2 on, see `pack.rs` |
 //!
 //! A name is 16 bytes, an id 28 as in a record; a position u32 epoch, u64 sequence number; a place a
 //! position, u32 segment, u64 offset: where in the feeder's log the record after it begins, or the
@@ -37,7 +38,7 @@ use crate::record::{EPOCH_MAX, SEQ_MAX};
 /// The longest frame.
 pub const FRAME_BYTES_MAX: usize = 1 << 20;
 /// The versions this program speaks.
-pub const VERSIONS: (u16, u16) = (1, 1);
+pub const VERSIONS: (u16, u16) = (1, 2);
 /// The most epochs of one author that are told or remembered: one for each start of a node. The
 /// oldest are forgotten, which only makes their records come again.
 pub const EPOCHS_MAX: usize = 1000;

@@ -11,6 +11,7 @@ mod feed;
 mod follow;
 pub mod frame;
 mod kept;
+mod pack;
 mod peers;
 mod seam;
 mod walk;

@@ -39,6 +39,9 @@ pub struct LinkConfig {
     pub away_after: Duration,
     /// The length of the log's segments, for telling how much is still to be sent.
     pub segment_bytes: u64,
+    /// The lowest and the highest version of the protocol that is spoken: [`crate::link::frame::VERSIONS`], unless
+    /// another release is to be imitated.
+    pub versions: (u16, u16),
     /// Different for each node and each start: spreads out attempts to connect.
     pub seed: u64,
 }

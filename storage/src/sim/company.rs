@@ -19,6 +19,7 @@ use rand_chacha::ChaCha8Rng;
 
 use super::{SimDisk, SimLog, SimOpened};
 use crate::block::ChunkBlock;
+use crate::link::frame::VERSIONS;
 use crate::link::{
     ConnId, LINK_TOKENS, Link, LinkConfig, LinkEvent, LinkInput, LinkOutput, LogPiece, PeerConfig,
     Position,
@@ -173,6 +174,7 @@ impl Company {
             send_bytes_per_s: 0,
             away_after: Duration::from_secs(1),
             segment_bytes: SEGMENT_BYTES,
+            versions: (1, self.rng.random_range(1..=VERSIONS.1)),
             seed,
         };
         let mut link = Link::new(config, now.mono);

@@ -1,7 +1,8 @@
 //! What peers say.
 
 use super::super::feed::Feed;
-use super::super::frame::{self, Epochs, Follow, Hello, Message, Nonsense, VERSIONS};
+use super::super::frame::{self, Epochs, Follow, Hello, Message, Nonsense};
+use super::super::pack::PACKED;
 use super::super::seam::{CloseReason, ConnId, LinkEvent, LinkOutput, Position};
 use super::super::{copies::AUTHORS_MAX, frame::Place};
 use super::Link;
@@ -15,7 +16,17 @@ impl Link {
         if !self.conns.contains_key(&id) {
             return;
         }
-        let done = frame::decode(bytes).and_then(|message| self.on_message(now, id, message));
+        let unpacked = match bytes.first() {
+            Some(&PACKED) => Some(self.packer.unpack(bytes)),
+            _ => None,
+        };
+        let frame = match &unpacked {
+            Some(Ok(frame)) => Ok(&frame[..]),
+            Some(Err(nonsense)) => Err(*nonsense),
+            None => Ok(bytes),
+        };
+        let message = frame.and_then(frame::decode);
+        let done = message.and_then(|message| self.on_message(now, id, message));
         if let Err(Nonsense(what)) = done {
             self.drop_conn(now, id, CloseReason::Nonsense(what));
         }
@@ -75,8 +86,9 @@ impl Link {
         if hello.node != conn.peer {
             return Err(Nonsense("a hello in another node's name"));
         }
-        let spoken = VERSIONS.1.min(hello.versions.1);
-        if spoken < VERSIONS.0.max(hello.versions.0) {
+        let (lowest, highest) = self.config.versions;
+        let spoken = highest.min(hello.versions.1);
+        if spoken < lowest.max(hello.versions.0) {
             self.drop_conn(now, id, CloseReason::Version);
             return Ok(());
         }
@@ -90,6 +102,7 @@ impl Link {
             self.drop_conn(now, id, CloseReason::Contradiction);
             return Ok(());
         }
+        conn.version = spoken;
         conn.hello = Some(hello);
         if let Some(peer) = self.peers.get_mut(&hello.node) {
             peer.on_hello();

@@ -290,7 +290,7 @@ impl Link {
                 feed.is_reading = true;
                 self.read_last += 1;
                 let token = Token(self.read_last);
-                let reading = Reading::Feed(id, feed.number, bytes);
+                let reading = Reading::Feed(id, feed.number, lane, bytes);
                 self.reads.insert(token, reading);
                 self.outputs.push_back(LinkOutput::ReadLog {
                     token,

@@ -96,6 +96,7 @@ impl Office {
                 send_bytes_per_s: 0,
                 away_after: Duration::from_secs(5),
                 segment_bytes: 4 << 20,
+                versions: frame::VERSIONS,
                 seed: 1,
             },
             log: opened.log.clone(),
