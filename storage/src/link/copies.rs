@@ -4,9 +4,15 @@
 //! It is a number for each epoch and not one position: an author may get records of an old epoch
 //! back that were lost to it, and those must not be taken for known because newer ones are.
 //!
-//! Bounds: [`AUTHORS_MAX`] authors, [`EPOCHS_MAX`] epochs of each; what is forgotten comes again.
+//! Before that number is known, single records come: each is taken once. Else two nodes that pass a
+//! third one's records on to each other would store, and pass on, the same ones for ever.
+//!
+//! Bounds: [`AUTHORS_MAX`] authors, [`EPOCHS_MAX`] epochs of each, single records of [`LOOSE_MAX`] epochs;
+//! what is forgotten comes again.
 
 use std::collections::{BTreeMap, BTreeSet};
+
+use roaring::RoaringTreemap;
 
 use super::frame::{EPOCHS_MAX, Epochs, Lane};
 use super::seam::Position;
@@ -14,6 +20,8 @@ use crate::name::NodeName;
 
 /// The most authors of whom it is remembered what is held.
 pub(super) const AUTHORS_MAX: usize = 256;
+/// The most epochs, of all authors, of which single records are remembered.
+const LOOSE_MAX: usize = 4096;
 
 /// See the chapter above.
 #[derive(Clone, Debug, Default)]
@@ -21,6 +29,8 @@ pub(super) struct Copies {
     held: BTreeMap<(NodeName, Lane), Epochs>,
     unsaid: BTreeSet<(NodeName, Lane)>,
     unkept: BTreeSet<NodeName>,
+    /// Numbers of records that were taken beyond what is held, per epoch.
+    loose: BTreeMap<(NodeName, Lane, u32), RoaringTreemap>,
 }
 
 impl Copies {
@@ -33,6 +43,23 @@ impl Copies {
     /// The record at this position is held, or was and is dead.
     pub(super) fn has(&self, author: NodeName, lane: Lane, position: Position) -> bool {
         covers(self.of(author, lane), position)
+    }
+
+    /// The record at this position came for the first time: it is to be stored.
+    pub(super) fn take(&mut self, author: NodeName, lane: Lane, position: Position) -> bool {
+        if self.has(author, lane, position) {
+            return false;
+        }
+        let key = (author, lane, position.epoch);
+        if self.loose.len() >= LOOSE_MAX && !self.loose.contains_key(&key) {
+            self.loose.pop_first();
+        }
+        self.loose.entry(key).or_default().insert(position.seq)
+    }
+
+    /// Some that were taken were not stored: each may come again.
+    pub(super) fn forget_taken(&mut self) {
+        self.loose.clear();
     }
 
     /// The highest position held.
@@ -63,6 +90,13 @@ impl Copies {
             let ours = held.entry(*epoch).or_default();
             changed |= *ours < *seq;
             *ours = (*ours).max(*seq);
+            let key = (author, lane, *epoch);
+            if let Some(loose) = self.loose.get_mut(&key) {
+                loose.remove_range(..=*ours);
+                if loose.is_empty() {
+                    self.loose.remove(&key);
+                }
+            }
         }
         while held.len() > EPOCHS_MAX {
             held.pop_first();
@@ -120,5 +154,33 @@ mod tests {
         assert!(copies.has(a, Lane::Metadata, Position { epoch: 1, seq: 6 }));
         assert!(!copies.has(a, Lane::Sound, Position { epoch: 1, seq: 1 }));
         assert_eq!(copies.highest(a), Position { epoch: 7, seq: 90 });
+    }
+
+    #[test]
+    fn a_record_is_taken_once_until_it_is_held_or_was_not_stored() {
+        let a = "a".parse().unwrap();
+        let at = |seq| Position { epoch: 3, seq };
+        let mut copies = Copies::default();
+        assert!(copies.take(a, Lane::Metadata, at(7)) && copies.take(a, Lane::Metadata, at(2)));
+        assert!(!copies.take(a, Lane::Metadata, at(7)) && copies.take(a, Lane::Sound, at(7)));
+        assert!(!copies.has(a, Lane::Metadata, at(7)));
+        copies.raise(a, Lane::Metadata, &Epochs::from([(3, 6)]));
+        assert!(!copies.take(a, Lane::Metadata, at(2)) && !copies.take(a, Lane::Metadata, at(7)));
+        copies.raise(a, Lane::Metadata, &Epochs::from([(3, 9)]));
+        copies.raise(a, Lane::Sound, &Epochs::from([(3, 9)]));
+        assert!(copies.loose.is_empty());
+        assert!(copies.take(a, Lane::Metadata, at(10)));
+        copies.forget_taken();
+        assert!(copies.take(a, Lane::Metadata, at(10)));
+    }
+
+    #[test]
+    fn what_is_remembered_of_single_records_has_a_most() {
+        let a = "a".parse().unwrap();
+        let mut copies = Copies::default();
+        for epoch in 0..2 * LOOSE_MAX as u32 {
+            copies.take(a, Lane::Sound, Position { epoch, seq: 1 });
+        }
+        assert_eq!(copies.loose.len(), LOOSE_MAX);
     }
 }

@@ -403,29 +403,37 @@ impl Link {
 
     fn on_not_stored(&mut self, now: Time, token: Token) {
         match self.stores.done(token) {
-            Some(Owner::Feed(id, number)) => self.refused(now, id, number),
+            Some(Owner::Feed(author, lane)) => self.refused(now, author, lane),
             // What comes of it is not whole; another attempt may be.
             Some(Owner::Want(sound)) => self.end_want(sound, false),
             Some(Owner::Kept) | None => {}
         }
     }
 
-    /// The log did not take a record: the feed is asked for again later.
-    fn refused(&mut self, now: Time, id: ConnId, number: u32) {
-        // What it had sent is not all here: nothing more is taken for held because of it.
-        self.leaving.retain(|f| (f.conn, f.number) != (id, number));
-        let Some(conn) = self.conns.get_mut(&id) else {
-            return;
-        };
-        let Some(follower) = conn.followers.remove(&number) else {
-            return;
-        };
-        if let Some(peer) = self.peers.get_mut(&conn.peer) {
-            let what = (follower.author, follower.lane);
-            peer.refused.insert(what, now + FOLLOW_AGAIN);
+    /// The log did not take a record. Another feeder may have sent the same and been told that it had
+    /// come: of every feed that has something under way nothing more is taken for held because of
+    /// what it sent, and each is asked for again later.
+    fn refused(&mut self, now: Time, author: NodeName, lane: Lane) {
+        self.copies.forget_taken();
+        let is_hit = |f: &Follower| (f.author, f.lane) == (author, lane) && !f.is_settled();
+        self.leaving.retain(|follower| !is_hit(follower));
+        let mut unfollow = Vec::new();
+        for (id, conn) in &mut self.conns {
+            let before = unfollow.len();
+            conn.followers.retain(|number, follower| {
+                let hit = is_hit(follower);
+                unfollow.extend(hit.then_some((*id, *number)));
+                !hit
+            });
+            if let Some(peer) = self.peers.get_mut(&conn.peer)
+                && before < unfollow.len()
+            {
+                peer.refused.insert((author, lane), now + FOLLOW_AGAIN);
+            }
         }
-        let feed = number;
-        self.send(now, id, frame::encode(&Message::Unfollow { feed }));
+        for (id, feed) in unfollow {
+            self.send(now, id, frame::encode(&Message::Unfollow { feed }));
+        }
     }
 
     fn on_read(&mut self, now: Time, token: Token, piece: LogPiece) {

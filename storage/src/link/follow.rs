@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use super::copies::Copies;
 use super::frame::{Epochs, Lane, Nonsense, Place};
-use super::seam::{ConnId, LINK_TOKENS, Position};
+use super::seam::{LINK_TOKENS, Position};
 use crate::block::ChunkBlock;
 use crate::name::{Id, NodeName};
 use crate::record::{self, Body};
@@ -20,8 +20,6 @@ use crate::seam::{Append, LOCAL_KEYS, Token, What};
 #[derive(Debug)]
 pub(super) struct Follower {
     pub(super) number: u32,
-    /// On which connection it was asked for.
-    pub(super) conn: ConnId,
     pub(super) feeder: NodeName,
     pub(super) author: NodeName,
     pub(super) lane: Lane,
@@ -53,8 +51,8 @@ pub(super) struct Stores {
 /// Whose append it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Owner {
-    /// A feed's, on this connection.
-    Feed(ConnId, u32),
+    /// Of a feed of this author and kind.
+    Feed(NodeName, Lane),
     /// Of a sound that was wanted.
     Want(Id),
     /// What the link keeps in mind.
@@ -106,14 +104,13 @@ impl Stores {
 impl Follower {
     /// From `place` on.
     pub(super) fn new(
-        (conn, number): (ConnId, u32),
+        number: u32,
         feeder: NodeName,
         (author, lane): (NodeName, Lane),
         place: Place,
     ) -> Follower {
         Follower {
             number,
-            conn,
             feeder,
             author,
             lane,
@@ -127,7 +124,7 @@ impl Follower {
     /// Records have come.
     pub(super) fn on_records(
         &mut self,
-        copies: &Copies,
+        copies: &mut Copies,
         stores: &mut Stores,
         (place, records): (Place, &[u8]),
         mut store: impl FnMut(Token, Append),
@@ -142,12 +139,12 @@ impl Follower {
             if is_local(&append) {
                 continue;
             }
-            if copies.has(self.author, self.lane, position) {
+            if !copies.take(self.author, self.lane, position) {
                 taken.known += 1;
                 continue;
             }
             taken.stored += 1;
-            store(stores.next(Owner::Feed(self.conn, self.number)), append);
+            store(stores.next(Owner::Feed(self.author, self.lane)), append);
         }
         self.pending.push_back(Pending {
             after: stores.last(),

@@ -83,6 +83,8 @@ struct Life {
     /// Sounds that are being spoken, and their next chunk.
     speaking: Vec<(Id, u32)>,
     acked: BTreeMap<NodeName, Position>,
+    /// The records of others that it stored.
+    stored: BTreeSet<Stamp>,
 }
 
 /// A connection: both ends and what is under way.
@@ -188,6 +190,7 @@ impl Company {
             answers: VecDeque::new(),
             speaking: Vec::new(),
             acked: BTreeMap::new(),
+            stored: BTreeSet::new(),
         };
         while let Some(wrote) = life.log.wrote() {
             has.extend(wrote.records.iter().filter_map(|record| record.stamp));
@@ -394,7 +397,10 @@ impl Company {
             LogEvent::Committed { token, record } => {
                 life.view.apply(&record);
                 node.has.extend(is_said(&record).then_some(record.stamp));
-                if token.0 < LINK_TOKENS && is_said(&record) {
+                if token.0 >= LINK_TOKENS && is_said(&record) {
+                    let is_new = life.stored.insert(record.stamp);
+                    assert!(is_new, "{} stores {:?} twice", node.name, record.stamp);
+                } else if is_said(&record) {
                     self.promised.insert(record.stamp, record.what);
                 }
                 (token, LinkInput::Stored { token })

@@ -143,7 +143,7 @@ impl Link {
         };
         let outputs = &mut self.outputs;
         let taken = follower.on_records(
-            &self.copies,
+            &mut self.copies,
             &mut self.stores,
             (place, records),
             |token, append| outputs.push_back(LinkOutput::Store { token, append }),

@@ -142,7 +142,7 @@ impl Link {
             .unwrap_or_default();
         conn.follower_last += 1;
         let feed = conn.follower_last;
-        let follower = Follower::new((id, feed), feeder, (author, lane), place);
+        let follower = Follower::new(feed, feeder, (author, lane), place);
         conn.followers.insert(feed, follower);
         let holds = self.copies.of(author, lane).clone();
         let follow = Follow {
