@@ -4,6 +4,7 @@ use std::io::{BufRead, BufReader, Read};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
@@ -31,6 +32,8 @@ pub struct Setup {
     pub data: PathBuf,
     /// Started with this configuration file instead of as a demo.
     pub config: Option<PathBuf>,
+    /// This release, or another.
+    program: PathBuf,
 }
 
 impl Setup {
@@ -94,6 +97,7 @@ impl Node {
             rtp_ports: (20_000, 20_399),
             data: dir.path().join("data"),
             config: None,
+            program: release(),
         };
         Node {
             setup,
@@ -118,7 +122,7 @@ impl Node {
     pub fn try_start(&mut self) -> Result<Duration, Said> {
         assert!(self.child.is_none(), "the node runs already");
         let began = Instant::now();
-        let mut child = program()
+        let mut child = Command::new(&self.setup.program)
             .args(self.setup.arguments())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -373,6 +377,15 @@ pub fn tandem(args: &[&str]) -> Said {
         out: String::from_utf8_lossy(&output.stdout).into_owned(),
         err: String::from_utf8_lossy(&output.stderr).into_owned(),
     }
+}
+
+/// What the next node runs: where `TANDEM_OTHER_RELEASE` names the program of another release, every
+/// second node of a test runs that one.
+fn release() -> PathBuf {
+    static NODES: AtomicUsize = AtomicUsize::new(0);
+    let is_second = NODES.fetch_add(1, Ordering::Relaxed) % 2 == 1;
+    let other = std::env::var_os("TANDEM_OTHER_RELEASE").filter(|_| is_second);
+    other.map_or(env!("CARGO_BIN_EXE_tandem").into(), PathBuf::from)
 }
 
 fn program() -> Command {
