@@ -25,6 +25,14 @@ impl Company {
         let Some(other) = self.nodes.iter().find(|node| node.name == peer) else {
             return;
         };
+        // What a node said before it died may come when its disk is not that one any more.
+        let is_alive = self.wires.iter().any(|wire| {
+            let ends = wire.ends.map(|(m, _)| self.nodes[m].name);
+            wire.is_known == [true; 2] && ends.contains(&peer) && ends.contains(&self.nodes[n].name)
+        });
+        if !is_alive {
+            return;
+        }
         let name = self.nodes[n].name;
         let low = |stamp: &&Stamp| {
             let at = Position {
