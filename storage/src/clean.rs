@@ -193,6 +193,8 @@ pub struct Cleaner {
     is_pressed: bool,
     /// The segment that was written to when it was last written down what was given up.
     noted_in: u32,
+    /// The segment that was to be left last, and until when that is waited for.
+    left: (u32, Time),
     /// Where scrubbing was at last.
     scrubbed: u32,
     /// Damaged segments whose damage was mended by copies further on.
@@ -233,6 +235,7 @@ impl Cleaner {
             look_at: now.mono,
             is_pressed: false,
             noted_in: 0,
+            left: (0, now.mono),
             scrubbed: 0,
             to_clean: BTreeSet::new(),
             kept: BTreeMap::new(),
@@ -339,10 +342,18 @@ impl Cleaner {
         }
         if standing.is_to_be_left(self.now.wall, self.config.hidden_for) {
             self.outputs.push_back(Output::Leave(standing.writing));
+            // What is not used of it counts as used once it is left, so it is the first to go.
+            let patience = self.config.look_every * 2;
+            if self.left.0 != standing.writing {
+                self.left = (standing.writing, now + patience);
+            }
+            if now < self.left.1 {
+                return Phase::Idle;
+            }
         }
         let kept = |segment| self.kept.contains_key(&segment);
         let can_go = |segment| !kept(segment) && self.given_up.has_room_for(segment);
-        let hidden_for = self.config.hidden_for / 2;
+        let hidden_for = self.config.hidden_for;
         let choice = standing.overdue(self.now.wall, hidden_for, &can_go);
         let choice = choice.or_else(|| self.to_clean.pop_first().map(Choice::Clean));
         let choice = choice.or_else(|| standing.least_alive(&can_go));

@@ -75,19 +75,21 @@ impl Standing {
         self.alive_bytes() * BOUND_TENTHS / 10 + self.segment_bytes
     }
 
-    /// The segment that has hidden something longest, if longer than `hidden_for`.
+    /// A segment that has hidden something for half of `hidden_for`. Of those for which it is high time
+    /// the one with the least alive in it, which makes room for the others; then of the rest.
     pub(super) fn overdue(
         &self,
         now: WallTime,
         hidden_for: Duration,
         can_go: &impl Fn(u32) -> bool,
     ) -> Option<Choice> {
-        let since = |s: &SegmentStanding| s.hides_since.filter(|at| *at + hidden_for <= now);
+        let hides_for =
+            |s: &&SegmentStanding, time| s.hides_since.is_some_and(|at| at + time <= now);
         let candidates = self.segments.iter().filter(|s| can_go(s.number));
-        let (_, number) = candidates
-            .filter_map(|s| since(s).map(|at| (at, s.number)))
-            .min()?;
-        Some(Choice::Clean(number))
+        let overdue = candidates.filter(|s| hides_for(s, hidden_for / 2));
+        let next =
+            overdue.min_by_key(|s| (!hides_for(s, hidden_for / 4 * 3), s.alive, s.number))?;
+        Some(Choice::Clean(next.number))
     }
 
     /// The segment that is written to has hidden something for long. What is not used of it counts as
@@ -164,14 +166,17 @@ mod tests {
     }
 
     #[test]
-    fn what_hides_something_longest_goes_first() {
-        let mut standing = standing(&[100, 100, 100]);
-        standing.segments[1].hides_since = Some(WallTime(5_000));
-        standing.segments[2].hides_since = Some(WallTime(4_000));
+    fn of_those_that_hide_something_for_too_long_the_one_with_least_alive_goes_first() {
+        let mut standing = standing(&[10, 90, 80, 20]);
+        for (at, since) in [(1, 4_000), (2, 4_500), (3, 7_000)] {
+            standing.segments[at].hides_since = Some(WallTime(since));
+        }
         let overdue = |now| standing.overdue(WallTime(now), Duration::from_secs(10), &|_| true);
-        assert_eq!(overdue(13_999), None);
-        assert_eq!(overdue(14_000), Some(Choice::Clean(3)));
-        assert_eq!(overdue(99_000), Some(Choice::Clean(3)));
+        assert_eq!(overdue(8_999), None);
+        assert_eq!(overdue(9_000), Some(Choice::Clean(2)));
+        assert_eq!(overdue(11_500), Some(Choice::Clean(2)));
+        assert_eq!(overdue(12_000), Some(Choice::Clean(3)));
+        assert_eq!(overdue(14_500), Some(Choice::Clean(4)));
     }
 
     #[test]

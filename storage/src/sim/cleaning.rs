@@ -45,6 +45,8 @@ struct House {
     model: Model,
     now: Now,
     waiting: usize,
+    /// What was alive when there was nothing left to do.
+    alive_at_rest: u64,
     /// The most the log was larger than its bound, in bytes; below zero: never.
     over_bound: i64,
     rng: ChaCha8Rng,
@@ -77,6 +79,7 @@ impl House {
             model,
             now,
             waiting: 0,
+            alive_at_rest: 0,
             over_bound: i64::MIN,
             rng,
         }
@@ -193,7 +196,8 @@ impl House {
     }
 
     /// The log, with all of the segment that is prepared, against 1.3 times what is alive and two
-    /// segments.
+    /// segments. What was destroyed a moment ago counts as alive until the cleaner has come to rest: it
+    /// cannot be gone from the disk in that moment.
     fn measure(&mut self) {
         if self.log.is_writing() {
             // Its place is taken, but what it says is not known to the view yet.
@@ -203,7 +207,8 @@ impl House {
         let segments = &self.log.disk.segments;
         let others = segments.keys().filter(|n| **n != writing).count() as u64;
         let log_bytes = others * SEGMENT_BYTES + used;
-        let bound = self.alive() * 13 / 10 + 2 * SEGMENT_BYTES;
+        let alive = self.alive().max(self.alive_at_rest);
+        let bound = alive * 13 / 10 + 2 * SEGMENT_BYTES;
         self.over_bound = self.over_bound.max(log_bytes as i64 - bound as i64);
     }
 
@@ -235,6 +240,9 @@ impl House {
                 .answer(&mut self.view, self.now.wall)
             );
         }
+        self.alive_at_rest = 0;
+        self.measure();
+        self.alive_at_rest = self.alive();
     }
 
     fn set(&mut self, key: &str, value: &str) {
@@ -350,10 +358,13 @@ fn start() -> Now {
 }
 
 #[test]
-#[ignore = "not met yet: for a moment the log is a fifth of a segment larger than its bound"]
 fn ten_years_stay_within_their_bound_and_are_all_read_back() {
+    (7..10).for_each(ten_years);
+}
+
+fn ten_years(seed: u64) {
     let disk = SimDisk::new(SEGMENT_BYTES, u64::MAX);
-    let rng = ChaCha8Rng::seed_from_u64(7);
+    let rng = ChaCha8Rng::seed_from_u64(seed);
     let mut house = House::open(disk, Model::default(), start(), rng);
     let mut segments_max = 0;
     for day in 0..3653 {
@@ -373,15 +384,16 @@ fn ten_years_stay_within_their_bound_and_are_all_read_back() {
             } = house;
             assert!(
                 over_bound <= 0,
-                "{over_bound} bytes too large before day {day}"
+                "seed {seed}: {over_bound} bytes too large before day {day}"
             );
             house = House::open(log.disk, model, now, rng);
+            house.alive_at_rest = house.alive();
             house.check("opened again");
         }
     }
     assert!(
         house.over_bound <= 0,
-        "{} bytes too large",
+        "seed {seed}: {} bytes too large",
         house.over_bound
     );
     let written = house.log.position().0;
