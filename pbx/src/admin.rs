@@ -215,11 +215,6 @@ impl Pbx {
     }
 
     fn message_json(&self, message: &Message) -> Value {
-        let samples = self
-            .x
-            .view
-            .sound(message.id)
-            .map_or(0, |sound| sound.samples());
         json!({
             "id": message.id,
             "at": message.at,
@@ -228,7 +223,8 @@ impl Pbx {
             "heard": message.heard,
             "urgent": message.urgent,
             "cut_short": message.cut_short,
-            "length_ms": samples / SAMPLES_PER_MS,
+            "incomplete": self.x.is_incomplete(message),
+            "length_ms": message.samples / SAMPLES_PER_MS,
         })
     }
 

@@ -23,7 +23,7 @@ use tandem_storage::time::{Now, Time, WallTime};
 use crate::config::PbxConfig;
 use crate::counters::Counters;
 use crate::guard::{Guard, Verdict, pause_key};
-use crate::mailbox::Mailboxes;
+use crate::mailbox::{Mailboxes, Message};
 use crate::office::Office;
 use crate::quota::{self, Warned};
 use crate::say;
@@ -357,6 +357,13 @@ impl Exchange {
         for id in open {
             self.seal(Waiter::Nobody, id, SealKind::CutShort, "");
         }
+    }
+
+    /// Some of a message is missing: damaged here and not had back.
+    pub(crate) fn is_incomplete(&self, message: &Message) -> bool {
+        let here = self.view.sound(message.id).map_or(0, |s| s.samples());
+        let others_may_have_it = self.config.has_peers && message.id.node != self.node();
+        message.is_incomplete(here, others_may_have_it)
     }
 
     /// A recorded sound from `from_sample` on, as far as it is durable.

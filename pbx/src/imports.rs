@@ -77,6 +77,7 @@ impl Pbx {
         let seal = Sealed {
             urgent: false,
             samples_speech: spoken.len() as u64,
+            samples: Some(spoken.len() as u64),
         };
         let import = Import {
             asker,

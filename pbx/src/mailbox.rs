@@ -61,6 +61,17 @@ pub(crate) struct Sealed {
     pub(crate) urgent: bool,
     #[serde(default)]
     pub(crate) samples_speech: u64,
+    /// All that was recorded, silence included: with less of it here, something is missing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) samples: Option<u64>,
+}
+
+impl Sealed {
+    /// What a sound's seal says.
+    pub(crate) fn of(sound: &Sound) -> Option<Sealed> {
+        let (_, about) = sound.seal.as_ref()?;
+        serde_json::from_str(about).ok()
+    }
 }
 
 impl About {
@@ -96,7 +107,8 @@ pub(crate) struct Message {
     /// It was put back: the message it is a copy of.
     pub(crate) restored: Option<Id>,
     filed: Option<Folder>,
-    samples: u64,
+    /// Its length, wherever its sound lies.
+    pub(crate) samples: u64,
 }
 
 /// All messages of all mailboxes.
@@ -147,6 +159,11 @@ impl Message {
         self.restored.unwrap_or(self.id) == origin
     }
 
+    /// With so much of it here, some of it is missing. Sound that lies with other nodes alone is not.
+    pub(crate) fn is_incomplete(&self, samples_here: u64, others_may_have_it: bool) -> bool {
+        samples_here < self.samples && !(samples_here == 0 && others_may_have_it)
+    }
+
     /// Where it lies now.
     pub(crate) fn folder(&self) -> Folder {
         match self.filed {
@@ -161,7 +178,7 @@ impl Mailboxes {
     /// Takes in a sound whose seal is durable. Returns the mailbox that changed. One that was cut
     /// short before it had `samples_min` is nobody's.
     pub(crate) fn sealed(&mut self, view: &View, sound: &Sound, samples_min: u64) -> Option<Id> {
-        let (kind, seal) = sound.seal.as_ref()?;
+        let (kind, _) = sound.seal.as_ref()?;
         let cut_short = *kind == SealKind::CutShort;
         if *kind == SealKind::Discarded || (cut_short && sound.samples() < samples_min) {
             return self.remove(sound.id);
@@ -175,7 +192,7 @@ impl Mailboxes {
         else {
             return None;
         };
-        let sealed: Sealed = serde_json::from_str(seal).unwrap_or_default();
+        let sealed = Sealed::of(sound).unwrap_or_default();
         let mut message = Message {
             id: sound.id,
             mailbox,
@@ -187,7 +204,7 @@ impl Mailboxes {
             deleted: false,
             restored,
             filed: None,
-            samples: sound.samples(),
+            samples: sealed.samples.unwrap_or_else(|| sound.samples()),
         };
         for (key, what) in [
             (heard_key(sound.id), "heard"),
@@ -423,6 +440,27 @@ mod tests {
         let mut story = story(SealKind::CutShort, "");
         story.remove(1);
         check(story, " 0/0 (0/0)");
+    }
+
+    #[test]
+    fn a_message_knows_how_much_was_spoken_and_so_whether_it_is_complete() {
+        let of = |seal: &str| {
+            let (mut view, mut mailboxes) = (View::new(), Mailboxes::default());
+            for (seq, what) in story(SealKind::Whole, seal).into_iter().enumerate() {
+                view.apply(&committed(seq as u64 + 1, what));
+            }
+            let id = "a.1.9".parse().unwrap();
+            mailboxes.sealed(&view, view.sound(id).unwrap(), 0);
+            mailboxes.message(id).unwrap().clone()
+        };
+        let spoken = of(r#"{"samples_speech":8000,"samples":9000}"#);
+        assert_eq!(spoken.samples, 9000, "4000 of them are here");
+        assert!(spoken.is_incomplete(4000, true) && spoken.is_incomplete(0, false));
+        assert!(!spoken.is_incomplete(9000, false), "all of it is here");
+        assert!(!spoken.is_incomplete(0, true), "it lies elsewhere");
+        let old = of(r#"{"samples_speech":4000}"#);
+        assert_eq!(old.samples, 4000, "as much as is here");
+        assert!(!old.is_incomplete(4000, false));
     }
 
     #[test]

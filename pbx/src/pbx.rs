@@ -220,9 +220,9 @@ impl Pbx {
             Event::RecordDone {
                 leg,
                 sound,
+                samples,
                 samples_speech,
                 end,
-                ..
             } => {
                 // Told after the leg has gone as well: only callers are recorded, and a call
                 // bears its caller's name.
@@ -230,6 +230,7 @@ impl Pbx {
                     leg,
                     &CallEvent::RecordDone {
                         sound,
+                        samples,
                         samples_speech,
                         end,
                     },

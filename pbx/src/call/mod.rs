@@ -71,6 +71,7 @@ pub(crate) enum CallEvent {
     /// A recording ended.
     RecordDone {
         sound: Id,
+        samples: u64,
         samples_speech: u64,
         end: RecordEnd,
     },

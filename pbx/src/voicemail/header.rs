@@ -64,7 +64,7 @@ pub(crate) fn header(x: &Exchange, message: &Message, index: usize, count: usize
         .word(words::RECEIVED)
         .when(x.local(message.at), x.local(x.now.wall))
         .then(from(x, message));
-    let said = if message.cut_short {
+    let said = if message.cut_short || x.is_incomplete(message) {
         said.pause(200).word(words::CUT_SHORT)
     } else {
         said

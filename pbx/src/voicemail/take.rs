@@ -45,8 +45,8 @@ enum Step {
     Beep(PlayId),
     Recording,
     Stopping,
-    /// Over, with so many samples of speech; the log has yet to say that it began.
-    Over(u64, RecordEnd),
+    /// Over; the log has yet to say that it began.
+    Over(Spoken),
 }
 
 /// How a take came out.
@@ -64,6 +64,8 @@ pub(crate) enum Taken {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Spoken {
     pub(crate) id: Id,
+    /// All that was given to the log; `None`: the engine did not say.
+    pub(crate) samples: Option<u64>,
     pub(crate) samples_speech: u64,
     pub(crate) end: RecordEnd,
 }
@@ -121,15 +123,17 @@ impl Take {
             }
             CallEvent::RecordDone {
                 sound,
+                samples,
                 samples_speech,
                 end,
-            } if *sound == self.id => self.over(line, x, *samples_speech, *end),
+            } if *sound == self.id => {
+                let spoken = self.spoken(Some(*samples), *samples_speech, *end);
+                self.over(line, x, spoken)
+            }
             CallEvent::Committed(token) if *token == self.begin => {
                 self.begun = true;
                 match self.step {
-                    Step::Over(samples_speech, end) => {
-                        Some(self.taken(line, x, samples_speech, end))
-                    }
+                    Step::Over(spoken) => Some(taken(line, x, spoken, self.length.min)),
                     _ => None,
                 }
             }
@@ -151,33 +155,20 @@ impl Take {
     }
 
     /// The recording is over. Whether there is a sound at all, the log must have said.
-    fn over(
-        &mut self,
-        line: &Line,
-        x: &mut Exchange,
-        samples_speech: u64,
-        end: RecordEnd,
-    ) -> Option<Taken> {
+    fn over(&mut self, line: &Line, x: &mut Exchange, spoken: Spoken) -> Option<Taken> {
         if self.begun {
-            return Some(self.taken(line, x, samples_speech, end));
+            return Some(taken(line, x, spoken, self.length.min));
         }
-        self.step = Step::Over(samples_speech, end);
+        self.step = Step::Over(spoken);
         None
     }
 
-    fn taken(&self, line: &Line, x: &mut Exchange, samples_speech: u64, end: RecordEnd) -> Taken {
-        let spoken = Spoken {
+    fn spoken(&self, samples: Option<u64>, samples_speech: u64, end: RecordEnd) -> Spoken {
+        Spoken {
             id: self.id,
+            samples,
             samples_speech,
             end,
-        };
-        if samples_speech >= samples(self.length.min) {
-            return Taken::Spoken(spoken);
-        }
-        spoken.discard(x);
-        match end {
-            RecordEnd::LogRefused if line.alive => Taken::Refused,
-            _ => Taken::TooShort,
         }
     }
 
@@ -185,7 +176,7 @@ impl Take {
         match self.step {
             Step::Beep(_) => line.hush(x),
             Step::Recording => x.media(Command::StopRecord { leg: line.leg }),
-            Step::Stopping | Step::Over(..) => {}
+            Step::Stopping | Step::Over(_) => {}
         }
         Taken::Refused
     }
@@ -196,7 +187,8 @@ impl Take {
             x.media(Command::StopRecord { leg: line.leg });
         }
         let samples = x.view.sound(self.id).map_or(0, |sound| sound.samples());
-        self.over(line, x, samples, RecordEnd::Stopped)
+        let spoken = self.spoken(None, samples, RecordEnd::Stopped);
+        self.over(line, x, spoken)
     }
 
     /// The caller has gone. `Some`: more will be told; wait for it.
@@ -206,12 +198,14 @@ impl Take {
                 x.seal(Waiter::Nobody, self.id, SealKind::Discarded, "");
                 return None;
             }
-            Step::Beep(_) => self.step = Step::Over(0, RecordEnd::Stopped),
+            Step::Beep(_) => {
+                self.step = Step::Over(self.spoken(None, 0, RecordEnd::Stopped));
+            }
             Step::Recording | Step::Stopping => {
                 self.step = Step::Stopping;
                 self.until = x.after(DONE_WAIT);
             }
-            Step::Over(..) => {}
+            Step::Over(_) => {}
         }
         Some(self)
     }
@@ -219,7 +213,7 @@ impl Take {
     pub(crate) fn deadline(&self) -> Option<Time> {
         match self.step {
             // The log answers every token.
-            Step::Over(..) => None,
+            Step::Over(_) => None,
             _ => Some(self.until),
         }
     }
@@ -227,6 +221,17 @@ impl Take {
     /// While it is being stopped, keys are already meant for what follows.
     pub(crate) fn wants_keys(&self) -> bool {
         matches!(self.step, Step::Beep(_) | Step::Recording)
+    }
+}
+
+fn taken(line: &Line, x: &mut Exchange, spoken: Spoken, min: Duration) -> Taken {
+    if spoken.samples_speech >= samples(min) {
+        return Taken::Spoken(spoken);
+    }
+    spoken.discard(x);
+    match spoken.end {
+        RecordEnd::LogRefused if line.alive => Taken::Refused,
+        _ => Taken::TooShort,
     }
 }
 
@@ -241,6 +246,7 @@ impl Spoken {
         let about = json(&Sealed {
             urgent,
             samples_speech: self.samples_speech,
+            samples: self.samples,
         });
         x.seal(Waiter::Call(line.id()), self.id, kind, &about)
     }

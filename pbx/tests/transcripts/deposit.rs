@@ -25,7 +25,7 @@ fn saved_is_said_when_it_is_durable_and_then_the_lamp_is_lit() {
         > log hold
         > keys 1 1
         hush 1
-        log seal S1: Whole {'urgent':false,'samples_speech':32000}
+        log seal S1: Whole {'urgent':false,'samples_speech':32000,'samples':32000}
         > log go
         lamp 102: 1/0 (0/0)
         play 1: vm/message-saved vm/goodbye
@@ -52,7 +52,7 @@ fn hanging_up_keeps_what_was_said() {
         > speak 1 3000
         > log hold
         > ended 1 normal
-        log seal S1: Whole {'urgent':false,'samples_speech':24000}
+        log seal S1: Whole {'urgent':false,'samples_speech':24000,'samples':24000}
         > log go
         lamp 102: 1/0 (0/0)
         log call: 101 to *102, answered, normal S1
@@ -77,7 +77,7 @@ fn silence_ends_it_and_so_does_the_limit() {
         > recorded 1 silence
         play 1: vm/review
         > ended 1 normal
-        log seal S1: Whole {'urgent':false,'samples_speech':24000}
+        log seal S1: Whole {'urgent':false,'samples_speech':24000,'samples':24000}
         lamp 102: 1/0 (0/0)
         log call: 101 to *102, answered, normal S1
         > call 3 101 *102
@@ -93,7 +93,7 @@ fn silence_ends_it_and_so_does_the_limit() {
         > recorded 3 limit
         play 3: vm/time-limit vm/review
         > ended 3 normal
-        log seal S2: Whole {'urgent':false,'samples_speech':24000}
+        log seal S2: Whole {'urgent':false,'samples_speech':24000,'samples':24000}
         lamp 102: 2/0 (0/0)
         log call: 101 to *102, answered, normal S2
         ",
@@ -150,7 +150,7 @@ fn listen_again_urgent_keep() {
         play 1: <sound of 5000 ms>
         > keys 1 1
         hush 1
-        log seal S2: Whole {'urgent':true,'samples_speech':40000}
+        log seal S2: Whole {'urgent':true,'samples_speech':40000,'samples':40000}
         lamp 102: 1/0 (1/0)
         play 1: vm/message-saved vm/goodbye
         > played 1
@@ -185,7 +185,7 @@ fn no_answer_to_the_menu_keeps_it() {
         play 1: vm/review
         > played 1
         > wait 7000
-        log seal S1: Whole {'urgent':false,'samples_speech':24000}
+        log seal S1: Whole {'urgent':false,'samples_speech':24000,'samples':24000}
         lamp 102: 1/0 (0/0)
         play 1: vm/message-saved vm/goodbye
         > ended 1 normal
@@ -268,7 +268,7 @@ fn keys_typed_ahead_are_kept_for_the_menu() {
         hush 1
         play 1: vm/marked-urgent vm/review-urgent
         hush 1
-        log seal S1: Whole {'urgent':true,'samples_speech':24000}
+        log seal S1: Whole {'urgent':true,'samples_speech':24000,'samples':24000}
         lamp 102: 1/0 (1/0)
         play 1: vm/message-saved vm/goodbye
         > played 1
@@ -339,7 +339,7 @@ fn the_disk_fills_up_at_the_beep_or_while_speaking() {
         > speak 3 3000
         > disk full
         > speak 3 1000
-        log seal S2: CutShort {'urgent':false,'samples_speech':28000}
+        log seal S2: CutShort {'urgent':false,'samples_speech':28000,'samples':28000}
         lamp 102: 1/0 (0/0)
         play 3: vm/cannot-take-message vm/goodbye
         > played 3
@@ -369,7 +369,7 @@ fn a_failed_disk_is_admitted() {
         > log poison
         > keys 1 1
         hush 1
-        log seal S1: Whole {'urgent':false,'samples_speech':24000}
+        log seal S1: Whole {'urgent':false,'samples_speech':24000,'samples':24000}
         play 1: vm/message-not-saved vm/goodbye
         > played 1
         end 1: normal
@@ -403,15 +403,15 @@ fn two_callers_at_once_leave_two_messages() {
         > speak 1 2000
         > speak 3 2500
         > ended 3 normal
-        log seal S2: Whole {'urgent':false,'samples_speech':20000}
+        log seal S2: Whole {'urgent':false,'samples_speech':20000,'samples':20000}
         lamp 102: 1/0 (0/0)
         log call: 103 to *102, answered, normal S2
         > ended 1 normal
-        log seal S1: Whole {'urgent':false,'samples_speech':16000}
+        log seal S1: Whole {'urgent':false,'samples_speech':16000,'samples':16000}
         lamp 102: 2/0 (0/0)
         log call: 101 to *102, answered, normal S1
         > list 102
-        reply: [{'at':1795341900000,'cut_short':false,'folder':'new','from':{'name':'','number':'101'},'heard':false,'id':'S1','length_ms':2000,'urgent':false},{'at':1795341900000,'cut_short':false,'folder':'new','from':{'name':'','number':'103'},'heard':false,'id':'S2','length_ms':2500,'urgent':false}]
+        reply: [{'at':1795341900000,'cut_short':false,'folder':'new','from':{'name':'','number':'101'},'heard':false,'id':'S1','incomplete':false,'length_ms':2000,'urgent':false},{'at':1795341900000,'cut_short':false,'folder':'new','from':{'name':'','number':'103'},'heard':false,'id':'S2','incomplete':false,'length_ms':2500,'urgent':false}]
         ",
     );
 }
@@ -428,7 +428,7 @@ fn a_full_mailbox_says_so() {
         > import 102 3000
         log begin S1: {'kind':'message','mailbox':'102','from':{'number':'','name':'','user':null},'called':'102'}
         log chunk of S1
-        log seal S1: Whole {'urgent':false,'samples_speech':24000}
+        log seal S1: Whole {'urgent':false,'samples_speech':24000,'samples':24000}
         lamp 102: 1/0 (0/0)
         log mail: mailbox nearly full 102 100
         log set mailbox/102/nearly_full = true
@@ -466,7 +466,7 @@ fn the_power_fails_while_a_message_is_spoken() {
         user 103: 103
         lamp 103: 0/0 (0/0)
         > list 102
-        reply: [{'at':1795341900000,'cut_short':true,'folder':'new','from':{'name':'','number':'101'},'heard':false,'id':'S1','length_ms':3000,'urgent':false}]
+        reply: [{'at':1795341900000,'cut_short':true,'folder':'new','from':{'name':'','number':'101'},'heard':false,'id':'S1','incomplete':false,'length_ms':3000,'urgent':false}]
         ",
     );
 }
@@ -514,7 +514,7 @@ fn who_falls_silent_has_left_a_message_too() {
         > speak 1 3000
         > vanish 1
         end 1: vanished
-        log seal S1: Whole {'urgent':false,'samples_speech':24000}
+        log seal S1: Whole {'urgent':false,'samples_speech':24000,'samples':24000}
         lamp 102: 1/0 (0/0)
         log call: 101 to *102, answered, vanished S1
         ",
@@ -555,7 +555,7 @@ fn the_news_of_the_end_may_come_in_either_order() {
         > speak 1 3000
         > cut 1 normal
         play 1: vm/review
-        log seal S1: Whole {'urgent':false,'samples_speech':24000}
+        log seal S1: Whole {'urgent':false,'samples_speech':24000,'samples':24000}
         lamp 102: 1/0 (0/0)
         log call: 101 to *102, answered, normal S1
         ",

@@ -10,7 +10,7 @@ fn a_message_is_heard_and_the_lamp_follows() {
         > import 102 4000
         log begin S1: {'kind':'message','mailbox':'102','from':{'number':'','name':'','user':null},'called':'102'}
         log chunk of S1
-        log seal S1: Whole {'urgent':false,'samples_speech':32000}
+        log seal S1: Whole {'urgent':false,'samples_speech':32000,'samples':32000}
         lamp 102: 1/0 (0/0)
         reply: imported S1
         > call 1 102 *97
@@ -68,7 +68,7 @@ fn urgent_ones_first_with_caller_and_time() {
         record 1: S1 up to 180 s
         > speak 1 3000
         > ended 1 normal
-        log seal S1: Whole {'urgent':false,'samples_speech':24000}
+        log seal S1: Whole {'urgent':false,'samples_speech':24000,'samples':24000}
         lamp 102: 1/0 (0/0)
         log call: 101 to *102, answered, normal S1
         > call 3 ~+4144 *102
@@ -87,7 +87,7 @@ fn urgent_ones_first_with_caller_and_time() {
         hush 3
         play 3: vm/marked-urgent vm/review-urgent
         hush 3
-        log seal S2: Whole {'urgent':true,'samples_speech':16000}
+        log seal S2: Whole {'urgent':true,'samples_speech':16000,'samples':16000}
         lamp 102: 2/0 (1/0)
         play 3: vm/message-saved vm/goodbye
         > ended 3 normal
@@ -96,7 +96,7 @@ fn urgent_ones_first_with_caller_and_time() {
         > import 102 1000
         log begin S3: {'kind':'message','mailbox':'102','from':{'number':'','name':'','user':null},'called':'102'}
         log chunk of S3
-        log seal S3: Whole {'urgent':false,'samples_speech':8000}
+        log seal S3: Whole {'urgent':false,'samples_speech':8000,'samples':8000}
         lamp 102: 3/0 (1/0)
         reply: imported S3
         > call 5 102 *97
@@ -137,7 +137,7 @@ fn delete_restore_and_delete_for_good() {
         > import 102 4000
         log begin S1: {'kind':'message','mailbox':'102','from':{'number':'','name':'','user':null},'called':'102'}
         log chunk of S1
-        log seal S1: Whole {'urgent':false,'samples_speech':32000}
+        log seal S1: Whole {'urgent':false,'samples_speech':32000,'samples':32000}
         lamp 102: 1/0 (0/0)
         reply: imported S1
         > call 1 102 *97
@@ -191,7 +191,7 @@ fn save_to_folders_and_open_them() {
         > import 102 4000
         log begin S1: {'kind':'message','mailbox':'102','from':{'number':'','name':'','user':null},'called':'102'}
         log chunk of S1
-        log seal S1: Whole {'urgent':false,'samples_speech':32000}
+        log seal S1: Whole {'urgent':false,'samples_speech':32000,'samples':32000}
         lamp 102: 1/0 (0/0)
         reply: imported S1
         > call 1 102 *97
@@ -274,7 +274,7 @@ fn forward_back_pause_and_restart_within_a_message() {
         > import 102 10000
         log begin S1: {'kind':'message','mailbox':'102','from':{'number':'','name':'','user':null},'called':'102'}
         log chunk of S1
-        log seal S1: Whole {'urgent':false,'samples_speech':80000}
+        log seal S1: Whole {'urgent':false,'samples_speech':80000,'samples':80000}
         lamp 102: 1/0 (0/0)
         reply: imported S1
         > call 1 102 *97
@@ -327,7 +327,7 @@ fn a_message_barely_begun_stays_new() {
         > import 102 10000
         log begin S1: {'kind':'message','mailbox':'102','from':{'number':'','name':'','user':null},'called':'102'}
         log chunk of S1
-        log seal S1: Whole {'urgent':false,'samples_speech':80000}
+        log seal S1: Whole {'urgent':false,'samples_speech':80000,'samples':80000}
         lamp 102: 1/0 (0/0)
         reply: imported S1
         > call 1 102 *97
@@ -366,7 +366,7 @@ fn a_message_left_after_three_seconds_is_heard() {
         > import 102 10000
         log begin S1: {'kind':'message','mailbox':'102','from':{'number':'','name':'','user':null},'called':'102'}
         log chunk of S1
-        log seal S1: Whole {'urgent':false,'samples_speech':80000}
+        log seal S1: Whole {'urgent':false,'samples_speech':80000,'samples':80000}
         lamp 102: 1/0 (0/0)
         reply: imported S1
         > call 1 102 *97
@@ -401,7 +401,7 @@ fn the_rest_of_the_menu() {
         > import 102 4000
         log begin S1: {'kind':'message','mailbox':'102','from':{'number':'','name':'','user':null},'called':'102'}
         log chunk of S1
-        log seal S1: Whole {'urgent':false,'samples_speech':32000}
+        log seal S1: Whole {'urgent':false,'samples_speech':32000,'samples':32000}
         lamp 102: 1/0 (0/0)
         reply: imported S1
         > call 1 102 *97
@@ -501,7 +501,7 @@ fn leaving_a_message_from_within() {
         record 1: S1 up to 180 s
         > speak 1 3000
         > ended 1 normal
-        log seal S1: Whole {'urgent':false,'samples_speech':24000}
+        log seal S1: Whole {'urgent':false,'samples_speech':24000,'samples':24000}
         lamp 103: 1/0 (0/0)
         log call: 102 to *97, answered, normal S1
         ",
@@ -515,7 +515,7 @@ fn a_message_comes_while_its_owner_listens() {
         > import 102 4000
         log begin S1: {'kind':'message','mailbox':'102','from':{'number':'','name':'','user':null},'called':'102'}
         log chunk of S1
-        log seal S1: Whole {'urgent':false,'samples_speech':32000}
+        log seal S1: Whole {'urgent':false,'samples_speech':32000,'samples':32000}
         lamp 102: 1/0 (0/0)
         reply: imported S1
         > call 1 102 *97
@@ -533,7 +533,7 @@ fn a_message_comes_while_its_owner_listens() {
         > import 102 5000
         log begin S2: {'kind':'message','mailbox':'102','from':{'number':'','name':'','user':null},'called':'102'}
         log chunk of S2
-        log seal S2: Whole {'urgent':false,'samples_speech':40000}
+        log seal S2: Whole {'urgent':false,'samples_speech':40000,'samples':40000}
         lamp 102: 2/0 (0/0)
         reply: imported S2
         > keys 1 6
@@ -600,7 +600,7 @@ fn intuity_keys() {
         > import 102 10000
         log begin S1: {'kind':'message','mailbox':'102','from':{'number':'','name':'','user':null},'called':'102'}
         log chunk of S1
-        log seal S1: Whole {'urgent':false,'samples_speech':80000}
+        log seal S1: Whole {'urgent':false,'samples_speech':80000,'samples':80000}
         lamp 102: 1/0 (0/0)
         reply: imported S1
         > call 1 102 *97

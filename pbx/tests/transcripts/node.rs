@@ -11,7 +11,7 @@ fn a_phone_that_comes_is_told_its_lamp() {
         > import 102 3000
         log begin S1: {'kind':'message','mailbox':'102','from':{'number':'','name':'','user':null},'called':'102'}
         log chunk of S1
-        log seal S1: Whole {'urgent':false,'samples_speech':24000}
+        log seal S1: Whole {'urgent':false,'samples_speech':24000,'samples':24000}
         lamp 102: 1/0 (0/0)
         reply: imported S1
         > phone 102
@@ -29,11 +29,11 @@ fn an_import_is_answered_when_it_is_durable() {
         log begin S1: {'kind':'message','mailbox':'102','from':{'number':'','name':'','user':null},'called':'102'}
         > log go
         log chunk of S1
-        log seal S1: Whole {'urgent':false,'samples_speech':9600}
+        log seal S1: Whole {'urgent':false,'samples_speech':9600,'samples':9600}
         lamp 102: 1/0 (0/0)
         reply: imported S1
         > list 102
-        reply: [{'at':1795341900000,'cut_short':false,'folder':'new','from':{'name':'','number':''},'heard':false,'id':'S1','length_ms':1200,'urgent':false}]
+        reply: [{'at':1795341900000,'cut_short':false,'folder':'new','from':{'name':'','number':''},'heard':false,'id':'S1','incomplete':false,'length_ms':1200,'urgent':false}]
         > import 199 1000
         reply: no, no user has the extension 199
         > import 102 0
@@ -131,7 +131,7 @@ fn stopping_keeps_what_is_being_said() {
         end 5: shutting_down
         end 4: shutting_down
         log call: 103 to 102, answered, shutting_down
-        log seal S1: Whole {'urgent':false,'samples_speech':24000}
+        log seal S1: Whole {'urgent':false,'samples_speech':24000,'samples':24000}
         > log go
         lamp 102: 1/0 (0/0)
         log call: 101 to *102, answered, shutting_down S1

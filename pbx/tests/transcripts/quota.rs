@@ -18,13 +18,13 @@ fn a_nearly_full_mailbox_warns_its_owner_at_login_and_once_by_mail() {
         > import 102 4000
         log begin S1: {'kind':'message','mailbox':'102','from':{'number':'','name':'','user':null},'called':'102'}
         log chunk of S1
-        log seal S1: Whole {'urgent':false,'samples_speech':32000}
+        log seal S1: Whole {'urgent':false,'samples_speech':32000,'samples':32000}
         lamp 102: 1/0 (0/0)
         reply: imported S1
         > import 102 4000
         log begin S2: {'kind':'message','mailbox':'102','from':{'number':'','name':'','user':null},'called':'102'}
         log chunk of S2
-        log seal S2: Whole {'urgent':false,'samples_speech':32000}
+        log seal S2: Whole {'urgent':false,'samples_speech':32000,'samples':32000}
         lamp 102: 2/0 (0/0)
         log mail: mailbox nearly full 102 80
         log set mailbox/102/nearly_full = true
@@ -50,7 +50,7 @@ fn a_nearly_full_mailbox_warns_its_owner_at_login_and_once_by_mail() {
         > import 102 1000
         log begin S3: {'kind':'message','mailbox':'102','from':{'number':'','name':'','user':null},'called':'102'}
         log chunk of S3
-        log seal S3: Whole {'urgent':false,'samples_speech':8000}
+        log seal S3: Whole {'urgent':false,'samples_speech':8000,'samples':8000}
         lamp 102: 3/0 (0/0)
         reply: imported S3
         > call 1 102 *97
@@ -93,7 +93,7 @@ fn a_nearly_full_mailbox_warns_its_owner_at_login_and_once_by_mail() {
         > import 102 4000
         log begin S4: {'kind':'message','mailbox':'102','from':{'number':'','name':'','user':null},'called':'102'}
         log chunk of S4
-        log seal S4: Whole {'urgent':false,'samples_speech':32000}
+        log seal S4: Whole {'urgent':false,'samples_speech':32000,'samples':32000}
         lamp 102: 3/0 (0/0)
         log mail: mailbox nearly full 102 100
         log set mailbox/102/nearly_full = true

@@ -139,7 +139,7 @@ fn print_quota(standing: &Value) {
 fn print_messages(list: &Value) {
     let rows = list.as_array().into_iter().flatten().map(|message| {
         let seconds = message["length_ms"].as_u64().unwrap_or(0).div_ceil(1000);
-        let marks = ["urgent", "cut_short"].into_iter();
+        let marks = ["urgent", "cut_short", "incomplete"].into_iter();
         let marks: Vec<_> = marks
             .filter(|mark| message[mark] == Value::Bool(true))
             .collect();

@@ -6,7 +6,7 @@
 //! is lost. The program says what is wrong to whoever asks (`log verify`, the metrics) and to whoever
 //! does not (its log lines), and takes messages as before.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::OpenOptions;
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
@@ -54,6 +54,8 @@ enum Means {
 #[derive(Debug, PartialEq)]
 struct Kept {
     cut_short: bool,
+    /// A piece of what was sealed is not there.
+    incomplete: bool,
     samples: Vec<i16>,
 }
 
@@ -117,16 +119,25 @@ fn samples_of(node: &Node, chunk: &Piece) -> Vec<i16> {
 }
 
 /// The messages there must be with these stretches gone: one whose beginning was hit cannot be known
-/// any more; of the others every chunk that was not hit; where the seal is not there, cut short.
+/// any more; of the others every chunk that was not hit; where the seal is not there, cut short; where it
+/// is and a chunk is not, incomplete.
 fn expected(node: &Node, pieces: &[Piece], hits: &[Hit]) -> BTreeMap<String, Kept> {
-    let mut messages = BTreeMap::new();
+    let mut messages: BTreeMap<String, Kept> = BTreeMap::new();
+    let lost_pieces = pieces
+        .iter()
+        .filter(|piece| piece.kind == "chunk" && piece.is_hit(hits));
+    let lost: BTreeSet<&str> = lost_pieces.map(Piece::sound).collect();
     for piece in pieces.iter().filter(|piece| !piece.is_hit(hits)) {
         let id = piece.sound();
         match piece.kind.as_str() {
             "begin" => {
                 assert!(piece.says.contains("Pcmu"), "{}", piece.says);
-                let (cut_short, samples) = (true, Vec::new());
-                messages.insert(id.to_string(), Kept { cut_short, samples });
+                let kept = Kept {
+                    cut_short: true,
+                    incomplete: false,
+                    samples: Vec::new(),
+                };
+                messages.insert(id.to_string(), kept);
             }
             "chunk" => {
                 if let Some(message) = messages.get_mut(id) {
@@ -136,6 +147,7 @@ fn expected(node: &Node, pieces: &[Piece], hits: &[Hit]) -> BTreeMap<String, Kep
             "seal" => {
                 if let Some(message) = messages.get_mut(id) {
                     message.cut_short = piece.says.split(' ').nth(1) != Some("Whole");
+                    message.incomplete = lost.contains(id);
                 }
             }
             _ => {}
@@ -148,6 +160,7 @@ fn expected(node: &Node, pieces: &[Piece], hits: &[Hit]) -> BTreeMap<String, Kep
 fn there(node: &Node) -> BTreeMap<String, Kept> {
     let kept = |message: &Value| Kept {
         cut_short: message["cut_short"] == true,
+        incomplete: message["incomplete"] == true,
         samples: sound_of(node, message),
     };
     let id = |message: &Value| message["id"].as_str().expect("an id").to_string();
@@ -158,7 +171,8 @@ fn there(node: &Node) -> BTreeMap<String, Kept> {
 fn assert_same(there: &BTreeMap<String, Kept>, expected: &BTreeMap<String, Kept>) {
     let shape = |messages: &BTreeMap<String, Kept>| -> Vec<String> {
         let one = |(id, kept): (&String, &Kept)| {
-            format!("{id}: {} samples, {}", kept.samples.len(), kept.cut_short)
+            let (samples, cut_short) = (kept.samples.len(), kept.cut_short);
+            format!("{id}: {samples} samples, {cut_short}, {}", kept.incomplete)
         };
         messages.iter().map(one).collect()
     };
