@@ -4,15 +4,23 @@
 //! (later also the link to the peers) reads the same 4 KiB of aligned memory: the samples are
 //! copied once, from the packet. Blocks are big for a stack and cheap to recycle: the log hands
 //! written ones back through a pool.
+//!
+//! There is always room behind the samples for what encryption adds, see `cipher.rs`.
+
+use crate::cipher::TRAILER_BYTES;
 
 /// The unit of the disk: what is written together with one checksum, aligned for direct I/O.
 pub const BLOCK_BYTES: usize = 4096;
 
-/// The most samples of G.711 in one chunk: half a second at 8 kHz.
-pub const CHUNK_SAMPLES_MAX: usize = 4000;
+/// What a chunk's record holds besides its header.
+pub const CHUNK_BYTES_MAX: usize = 4000;
 
 /// Room in front of the samples for the record's header, filled in by the log.
-pub const CHUNK_HEADER_BYTES: usize = BLOCK_BYTES - CHUNK_SAMPLES_MAX;
+pub const CHUNK_HEADER_BYTES: usize = BLOCK_BYTES - CHUNK_BYTES_MAX;
+
+/// The most samples of G.711 that are put into one chunk: half a second at 8 kHz, less what
+/// encryption adds.
+pub const CHUNK_SAMPLES_MAX: usize = CHUNK_BYTES_MAX - TRAILER_BYTES;
 
 /// 4 KiB, aligned for `O_DIRECT`.
 #[repr(C, align(4096))]
@@ -34,7 +42,8 @@ impl std::fmt::Debug for Block {
 /// Up to half a second of sound, in the block it will be written from.
 pub struct ChunkBlock {
     block: Box<Block>,
-    samples: usize,
+    /// In use; samples, or what encryption made of them.
+    bytes: usize,
 }
 
 impl ChunkBlock {
@@ -42,38 +51,65 @@ impl ChunkBlock {
     pub fn new() -> ChunkBlock {
         ChunkBlock {
             block: Block::zeroed(),
-            samples: 0,
+            bytes: 0,
         }
+    }
+
+    /// What lies in a chunk's record behind its header, as it is; what is longer than can be is cut.
+    pub fn of_record(bytes: &[u8]) -> ChunkBlock {
+        let mut block = ChunkBlock::new();
+        block.put(&bytes[..bytes.len().min(CHUNK_BYTES_MAX)]);
+        block
     }
 
     /// Copies as much of `samples` as fits; returns how many it took.
     pub fn push(&mut self, samples: &[u8]) -> usize {
-        let taken = samples.len().min(CHUNK_SAMPLES_MAX - self.samples);
-        let start = CHUNK_HEADER_BYTES + self.samples;
-        self.block.0[start..start + taken].copy_from_slice(&samples[..taken]);
-        self.samples += taken;
+        let room = CHUNK_SAMPLES_MAX.saturating_sub(self.bytes);
+        let taken = samples.len().min(room);
+        self.put(&samples[..taken]);
         taken
     }
 
-    /// The samples so far.
+    /// The samples so far; once it is encrypted, what is written in their place.
     pub fn samples(&self) -> &[u8] {
-        &self.block.0[CHUNK_HEADER_BYTES..CHUNK_HEADER_BYTES + self.samples]
+        &self.block.0[CHUNK_HEADER_BYTES..CHUNK_HEADER_BYTES + self.bytes]
+    }
+
+    /// To encrypt them where they are.
+    pub(crate) fn samples_mut(&mut self) -> &mut [u8] {
+        &mut self.block.0[CHUNK_HEADER_BYTES..CHUNK_HEADER_BYTES + self.bytes]
+    }
+
+    /// What encryption adds; [`CHUNK_SAMPLES_MAX`] left room for it.
+    pub(crate) fn push_trailer(&mut self, bytes: &[u8]) {
+        self.put(bytes);
+    }
+
+    /// Keeps only the first so many bytes.
+    pub(crate) fn cut(&mut self, bytes: usize) {
+        self.bytes = self.bytes.min(bytes);
+    }
+
+    fn put(&mut self, bytes: &[u8]) {
+        let start = CHUNK_HEADER_BYTES + self.bytes;
+        self.block.0[start..start + bytes.len()].copy_from_slice(bytes);
+        self.bytes += bytes.len();
     }
 
     /// No room left: half a second is in it.
     pub fn is_full(&self) -> bool {
-        self.samples == CHUNK_SAMPLES_MAX
+        self.bytes >= CHUNK_SAMPLES_MAX
     }
 
     /// Nothing in it yet.
     pub fn is_empty(&self) -> bool {
-        self.samples == 0
+        self.bytes == 0
     }
 
     /// Lets the log put the header in front of the samples, and clears what an earlier, longer
     /// half second left behind them.
     pub(crate) fn put_header(&mut self, put: impl FnOnce(&mut [u8])) {
-        let (record, rest) = self.block.0.split_at_mut(CHUNK_HEADER_BYTES + self.samples);
+        let (record, rest) = self.block.0.split_at_mut(CHUNK_HEADER_BYTES + self.bytes);
         rest.fill(0);
         put(record);
     }
@@ -85,7 +121,7 @@ impl ChunkBlock {
 
     /// Empties it for the next half second; the memory stays.
     pub fn clear(&mut self) {
-        self.samples = 0;
+        self.bytes = 0;
     }
 }
 
@@ -97,6 +133,6 @@ impl Default for ChunkBlock {
 
 impl std::fmt::Debug for ChunkBlock {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "ChunkBlock({} samples)", self.samples)
+        write!(f, "ChunkBlock({} bytes)", self.bytes)
     }
 }

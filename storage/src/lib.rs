@@ -9,6 +9,7 @@ pub mod alive;
 pub mod backup;
 pub mod batch;
 pub mod block;
+pub mod cipher;
 pub mod clean;
 pub mod clock;
 pub mod g711;

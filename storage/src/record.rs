@@ -20,7 +20,7 @@
 //! |---|---|
 //! | 1 epoch | u32 the epoch before (0: none), u32 0, u64 its last sequence number that counts |
 //! | 2 begin | id, u8 codec (RTP payload type), u64 begin in ms since 1970, text about |
-//! | 3 chunk | id, u32 index, 16×0, then the samples, so that they start at byte 96 |
+//! | 3 chunk | id, u32 index, 16×0, then the samples, so that they start at byte 96; if the index's highest bit is set they are encrypted, see `cipher.rs` |
 //! | 4 seal | id, u8 how, text about |
 //! | 5 register | text key, u8 1 and text value, or u8 0: removed |
 //! | 6 entry | text topic, text body |
@@ -45,7 +45,8 @@
 
 use std::sync::Arc;
 
-use crate::block::{BLOCK_BYTES, CHUNK_HEADER_BYTES, CHUNK_SAMPLES_MAX};
+use crate::block::{BLOCK_BYTES, CHUNK_BYTES_MAX, CHUNK_HEADER_BYTES};
+use crate::cipher;
 use crate::given_up::{GAPS_MAX, Gap, GivenUp};
 use crate::name::{Id, NodeName};
 use crate::seam::{
@@ -327,11 +328,17 @@ pub fn decode(bytes: &[u8], offset: u64) -> Result<Record, Fault> {
     })
 }
 
-/// The samples of the chunk that `bytes` begins with, and whose they are.
+/// What lies behind the header of the chunk that `bytes` begins with, encrypted or not, and whose it is.
 pub fn decode_samples(bytes: &[u8]) -> Result<(Id, &[u8]), Fault> {
+    decode_chunk(bytes).map(|(id, _, samples)| (id, samples))
+}
+
+/// The same, and its index.
+pub fn decode_chunk(bytes: &[u8]) -> Result<(Id, u32, &[u8]), Fault> {
     match decode(bytes, 0)?.body {
-        Body::Said(What::Chunk { id, .. }) | Body::Restated(_, What::Chunk { id, .. }) => {
-            Ok((id, &whole(bytes)?[CHUNK_HEADER_BYTES..]))
+        Body::Said(What::Chunk { id, index, .. })
+        | Body::Restated(_, What::Chunk { id, index, .. }) => {
+            Ok((id, index, &whole(bytes)?[CHUNK_HEADER_BYTES..]))
         }
         _ => Err(Fault::Content),
     }
@@ -491,8 +498,9 @@ fn decode_what(
         CHUNK => {
             let (id, index) = (rest.id()?, rest.u32()?);
             said = (rest.u64()?, Hlc(rest.u64()?));
-            let samples = rest.take(rest.0.len())?.len();
-            if samples > CHUNK_SAMPLES_MAX {
+            let bytes = rest.take(rest.0.len())?.len();
+            let samples = cipher::samples_in(index, bytes).ok_or(Fault::Content)?;
+            if bytes > CHUNK_BYTES_MAX {
                 return Err(Fault::Content);
             }
             let place = ChunkPlace {

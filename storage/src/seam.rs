@@ -9,6 +9,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::block::ChunkBlock;
+use crate::cipher;
 use crate::name::{Id, NodeName};
 use crate::time::WallTime;
 
@@ -55,7 +56,7 @@ pub enum Append {
         id: Id,
         /// 0, 1, 2 … without a gap.
         index: u32,
-        /// The samples.
+        /// The samples; the log encrypts them if it has a key.
         block: ChunkBlock,
     },
     /// A sound ends.
@@ -110,8 +111,7 @@ impl Append {
                 about,
             },
             Append::Chunk { id, index, block } => {
-                // CHUNK_SAMPLES_MAX keeps it small.
-                let place = place(block.samples().len() as u32);
+                let place = place(samples_in(index, &block));
                 return (What::Chunk { id, index, place }, Some(block));
             }
             Append::Seal { id, kind, about } => What::Seal { id, kind, about },
@@ -122,7 +122,7 @@ impl Append {
                     (What::Chunk { id, index, .. }, Some(block)) => What::Chunk {
                         id,
                         index,
-                        place: place(block.samples().len() as u32),
+                        place: place(samples_in(index, block)),
                     },
                     (what, _) => what,
                 };
@@ -131,6 +131,11 @@ impl Append {
         };
         (what, None)
     }
+}
+
+fn samples_in(index: u32, block: &ChunkBlock) -> u32 {
+    // CHUNK_BYTES_MAX keeps it small.
+    cipher::samples_in(index, block.samples().len()).unwrap_or(0) as u32
 }
 
 /// The longest `about`, register value or entry body, in bytes.
@@ -203,7 +208,7 @@ pub enum What {
     Chunk {
         /// The sound.
         id: Id,
-        /// Which piece.
+        /// Which piece; its highest bit: it is encrypted ([`crate::cipher::ENCRYPTED`]).
         index: u32,
         /// Where.
         place: ChunkPlace,

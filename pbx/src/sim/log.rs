@@ -24,8 +24,7 @@ pub(super) struct SimLog {
 
 /// Half a second of a sound.
 pub(super) fn chunk(id: Id, index: u32) -> Append {
-    let mut block = ChunkBlock::new();
-    block.push(&[0xff; 4000]);
+    let block = ChunkBlock::of_record(&[0xff; 4000]);
     Append::Chunk { id, index, block }
 }
 

@@ -77,12 +77,7 @@ impl Unpacking {
 /// The record as it was said.
 pub fn restated(record: &PackRecord<'_>) -> Append {
     let what = record.said.what.clone();
-    let block = record.samples().map(|samples| {
-        let mut block = ChunkBlock::new();
-        // Decoding has made sure that they fit.
-        block.push(samples);
-        block
-    });
+    let block = record.samples().map(ChunkBlock::of_record);
     Append::Restate {
         stamp: record.said.stamp,
         what,

@@ -119,8 +119,7 @@ impl Work {
             What::Chunk { place, .. } => {
                 let at = usize::try_from(place.offset).ok()?;
                 let (_, samples) = record::decode_samples(self.bytes.get(at..)?).ok()?;
-                let mut block = ChunkBlock::new();
-                block.push(samples);
+                let block = ChunkBlock::of_record(samples);
                 bytes = crate::block::BLOCK_BYTES;
                 Some(block)
             }

@@ -243,9 +243,7 @@ impl Records<'_> {
                 }
                 let (_, samples) =
                     record::decode_samples(raw).map_err(|_| Nonsense("a damaged record"))?;
-                let mut block = ChunkBlock::new();
-                block.push(samples);
-                Some(block)
+                Some(ChunkBlock::of_record(samples))
             }
             _ => None,
         };

@@ -11,6 +11,7 @@ use crossbeam::channel::{Sender, TrySendError};
 use super::reader::SoundReader;
 use super::thread::{Clocks, Command, Figures};
 use crate::block::ChunkBlock;
+use crate::cipher::Keyring;
 use crate::clean::CleanerStats;
 use crate::given_up::GivenUp;
 use crate::seam::{Append, Stamp, Token};
@@ -30,6 +31,7 @@ struct Handle {
     figures: Arc<Figures>,
     clocks: Clocks,
     reader: SoundReader,
+    keys: Keyring,
     dir: PathBuf,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
@@ -68,6 +70,7 @@ pub struct LogStats {
 impl Log {
     pub(super) fn new(
         dir: PathBuf,
+        keys: Keyring,
         commands: Sender<Command>,
         figures: Arc<Figures>,
         clocks: Clocks,
@@ -79,18 +82,20 @@ impl Log {
             queue_refused: AtomicU64::new(0),
             figures,
             clocks,
-            reader: SoundReader::new(dir.clone()),
+            reader: SoundReader::new(dir.clone()).with_keys(keys.clone()),
+            keys,
             dir,
             thread: Mutex::new(Some(thread)),
         }))
     }
 
     /// Hands something to the log; a [`crate::seam::LogEvent`] with this token follows. `Err` gives it back:
-    /// the queue is full, or the log closed.
+    /// the queue is full, or the log closed. A chunk is encrypted on the way if the log has a key.
     pub fn submit(&self, token: Token, append: Append) -> Result<(), Append> {
         if self.0.is_closed.load(Ordering::Acquire) {
             return Err(append);
         }
+        let append = self.encrypted(append);
         let command = Command::Append(token, append, self.0.clocks.mono());
         let back = match self.0.commands.try_send(command) {
             Ok(()) => return Ok(()),
@@ -98,11 +103,45 @@ impl Log {
         };
         self.0.queue_refused.fetch_add(1, Ordering::Relaxed);
         match back {
-            Command::Append(_, append, _) => Err(append),
+            Command::Append(_, append, _) => Err(self.taken_back(append)),
             Command::GiveUp(..) | Command::Leave(_) | Command::Close => {
                 unreachable!("an append was sent")
             }
         }
+    }
+
+    fn encrypted(&self, append: Append) -> Append {
+        match append {
+            Append::Chunk {
+                id,
+                index,
+                mut block,
+            } => {
+                let index = self.0.keys.encrypt(id, index, &mut block);
+                Append::Chunk { id, index, block }
+            }
+            other => other,
+        }
+    }
+
+    /// As it was before [`Log::encrypted`].
+    fn taken_back(&self, append: Append) -> Append {
+        match append {
+            Append::Chunk {
+                id,
+                index,
+                mut block,
+            } => {
+                let index = self.0.keys.take_back(id, index, &mut block);
+                Append::Chunk { id, index, block }
+            }
+            other => other,
+        }
+    }
+
+    /// The keys it encrypts and reads with.
+    pub fn keys(&self) -> &Keyring {
+        &self.0.keys
     }
 
     /// Hands in which segments were given up, for the cleaner. `false`: the queue is full.

@@ -14,6 +14,7 @@ use super::inspect::{self, LoadError};
 use super::log::{Log, QUEUE_MAX};
 use super::thread::{self, CleanerAnswer, Clocks, Command, Figures, Worker};
 use crate::batch::{Segment, Wrote};
+use crate::cipher::Keyring;
 use crate::link::LogFound;
 use crate::name::{Ids, NodeName};
 use crate::reading::{self, Loaded};
@@ -41,6 +42,8 @@ pub struct LogConfig {
     /// The epoch opened is not below this. A node of a company says the time, so that a log begun
     /// anew on an empty disk never opens an epoch that the one before had.
     pub epoch_min: u32,
+    /// What sound is encrypted and read with.
+    pub keys: Keyring,
 }
 
 impl LogConfig {
@@ -53,6 +56,7 @@ impl LogConfig {
             reserve_bytes: 64 << 20,
             tap: None,
             epoch_min: 1,
+            keys: Keyring::default(),
         }
     }
 }
@@ -349,7 +353,15 @@ impl Opening {
                 worker.run(events);
                 drop(lock);
             })?;
-        Ok(Log::new(self.config.dir, commands, figures, clocks, thread))
+        let keys = self.config.keys.clone();
+        Ok(Log::new(
+            self.config.dir,
+            keys,
+            commands,
+            figures,
+            clocks,
+            thread,
+        ))
     }
 
     fn load_error(&self, error: LoadError) -> OpenError {

@@ -3,6 +3,7 @@
 //! Players and exporters hold a [`SoundReader`] and ask for one chunk after the other by its
 //! place. Every chunk's checksum is looked at on the way. Reads go through the page cache, and
 //! only for the asked block: pages read ahead of the writer would be stale before they are used.
+//! Encrypted sound is given out decrypted, or not at all.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -12,6 +13,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::block::BLOCK_BYTES;
+use crate::cipher::{self, Keyring, Locked};
 use crate::clean::moves::Moves;
 use crate::record::{self, Fault};
 use crate::seam::ChunkPlace;
@@ -27,6 +29,7 @@ pub struct SoundReader {
     dir: Arc<PathBuf>,
     files: Arc<Mutex<BTreeMap<u32, Arc<File>>>>,
     moves: Arc<Mutex<Moves>>,
+    keys: Keyring,
 }
 
 /// Why a chunk could not be read.
@@ -45,6 +48,9 @@ pub enum ReadError {
         /// What is wrong.
         fault: Fault,
     },
+    /// It is there and whole, but not to be heard by this node.
+    #[error("this sound cannot be heard: {0}")]
+    Locked(Locked),
 }
 
 impl SoundReader {
@@ -54,14 +60,20 @@ impl SoundReader {
             dir: Arc::new(dir.into()),
             files: Arc::default(),
             moves: Arc::default(),
+            keys: Keyring::default(),
         }
+    }
+
+    /// The same, with keys to hear what is encrypted.
+    pub fn with_keys(self, keys: Keyring) -> SoundReader {
+        SoundReader { keys, ..self }
     }
 
     /// Appends the chunk's samples to `into`. A chunk that was moved since its place was asked for is
     /// read where it lies now, see `clean/moves.rs`.
     pub fn read(&self, place: &ChunkPlace, into: &mut Vec<u8>) -> Result<(), ReadError> {
         let found = self.read_at(place, into);
-        if found.is_ok() {
+        if matches!(found, Ok(()) | Err(ReadError::Locked(_))) {
             return found;
         }
         let moves = self.moves.lock().unwrap_or_else(PoisonError::into_inner);
@@ -97,12 +109,15 @@ impl SoundReader {
                 fault,
             }
         };
-        let (_, samples) = record::decode_samples(&block).map_err(damaged)?;
-        if samples.len() != place.samples as usize {
+        let (id, index, bytes) = record::decode_chunk(&block).map_err(damaged)?;
+        if cipher::samples_in(index, bytes.len()) != Some(place.samples as usize) {
             return Err(damaged(Fault::Content));
         }
-        into.extend_from_slice(samples);
-        Ok(())
+        let start = into.len();
+        into.extend_from_slice(bytes);
+        let samples = self.keys.decrypt(id, index, &mut into[start..]);
+        into.truncate(start + samples.as_ref().map_or(0, |samples| *samples));
+        samples.map(drop).map_err(ReadError::Locked)
     }
 
     fn file(&self, segment: u32) -> io::Result<Arc<File>> {

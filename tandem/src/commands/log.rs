@@ -1,6 +1,7 @@
 //! `tandem log verify | show`: reads the files themselves, whether or not a node runs on them.
 
 use serde_json::{Value, json};
+use tandem_storage::cipher::ENCRYPTED;
 use tandem_storage::record::{Body, Record};
 use tandem_storage::seam::{Stamp, What};
 use tandem_storage::{ShownRecord, VerifyReport};
@@ -140,7 +141,15 @@ fn describe_what(what: &What) -> (&'static str, String) {
             id, codec, about, ..
         } => ("begin", format!("{id} {codec:?} {about}")),
         What::Chunk { id, index, place } => {
-            ("chunk", format!("{id} #{index}, {} samples", place.samples))
+            let encrypted = match index & ENCRYPTED {
+                0 => "",
+                _ => ", encrypted",
+            };
+            let (index, samples) = (index & !ENCRYPTED, place.samples);
+            (
+                "chunk",
+                format!("{id} #{index}, {samples} samples{encrypted}"),
+            )
         }
         What::Seal { id, kind, about } => ("seal", format!("{id} {kind:?} {about}")),
         What::Register {
