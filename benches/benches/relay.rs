@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 use io_uring::{IoUring, cqueue, opcode, squeue, types};
 use tandem_engine::rtp::{self, HEADER_BYTES, Header};
 use tandem_engine::seam::{Codec, Command, EngineConfig, LegId, MediaParams};
-use tandem_engine::{Engine, SoundStore};
+use tandem_engine::{Engine, SoundStore, Unread};
 use tandem_storage::block::ChunkBlock;
 use tandem_storage::name::Id;
 use tandem_storage::seam::ChunkPlace;
@@ -156,8 +156,8 @@ impl SoundStore for NoStore {
     fn chunk(&self) -> ChunkBlock {
         ChunkBlock::new()
     }
-    fn read(&self, _: &ChunkPlace, _: &mut Vec<u8>) -> Result<(), String> {
-        Err("nothing is kept".into())
+    fn read(&self, _: &ChunkPlace, _: &mut Vec<u8>) -> Result<(), Unread> {
+        Err(Unread::Broken("nothing is kept".into()))
     }
 }
 

@@ -25,7 +25,7 @@ use crate::dtmf::{self, Detector, Payload, Press};
 use crate::jitter::PAYLOAD_BYTES_MAX;
 use crate::latch::{Latch, Source};
 use crate::output::{Channel, Output, Packet, Slot};
-use crate::player::{Filled, Player};
+use crate::player::{Filled, Player, Read};
 use crate::random::Random;
 use crate::recorder::Recorder;
 use crate::rtcp::{self, Ourselves, Reporter};
@@ -187,12 +187,16 @@ impl Leg {
     }
 
     /// A piece of a sound was read.
-    pub fn on_piece(&mut self, serial: u32, samples: Vec<u8>, around: &mut Around<'_>) {
+    pub fn on_piece(&mut self, serial: u32, samples: Vec<u8>, read: Read, around: &mut Around<'_>) {
         if serial != self.play_serial {
             return;
         }
         if let Some(player) = &mut self.player {
             player.on_piece(samples);
+            if read == Read::Locked {
+                let (leg, play) = (self.id, player.play());
+                around.tell(Event::SoundLocked { leg, play });
+            }
             self.read_ahead(around);
         }
     }

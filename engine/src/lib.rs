@@ -30,4 +30,4 @@ pub mod stream;
 pub mod tone;
 pub mod worker;
 
-pub use shell::{Engine, SoundStore, StartError, TOKEN_CHUNK};
+pub use shell::{Engine, SoundStore, StartError, TOKEN_CHUNK, Unread};

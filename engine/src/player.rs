@@ -72,6 +72,17 @@ pub struct Want {
     pub codec: SoundCodec,
 }
 
+/// What was read of a piece; silence stands for what was not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Read {
+    /// All of it.
+    Whole,
+    /// Some of it is damaged, or not there.
+    Partly,
+    /// Some of it is encrypted, and the key is not here.
+    Locked,
+}
+
 /// How a packet was filled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Filled {

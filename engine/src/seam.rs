@@ -219,6 +219,14 @@ pub enum Event {
         /// Which.
         play: PlayId,
     },
+    /// Something of a [`Command::Play`] is encrypted, and the key is not here: silence is played in its
+    /// place. Told for each piece of it.
+    SoundLocked {
+        /// To whom.
+        leg: LegId,
+        /// Which.
+        play: PlayId,
+    },
     /// A recording ended and its last chunk was given to the log: a seal may follow.
     RecordDone {
         /// Whose.

@@ -78,6 +78,8 @@ counters! {
     sounds_late,
     /// Pieces of sounds that could not be read.
     sounds_unreadable,
+    /// Pieces of sounds that are encrypted with a key that is not here.
+    sounds_locked,
     /// Prompts asked for that do not exist.
     prompts_unknown,
     /// Keys to be sent that were dropped: too many, or the party takes none.

@@ -24,7 +24,7 @@ use tandem_storage::time::Time;
 
 use crate::leg::{Around, Leg};
 use crate::output::{Output, Slot};
-use crate::player::Player;
+use crate::player::{Player, Read};
 use crate::prompts::Prompts;
 use crate::random::Random;
 use crate::recorder::Recorder;
@@ -181,11 +181,12 @@ impl Worker {
         }
     }
 
-    /// A piece that was wanted has been read. `readable` is false if silence stands in for it.
-    pub fn on_piece(&mut self, slot: Slot, serial: u32, samples: Vec<u8>, readable: bool) {
-        self.counters.sounds_unreadable += u64::from(!readable);
+    /// A piece that was wanted has been read.
+    pub fn on_piece(&mut self, slot: Slot, serial: u32, samples: Vec<u8>, read: Read) {
+        self.counters.sounds_unreadable += u64::from(read == Read::Partly);
+        self.counters.sounds_locked += u64::from(read == Read::Locked);
         if let Some((leg, mut around)) = self.parts(slot) {
-            leg.on_piece(serial, samples, &mut around);
+            leg.on_piece(serial, samples, read, &mut around);
         }
     }
 

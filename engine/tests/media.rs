@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use crossbeam::channel::{Receiver, unbounded};
 use tandem_engine::rtp::{self, Header};
 use tandem_engine::seam::*;
-use tandem_engine::{Engine, SoundStore};
+use tandem_engine::{Engine, SoundStore, Unread};
 use tandem_storage::block::ChunkBlock;
 use tandem_storage::name::Id;
 use tandem_storage::seam::{ChunkPlace, SoundCodec};
@@ -37,9 +37,10 @@ impl SoundStore for Memory {
         ChunkBlock::new()
     }
 
-    fn read(&self, place: &ChunkPlace, into: &mut Vec<u8>) -> Result<(), String> {
+    fn read(&self, place: &ChunkPlace, into: &mut Vec<u8>) -> Result<(), Unread> {
         let chunks = self.0.lock().unwrap();
-        into.extend(chunks.get(place.offset as usize).ok_or("no such chunk")?);
+        let chunk = chunks.get(place.offset as usize);
+        into.extend(chunk.ok_or(Unread::Broken("no such chunk".into()))?);
         Ok(())
     }
 }

@@ -217,6 +217,9 @@ impl Pbx {
         match event {
             Event::Digit { leg, digit } => self.on_digit(leg, digit, false),
             Event::PlayDone { leg, play } => self.tell_of(leg, &CallEvent::PlayDone(play)),
+            Event::SoundLocked { leg, play } => {
+                self.tell_of(leg, &CallEvent::SoundLocked(play));
+            }
             Event::RecordDone {
                 leg,
                 sound,

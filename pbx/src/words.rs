@@ -77,6 +77,7 @@ words! {
     URGENT_MESSAGE = "vm/urgent-message";
     CUT_SHORT = "vm/cut-short";
     MESSAGE_UNREADABLE = "vm/message-unreadable";
+    MESSAGE_LOCKED = "vm/message-locked";
     DELETED = "vm/deleted";
     UNDELETED = "vm/undeleted";
     SAVED_TO = "vm/saved-to";

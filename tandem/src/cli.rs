@@ -38,6 +38,9 @@ enum Command {
     /// The log: is every record whole, what does it say
     #[command(subcommand)]
     Log(Log),
+    /// Keys to encrypt sound with
+    #[command(subcommand)]
+    Storage(Storage),
     /// The PBX as one TOML file
     Office(NotYet),
     /// Call recordings
@@ -187,6 +190,19 @@ pub(crate) enum Log {
     Show(Ask),
 }
 
+/// `tandem storage …`
+#[derive(Debug, Subcommand)]
+pub(crate) enum Storage {
+    /// Makes a key, for [storage] key_file of every node
+    Key {
+        /// A new file, for its owner's eyes only
+        file: PathBuf,
+        /// Not by chance but from these words: the same words, the same key
+        #[arg(long, value_name = "FILE")]
+        passphrase_file: Option<PathBuf>,
+    },
+}
+
 /// `tandem backup`
 #[derive(Debug, Args)]
 pub(crate) struct Backup {
@@ -227,6 +243,10 @@ pub(crate) struct Restore {
     /// The newest made by then: 2026-11-22, or "2026-11-22 14:00"
     #[arg(long, value_name = "TIME", value_parser = by_then)]
     pub(crate) as_of: Option<jiff::Timestamp>,
+    /// With --mailbox: what the sound in the backup is encrypted with; may be given again. Written is with
+    /// the first
+    #[arg(long, value_name = "FILE", requires = "mailbox")]
+    pub(crate) key_file: Vec<PathBuf>,
     /// For programs
     #[arg(long)]
     pub(crate) json: bool,
@@ -303,6 +323,7 @@ pub(crate) fn run() -> ExitCode {
         Command::Phones(ask) => commands::lists::phones(&ask),
         Command::Mailbox(mailbox) => commands::mailbox::run(&mailbox),
         Command::Log(log) => commands::log::run(&log),
+        Command::Storage(storage) => commands::storage::run(&storage),
         Command::Office(_) => not_yet("office"),
         Command::Recording(_) => not_yet("recording"),
         Command::Backup(backup) => commands::backup::run(&backup),

@@ -13,6 +13,7 @@ mod commands;
 mod company;
 mod config;
 mod control;
+mod keys;
 mod logging;
 mod membership;
 mod metrics;

@@ -53,6 +53,8 @@ pub(crate) fn render(parts: &Parts, phones: usize) -> String {
     page.gauge("log_can_record", f64::from(u8::from(log.can_record)));
     page.gauge("log_poisoned", f64::from(u8::from(log.is_poisoned)));
     page.gauge("log_segments", log.segments as f64);
+    let encrypts = parts.log.keys().writes_with().is_some();
+    page.gauge("log_encrypts", f64::from(u8::from(encrypts)));
     let cleaner = log.cleaner;
     page.gauge("log_size_bytes", cleaner.log_bytes as f64);
     page.gauge("log_alive_bytes", cleaner.alive_bytes as f64);
@@ -173,6 +175,7 @@ pub(crate) fn status_json(
             "commit_p50_us": micros(log.commit_p50),
             "commit_p99_us": micros(log.commit_p99),
             "segments": log.segments,
+            "encrypts_with": parts.log.keys().writes_with().map(|key| key.to_string()),
         },
         "company": parts.company.as_ref().map(|company| company.status(parts.gate.status())),
         "backup": parts.backups.status(parts.clock.now().wall.0),

@@ -34,6 +34,7 @@ use crate::backups::Backups;
 use crate::company::write_address;
 use crate::config::Config;
 use crate::control::{self, Answer, Ask, Clock, Control, ControlHandle, Parts};
+use crate::keys;
 use crate::membership::{LinkStart, Membership};
 use crate::office::{self, Office};
 use crate::pins::Pins;
@@ -218,6 +219,10 @@ fn open_log(
     let mut log = LogConfig::new(data.join("log"), membership.node);
     log.segment_bytes = config.storage.segment_mib << 20;
     log.reserve_bytes = config.storage.reserve_mib << 20;
+    log.keys = keys::keyring(&config.storage)?;
+    if let Some(key) = log.keys.writes_with() {
+        tracing::info!(%key, "new sound is encrypted");
+    }
     let events = handle.clone();
     let Some(joined) = &membership.joined else {
         return tandem_storage::open(log, move |event| events.pbx(Input::Log(event)))

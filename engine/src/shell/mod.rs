@@ -28,7 +28,7 @@ use crate::seam::{Command, EngineConfig, Event, LegId, LegReport, OpenError};
 use crate::stats::{EngineStats, Published};
 use crate::worker::{LEGS_MAX, Worker};
 use socket::Pair;
-pub use store::{SoundStore, TOKEN_CHUNK};
+pub use store::{SoundStore, TOKEN_CHUNK, Unread};
 use worker_thread::{Message, Moved, Setup, Wake};
 
 /// The most workers.

@@ -4,9 +4,9 @@ use std::thread::JoinHandle;
 
 use crossbeam::channel::{Receiver, Sender};
 
-use super::store::SoundStore;
+use super::store::{SoundStore, Unread};
 use crate::output::Slot;
-use crate::player::Want;
+use crate::player::{Read, Want};
 use crate::seam::Codec;
 
 /// What a worker wants read.
@@ -23,8 +23,7 @@ pub(crate) struct Piece {
     pub(crate) slot: Slot,
     pub(crate) serial: u32,
     pub(crate) samples: Vec<u8>,
-    /// False: some of it is silence in place of what could not be read.
-    pub(crate) readable: bool,
+    pub(crate) read: Read,
 }
 
 /// Starts the thread. It ends when the last worker is gone.
@@ -36,7 +35,7 @@ pub(crate) fn start(
         .name("sound-reader".into())
         .spawn(move || {
             for request in requests {
-                let (samples, readable) = read(&store, &request.want);
+                let (samples, read) = read(&store, &request.want);
                 let Request {
                     slot, serial, to, ..
                 } = request;
@@ -45,22 +44,26 @@ pub(crate) fn start(
                     slot,
                     serial,
                     samples,
-                    readable,
+                    read,
                 });
             }
         })
 }
 
 /// Always as many samples as were promised.
-fn read(store: &impl SoundStore, want: &Want) -> (Vec<u8>, bool) {
+fn read(store: &impl SoundStore, want: &Want) -> (Vec<u8>, Read) {
     let places = &want.places[want.first..want.first + want.count];
     let silence = Codec::of_sound(want.codec).silence();
     let mut samples = Vec::with_capacity(places.iter().map(|p| p.samples as usize).sum());
-    let mut readable = true;
+    let mut read = Read::Whole;
     for place in places {
         let end = samples.len() + place.samples as usize;
-        if let Err(error) = store.read(place, &mut samples) {
-            readable = false;
+        if let Err(unread) = store.read(place, &mut samples) {
+            let (how, error) = match unread {
+                Unread::Broken(error) => (Read::Partly, error),
+                Unread::Locked(error) => (Read::Locked, error),
+            };
+            read = read.max(how);
             tracing::warn!(
                 segment = place.segment,
                 offset = place.offset,
@@ -70,5 +73,5 @@ fn read(store: &impl SoundStore, want: &Want) -> (Vec<u8>, bool) {
         }
         samples.resize(end, silence);
     }
-    (samples, readable)
+    (samples, read)
 }

@@ -1,9 +1,9 @@
 //! Where sounds go and come from: the log, seen from here.
 
-use tandem_storage::Log;
 use tandem_storage::block::ChunkBlock;
 use tandem_storage::name::Id;
 use tandem_storage::seam::{Append, ChunkPlace, Token};
+use tandem_storage::{Log, ReadError};
 
 /// Takes chunks from workers and gives them to the reader thread.
 pub trait SoundStore: Clone + Send + 'static {
@@ -14,7 +14,16 @@ pub trait SoundStore: Clone + Send + 'static {
     fn chunk(&self) -> ChunkBlock;
 
     /// Reads a chunk's samples to the end of `into`. May wait for the disk.
-    fn read(&self, place: &ChunkPlace, into: &mut Vec<u8>) -> Result<(), String>;
+    fn read(&self, place: &ChunkPlace, into: &mut Vec<u8>) -> Result<(), Unread>;
+}
+
+/// Why a chunk could not be read, in words.
+#[derive(Debug)]
+pub enum Unread {
+    /// It is damaged, or not there.
+    Broken(String),
+    /// It is encrypted, and the key is not here.
+    Locked(String),
 }
 
 /// Chunks bear this token: nobody waits for their commit.
@@ -43,9 +52,13 @@ impl SoundStore for Log {
         Log::chunk(self)
     }
 
-    fn read(&self, place: &ChunkPlace, into: &mut Vec<u8>) -> Result<(), String> {
-        self.reader()
-            .read(place, into)
-            .map_err(|error| error.to_string())
+    fn read(&self, place: &ChunkPlace, into: &mut Vec<u8>) -> Result<(), Unread> {
+        self.reader().read(place, into).map_err(|error| {
+            let words = error.to_string();
+            match error {
+                ReadError::Locked(_) => Unread::Locked(words),
+                ReadError::Os(..) | ReadError::Damaged { .. } => Unread::Broken(words),
+            }
+        })
     }
 }

@@ -255,9 +255,9 @@ impl<S: SoundStore, E: Fn(Event)> Thread<S, E> {
                 slot,
                 serial,
                 samples,
-                readable,
+                read,
             } = piece;
-            self.setup.core.on_piece(slot, serial, samples, readable);
+            self.setup.core.on_piece(slot, serial, samples, read);
         }
         while let Some(request) = self.requests_waiting.pop_front() {
             if let Err(request) = self.offer(request) {

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tandem_engine::output::{Channel, Output, Slot};
+use tandem_engine::player::Read;
 use tandem_engine::prompts::Prompts;
 use tandem_engine::seam::{Codec, Command, Event, LegId, MediaParams, PlayId, PlayItem};
 use tandem_engine::worker::Worker;
@@ -278,7 +279,7 @@ impl Story {
                     let places = &want.places[want.first..want.first + want.count];
                     let samples = places.iter().map(|p| p.samples as usize).sum();
                     self.worker
-                        .on_piece(slot, serial, vec![0xff; samples], true);
+                        .on_piece(slot, serial, vec![0xff; samples], Read::Whole);
                 }
                 Output::Chunk {
                     slot,
@@ -314,7 +315,7 @@ impl Story {
                 samples_speech,
                 ..
             } => assert!(samples_speech <= samples),
-            Event::MediaTimeout { .. } | Event::Closed { .. } => {}
+            Event::SoundLocked { .. } | Event::MediaTimeout { .. } | Event::Closed { .. } => {}
         }
     }
 

@@ -68,6 +68,8 @@ pub(crate) enum CallEvent {
     },
     /// Something was said to its end.
     PlayDone(PlayId),
+    /// Something of what is being said is encrypted, and the key is not here.
+    SoundLocked(PlayId),
     /// A recording ended.
     RecordDone {
         sound: Id,

@@ -75,6 +75,14 @@ impl World {
         }
     }
 
+    /// The engine finds that it has no key for what it plays.
+    pub(super) fn locked(&mut self, leg: LegId) {
+        if let Some(play) = self.legs.get(&leg).and_then(|leg| leg.play) {
+            self.inbox
+                .push_back(Input::Media(Event::SoundLocked { leg, play }));
+        }
+    }
+
     pub(super) fn speak(&mut self, leg: LegId, ms: u64) {
         for _ in 0..ms / 500 {
             self.wait(Duration::from_millis(500));

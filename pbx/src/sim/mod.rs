@@ -215,6 +215,7 @@ impl World {
             ["keys", leg, keys] => self.keys(leg_of(leg), keys, false),
             ["info", leg, keys] => self.keys(leg_of(leg), keys, true),
             ["played", leg] => self.played(leg_of(leg)),
+            ["locked", leg] => self.locked(leg_of(leg)),
             ["speak", leg, ms] => self.speak(leg_of(leg), number(ms)),
             ["recorded", leg, "silence"] => self.recorded(leg_of(leg), RecordEnd::Silence),
             ["recorded", leg, "limit"] => self.recorded(leg_of(leg), RecordEnd::Limit),

@@ -58,7 +58,7 @@ pub(crate) enum Reason {
 
 #[derive(Debug)]
 enum Step {
-    Greeting(PlayId, Time),
+    Greeting(PlayId, Time, Reason),
     Taking(Take),
     Review(Spoken, Question),
     Listening(Spoken, PlayId, Time),
@@ -78,7 +78,7 @@ impl Deposit {
             return refuse(line, x, words::MAILBOX_FULL);
         }
         let play = line.say(x, greeting(x, mailbox, reason).word(words::INTRO));
-        let step = Step::Greeting(play, x.after(PLAY_MAX));
+        let step = Step::Greeting(play, x.after(PLAY_MAX), reason);
         Draft {
             mailbox,
             urgent: false,
@@ -90,11 +90,17 @@ impl Deposit {
     pub(crate) fn on(self, line: &mut Line, x: &mut Exchange, event: &CallEvent) -> Phase {
         let draft = self.draft;
         match self.step {
-            Step::Greeting(play, until) => match event {
+            Step::Greeting(play, until, reason) => match event {
                 CallEvent::PlayDone(done) if *done == play => draft.take(line, x),
                 CallEvent::Digit { digit: '#', .. } | CallEvent::Timer => draft.take(line, x),
                 CallEvent::Digit { digit: '*', .. } => Login::start(line, x, Some(draft.mailbox)),
-                _ => draft.at(Step::Greeting(play, until)),
+                CallEvent::SoundLocked(locked) if *locked == play => {
+                    line.hush(x);
+                    let said = spoken_greeting(extension(x, draft.mailbox), reason);
+                    let play = line.say(x, said.word(words::INTRO));
+                    draft.at(Step::Greeting(play, until, reason))
+                }
+                _ => draft.at(Step::Greeting(play, until, reason)),
             },
             Step::Taking(mut take) => match take.on(line, x, event) {
                 Some(taken) => draft.taken(line, x, taken),
@@ -144,7 +150,7 @@ impl Deposit {
 
     pub(crate) fn deadline(&self) -> Option<Time> {
         match &self.step {
-            Step::Greeting(_, until) | Step::Listening(_, _, until) => Some(*until),
+            Step::Greeting(_, until, _) | Step::Listening(_, _, until) => Some(*until),
             Step::Taking(take) => take.deadline(),
             Step::Review(_, question) => Some(question.until),
             // The log answers every token; to guess at its answer would be to promise too much.
@@ -263,13 +269,19 @@ fn greeting(x: &Exchange, mailbox: Id, reason: Reason) -> Say {
     if let Some(said) = recorded(Greeting::Temporary).or_else(|| recorded(own)) {
         return said.pause(300);
     }
-    let name = recorded(Greeting::Name).unwrap_or_else(|| {
-        let extension = x
-            .office
-            .account(mailbox)
-            .map(|account| account.extension.clone());
-        Say::one(words::PERSON_AT_EXTENSION).digits(&extension.unwrap_or_default())
-    });
+    let name = recorded(Greeting::Name).unwrap_or_else(|| extension(x, mailbox));
+    spoken_greeting(name, reason)
+}
+
+/// "The person at extension one zero two"
+fn extension(x: &Exchange, mailbox: Id) -> Say {
+    let account = x.office.account(mailbox);
+    let extension = account.map(|account| account.extension.clone());
+    Say::one(words::PERSON_AT_EXTENSION).digits(&extension.unwrap_or_default())
+}
+
+/// "… is not available."
+fn spoken_greeting(name: Say, reason: Reason) -> Say {
     let what = match reason {
         Reason::Busy => words::IS_ON_THE_PHONE,
         Reason::Unavailable | Reason::Direct => words::IS_NOT_AVAILABLE,

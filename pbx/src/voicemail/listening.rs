@@ -124,6 +124,10 @@ impl Session {
                 self.mark_heard(x);
                 self.menu(line, x, Say::new().pause(300))
             }
+            (Step::Body(body), CallEvent::SoundLocked(locked)) if body.play == *locked => {
+                line.hush(x);
+                self.menu(line, x, Say::one(words::MESSAGE_LOCKED).pause(300))
+            }
             (Step::Fetching(id, from, _), CallEvent::Fetched(here)) if id == here => {
                 let from = *from;
                 self.play_what_is_here(line, x, from)

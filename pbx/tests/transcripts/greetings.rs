@@ -3,6 +3,50 @@
 use crate::check;
 
 #[test]
+fn a_greeting_that_cannot_be_decrypted_gives_way_to_the_standard_one() {
+    check(
+        "
+        > call 1 102 *97
+        answer 1
+        > confirmed 1
+        play 1: vm/enter-pin
+        > keys 1 1102#
+        hush 1
+        check pin 1: 1102 hash
+        > pin 1 right
+        play 1: vm/no-messages vm/main-menu
+        > keys 1 01
+        hush 1
+        play 1: vm/options-menu
+        hush 1
+        play 1: vm/record-unavailable <beep>
+        log begin S1: {'kind':'greeting','mailbox':'102','which':'unavailable'}
+        > played 1
+        record 1: S1 up to 120 s
+        > speak 1 3000
+        > keys 1 #1
+        stop record 1
+        play 1: vm/greeting-review
+        hush 1
+        log seal S1: Whole
+        log set user/102/greeting/unavailable = 'S1'
+        play 1: vm/greeting-recorded vm/options-menu
+        > ended 1 normal
+        log call: 102 to *97, answered, normal
+        > call 3 101 *102
+        answer 3
+        > confirmed 3
+        play 3: <sound of 3000 ms> vm/intro
+        > locked 3
+        hush 3
+        play 3: vm/person-at-extension digits/1 digits/0 digits/2 vm/is-not-available vm/intro
+        > ended 3 normal
+        log call: 101 to *102, answered, normal
+        ",
+    );
+}
+
+#[test]
 fn a_greeting_is_recorded_and_callers_hear_it() {
     check(
         "

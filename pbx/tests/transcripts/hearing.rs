@@ -4,6 +4,39 @@ use crate::{check, check_with};
 use tandem_pbx::{KeyMap, PbxConfig};
 
 #[test]
+fn a_message_without_its_key_is_said_to_be_and_stays_new() {
+    check(
+        "
+        > import 102 8000
+        log begin S1: {'kind':'message','mailbox':'102','from':{'number':'','name':'','user':null},'called':'102'}
+        log chunk of S1
+        log seal S1: Whole {'urgent':false,'samples_speech':64000,'samples':64000}
+        lamp 102: 1/0 (0/0)
+        reply: imported S1
+        > call 1 102 *97
+        answer 1
+        > confirmed 1
+        play 1: vm/enter-pin
+        > keys 1 1102#
+        hush 1
+        check pin 1: 1102 hash
+        > pin 1 right
+        play 1: vm/you-have digits/1 vm/new vm/message vm/main-menu
+        > keys 1 1
+        hush 1
+        play 1: vm/first vm/received time/today-at digits/10 digits/oh digits/5 time/am vm/from-unknown
+        > played 1
+        play 1: <sound of 8000 ms>
+        > locked 1
+        hush 1
+        play 1: vm/message-locked vm/message-menu
+        > ended 1 normal
+        log call: 102 to *97, answered, normal
+        ",
+    );
+}
+
+#[test]
 fn a_message_is_heard_and_the_lamp_follows() {
     check(
         "

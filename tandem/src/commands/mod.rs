@@ -11,6 +11,7 @@ pub(crate) mod restore_mailbox;
 pub(crate) mod serve;
 pub(crate) mod site;
 pub(crate) mod stopped;
+pub(crate) mod storage;
 
 use std::path::{Path, PathBuf};
 

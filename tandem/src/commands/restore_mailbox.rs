@@ -4,7 +4,7 @@
 //!
 //! The node says whose mailbox it is and what is there of it; the backup, by its records without sound,
 //! what there was. The sound of what is missing is read then, and handed to the node message by message
-//! under new names. What is there, deleted or not, is left alone, so a second run changes nothing.
+//! under new names. Where it is encrypted, the key is named on the command line. What is there, deleted or not, is left alone, so a second run changes nothing.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use tandem_pbx::kept::{self, Kept};
 use tandem_pbx::seam::{AdminAnswer, AdminAsk};
 use tandem_storage::backup::{PackInfo, PackKind, PackRecord};
+use tandem_storage::cipher::{Keyring, Locked};
 use tandem_storage::name::Id;
 use tandem_storage::seam::What;
 use tandem_storage::{Backup, View};
@@ -22,6 +23,7 @@ use crate::cli::{Restore, WhichNode};
 use crate::commands::lists::{print_json, when};
 use crate::commands::progress::Progress;
 use crate::commands::stopped::Stopped;
+use crate::keys;
 
 /// Messages whose sound is in memory at once.
 const MESSAGES_AT_ONCE: usize = 32;
@@ -49,15 +51,21 @@ pub(crate) fn run(args: &Restore, backup: &Backup, extension: &str) -> Result<()
     let node = WhichNode {
         data: args.data.clone(),
     };
-    let mut node = Node::of(&node.data(), backup)?;
-    let outcome = restore(backup, extension, &mut node);
+    let keys = keys::of_files(&args.key_file)?;
+    let mut node = Node::of(&node.data(), backup, &keys)?;
+    let outcome = restore(backup, extension, &mut node, &keys);
     let closed = node.close();
     let outcome = outcome?;
     closed?;
     print(backup, extension, &outcome, args.json)
 }
 
-fn restore(backup: &Backup, extension: &str, node: &mut Node) -> Result<Outcome, String> {
+fn restore(
+    backup: &Backup,
+    extension: &str,
+    node: &mut Node,
+    keys: &Keyring,
+) -> Result<Outcome, String> {
     let (mailbox, there) = read_there(&node.there(extension)?)?;
     let had = messages_in(backup, mailbox, extension)?;
     let is_gone = |m: &&Kept| !there.contains(&m.id) && !there.contains(&m.origin());
@@ -68,7 +76,7 @@ fn restore(backup: &Backup, extension: &str, node: &mut Node) -> Result<Outcome,
         ..Outcome::default()
     };
     for some in gone.chunks(MESSAGES_AT_ONCE) {
-        let mut sounds = read_sounds(backup, some)?;
+        let mut sounds = read_sounds(backup, some, keys)?;
         for kept in some {
             let Some(sound) = sounds.remove(&kept.id) else {
                 outcome.without_sound += 1;
@@ -86,11 +94,11 @@ fn restore(backup: &Backup, extension: &str, node: &mut Node) -> Result<Outcome,
 }
 
 impl Node {
-    fn of(data: &Path, backup: &Backup) -> Result<Node, String> {
+    fn of(data: &Path, backup: &Backup, keys: &Keyring) -> Result<Node, String> {
         if admin::is_running(data) {
             return Ok(Node::Running(data.to_owned()));
         }
-        let stopped = Stopped::open(data, backup.manifest().node)?;
+        let stopped = Stopped::open(data, backup.manifest().node, keys.clone())?;
         Ok(Node::Stopped(Box::new(stopped)))
     }
 
@@ -179,22 +187,34 @@ fn messages_in(backup: &Backup, mailbox: Id, extension: &str) -> Result<Vec<Kept
     Ok(kept::messages(&view, mailbox))
 }
 
-fn read_sounds(backup: &Backup, of: &[&Kept]) -> Result<Sounds, String> {
+fn read_sounds(backup: &Backup, of: &[&Kept], keys: &Keyring) -> Result<Sounds, String> {
     let wanted: HashSet<Id> = of.iter().map(|kept| kept.id).collect();
     let has_some = |info: &PackInfo| {
         info.kind == PackKind::Sound && wanted.iter().any(|id| info.may_have(*id))
     };
     let mut sounds = Sounds::new();
+    let mut locked = None;
     read(backup, "restoring", has_some, |record| {
         if let What::Chunk { id, index, .. } = &record.said.what
             && wanted.contains(id)
             && let Some(samples) = record.samples()
         {
             let pieces = sounds.entry(*id).or_default();
-            pieces.insert(*index, samples.to_vec());
+            let mut samples = samples.to_vec();
+            match keys.decrypt(*id, *index, &mut samples) {
+                Ok(length) => samples.truncate(length),
+                Err(why) => locked = Some(why),
+            }
+            pieces.insert(*index, samples);
         }
     })?;
-    Ok(sounds)
+    match locked {
+        None => Ok(sounds),
+        Some(Locked::NoKey(name)) => Err(format!(
+            "the sound in the backup is encrypted with key {name}; name its file with --key-file"
+        )),
+        Some(why) => Err(format!("the sound in the backup cannot be heard: {why}")),
+    }
 }
 
 fn read(

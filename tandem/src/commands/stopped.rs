@@ -10,6 +10,7 @@ use std::path::Path;
 use crossbeam::channel::{Receiver, unbounded};
 use tandem_pbx::seam::{AdminAnswer, AdminAsk, AdminRequest, Input, Output};
 use tandem_pbx::{Pbx, PbxConfig};
+use tandem_storage::cipher::Keyring;
 use tandem_storage::name::NodeName;
 use tandem_storage::seam::{Append, Token};
 use tandem_storage::{Log, LogConfig, Opened};
@@ -28,7 +29,7 @@ pub(crate) struct Stopped {
 
 impl Stopped {
     /// Opens the log in `data`, which must be that of `node`.
-    pub(crate) fn open(data: &Path, node: NodeName) -> Result<Stopped, String> {
+    pub(crate) fn open(data: &Path, node: NodeName, keys: Keyring) -> Result<Stopped, String> {
         let dir = data.join("log");
         if !dir.is_dir() {
             let data = data.display();
@@ -38,7 +39,10 @@ impl Stopped {
         }
         // What comes is bounded by what is asked: each append has one answer.
         let (sender, events) = unbounded();
-        let config = LogConfig::new(dir, node);
+        let config = LogConfig {
+            keys,
+            ..LogConfig::new(dir, node)
+        };
         let opened = tandem_storage::open(config, move |event| {
             // Nobody listens any more once something went wrong.
             sender.send(Input::Log(event)).ok();

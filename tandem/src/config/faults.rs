@@ -8,7 +8,7 @@ use tandem_sip_shim::Net;
 use tandem_storage::name::NodeName;
 
 use super::Config;
-use crate::backups;
+use crate::{backups, keys};
 
 /// One thing that is wrong with a configuration, and how to mend it.
 #[derive(Debug, PartialEq, Eq)]
@@ -49,6 +49,7 @@ impl Config {
                 wrong.push((key, format!("must be {least} to {most}")));
             }
         }
+        wrong.extend(keys::faults(&self.storage));
         let (destroy_h, undelete_days) =
             (self.storage.destroy_within_h, self.voicemail.undelete_days);
         if !(0.001..=720.0).contains(&destroy_h) {

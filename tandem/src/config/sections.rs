@@ -89,6 +89,12 @@ pub(crate) struct Storage {
     pub(crate) copies: u64,
     /// The longest wait for that, in milliseconds.
     pub(crate) copy_within_ms: u64,
+    /// New sound is encrypted with the key in this file; `tandem storage key` makes one.
+    pub(crate) key_file: Option<PathBuf>,
+    /// The same with a key made from the words in this file, the same on each node that has them.
+    pub(crate) passphrase_file: Option<PathBuf>,
+    /// Keys of before, to hear what was encrypted with them.
+    pub(crate) old_key_files: Vec<PathBuf>,
 }
 
 /// `[backup]`: one each day.
@@ -237,6 +243,9 @@ impl Default for Storage {
             entries_days: 732,
             copies: 2,
             copy_within_ms: 250,
+            key_file: None,
+            passphrase_file: None,
+            old_key_files: Vec::new(),
         }
     }
 }
