@@ -24,7 +24,7 @@ const LONG: usize = 5 << 20;
 const PIECE: usize = 16;
 
 /// Noise that is the same for the same seed and in no other.
-fn noise(seed: u32, samples: usize) -> Vec<i16> {
+pub fn noise(seed: u32, samples: usize) -> Vec<i16> {
     let mut state = seed.wrapping_mul(0x9e37_79b9) | 1;
     let next = std::iter::repeat_with(move || {
         state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
@@ -52,17 +52,18 @@ fn forms(samples: &[i16]) -> Vec<Vec<u8>> {
 }
 
 /// Pieces of samples, in every form.
-struct Pieces(HashSet<[u8; PIECE]>);
+pub struct Pieces(HashSet<[u8; PIECE]>);
 
 impl Pieces {
-    fn of(samples: &[i16]) -> Pieces {
+    /// All there are.
+    pub fn of(samples: &[i16]) -> Pieces {
         let forms = forms(samples);
         let pieces = forms.iter().flat_map(|form| form.chunks_exact(PIECE));
         Pieces(pieces.map(|p| p.try_into().unwrap()).collect())
     }
 
     /// How many lie in these files, anywhere.
-    fn in_files(&self, files: &[PathBuf]) -> usize {
+    pub fn in_files(&self, files: &[PathBuf]) -> usize {
         let found = files.iter().map(|file| {
             let bytes = fs::read(file).unwrap_or_default();
             let windows = bytes.windows(PIECE);
@@ -74,7 +75,7 @@ impl Pieces {
 }
 
 /// All files in a folder and below.
-fn files(dir: &Path) -> Vec<PathBuf> {
+pub fn files(dir: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap());
     let files = entries.flat_map(|entry| match entry.file_type().unwrap() {
         kind if kind.is_dir() => files(&entry.path()),
@@ -92,7 +93,7 @@ fn bytes(dir: &Path) -> u64 {
 }
 
 /// Leaves a message for 102 in this codec; the node keeps it as it comes.
-fn leave(node: &Node, payload_type: u8, samples: &[i16]) {
+pub fn leave(node: &Node, payload_type: u8, samples: &[i16]) {
     let before = names(node, "list", "102").len();
     let mut caller = Ua::gateway(node, "0123456");
     caller.formats = vec![payload_type];
@@ -105,7 +106,7 @@ fn leave(node: &Node, payload_type: u8, samples: &[i16]) {
     });
 }
 
-fn import(node: &Node, extension: &str, samples: &[i16]) -> String {
+pub fn import(node: &Node, extension: &str, samples: &[i16]) -> String {
     let file = node.data().with_extension("import.wav");
     sound::write_wav(&file, samples);
     let said = node.cli(&["mailbox", "import", extension, file.to_str().unwrap()]);

@@ -16,6 +16,7 @@ mod mailbox;
 mod old_disks;
 mod phones;
 mod pins;
+mod privacy;
 mod prompts;
 mod pulled_plug;
 mod restored_mailbox;

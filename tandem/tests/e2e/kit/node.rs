@@ -131,10 +131,10 @@ impl Node {
             .expect("the program can be started");
         let stdout = child.stdout.take().expect("stdout is piped");
         let stderr = child.stderr.take().expect("stderr is piped");
+        let first_line = self.log.lock().unwrap().len();
         let (lines_in, lines) = mpsc::channel();
         self.keep_lines("out", stdout, Some(lines_in));
         let errors = self.keep_lines("err", stderr, None);
-        let first_line = self.log.lock().unwrap().len();
         loop {
             match lines.recv_timeout(START_MAX.saturating_sub(began.elapsed())) {
                 Ok(line) if line.trim() == "ready" => break,
