@@ -167,7 +167,7 @@ fn a_new_key_is_written_with_and_an_old_one_read_with_and_a_backup_is_opened_wit
     node.configure(&both);
     delete_by_phone(&node, "102");
     wait_gone(&node, "deleted", "102");
-    assert_eq!(names(&node, "list", "102"), [second.clone()]);
+    assert_eq!(names(&node, "list", "102"), std::slice::from_ref(&second));
     let restore = ["restore", path(&place), "--mailbox", "102"];
     let said = node.cli(&restore);
     let wanted = format!("encrypted with key {old_name}; name its file with --key-file");
