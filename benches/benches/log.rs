@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam::channel::{Receiver, unbounded};
 use tandem_storage::block::CHUNK_SAMPLES_MAX;
+use tandem_storage::cipher::{KEY_BYTES, Keyring, MasterKey, SALT_BYTES};
 use tandem_storage::name::Id;
 use tandem_storage::seam::{Append, LogEvent, SoundCodec, Token};
 use tandem_storage::time::WallTime;
@@ -50,11 +51,15 @@ fn main() -> Result<()> {
     for appenders in APPENDERS {
         compare(dir.path(), appenders)?;
     }
-    record_many(&dir.path().join("many"))
+    record_many(&dir.path().join("many"), Keyring::default())?;
+    let key = MasterKey::new([7; KEY_BYTES]);
+    let keys = Keyring::new(Some(key), Vec::new(), [9; SALT_BYTES]);
+    record_many(&dir.path().join("encrypted"), keys)
 }
 
 fn compare(dir: &Path, appenders: usize) -> Result<()> {
-    let mut log = Appenders::open(&dir.join(format!("log-{appenders}")), appenders)?;
+    let log = dir.join(format!("log-{appenders}"));
+    let mut log = Appenders::open(&log, appenders, Keyring::default())?;
     let mut bare = BarePath::new(&dir.join(format!("bare-{appenders}")), BARE_FILE_BYTES)?;
     log.slice()?;
     bare_slice(&mut bare, appenders)?;
@@ -109,9 +114,10 @@ struct Appenders {
 }
 
 impl Appenders {
-    fn open(dir: &Path, appenders: usize) -> Result<Appenders> {
+    fn open(dir: &Path, appenders: usize, keys: Keyring) -> Result<Appenders> {
         let (sender, events) = unbounded();
-        let config = LogConfig::new(dir.to_path_buf(), "bench".parse()?);
+        let mut config = LogConfig::new(dir.to_path_buf(), "bench".parse()?);
+        config.keys = keys;
         let opened = tandem_storage::open(config, move |event| drop(sender.send(event)))?;
         let (log, mut ids) = (opened.log, opened.ids);
         let mut sounds = Vec::new();
@@ -192,9 +198,22 @@ fn bare_slice(bare: &mut BarePath, blocks: usize) -> Result<Slice> {
     Ok(Slice::of(latencies_us, records, started.elapsed()))
 }
 
+/// What this process has used so far, in steps of 10 ms: user and system time, proc(5).
+fn cpu_ms() -> Result<u64> {
+    let stat = std::fs::read_to_string("/proc/self/stat")?;
+    let fields = stat.rsplit_once(") ").ok_or("no name")?.1.split(' ');
+    let ticks: Vec<u64> = fields.skip(11).take(2).flat_map(str::parse).collect();
+    Ok(ticks.iter().sum::<u64>() * 10)
+}
+
 /// Hands in what falls due whether the disk keeps up or not, as media workers do.
-fn record_many(dir: &Path) -> Result<()> {
-    let mut sounds = Appenders::open(dir, SOUNDS as usize)?;
+fn record_many(dir: &Path, keys: Keyring) -> Result<()> {
+    let how = match keys.writes_with() {
+        Some(_) => ", encrypted",
+        None => "",
+    };
+    let mut sounds = Appenders::open(dir, SOUNDS as usize, keys)?;
+    let cpu = cpu_ms()?;
     let every = Duration::from_millis(500) / SOUNDS;
     let started = Instant::now();
     let mut handed = 0;
@@ -209,12 +228,14 @@ fn record_many(dir: &Path) -> Result<()> {
     for _ in 0..handed {
         sounds.events.recv()?;
     }
+    let cpu = cpu_ms()? - cpu;
     let stats = sounds.log.stats();
     println!(
-        "\n{SOUNDS} sounds recorded at once: {:.0} chunks a second, {} commits, from handed in to \
-         durable p50 {:?}, p99 {:?}, refused {}",
+        "\n{SOUNDS} sounds recorded at once{how}: {:.0} chunks a second, {} commits, CPU {:.1} % of one core, \
+         from handed in to durable p50 {:?}, p99 {:?}, refused {}",
         handed as f64 / SOUNDS_FOR.as_secs_f64(),
         stats.commits,
+        cpu as f64 / SOUNDS_FOR.as_millis() as f64 * 100.0,
         stats.commit_p50,
         stats.commit_p99,
         stats.queue_refused + stats.refused

@@ -10,6 +10,8 @@ use tandem_engine::codec::transcode;
 use tandem_engine::rtp;
 use tandem_engine::seam::Codec;
 use tandem_sip_shim::{sanity, sdp};
+use tandem_storage::block::{CHUNK_SAMPLES_MAX, ChunkBlock};
+use tandem_storage::cipher::{ENCRYPTED, Keyring, MasterKey};
 use tandem_storage::name::Ids;
 use tandem_storage::record::{self, Body, Header};
 use tandem_storage::seam::{Hlc, What};
@@ -63,6 +65,33 @@ fn records(c: &mut Criterion) {
     });
 }
 
+fn encryption(c: &mut Criterion) {
+    let keys = Keyring::new(Some(MasterKey::new([7; 32])), Vec::new(), [9; 16]);
+    let id = Ids::new("bench".parse().expect("a legal name"), 1).next_id();
+    let mut block = ChunkBlock::new();
+    c.bench_function("chunk copied, half a second", |b| {
+        b.iter(|| {
+            block.clear();
+            block.push(black_box(&[0x55; CHUNK_SAMPLES_MAX]))
+        });
+    });
+    c.bench_function("chunk copied and encrypted, half a second", |b| {
+        b.iter(|| {
+            block.clear();
+            block.push(black_box(&[0x55; CHUNK_SAMPLES_MAX]));
+            keys.encrypt(id, 3, &mut block)
+        });
+    });
+    let written = block.samples().to_vec();
+    let mut bytes = written.clone();
+    c.bench_function("chunk copied and decrypted, half a second", |b| {
+        b.iter(|| {
+            bytes.copy_from_slice(black_box(&written));
+            keys.decrypt(id, 3 | ENCRYPTED, &mut bytes)
+        });
+    });
+}
+
 const INVITE: &str = "INVITE sip:102@192.0.2.1 SIP/2.0\r\n\
 Via: SIP/2.0/UDP 192.0.2.7:5060;branch=z9hG4bK776asdhds;rport\r\n\
 Max-Forwards: 70\r\n\
@@ -89,5 +118,5 @@ a=fmtp:101 0-16\r\n\
 a=ptime:20\r\n\
 a=sendrecv\r\n";
 
-criterion_group!(parts, packets, signalling, records);
+criterion_group!(parts, packets, signalling, records, encryption);
 criterion_main!(parts);

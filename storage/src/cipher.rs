@@ -132,7 +132,7 @@ impl Keyring {
     }
 
     /// Encrypts a chunk if this node encrypts; gives the index to write it with.
-    pub(crate) fn encrypt(&self, id: Id, index: u32, block: &mut ChunkBlock) -> u32 {
+    pub fn encrypt(&self, id: Id, index: u32, block: &mut ChunkBlock) -> u32 {
         let Some(master) = self.writer().filter(|_| index & ENCRYPTED == 0) else {
             return index;
         };
