@@ -45,8 +45,6 @@ struct House {
     model: Model,
     now: Now,
     waiting: usize,
-    /// What was alive when there was nothing left to do.
-    alive_at_rest: u64,
     /// The most the log was larger than its bound, in bytes; below zero: never.
     over_bound: i64,
     rng: ChaCha8Rng,
@@ -79,7 +77,6 @@ impl House {
             model,
             now,
             waiting: 0,
-            alive_at_rest: 0,
             over_bound: i64::MIN,
             rng,
         }
@@ -196,8 +193,7 @@ impl House {
     }
 
     /// The log, with all of the segment that is prepared, against 1.3 times what is alive and two
-    /// segments. What was destroyed a moment ago counts as alive until the cleaner has come to rest: it
-    /// cannot be gone from the disk in that moment.
+    /// segments.
     fn measure(&mut self) {
         if self.log.is_writing() {
             // Its place is taken, but what it says is not known to the view yet.
@@ -207,8 +203,7 @@ impl House {
         let segments = &self.log.disk.segments;
         let others = segments.keys().filter(|n| **n != writing).count() as u64;
         let log_bytes = others * SEGMENT_BYTES + used;
-        let alive = self.alive().max(self.alive_at_rest);
-        let bound = alive * 13 / 10 + 2 * SEGMENT_BYTES;
+        let bound = self.alive() * 13 / 10 + 2 * SEGMENT_BYTES;
         self.over_bound = self.over_bound.max(log_bytes as i64 - bound as i64);
     }
 
@@ -240,9 +235,6 @@ impl House {
                 .answer(&mut self.view, self.now.wall)
             );
         }
-        self.alive_at_rest = 0;
-        self.measure();
-        self.alive_at_rest = self.alive();
     }
 
     fn set(&mut self, key: &str, value: &str) {
@@ -387,7 +379,6 @@ fn ten_years(seed: u64) {
                 "seed {seed}: {over_bound} bytes too large before day {day}"
             );
             house = House::open(log.disk, model, now, rng);
-            house.alive_at_rest = house.alive();
             house.check("opened again");
         }
     }
