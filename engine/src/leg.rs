@@ -15,9 +15,11 @@ mod turns;
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::ops::Range;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tandem_storage::block::ChunkBlock;
+use tandem_storage::seam::ChunkPlace;
 use tandem_storage::time::Time;
 
 use crate::codec::transcode;
@@ -30,7 +32,7 @@ use crate::random::Random;
 use crate::recorder::Recorder;
 use crate::rtcp::{self, Ourselves, Reporter};
 use crate::rtp::{self, Header};
-use crate::seam::{Codec, Event, LegId, LegReport, MediaParams, RecordEnd};
+use crate::seam::{Codec, Event, LegId, LegReport, MediaParams, PlayId, RecordEnd};
 use crate::seq::{Order, Reception};
 use crate::stats::Counters;
 use crate::stream::Stream;
@@ -177,6 +179,20 @@ impl Leg {
         self.stream.pause();
         self.packet_due = in_phase(now, self.ptime(), around.slot);
         self.read_ahead(around);
+    }
+
+    /// More has come of what is being played.
+    pub fn play_more(
+        &mut self,
+        play: PlayId,
+        places: Arc<[ChunkPlace]>,
+        is_last: bool,
+        around: &mut Around<'_>,
+    ) {
+        if let Some(player) = self.player.as_mut().filter(|p| p.play() == play) {
+            player.on_more(places, is_last);
+            self.read_ahead(around);
+        }
     }
 
     /// Ends what is being played.

@@ -3,7 +3,8 @@
 //! The leg asks for one packet's samples each packet time. Prompts are in memory in both laws.
 //! Sounds of the log come through the reader thread, two pieces ahead: a worker never waits for a
 //! disk. If a piece is late, silence is played in its place and counted, and the sound goes on
-//! where it was.
+//! where it was. A sound that is still coming from another node is played as far as it has come and
+//! waited for the same way, for at most [`WAIT_SAMPLES_MAX`] at a time.
 //!
 //! ```text
 //! items ── Prompt, Tone, Silence ───────────────────────────────┐
@@ -24,6 +25,8 @@ use crate::tone::{Tone, samples_of_ms};
 pub const PIECE_CHUNKS: usize = 4;
 /// Pieces read ahead or being read, per player.
 const PIECES_MAX: usize = 2;
+/// A sound of which nothing more comes for so long, ten seconds, is at its end.
+const WAIT_SAMPLES_MAX: u64 = 80_000;
 
 /// One play on one leg.
 #[derive(Debug)]
@@ -36,6 +39,8 @@ pub struct Player {
     piece_used: usize,
     /// Samples played of the first part.
     used: u64,
+    /// Samples of silence since the first part, still open, was played as far as it has come.
+    waited: u64,
     late: u64,
 }
 
@@ -47,16 +52,20 @@ enum Part {
     Sound(Sound),
 }
 
-/// A sound of the log, of which `next..` is still to be asked for.
+/// A sound of the log.
 #[derive(Debug)]
 struct Sound {
     codec: Codec,
-    places: Arc<[ChunkPlace]>,
-    next: usize,
+    /// Chunks that are still to be asked for, as they were told of: from which on.
+    runs: VecDeque<(Arc<[ChunkPlace]>, usize)>,
+    /// Samples to be left out of what is told of next.
+    skip_ahead: u64,
     /// Samples to be skipped at the start of the first piece.
     skip: usize,
-    /// Samples in all that will be played.
+    /// Samples in all that will be played, as far as was told.
     samples: u64,
+    /// There will be more.
+    is_open: bool,
 }
 
 /// What the reader thread should read next.
@@ -100,7 +109,7 @@ impl Player {
             .into_iter()
             .take(PLAY_ITEMS_MAX)
             .filter_map(|item| part_of(item, prompts, &mut unknown))
-            .filter(|part| part.samples() > 0)
+            .filter(|part| part.samples() > 0 || part.is_open())
             .collect();
         let player = Player {
             play,
@@ -108,6 +117,7 @@ impl Player {
             pieces: VecDeque::new(),
             piece_used: 0,
             used: 0,
+            waited: 0,
             late: 0,
         };
         (player, unknown)
@@ -129,20 +139,27 @@ impl Player {
         if self.pieces.len() >= PIECES_MAX {
             return None;
         }
+        // Nothing behind a sound that is still coming: pieces are in the order they are played.
         let sound = self.parts.iter_mut().find_map(|part| match part {
-            Part::Sound(s) if s.next < s.places.len() => Some(s),
+            Part::Sound(s) if s.is_open || !s.runs.is_empty() => Some(s),
             _ => None,
         })?;
-        let first = sound.next;
-        let count = PIECE_CHUNKS.min(sound.places.len() - first);
-        sound.next += count;
+        let want = sound.next()?;
         self.pieces.push_back(None);
-        Some(Want {
-            places: sound.places.clone(),
-            first,
-            count,
-            codec: sound.codec.sound(),
-        })
+        Some(want)
+    }
+
+    /// More has come of the first sound that is still coming; `is_last`: that is all.
+    pub fn on_more(&mut self, places: Arc<[ChunkPlace]>, is_last: bool) {
+        let open = self.parts.iter_mut().find_map(|part| match part {
+            Part::Sound(s) if s.is_open => Some(s),
+            _ => None,
+        });
+        if let Some(sound) = open {
+            sound.add(places);
+            sound.is_open = !is_last;
+            self.waited = 0;
+        }
     }
 
     /// The piece asked for first among those that have not come.
@@ -165,6 +182,15 @@ impl Player {
             };
             let room = &mut packet[at..];
             let left = part.samples() - self.used;
+            if left == 0 {
+                if part.is_open() && self.waited < WAIT_SAMPLES_MAX {
+                    self.waited += room.len() as u64;
+                    self.late += 1;
+                    return Filled::Sound;
+                }
+                self.end_part();
+                continue;
+            }
             let room_len = room.len().min(usize::try_from(left).unwrap_or(usize::MAX));
             let room = &mut room[..room_len];
             let taken = match part {
@@ -190,7 +216,7 @@ impl Player {
             };
             at += taken;
             self.used += taken as u64;
-            if self.used >= part.samples() {
+            if self.used >= part.samples() && !part.is_open() {
                 self.end_part();
             }
         }
@@ -198,7 +224,7 @@ impl Player {
     }
 
     fn end_part(&mut self) {
-        self.used = 0;
+        (self.used, self.waited) = (0, 0);
         if matches!(self.parts.pop_front(), Some(Part::Sound(_))) && self.piece_used > 0 {
             self.pieces.pop_front();
             self.piece_used = 0;
@@ -214,6 +240,10 @@ impl Part {
             Part::Silence { samples } => *samples,
             Part::Sound(sound) => sound.samples,
         }
+    }
+
+    fn is_open(&self) -> bool {
+        matches!(self, Part::Sound(sound) if sound.is_open)
     }
 
     /// Makes samples of what needs no reading.
@@ -256,7 +286,11 @@ fn part_of(item: PlayItem, prompts: &Prompts, unknown: &mut u64) -> Option<Part>
             codec,
             places,
             from_sample,
-        } => Part::Sound(sound_from(Codec::of_sound(codec), places, from_sample)),
+            is_open,
+        } => {
+            let codec = Codec::of_sound(codec);
+            Part::Sound(Sound::new(codec, places, from_sample, is_open))
+        }
         PlayItem::Tone {
             frequency_hz,
             duration_ms,
@@ -268,20 +302,51 @@ fn part_of(item: PlayItem, prompts: &Prompts, unknown: &mut u64) -> Option<Part>
     })
 }
 
-fn sound_from(codec: Codec, places: Arc<[ChunkPlace]>, from_sample: u64) -> Sound {
-    let total: u64 = places.iter().map(|p| u64::from(p.samples)).sum();
-    let (mut next, mut skip) = (0, from_sample.min(total));
-    while next < places.len() && skip >= u64::from(places[next].samples) {
-        skip -= u64::from(places[next].samples);
-        next += 1;
+impl Sound {
+    fn new(codec: Codec, places: Arc<[ChunkPlace]>, from_sample: u64, is_open: bool) -> Sound {
+        let mut sound = Sound {
+            codec,
+            runs: VecDeque::new(),
+            skip_ahead: from_sample,
+            skip: 0,
+            samples: 0,
+            is_open,
+        };
+        sound.add(places);
+        sound
     }
-    let samples = total - from_sample.min(total);
-    Sound {
-        codec,
-        places,
-        next,
-        skip: skip as usize,
-        samples,
+
+    fn add(&mut self, places: Arc<[ChunkPlace]>) {
+        let total: u64 = places.iter().map(|p| u64::from(p.samples)).sum();
+        let mut skipped = self.skip_ahead.min(total);
+        self.skip_ahead -= skipped;
+        self.samples += total - skipped;
+        let mut first = 0;
+        while first < places.len() && skipped >= u64::from(places[first].samples) {
+            skipped -= u64::from(places[first].samples);
+            first += 1;
+        }
+        if first < places.len() {
+            // Only where playing begins is there anything left of it.
+            self.skip += skipped as usize;
+            self.runs.push_back((places, first));
+        }
+    }
+
+    fn next(&mut self) -> Option<Want> {
+        let (places, next) = self.runs.front_mut()?;
+        let (places, first) = (places.clone(), *next);
+        let count = PIECE_CHUNKS.min(places.len() - first);
+        *next += count;
+        if *next >= places.len() {
+            self.runs.pop_front();
+        }
+        Some(Want {
+            places,
+            first,
+            count,
+            codec: self.codec.sound(),
+        })
     }
 }
 
@@ -334,6 +399,7 @@ mod tests {
             codec: SoundCodec::Pcma,
             places: places.clone(),
             from_sample: 150,
+            is_open: false,
         };
         let (mut player, _) = Player::new(PlayId(1), vec![item], &prompts());
         let want = player.wants().unwrap();
@@ -367,6 +433,7 @@ mod tests {
             codec: SoundCodec::Pcmu,
             places: vec![place(80); usize::from(byte)].into(),
             from_sample: 0,
+            is_open: false,
         };
         let (mut player, _) = Player::new(PlayId(1), vec![sound(1), sound(2)], &prompts());
         assert_eq!(player.wants().unwrap().count, 1);
@@ -376,6 +443,87 @@ mod tests {
         let mut packet = [0; 240];
         player.fill(Codec::Pcmu, &mut packet);
         assert_eq!((packet[79], packet[80], packet[239]), (1, 2, 2));
+        assert_eq!(player.fill(Codec::Pcmu, &mut packet), Filled::Nothing);
+    }
+
+    /// Pieces that are read at once: of a chunk's samples the first says which it is.
+    fn read(player: &mut Player) {
+        while let Some(want) = player.wants() {
+            let chunks = &want.places[want.first..want.first + want.count];
+            let samples = chunks.iter().flat_map(|p| vec![p.offset as u8; 80]);
+            player.on_piece(samples.collect());
+        }
+    }
+
+    fn chunks(numbers: std::ops::Range<u64>) -> Arc<[ChunkPlace]> {
+        let at = |offset| ChunkPlace {
+            offset,
+            ..place(80)
+        };
+        numbers.map(at).collect()
+    }
+
+    fn coming(places: Arc<[ChunkPlace]>, from_sample: u64) -> Player {
+        let sound = PlayItem::Sound {
+            codec: SoundCodec::Pcmu,
+            places,
+            from_sample,
+            is_open: true,
+        };
+        Player::new(PlayId(1), vec![sound, prompt("one")], &prompts()).0
+    }
+
+    #[test]
+    fn a_sound_that_is_still_coming_is_waited_for_and_goes_on_where_it_was() {
+        let mut player = coming(chunks(1..2), 0);
+        let mut packet = [0; 160];
+        read(&mut player);
+        player.fill(Codec::Pcmu, &mut packet);
+        assert_eq!((packet[79], packet[80]), (1, Codec::Pcmu.silence()));
+        player.fill(Codec::Pcmu, &mut packet);
+        assert_eq!((packet, player.take_late()), ([0xff; 160], 2));
+        player.on_more(chunks(2..5), false);
+        read(&mut player);
+        player.fill(Codec::Pcmu, &mut packet);
+        assert_eq!((packet[0], packet[159]), (2, 3));
+        player.on_more(chunks(5..6), true);
+        read(&mut player);
+        player.fill(Codec::Pcmu, &mut packet);
+        assert_eq!((packet[0], packet[159]), (4, 5));
+        player.fill(Codec::Pcmu, &mut packet);
+        assert_eq!(packet[0], Codec::Pcmu.encode(1000), "the prompt behind it");
+        assert_eq!(player.take_late(), 0);
+    }
+
+    #[test]
+    fn what_is_skipped_may_not_have_come_yet() {
+        let mut player = coming(chunks(0..0), 200);
+        player.on_more(chunks(1..3), false);
+        assert_eq!(player.wants(), None);
+        player.on_more(chunks(3..5), true);
+        read(&mut player);
+        let mut packet = [0; 160];
+        player.fill(Codec::Pcmu, &mut packet);
+        assert_eq!(
+            (packet[0], packet[39], packet[40], packet[119]),
+            (3, 3, 4, 4)
+        );
+    }
+
+    #[test]
+    fn a_sound_of_which_nothing_more_comes_ends() {
+        let mut player = coming(chunks(0..0), 0);
+        let mut packet = [0; 160];
+        let mut waited = 0;
+        while player.fill(Codec::Pcmu, &mut packet) == Filled::Sound
+            && packet[0] == Codec::Pcmu.silence()
+        {
+            waited += 1;
+        }
+        assert_eq!(waited, 500);
+        assert_eq!(packet[0], Codec::Pcmu.encode(1000), "the prompt behind it");
+        player.on_more(chunks(1..2), true);
+        player.fill(Codec::Pcmu, &mut packet);
         assert_eq!(player.fill(Codec::Pcmu, &mut packet), Filled::Nothing);
     }
 }

@@ -79,6 +79,8 @@ pub enum PlayItem {
         places: Arc<[ChunkPlace]>,
         /// Where to begin, in samples.
         from_sample: u64,
+        /// More of it comes by [`Command::PlayMore`].
+        is_open: bool,
     },
     /// A tone, for instance the beep.
     Tone {
@@ -132,6 +134,18 @@ pub enum Command {
         /// What, at most [`PLAY_ITEMS_MAX`].
         items: Vec<PlayItem>,
     },
+    /// More has come of the first sound of a play that is open. What is no longer played wants
+    /// nothing more.
+    PlayMore {
+        /// To whom.
+        leg: LegId,
+        /// Of which play.
+        play: PlayId,
+        /// The chunks that follow those told of before.
+        places: Arc<[ChunkPlace]>,
+        /// That is all of it.
+        is_last: bool,
+    },
     /// Ends what is being played; no [`Event::PlayDone`] follows.
     StopPlay {
         /// To whom.
@@ -176,6 +190,7 @@ impl Command {
             | Command::Unbridge { leg }
             | Command::Echo { leg }
             | Command::Play { leg, .. }
+            | Command::PlayMore { leg, .. }
             | Command::StopPlay { leg }
             | Command::Record { leg, .. }
             | Command::StopRecord { leg }

@@ -159,6 +159,14 @@ impl Worker {
             }
             Command::Echo { leg } => self.bridge(leg, leg),
             Command::Play { leg, play, items } => self.play(now, leg, play, items),
+            Command::PlayMore {
+                leg,
+                play,
+                places,
+                is_last,
+            } => self.with(now, leg, |leg, around| {
+                leg.play_more(play, places, is_last, around);
+            }),
             Command::StopPlay { leg } => self.with(now, leg, |leg, _| leg.stop_play()),
             Command::Record {
                 leg,

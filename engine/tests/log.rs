@@ -147,6 +147,7 @@ fn what_is_said_is_on_the_disk_and_comes_back() {
         codec: SoundCodec::Pcmu,
         places,
         from_sample: 0,
+        is_open: false,
     }];
     engine.send(Command::Play {
         leg: LEG,

@@ -461,6 +461,7 @@ fn what_is_said_is_recorded_and_played_back_the_same() {
         codec: SoundCodec::Pcma,
         places: w.store.places(),
         from_sample: 0,
+        is_open: false,
     }];
     w.engine.send(Command::Play {
         leg: a.leg,

@@ -7,24 +7,24 @@
 //! any call hears of it. A lamp is told when, and only when, its counts have changed (or the shim
 //! asks). Every token is waited for until the log has answered it.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
-use tandem_engine::seam::{Command, LegId, PlayId, PlayItem};
+use tandem_engine::seam::{Command, LegId, PlayId};
 use tandem_storage::View;
-use tandem_storage::link::Position;
 use tandem_storage::name::{Id, Ids, NodeName};
 use tandem_storage::seam::{Append, Committed, SealKind, Token, What};
 use tandem_storage::time::{Now, Time, WallTime};
 
+use crate::coming::Coming;
 use crate::config::PbxConfig;
 use crate::counters::Counters;
 use crate::guard::{Guard, Verdict, pause_key};
 use crate::mailbox::{Mailboxes, Message};
-use crate::office::Office;
+use crate::office::{Office, greeting_of};
 use crate::quota::{self, Warned};
 use crate::say;
 use crate::seam::{Lamp, Output, SipCommand};
@@ -66,8 +66,7 @@ pub(crate) struct Exchange {
     /// Which call a leg belongs to.
     legs: HashMap<LegId, CallId>,
     waiting: HashMap<Token, Waiter>,
-    /// Sounds that were asked for and have not come.
-    pub(crate) fetching: HashSet<Id>,
+    pub(crate) coming: Coming,
     out: VecDeque<Output>,
     leg_last: u64,
     play_last: u64,
@@ -92,7 +91,7 @@ impl Exchange {
             lamps: HashMap::new(),
             legs: HashMap::new(),
             waiting: HashMap::new(),
-            fetching: HashSet::new(),
+            coming: Coming::default(),
             out: VecDeque::new(),
             leg_last: 0,
             play_last: 0,
@@ -136,6 +135,7 @@ impl Exchange {
             // From another node the parts of a sound may come in any order.
             What::Begin { id, .. } | What::Chunk { id, .. } if id.node != self.node() => {
                 self.on_part(record.stamp.node, *id);
+                self.on_piece(*id);
             }
             What::Begin { .. } | What::Chunk { .. } | What::Entry { .. } => {}
         }
@@ -159,6 +159,10 @@ impl Exchange {
                 self.tell_user(id);
             }
             self.lamp_changed(id);
+        }
+        if let Some(greeting) = greeting_of(key, value.as_deref()) {
+            // Small, few, and heard by callers wherever they come in: every node has them.
+            self.fetch(greeting);
         }
         if let Some(mailbox) = self.mailboxes.apply(key, value.as_deref()) {
             self.lamp_changed(mailbox);
@@ -298,6 +302,7 @@ impl Exchange {
     /// Nothing that is still said of this leg matters any more.
     pub(crate) fn forget_leg(&mut self, leg: LegId) {
         self.legs.remove(&leg);
+        self.hears_nothing(leg);
     }
 
     pub(crate) fn legs_len(&self) -> usize {
@@ -327,29 +332,6 @@ impl Exchange {
         say::local(at, &self.zone)
     }
 
-    /// Sees to it that a sound is here, if another node recorded it. What cannot be asked for now is
-    /// played as far as it is here.
-    pub(crate) fn fetch(&mut self, sound: Id) {
-        let full = self.fetching.len() >= FETCHING_MAX;
-        if sound.node == self.node() || !self.config.has_peers || full {
-            return;
-        }
-        let Some(stamp) = self.view.sealed_at(sound) else {
-            return;
-        };
-        let sealed = match stamp.node == sound.node {
-            true => Position {
-                epoch: stamp.epoch,
-                seq: stamp.seq,
-            },
-            // Sealed by another than its node, it is not known how far it goes.
-            false => Position::NEVER,
-        };
-        if self.fetching.insert(sound) {
-            self.out.push_back(Output::Fetch { sound, sealed });
-        }
-    }
-
     /// What a node that is away was recording is at an end, as far as it is here. If it comes back
     /// and has all of it, that holds.
     pub(crate) fn end_sounds_of(&mut self, node: NodeName) {
@@ -365,20 +347,7 @@ impl Exchange {
         let others_may_have_it = self.config.has_peers && message.id.node != self.node();
         message.is_incomplete(here, others_may_have_it)
     }
-
-    /// A recorded sound from `from_sample` on, as far as it is durable.
-    pub(crate) fn sound(&self, id: Id, from_sample: u64) -> Option<PlayItem> {
-        let sound = self.view.sound(id)?;
-        (!sound.chunks.is_empty()).then(|| PlayItem::Sound {
-            codec: sound.codec,
-            places: sound.chunks.as_slice().into(),
-            from_sample,
-        })
-    }
 }
-
-/// Sounds that are being fetched at once; more are played as far as they are here.
-const FETCHING_MAX: usize = 256;
 
 /// How many samples a sound of this length has.
 pub(crate) fn samples(length: Duration) -> u64 {

@@ -8,6 +8,7 @@
 
 mod admin;
 mod call;
+mod coming;
 pub mod config;
 pub mod counters;
 mod exchange;

@@ -116,6 +116,14 @@ pub(crate) fn json<T: Serialize + ?Sized>(value: &T) -> Arc<str> {
     serde_json::to_string(value).unwrap_or_default().into()
 }
 
+/// The sound that this register says is a greeting, or a name.
+pub(crate) fn greeting_of(key: &str, value: Option<&str>) -> Option<Id> {
+    let (_, which) = key.strip_prefix("user/")?.split_once('/')?;
+    which.strip_prefix("greeting/")?;
+    let sound: String = serde_json::from_str(value?).ok()?;
+    sound.parse().ok()
+}
+
 impl Greeting {
     const ALL: [Greeting; 4] = [
         Greeting::Unavailable,

@@ -74,7 +74,7 @@ impl Pbx {
             Input::Log(event) => self.on_log(event),
             Input::PinChecked { leg, right } => self.on_pin_checked(leg, right),
             Input::PinHashed { leg, hash } => self.tell(leg, &CallEvent::PinHashed(hash)),
-            Input::Fetched { sound } => self.on_fetched(sound),
+            Input::Fetched { sound, found } => self.on_fetched(sound, found),
             Input::NodeAway(node) => self.x.end_sounds_of(node),
             Input::Admin(request) => self.on_admin(request),
             Input::Sweep => retention::sweep(&mut self.x),
@@ -248,6 +248,9 @@ impl Pbx {
         match event {
             LogEvent::Committed { token, record } => {
                 self.x.apply(&record);
+                for sound in self.x.take_news() {
+                    self.tell_all(&CallEvent::Coming(sound));
+                }
                 self.on_answer(token, None);
             }
             LogEvent::Refused { token, why } => {
@@ -285,11 +288,15 @@ impl Pbx {
         }
     }
 
-    fn on_fetched(&mut self, sound: Id) {
-        if self.x.fetching.remove(&sound) {
-            for id in self.calls.keys().copied().collect::<Vec<_>>() {
-                self.tell(id, &CallEvent::Fetched(sound));
-            }
+    fn on_fetched(&mut self, sound: Id, found: bool) {
+        if self.x.on_fetched(sound, found) {
+            self.tell_all(&CallEvent::Fetched(sound, found));
+        }
+    }
+
+    fn tell_all(&mut self, event: &CallEvent) {
+        for id in self.calls.keys().copied().collect::<Vec<_>>() {
+            self.tell(id, event);
         }
     }
 
@@ -302,9 +309,7 @@ impl Pbx {
     fn on_stop(&mut self) {
         if matches!(self.stage, Stage::Running | Stage::Draining) {
             self.stage = Stage::Stopping;
-            for id in self.calls.keys().copied().collect::<Vec<_>>() {
-                self.tell(id, &CallEvent::Stop);
-            }
+            self.tell_all(&CallEvent::Stop);
         }
     }
 

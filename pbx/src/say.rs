@@ -12,11 +12,16 @@ use jiff::tz::TimeZone;
 use tandem_engine::seam::{PLAY_ITEMS_MAX, PlayItem};
 use tandem_storage::time::WallTime;
 
+use crate::coming::{Heard, Open};
 use crate::words::{self, Word};
 
 /// Something to be said.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Say(Vec<PlayItem>);
+pub(crate) struct Say {
+    items: Vec<PlayItem>,
+    /// The one sound in it that is still coming.
+    open: Option<Open>,
+}
 
 impl Say {
     /// Nothing yet.
@@ -36,15 +41,23 @@ impl Say {
 
     /// Ends with this.
     pub(crate) fn item(mut self, item: PlayItem) -> Say {
-        if self.0.len() < PLAY_ITEMS_MAX {
-            self.0.push(item);
+        if self.items.len() < PLAY_ITEMS_MAX {
+            self.items.push(item);
         }
         self
     }
 
+    /// Ends with a recorded sound.
+    pub(crate) fn sound(mut self, sound: Heard) -> Say {
+        self.open = self.open.or(sound.open);
+        self.item(sound.item)
+    }
+
     /// Ends with all of that.
     pub(crate) fn then(self, other: Say) -> Say {
-        other.0.into_iter().fold(self, Say::item)
+        let open = self.open.or(other.open);
+        let said = other.items.into_iter().fold(self, Say::item);
+        Say { open, ..said }
     }
 
     /// A moment of nothing.
@@ -134,9 +147,9 @@ impl Say {
         said.time(at)
     }
 
-    /// The items of a `Play`.
-    pub(crate) fn into_items(self) -> Vec<PlayItem> {
-        self.0
+    /// The items of a `Play`, and the sound among them that is still coming.
+    pub(crate) fn into_items(self) -> (Vec<PlayItem>, Option<Open>) {
+        (self.items, self.open)
     }
 }
 
@@ -162,6 +175,7 @@ mod tests {
     fn check(said: Say, expected: &str) {
         let words: Vec<String> = said
             .into_items()
+            .0
             .into_iter()
             .map(|item| match item {
                 PlayItem::Prompt(name) => name.split('/').next_back().unwrap().to_owned(),
@@ -210,7 +224,7 @@ mod tests {
     #[test]
     fn far_times_and_long_rows_are_cut_not_a_panic() {
         let _ = Say::new().date(local(WallTime(u64::MAX), &TimeZone::UTC));
-        let long = Say::new().digits(&"7".repeat(1000)).into_items();
+        let long = Say::new().digits(&"7".repeat(1000)).into_items().0;
         assert_eq!(long.len(), PLAY_ITEMS_MAX);
     }
 }

@@ -206,10 +206,13 @@ pub enum Input {
         /// Its Argon2 hash in PHC form; `None` if it could not be hashed.
         hash: Option<Arc<str>>,
     },
-    /// A sound that was asked for with [`Output::Fetch`] is here, or cannot be had now.
+    /// Of a sound that was asked for with [`Output::Fetch`] nothing more comes. All that came was told
+    /// of before.
     Fetched {
         /// Which.
         sound: Id,
+        /// It is whole.
+        found: bool,
     },
     /// A node of the company has been away for a while: what it was recording ends here.
     NodeAway(NodeName),
@@ -251,6 +254,8 @@ pub enum Output {
         sound: Id,
         /// Where its node sealed it.
         sealed: Position,
+        /// Chunks, from the first on, that are here.
+        chunks: u32,
     },
     /// Check a PIN against its hash, away from this thread (it is slow on purpose).
     CheckPin {

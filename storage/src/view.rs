@@ -230,6 +230,24 @@ impl View {
             .map(|t| &t.sound)
     }
 
+    /// The chunks of a sound from its first on, up to where one is missing. Of what is still coming
+    /// from another node only so much can be played.
+    pub fn unbroken(&self, id: Id) -> &[ChunkPlace] {
+        let Some(tale) = self.sounds.get(&id) else {
+            return &[];
+        };
+        // They rise without repeating: where one is not its own number, none after it is.
+        let (mut from, mut to) = (0, tale.indexes.len());
+        while from < to {
+            let middle = (from + to).div_ceil(2);
+            match tale.indexes[middle - 1] as usize == middle - 1 {
+                true => from = middle,
+                false => to = middle - 1,
+            }
+        }
+        &tale.sound.chunks[..from]
+    }
+
     /// Where a sound was sealed.
     pub fn sealed_at(&self, id: Id) -> Option<Stamp> {
         Some(self.sounds.get(&id)?.sealed?.1)

@@ -66,9 +66,9 @@ impl Company {
         }
     }
 
-    /// Somebody wants to hear a sound that another node recorded.
-    pub(crate) fn want(&self, sound: Id, sealed: Position) {
-        self.linker.want(sound, sealed);
+    /// Somebody wants to hear a sound that another node recorded, of which so many chunks are here.
+    pub(crate) fn want(&self, sound: Id, sealed: Position, chunks: u32) {
+        self.linker.want(sound, sealed, chunks);
     }
 
     /// How the link stands.

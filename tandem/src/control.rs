@@ -31,7 +31,7 @@ use tandem_sip_shim::{Shim, ShimInput, ShimOutput, SipShell, WireIn};
 use tandem_storage::clean::Input as CleanerInput;
 use tandem_storage::clean::ask::Question;
 use tandem_storage::gate::{Gate, GateInput};
-use tandem_storage::link::LinkEvent;
+use tandem_storage::link::{LINK_TOKENS, LinkEvent};
 use tandem_storage::name::{Id, NodeName};
 use tandem_storage::recovery::Ending;
 use tandem_storage::seam::{Append, ChunkPlace, LogEvent, Token};
@@ -150,6 +150,10 @@ pub(crate) struct Control {
     own_token_last: u64,
     /// Nodes that are away, until they are taken to be dead.
     away: BTreeMap<NodeName, Time>,
+    /// Sounds that have been fetched, or not, after this append; at most as many as the pbx asks for.
+    fetched: VecDeque<(Token, Id, bool)>,
+    /// The last append of the link that the pbx was told of.
+    link_told: Token,
     stopping: Stopping,
 }
 
@@ -262,6 +266,8 @@ impl Control {
             own_writes: HashMap::new(),
             own_token_last: OWN_TOKENS,
             away: BTreeMap::new(),
+            fetched: VecDeque::new(),
+            link_told: Token(0),
             stopping: Stopping::No,
         }
     }
@@ -448,9 +454,13 @@ impl Control {
             Output::Media(command) => engine.send(command),
             Output::Log { token, append } => self.write(token, append),
             Output::CheckPin { leg, hash, pin } => pins.submit(PinWork::Check { leg, hash, pin }),
-            Output::Fetch { sound, sealed } => match company {
-                Some(company) => company.want(sound, sealed),
-                None => pbx.handle(now, Input::Fetched { sound }),
+            Output::Fetch {
+                sound,
+                sealed,
+                chunks,
+            } => match company {
+                Some(company) => company.want(sound, sealed, chunks),
+                None => pbx.handle(now, Input::Fetched { sound, found: true }),
             },
             Output::HashPin { leg, pin } => pins.submit(PinWork::Hash { leg, pin }),
             Output::Admin(reply) => {
@@ -522,13 +532,34 @@ impl Control {
         self.own_writes.insert(Token(self.own_token_last), reply);
     }
 
+    /// That all of a sound has come is told after the last of it.
+    fn hand_on_fetched(&mut self, now: Now) {
+        let told = self.link_told;
+        let waiting = std::mem::take(&mut self.fetched).into_iter();
+        let (waiting, here): (VecDeque<_>, VecDeque<_>) =
+            waiting.partition(|(after, ..)| *after > told);
+        self.fetched = waiting;
+        for (_, sound, found) in here {
+            let fetched = Input::Fetched { sound, found };
+            self.parts.pbx.handle(now, fetched);
+        }
+    }
+
     /// What the gate let through.
     fn on_log(&mut self, now: Now, event: LogEvent) {
         self.note_own_write(&event);
+        let link_told = match &event {
+            LogEvent::Committed { token, .. } if is_of_link(token) => Some(*token),
+            _ => None,
+        };
         if let Some(company) = &mut self.parts.company {
             company.note(&event);
         }
         self.parts.pbx.handle(now, Input::Log(event));
+        if let Some(token) = link_told {
+            self.link_told = token;
+            self.hand_on_fetched(now);
+        }
     }
 
     fn on_link(&mut self, now: Now, event: LinkEvent) {
@@ -548,11 +579,16 @@ impl Control {
             LinkEvent::Acked { peer, position } => {
                 gate.handle(now.mono, GateInput::Acked { peer, position });
             }
-            LinkEvent::Fetched { sound, found } => {
+            LinkEvent::Fetched {
+                sound,
+                found,
+                after,
+            } => {
                 if !found {
-                    tracing::warn!(%sound, "no node that is there has this sound");
+                    tracing::warn!(%sound, "no node that is there has all of this sound");
                 }
-                self.parts.pbx.handle(now, Input::Fetched { sound });
+                self.fetched.push_back((after, sound, found));
+                self.hand_on_fetched(now);
             }
             LinkEvent::Contradiction { peer, epoch } => tracing::error!(
                 %peer, epoch,
@@ -596,4 +632,9 @@ impl Control {
         let uptime = now.mono.since(self.started);
         metrics::status_json(&self.parts, phones, uptime, self.stopping != Stopping::No)
     }
+}
+
+/// The link appended it.
+fn is_of_link(token: &Token) -> bool {
+    (LINK_TOKENS..2 * LINK_TOKENS).contains(&token.0)
 }

@@ -283,7 +283,7 @@ impl CleanerHelp for Help {
         tracing::error!(%sound, index, "a piece of a sound cannot be read any more");
         if let Some(linker) = &self.linker {
             // However much of it is known to be held: it is wanted again.
-            linker.want(sound, Position::NEVER);
+            linker.want(sound, Position::NEVER, 0);
         }
     }
 }

@@ -176,7 +176,11 @@ impl World {
                     number: feed.byte().into(),
                 };
                 let sealed = Position { epoch: 1, seq: 9 };
-                self.hand_in(LinkInput::Want { sound, sealed });
+                self.hand_in(LinkInput::Want {
+                    sound,
+                    sealed,
+                    chunks: 0,
+                });
             }
         }
     }

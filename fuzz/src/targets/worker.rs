@@ -114,15 +114,11 @@ impl Story {
         self.serial += 1;
         let play = PlayId(self.serial);
         let duration_ms = feed.below(900) as u32;
-        let place = ChunkPlace {
-            segment: 1,
-            offset: 4096,
-            samples: feed.below(4001) as u32,
-        };
         let sound = PlayItem::Sound {
             codec: [SoundCodec::Pcmu, SoundCodec::Pcma][feed.below(2)],
-            places: vec![place; feed.below(4)].into(),
+            places: vec![place(feed); feed.below(4)].into(),
             from_sample: feed.below(6000) as u64,
+            is_open: feed.one_in(4),
         };
         let tone = PlayItem::Tone {
             frequency_hz: feed.u16(),
@@ -164,7 +160,13 @@ impl Story {
     }
 
     fn command(&mut self, leg: LegId, feed: &mut Feed<'_>) {
-        let command = match feed.below(8) {
+        let command = match feed.below(9) {
+            8 => Command::PlayMore {
+                leg,
+                play: PlayId(self.serial.saturating_sub(feed.below(3) as u64)),
+                places: vec![place(feed); feed.below(4)].into(),
+                is_last: feed.one_in(2),
+            },
             0 => Command::StopPlay { leg },
             1 => Command::StopRecord { leg },
             2 => Command::Unbridge { leg },
@@ -336,6 +338,14 @@ impl Story {
 }
 
 /// Few hosts with few ports, so that they meet.
+fn place(feed: &mut Feed<'_>) -> ChunkPlace {
+    ChunkPlace {
+        segment: 1,
+        offset: 4096,
+        samples: feed.below(4001) as u32,
+    }
+}
+
 fn address(feed: &mut Feed<'_>) -> SocketAddr {
     let choice = feed.byte();
     SocketAddr::from((

@@ -128,6 +128,7 @@ impl Engine {
                 });
                 self.out.extend(sounds);
             }
+            Command::PlayMore { .. } => panic!("there are no other nodes here"),
             Command::StopPlay { .. } | Command::Echo { .. } => leg.play = None,
             Command::Record {
                 sound,
@@ -369,6 +370,7 @@ fn leg_of(command: &Command) -> LegId {
         | Command::Unbridge { leg }
         | Command::Echo { leg }
         | Command::Play { leg, .. }
+        | Command::PlayMore { leg, .. }
         | Command::StopPlay { leg }
         | Command::Record { leg, .. }
         | Command::StopRecord { leg }

@@ -85,8 +85,10 @@ pub(crate) enum CallEvent {
     PinChecked(Verdict),
     /// A new PIN was hashed, or could not be.
     PinHashed(Option<Arc<str>>),
-    /// A sound of another node is here, or cannot be had now.
-    Fetched(Id),
+    /// The first piece of another node's sound is here.
+    Coming(Id),
+    /// Nothing more comes of another node's sound; true: it is whole.
+    Fetched(Id, bool),
     /// The phase's deadline has come.
     Timer,
     /// The node stops now.
@@ -181,11 +183,15 @@ impl Line {
     /// Says something, in place of what was being said.
     pub(crate) fn say(&self, x: &mut Exchange, say: Say) -> PlayId {
         let play = x.new_play();
+        let (items, open) = say.into_items();
         x.media(Command::Play {
             leg: self.leg,
             play,
-            items: say.into_items(),
+            items,
         });
+        if let Some(open) = open {
+            x.is_heard(self.leg, play, open);
+        }
         play
     }
 

@@ -117,6 +117,15 @@ impl Names {
                 let items: Vec<String> = items.iter().filter_map(item).collect();
                 format!("play {}: {}", leg.0, items.join(" "))
             }
+            Command::PlayMore {
+                leg,
+                places,
+                is_last,
+                ..
+            } => {
+                let end = if *is_last { ", the last" } else { "" };
+                format!("play on {}: <{}>{end}", leg.0, length(places))
+            }
             Command::StopPlay { leg } => format!("hush {}", leg.0),
             Command::Bridge { a, b } => format!("bridge {} {}", a.0, b.0),
             Command::Echo { leg } => format!("echo {}", leg.0),

@@ -53,6 +53,7 @@ impl World {
                 self.expect(leg, "play");
                 self.legs.entry(leg).and_modify(|leg| leg.play = Some(play));
             }
+            Command::PlayMore { leg, .. } => self.expect(leg, "play on"),
             Command::StopPlay { leg } => {
                 self.expect(leg, "hush");
                 self.legs.entry(leg).and_modify(|leg| leg.play = None);

@@ -41,6 +41,7 @@ pub(crate) struct Deposit {
 #[derive(Clone, Copy, Debug)]
 struct Draft {
     mailbox: Id,
+    reason: Reason,
     urgent: bool,
     takes: u8,
 }
@@ -58,7 +59,9 @@ pub(crate) enum Reason {
 
 #[derive(Debug)]
 enum Step {
-    Greeting(PlayId, Time, Reason),
+    /// The greeting is on its way from another node.
+    Awaiting(Id, Time),
+    Greeting(PlayId, Time),
     Taking(Take),
     Review(Spoken, Question),
     Listening(Spoken, PlayId, Time),
@@ -67,6 +70,9 @@ enum Step {
 
 /// Longer than any greeting or message: for an engine that lost the end of one.
 const PLAY_MAX: Duration = Duration::from_secs(3600);
+/// The first piece of a greeting that another node has is waited for so long; then the caller is greeted
+/// without it.
+const AWAIT_MAX: Duration = Duration::from_secs(2);
 
 impl Deposit {
     /// Greets the caller, or says that there is no room.
@@ -77,30 +83,47 @@ impl Deposit {
         if quota::room(x, mailbox) == Room::None {
             return refuse(line, x, words::MAILBOX_FULL);
         }
-        let play = line.say(x, greeting(x, mailbox, reason).word(words::INTRO));
-        let step = Step::Greeting(play, x.after(PLAY_MAX), reason);
-        Draft {
+        let draft = Draft {
             mailbox,
+            reason,
             urgent: false,
             takes: 0,
+        };
+        match recorded(x, mailbox, reason) {
+            Some(sound) => {
+                x.fetch(sound);
+                if x.is_awaited(sound) {
+                    return draft.at(Step::Awaiting(sound, x.after(AWAIT_MAX)));
+                }
+                draft.greet(line, x)
+            }
+            None => draft.greet(line, x),
         }
-        .at(step)
     }
 
     pub(crate) fn on(self, line: &mut Line, x: &mut Exchange, event: &CallEvent) -> Phase {
         let draft = self.draft;
         match self.step {
-            Step::Greeting(play, until, reason) => match event {
+            Step::Awaiting(sound, until) => match event {
+                CallEvent::Coming(id) | CallEvent::Fetched(id, _) if *id == sound => {
+                    draft.greet(line, x)
+                }
+                CallEvent::Timer => draft.greet(line, x),
+                CallEvent::Digit { digit: '#', .. } => draft.take(line, x),
+                CallEvent::Digit { digit: '*', .. } => Login::start(line, x, Some(draft.mailbox)),
+                _ => draft.at(Step::Awaiting(sound, until)),
+            },
+            Step::Greeting(play, until) => match event {
                 CallEvent::PlayDone(done) if *done == play => draft.take(line, x),
                 CallEvent::Digit { digit: '#', .. } | CallEvent::Timer => draft.take(line, x),
                 CallEvent::Digit { digit: '*', .. } => Login::start(line, x, Some(draft.mailbox)),
                 CallEvent::SoundLocked(locked) if *locked == play => {
                     line.hush(x);
-                    let said = spoken_greeting(extension(x, draft.mailbox), reason);
+                    let said = spoken_greeting(extension(x, draft.mailbox), draft.reason);
                     let play = line.say(x, said.word(words::INTRO));
-                    draft.at(Step::Greeting(play, until, reason))
+                    draft.at(Step::Greeting(play, until))
                 }
-                _ => draft.at(Step::Greeting(play, until, reason)),
+                _ => draft.at(Step::Greeting(play, until)),
             },
             Step::Taking(mut take) => match take.on(line, x, event) {
                 Some(taken) => draft.taken(line, x, taken),
@@ -132,7 +155,7 @@ impl Deposit {
     /// Hanging up keeps what was said.
     pub(crate) fn caller_gone(self, line: &mut Line, x: &mut Exchange) -> Phase {
         let sealing = match self.step {
-            Step::Greeting(..) => return Phase::Done,
+            Step::Awaiting(..) | Step::Greeting(..) => return Phase::Done,
             Step::Taking(take) => match take.caller_gone(x) {
                 Some(take) => Sealing::Taking(take, self.draft.urgent),
                 None => {
@@ -150,7 +173,9 @@ impl Deposit {
 
     pub(crate) fn deadline(&self) -> Option<Time> {
         match &self.step {
-            Step::Greeting(_, until, _) | Step::Listening(_, _, until) => Some(*until),
+            Step::Awaiting(_, until) | Step::Greeting(_, until) | Step::Listening(_, _, until) => {
+                Some(*until)
+            }
             Step::Taking(take) => take.deadline(),
             Step::Review(_, question) => Some(question.until),
             // The log answers every token; to guess at its answer would be to promise too much.
@@ -170,6 +195,12 @@ impl Deposit {
 impl Draft {
     fn at(self, step: Step) -> Phase {
         Phase::Deposit(Deposit { draft: self, step })
+    }
+
+    fn greet(self, line: &Line, x: &mut Exchange) -> Phase {
+        let said = greeting(x, self.mailbox, self.reason).word(words::INTRO);
+        let play = line.say(x, said);
+        self.at(Step::Greeting(play, x.after(PLAY_MAX)))
     }
 
     fn take(mut self, line: &Line, x: &mut Exchange) -> Phase {
@@ -230,7 +261,7 @@ impl Draft {
             Reply::Key('1') | Reply::Silence | Reply::Number(_) => self.save(line, x, spoken),
             Reply::Key('2') => match x.sound(spoken.id, 0) {
                 Some(sound) => {
-                    let play = line.say(x, Say::new().item(sound));
+                    let play = line.say(x, Say::new().sound(sound));
                     self.at(Step::Listening(spoken, play, x.after(PLAY_MAX)))
                 }
                 None => self.review(line, x, spoken, Say::one(words::MESSAGE_UNREADABLE)),
@@ -253,19 +284,31 @@ impl Draft {
     }
 }
 
-/// What the owner recorded for this case, or else the extension.
+/// The sound that the owner recorded for this case, or else its name.
+fn recorded(x: &Exchange, mailbox: Id, reason: Reason) -> Option<Id> {
+    let greetings = x.office.settings(mailbox).greetings;
+    let own = own_greeting(reason);
+    let mut wanted = [Greeting::Temporary, own, Greeting::Name].into_iter();
+    wanted.find_map(|which| greetings.get(&which).copied())
+}
+
+fn own_greeting(reason: Reason) -> Greeting {
+    match reason {
+        Reason::Busy => Greeting::Busy,
+        Reason::Unavailable | Reason::Direct => Greeting::Unavailable,
+    }
+}
+
+/// What the owner recorded for this case, as far as it is here, or else the extension.
 fn greeting(x: &Exchange, mailbox: Id, reason: Reason) -> Say {
     let greetings = x.office.settings(mailbox).greetings;
     let recorded = |which| {
         greetings
             .get(&which)
             .and_then(|id| x.sound(*id, 0))
-            .map(|s| Say::new().item(s))
+            .map(|sound| Say::new().sound(sound))
     };
-    let own = match reason {
-        Reason::Busy => Greeting::Busy,
-        Reason::Unavailable | Reason::Direct => Greeting::Unavailable,
-    };
+    let own = own_greeting(reason);
     if let Some(said) = recorded(Greeting::Temporary).or_else(|| recorded(own)) {
         return said.pause(300);
     }

@@ -34,11 +34,13 @@ pub(crate) struct Body {
     started: Time,
     /// When the engine is taken to have lost the end of it.
     pub(crate) until: Time,
+    /// The rest of it cannot be had now.
+    is_cut: bool,
 }
 
 /// Longer than any header or message.
 const PLAY_MAX: Duration = Duration::from_secs(3600);
-/// Sound that another node has is waited for so long; then what is here of it is played.
+/// The first piece of what another node has is waited for so long.
 const FETCH_MAX: Duration = Duration::from_secs(10);
 /// A pause does not hold the line for ever.
 const PAUSE_MAX: Duration = Duration::from_secs(300);
@@ -121,6 +123,9 @@ impl Session {
                 self.play_body(line, x, 0)
             }
             (Step::Body(body), CallEvent::PlayDone(done)) if body.play == *done => {
+                if body.is_cut {
+                    return self.menu(line, x, Say::one(words::MESSAGE_UNREADABLE));
+                }
                 self.mark_heard(x);
                 self.menu(line, x, Say::new().pause(300))
             }
@@ -128,9 +133,18 @@ impl Session {
                 line.hush(x);
                 self.menu(line, x, Say::one(words::MESSAGE_LOCKED).pause(300))
             }
-            (Step::Fetching(id, from, _), CallEvent::Fetched(here)) if id == here => {
+            (
+                Step::Fetching(id, from, _),
+                CallEvent::Coming(here) | CallEvent::Fetched(here, _),
+            ) if id == here => {
                 let from = *from;
                 self.play_what_is_here(line, x, from)
+            }
+            (Step::Body(_), CallEvent::Fetched(id, false)) if self.selected() == Some(*id) => {
+                if let Step::Body(body) = &mut self.step {
+                    body.is_cut = true;
+                }
+                None
             }
             (Step::Fetching(_, from, _), CallEvent::Timer) => {
                 let from = *from;
@@ -142,7 +156,7 @@ impl Session {
     }
 
     fn play_body(&mut self, line: &Line, x: &mut Exchange, from: u64) -> Leave {
-        if let Some(id) = self.selected().filter(|id| x.fetching.contains(id)) {
+        if let Some(id) = self.selected().filter(|id| x.is_awaited(*id)) {
             line.hush(x);
             self.step = Step::Fetching(id, from, x.after(FETCH_MAX));
             return None;
@@ -154,13 +168,14 @@ impl Session {
         let Some(sound) = self.selected().and_then(|id| x.sound(id, from)) else {
             return self.menu(line, x, Say::one(words::MESSAGE_UNREADABLE));
         };
-        let play = line.say(x, Say::new().item(sound));
+        let play = line.say(x, Say::new().sound(sound));
         let until = x.after(PLAY_MAX);
         self.step = Step::Body(Body {
             play,
             from,
             started: x.now.mono,
             until,
+            is_cut: false,
         });
         None
     }
@@ -198,10 +213,13 @@ impl Session {
         self.play_body(line, x, to)
     }
 
-    /// The length of the message that is selected.
+    /// The length of the message that is selected; of one that is still coming nobody knows it.
     fn samples(&self, x: &Exchange) -> u64 {
-        let sound = self.selected().and_then(|id| x.view.sound(id));
-        sound.map_or(0, |sound| sound.samples())
+        let Some(id) = self.selected() else { return 0 };
+        match x.is_coming(id) {
+            true => u64::MAX,
+            false => x.view.sound(id).map_or(0, |sound| sound.samples()),
+        }
     }
 
     /// A key leads away from the message that is being played, if one is.

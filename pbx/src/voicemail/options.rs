@@ -141,7 +141,7 @@ impl Session {
             Reply::Key('1') => self.accept(line, x, which, spoken),
             Reply::Key('2') => match x.sound(spoken.id, 0) {
                 Some(sound) => {
-                    let play = line.say(x, Say::new().item(sound));
+                    let play = line.say(x, Say::new().sound(sound));
                     self.step = Step::Hearing(which, spoken, play, x.after(PLAY_MAX));
                     None
                 }

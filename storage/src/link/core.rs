@@ -182,7 +182,11 @@ impl Link {
             LinkInput::NotStored { token, .. } => self.on_not_stored(now, token),
             LinkInput::Read { token, piece } => self.on_read(now, token, piece),
             LinkInput::Places { token, places } => self.on_places(now, token, places),
-            LinkInput::Want { sound, sealed } => self.on_want(now, sound, sealed),
+            LinkInput::Want {
+                sound,
+                sealed,
+                chunks,
+            } => self.on_want(now, sound, sealed, chunks),
             LinkInput::Tick => {}
         }
         // From that nothing follows.

@@ -133,7 +133,12 @@ pub enum Message<'a> {
         bytes: u64,
     },
     /// A sound is wanted, now.
-    Want(Id),
+    Want {
+        /// Which.
+        sound: Id,
+        /// Chunks of it, from the first on, that the one who wants it has: from version 2 on.
+        chunks: u32,
+    },
     /// Records of a sound that was wanted.
     Wanted {
         /// Which.
@@ -319,9 +324,12 @@ pub fn encode(message: &Message<'_>) -> Frame {
             put_position(*position, &mut out);
             out.extend_from_slice(&bytes.to_le_bytes());
         }
-        Message::Want(sound) => {
+        Message::Want { sound, chunks } => {
             out.push(9);
             put_id(*sound, &mut out);
+            if *chunks > 0 {
+                out.extend_from_slice(&chunks.to_le_bytes());
+            }
         }
         Message::Wanted {
             sound,
@@ -381,7 +389,10 @@ pub fn decode(frame: &[u8]) -> Result<Message<'_>, Nonsense> {
             position: rest.position()?,
             bytes: rest.u64()?,
         },
-        9 => Message::Want(rest.id()?),
+        9 => Message::Want {
+            sound: rest.id()?,
+            chunks: if rest.0.is_empty() { 0 } else { rest.u32()? },
+        },
         10 => Message::Wanted {
             sound: rest.id()?,
             more: rest.more()?,

@@ -143,13 +143,15 @@ pub enum LinkInput {
         /// Where the sound's chunks lie, in the order they were spoken; none if it is not here.
         places: Vec<ChunkPlace>,
     },
-    /// Somebody wants to hear a sound that another node recorded. Answered with
-    /// [`LinkEvent::Fetched`], at once if it is here.
+    /// Somebody wants to hear a sound that another node recorded. What comes is stored, from its
+    /// beginning on; answered with [`LinkEvent::Fetched`], at once if it is here.
     Want {
         /// Which.
         sound: Id,
         /// Where its node sealed it.
         sealed: Position,
+        /// Chunks of it, from the first on, that are here.
+        chunks: u32,
     },
     /// The deadline has come.
     Tick,
@@ -268,12 +270,15 @@ pub enum LinkEvent {
         /// Whose records.
         author: NodeName,
     },
-    /// A sound that was wanted is here, or nobody who is there has it.
+    /// A sound that was wanted is here, as far as a peer has it, or nobody who is there has all of
+    /// it.
     Fetched {
         /// Which.
         sound: Id,
         /// It is here.
         found: bool,
+        /// The last append of it; 0: there was none.
+        after: Token,
     },
 }
 

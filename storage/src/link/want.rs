@@ -1,7 +1,9 @@
 //! Sound that is not held here, fetched from a peer that has it; and the same for peers.
 //!
 //! The node that recorded it is asked first, then those that say they hold it, then all others; who
-//! does not answer for [`PATIENCE`] is passed over. What comes is stored like any copy.
+//! does not answer for [`PATIENCE`] is passed over, and the next one asked for what has not come. What
+//! comes is stored like any copy, and can be heard from its first chunk on: the first frames are short, and
+//! several sounds for one peer take turns.
 //!
 //! Bounds: [`WANTED_MAX`] sounds wanted, [`SERVED_MAX`] served a connection, [`AHEAD_FRAMES`] frames of
 //! them ahead of the network. Beyond that the answer is that it is not here.
@@ -13,17 +15,19 @@ use super::frame::{self, Frame, Message, More};
 use super::seam::ConnId;
 use crate::block::BLOCK_BYTES;
 use crate::name::{Id, NodeName};
-use crate::record;
-use crate::seam::{ChunkPlace, Token};
+use crate::record::{self, Body, Record};
+use crate::seam::{ChunkPlace, Token, What};
 use crate::time::Time;
 
 /// Sounds wanted at once.
 pub(super) const WANTED_MAX: usize = 256;
 /// Sounds served at once on one connection.
 pub(super) const SERVED_MAX: usize = 32;
+/// From this version on what is here already need not be sent.
+pub(super) const VERSION_WANT_REST: u16 = 2;
 /// A peer that says nothing for so long is passed over.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// Chunks in one frame.
+/// Chunks in one frame; in the first only one, and in each twice as many as in that before.
 const FRAME_CHUNKS: usize = 8;
 /// Frames handed to the network ahead of what it has taken.
 pub(super) const AHEAD_FRAMES: usize = 4;
@@ -36,8 +40,10 @@ pub(super) struct Wanted {
     pub(super) conn: Option<ConnId>,
     /// All has come; it is here once this is durable.
     pub(super) after: Option<Token>,
-    /// Something of it has come.
-    pub(super) found: bool,
+    /// Chunks, from the first on, that are here or on their way to the disk.
+    pub(super) chunks: u32,
+    /// The last append of it.
+    pub(super) last: Token,
     pub(super) patience_until: Time,
 }
 
@@ -47,8 +53,12 @@ pub(super) struct Served {
     pub(super) sound: Id,
     /// `None`: the view was asked where it lies.
     places: Option<VecDeque<ChunkPlace>>,
+    /// Those before this one the peer has.
+    from: u32,
     gathered: Vec<u8>,
     chunks: usize,
+    /// In the next frame.
+    chunks_max: usize,
 }
 
 /// All sounds wanted here.
@@ -56,12 +66,13 @@ pub(super) type Wants = BTreeMap<Id, Wanted>;
 
 impl Wanted {
     /// Nobody was asked yet.
-    pub(super) fn new(now: Time) -> Wanted {
+    pub(super) fn new(now: Time, chunks: u32) -> Wanted {
         Wanted {
             asked: BTreeSet::new(),
             conn: None,
             after: None,
-            found: false,
+            chunks,
+            last: Token(0),
             patience_until: now,
         }
     }
@@ -81,12 +92,14 @@ impl Wanted {
 
 impl Served {
     /// The view is being asked where it lies.
-    pub(super) fn new(sound: Id) -> Served {
+    pub(super) fn new(sound: Id, from: u32) -> Served {
         Served {
             sound,
             places: None,
+            from,
             gathered: Vec::new(),
             chunks: 0,
+            chunks_max: 1,
         }
     }
 
@@ -108,17 +121,18 @@ impl Served {
     pub(super) fn on_read(&mut self, bytes: &[u8]) -> Option<(Frame, bool)> {
         let places = self.places.as_mut()?;
         places.pop_front();
-        if record::decode_samples(bytes).is_ok_and(|(id, _)| id == self.sound)
-            && let Ok(record) = record::decode(bytes, 0)
+        if let Ok(record) = record::decode(bytes, 0)
+            && chunk_index(&record).is_some_and(|(id, at)| id == self.sound && at >= self.from)
         {
             self.gathered.extend_from_slice(&bytes[..record.bytes]);
             self.chunks += 1;
         }
         let is_last = places.is_empty();
-        if !is_last && self.chunks < FRAME_CHUNKS {
+        if !is_last && self.chunks < self.chunks_max {
             return None;
         }
         self.chunks = 0;
+        self.chunks_max = (self.chunks_max * 2).min(FRAME_CHUNKS);
         let records = std::mem::take(&mut self.gathered);
         let more = if is_last { More::No } else { More::Yes };
         let message = Message::Wanted {
@@ -127,6 +141,15 @@ impl Served {
             records: &records,
         };
         Some((frame::encode(&message), is_last))
+    }
+}
+
+/// Which chunk of which sound a record is.
+fn chunk_index(record: &Record) -> Option<(Id, u32)> {
+    match record.body {
+        Body::Said(What::Chunk { id, index, .. })
+        | Body::Restated(_, What::Chunk { id, index, .. }) => Some((id, index)),
+        _ => None,
     }
 }
 

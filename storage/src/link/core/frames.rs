@@ -68,7 +68,7 @@ impl Link {
                     feed.on_ack(position, bytes);
                 }
             }
-            Message::Want(sound) => self.on_peer_wants(now, id, sound),
+            Message::Want { sound, chunks } => self.on_peer_wants(now, id, sound, chunks),
             Message::Wanted {
                 sound,
                 more,

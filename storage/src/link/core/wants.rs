@@ -3,39 +3,50 @@
 use super::super::follow::{Owner, Records};
 use super::super::frame::{self, Lane, Message, More, Nonsense};
 use super::super::seam::{ConnId, LinkEvent, LinkOutput, LogPiece, Position};
-use super::super::want::{AHEAD_FRAMES, SERVED_MAX, Served, WANTED_MAX, Wanted, not_here};
+use super::super::want::{
+    AHEAD_FRAMES, SERVED_MAX, Served, VERSION_WANT_REST, WANTED_MAX, Wanted, not_here,
+};
 use super::{Link, Reading};
 use crate::name::Id;
 use crate::seam::{Append, ChunkPlace, Token, What};
 use crate::time::Time;
 
 impl Link {
-    pub(super) fn on_want(&mut self, now: Time, sound: Id, sealed: Position) {
-        if self.copies.has(sound.node, Lane::Sound, sealed) {
-            return self.event(LinkEvent::Fetched { sound, found: true });
-        }
+    pub(super) fn on_want(&mut self, now: Time, sound: Id, sealed: Position, chunks: u32) {
         if self.wants.contains_key(&sound) {
             return;
         }
-        if self.wants.len() >= WANTED_MAX {
-            let found = false;
-            return self.event(LinkEvent::Fetched { sound, found });
+        let is_here = self.copies.has(sound.node, Lane::Sound, sealed);
+        if is_here || self.wants.len() >= WANTED_MAX {
+            let (found, after) = (is_here, Token(0));
+            return self.event(LinkEvent::Fetched {
+                sound,
+                found,
+                after,
+            });
         }
-        self.wants.insert(sound, Wanted::new(now));
+        self.wants.insert(sound, Wanted::new(now, chunks));
     }
 
+    /// `found`: all that a peer has is durable here.
     pub(super) fn end_want(&mut self, sound: Id, found: bool) {
-        if self.wants.remove(&sound).is_some() {
-            self.event(LinkEvent::Fetched { sound, found });
+        if let Some(want) = self.wants.remove(&sound) {
+            // Of what was refused nothing more is told.
+            let after = if found { want.last } else { Token(0) };
+            self.event(LinkEvent::Fetched {
+                sound,
+                found,
+                after,
+            });
         }
     }
 
     pub(super) fn go_on_with_wants(&mut self, now: Time) {
         let is_here = |want: &Wanted| want.after.is_some_and(|last| self.stores.are_done(last));
         let here = self.wants.iter().filter(|(_, want)| is_here(want));
-        let here: Vec<(Id, bool)> = here.map(|(sound, want)| (*sound, want.found)).collect();
-        for (sound, found) in here {
-            self.end_want(sound, found);
+        let here: Vec<Id> = here.map(|(sound, _)| *sound).collect();
+        for sound in here {
+            self.end_want(sound, true);
         }
         let late = |want: &Wanted| want.after.is_none() && want.patience_until <= now;
         let late = self.wants.iter().filter(|(_, want)| late(want));
@@ -64,13 +75,17 @@ impl Link {
         });
         let next = next.and_then(|(name, peer)| Some((*name, peer.conn?)));
         let Some((name, conn)) = next else {
-            let found = want.found;
-            return self.end_want(sound, found);
+            return self.end_want(sound, false);
         };
+        let version = self.conns.get(&conn).map_or(0, |conn| conn.version);
+        let mut chunks = 0;
         if let Some(want) = self.wants.get_mut(&sound) {
             want.ask(now, name, conn);
+            if version >= VERSION_WANT_REST {
+                chunks = want.chunks;
+            }
         }
-        self.send(now, conn, frame::encode(&Message::Want(sound)));
+        self.send(now, conn, frame::encode(&Message::Want { sound, chunks }));
     }
 
     pub(super) fn on_wanted(
@@ -92,32 +107,36 @@ impl Link {
         want.heard(now);
         for said in Records(records, feeder) {
             let (_, append) = said?;
-            if chunk_of(&append) != Some(sound) {
+            let Some((_, index)) = chunk_of(&append).filter(|(id, _)| *id == sound) else {
                 return Err(Nonsense("a record that was not wanted"));
+            };
+            if index < want.chunks {
+                continue;
             }
-            want.found = true;
+            want.chunks = index.saturating_add(1);
             let token = self.stores.next(Owner::Want(sound));
+            want.last = token;
             self.outputs.push_back(LinkOutput::Store { token, append });
         }
         match more {
             More::Yes => {}
-            More::No if want.found => want.after = Some(self.stores.last()),
+            More::No if want.chunks > 0 => want.after = Some(self.stores.last()),
             More::No | More::NotHere => want.patience_until = now,
         }
         Ok(())
     }
 
-    pub(super) fn on_peer_wants(&mut self, now: Time, id: ConnId, sound: Id) {
+    pub(super) fn on_peer_wants(&mut self, now: Time, id: ConnId, sound: Id, chunks: u32) {
         let Some(conn) = self.conns.get_mut(&id) else {
             return;
         };
         if conn.served.len() >= SERVED_MAX {
             return self.send(now, id, not_here(sound));
         }
-        conn.served.push_back(Served::new(sound));
+        conn.served.push_back(Served::new(sound, chunks));
     }
 
-    /// Goes on with the first sound that a peer wants.
+    /// Goes on with the sound that a peer wants and whose turn it is.
     fn serve(&mut self, id: ConnId) {
         let Some(conn) = self.conns.get_mut(&id) else {
             return;
@@ -178,22 +197,21 @@ impl Link {
             .front_mut()
             .and_then(|first| first.on_read(&bytes));
         if let Some((frame, is_last)) = frame {
-            if is_last {
-                conn.served.pop_front();
-            }
+            let served = conn.served.pop_front();
+            conn.served.extend(served.filter(|_| !is_last));
             self.send_told(now, id, frame, true);
         }
     }
 }
 
-/// The sound that an append is a chunk of.
-fn chunk_of(append: &Append) -> Option<Id> {
+/// The sound that an append is a chunk of, and which.
+fn chunk_of(append: &Append) -> Option<(Id, u32)> {
     match append {
         Append::Restate {
-            what: What::Chunk { id, .. },
+            what: What::Chunk { id, index, .. },
             block: Some(_),
             ..
-        } => Some(*id),
+        } => Some((*id, *index)),
         _ => None,
     }
 }

@@ -174,9 +174,14 @@ impl Linker {
         }
     }
 
-    /// Somebody wants to hear a sound that its node sealed there.
-    pub fn want(&self, sound: Id, sealed: Position) {
-        self.inbox.put(In::Link(LinkInput::Want { sound, sealed }));
+    /// Somebody wants to hear a sound that its node sealed there, of which so many chunks are here.
+    pub fn want(&self, sound: Id, sealed: Position, chunks: u32) {
+        let want = LinkInput::Want {
+            sound,
+            sealed,
+            chunks,
+        };
+        self.inbox.put(In::Link(want));
     }
 
     /// The company has changed.
