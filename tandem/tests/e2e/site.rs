@@ -7,6 +7,8 @@ use serde_json::Value;
 
 use crate::kit::node::{Node, Said, tandem};
 use crate::kit::place;
+use crate::kit::proxy::Proxy;
+use crate::kit::rtp::{Packet, hear};
 use crate::kit::sound::{self, RATE, counted_frames};
 use crate::kit::ua::Ua;
 use crate::kit::{SOON, until};
@@ -327,15 +329,7 @@ fn sound_that_a_node_does_not_keep_is_fetched_when_it_is_heard() {
     let b = joined(&a, "b", "");
     wait_whole(&[&a, &b]);
     // Nobody but the first node itself keeps what it records.
-    let said = a.cli(&["site", "keeps", "demo", "demo"]);
-    assert_eq!(said.code, 0, "{}", said.err);
-    until("B knows", SOON, || {
-        let list = b.json(&["site", "list"]);
-        let rows = list.as_array().expect("rows").clone();
-        rows.iter()
-            .any(|row| row["sound_kept_by"] == "demo")
-            .then_some(())
-    });
+    keeps(&a, "demo", "demo", &[&b]);
     let mut caller = Ua::of(&a, "101");
     caller.register();
     let mut call = at_the_beep(&mut caller);
@@ -362,6 +356,83 @@ fn sound_that_a_node_does_not_keep_is_fetched_when_it_is_heard() {
     call.media.wait_counted(from, 190);
     phone.hang_up(&mut call);
     assert_eq!(messages(&b).len(), 1);
+}
+
+/// A message is played from its start while most of it is still on its way.
+#[test]
+fn a_long_message_is_heard_at_once_over_a_narrow_line() {
+    // A megabit a second, a tenth of a second there and back.
+    let (mut a, a_line) = at_the_end_of(Node::demo(), true, "demo");
+    a.start();
+    let b = Node::prepared();
+    let said = join(&b, &token(&a, "b"));
+    assert_eq!(said.code, 0, "{}", said.err);
+    let (mut b, b_line) = at_the_end_of(b, false, "b");
+    b.start();
+    wait_whole(&[&a, &b]);
+    keeps(&a, "demo", "demo", &[&a, &b]);
+    let wav = a.data().with_extension("import.wav");
+    let length_s = 150;
+    sound::write_wav(&wav, &sound::sine(440.0, -20.0, length_s * RATE));
+    let said = a.cli(&["mailbox", "import", "102", &wav.display().to_string()]);
+    assert_eq!(said.code, 0, "{}", said.err);
+    wait_messages(&b, 1);
+
+    let mut phone = registered(&b);
+    let mut call = logged_in(&mut phone);
+    call.media.wait_phrase(0, "vm/you-have", SOON);
+    let carried = || a_line.carried() + b_line.carried();
+    let (from, before, asked) = (call.media.mark(), carried(), Instant::now());
+    // What precedes the message is skipped.
+    phone.press_info(&mut call, '1');
+    phone.press_info(&mut call, '#');
+    let is_loud = |packet: &Packet| sound::level_db(&hear(&[packet.clone()]).samples) > -30.0;
+    let is_tone = |packet: &Packet| sound::tone_db(&hear(&[packet.clone()]).samples, 440.0) > -26.0;
+    let first = until("the message is heard", SOON, || {
+        let heard = call.media.heard(from);
+        heard.into_iter().find(|p| is_loud(p) && is_tone(p))
+    });
+    let (took, came) = (first.at - asked, carried() - before);
+    println!("the first sound after {took:?}, when {came} bytes had come");
+    assert!(took < Duration::from_millis(400), "{took:?}");
+    assert!(came < (length_s * RATE / 8) as u64, "{came} bytes had come");
+    // It goes on as it comes.
+    let from = call.media.mark();
+    let heard = call.media.wait_packets(from, 250);
+    let silent = heard.iter().filter(|packet| !is_loud(packet)).count();
+    assert!(silent <= 2, "{silent} packets of {}", heard.len());
+    assert_eq!(b.metric("tandem_media_sounds_late_total"), 0.0);
+    phone.hang_up(&mut call);
+}
+
+/// A node that is reached through a long and narrow line; not started yet.
+fn at_the_end_of(mut node: Node, is_first: bool, name: &str) -> (Node, Proxy) {
+    if is_first {
+        node.ask_to_end();
+        node.ended(SOON);
+        assert_eq!(node.cli(&["site", "init"]).code, 0);
+    }
+    let link = with_link(&mut node, name, "");
+    let line = Proxy::narrow(link, node.setup.ip, Duration::from_millis(50), 125_000);
+    let config = node.setup.config.clone().expect("it was written");
+    let text = std::fs::read_to_string(&config).unwrap();
+    let told = format!("[link]\naddress = \"{}\"", line.at());
+    std::fs::write(&config, text.replace("[link]", &told)).unwrap();
+    (node, line)
+}
+
+/// Says which nodes keep what `whose` records, and waits until all know.
+fn keeps(of: &Node, whose: &str, by: &str, nodes: &[&Node]) {
+    let said = of.cli(&["site", "keeps", whose, by]);
+    assert_eq!(said.code, 0, "{}", said.err);
+    for node in nodes {
+        until("all know who keeps it", SOON, || {
+            let list = node.json(&["site", "list"]);
+            let rows = list.as_array().expect("rows").clone();
+            let is_told = |row: &Value| row["name"] == whose && row["sound_kept_by"] == by;
+            rows.iter().any(is_told).then_some(())
+        });
+    }
 }
 
 #[test]
