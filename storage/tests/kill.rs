@@ -45,7 +45,7 @@ fn victim() {
         }];
         for index in 0..4 {
             let mut block = log.chunk();
-            block.push(&[index as u8; 4000]);
+            block.push(&[index as u8; 3900]);
             appends.push(Append::Chunk { id, index, block });
         }
         appends.push(Append::Seal {
@@ -130,7 +130,7 @@ fn killed_at_any_moment_nothing_confirmed_is_lost() {
                 let index: usize = words[2].parse().unwrap();
                 let mut samples = vec![];
                 reader.read(&sound.chunks[index], &mut samples).unwrap();
-                assert_eq!(samples, [index as u8; 4000], "{line}");
+                assert_eq!(samples, [index as u8; 3900], "{line}");
             }
             "sealed" => assert_eq!(sound.seal, Some((SealKind::Whole, "".into())), "{line}"),
             "round" => round = Some(id),

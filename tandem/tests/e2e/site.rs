@@ -386,8 +386,11 @@ fn a_long_message_is_heard_at_once_over_a_narrow_line() {
     // What precedes the message is skipped.
     phone.press_info(&mut call, '1');
     phone.press_info(&mut call, '#');
-    let is_loud = |packet: &Packet| sound::level_db(&hear(&[packet.clone()]).samples) > -30.0;
-    let is_tone = |packet: &Packet| sound::tone_db(&hear(&[packet.clone()]).samples, 440.0) > -26.0;
+    let is_loud =
+        |packet: &Packet| sound::level_db(&hear(std::slice::from_ref(packet)).samples) > -30.0;
+    let is_tone = |packet: &Packet| {
+        sound::tone_db(&hear(std::slice::from_ref(packet)).samples, 440.0) > -26.0
+    };
     let first = until("the message is heard", SOON, || {
         let heard = call.media.heard(from);
         heard.into_iter().find(|p| is_loud(p) && is_tone(p))
