@@ -6,9 +6,9 @@
 set -euo pipefail
 
 # command:package, for Debian and Ubuntu. A command that is there is never installed again.
-build_tools="cc:gcc cc:libc6-dev"
+build_tools="cc:gcc cc:libc6-dev pkg-config:pkg-config"
 fuzz_tools="c++:g++"
-test_tools="$fuzz_tools sipp:sip-tester baresip:baresip-core sox:sox flite:flite"
+test_tools="$fuzz_tools sipp:sip-tester baresip:baresip-core sox:sox flite:flite ffmpeg:ffmpeg"
 
 case "${1:-}" in
     build) wanted=$build_tools ;;
@@ -21,6 +21,9 @@ missing=()
 for entry in $wanted; do
     command -v "${entry%%:*}" >/dev/null 2>&1 || missing+=("${entry#*:}")
 done
+
+# A library has no command to be found by. Without it the build makes its own, which takes cmake.
+command -v pkg-config >/dev/null 2>&1 && pkg-config --exists opus || missing+=(libopus-dev)
 
 if [ ${#missing[@]} -gt 0 ]; then
     as_root=()

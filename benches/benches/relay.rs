@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use io_uring::{IoUring, cqueue, opcode, squeue, types};
 use tandem_engine::rtp::{self, HEADER_BYTES, Header};
-use tandem_engine::seam::{Codec, Command, EngineConfig, LegId, MediaParams};
+use tandem_engine::seam::{Codec, Command, EngineConfig, LegId, MediaParams, OpusConfig};
 use tandem_engine::{Engine, SoundStore, Unread};
 use tandem_storage::block::ChunkBlock;
 use tandem_storage::name::Id;
@@ -107,6 +107,7 @@ impl Relay {
             prompts_dir: std::env::temp_dir().join("no-prompts-here"),
             media_timeout: Duration::from_secs(600),
             dscp: 0,
+            opus: OpusConfig::default(),
         };
         let mut engine = Engine::start(config, NoStore, |_| {}).expect("the engine starts");
         let ports = (0..legs as u64)
@@ -135,7 +136,10 @@ fn open(engine: &mut Engine, leg: LegId, to: SocketAddr) -> u16 {
         remote_rtcp: None,
         codec: Codec::Pcmu,
         payload_type: 0,
+        payload_type_in: 0,
         dtmf_payload_type: Some(101),
+        dtmf_payload_type_in: Some(101),
+        dtmf_clock_hz: 8000,
         ptime_ms: 20,
         send: true,
         receive: true,

@@ -10,6 +10,7 @@
 //! taken while `receive` is off; a packet of a stranger has no effect but a counter.
 
 mod packets;
+mod samples;
 mod turns;
 
 use std::collections::VecDeque;
@@ -22,6 +23,9 @@ use tandem_storage::block::ChunkBlock;
 use tandem_storage::seam::ChunkPlace;
 use tandem_storage::time::Time;
 
+use self::samples::Scribe;
+use crate::codec::inbound::{Flow, Inbound};
+use crate::codec::outbound::Outbound;
 use crate::codec::transcode;
 use crate::dtmf::{self, Detector, Payload, Press};
 use crate::jitter::PAYLOAD_BYTES_MAX;
@@ -32,7 +36,7 @@ use crate::random::Random;
 use crate::recorder::Recorder;
 use crate::rtcp::{self, Ourselves, Reporter};
 use crate::rtp::{self, Header};
-use crate::seam::{Codec, Event, LegId, LegReport, MediaParams, PlayId, RecordEnd};
+use crate::seam::{Codec, Event, LegId, LegReport, MediaParams, OpusConfig, PlayId, RecordEnd};
 use crate::seq::{Order, Reception};
 use crate::stats::Counters;
 use crate::stream::Stream;
@@ -60,6 +64,15 @@ pub struct Leg {
     stream: Stream,
     /// Who hears this leg's party; the leg itself, for an echo.
     pub to: Option<Slot>,
+    /// While its sound is needed as samples.
+    inbound: Option<Box<Inbound>>,
+    /// While it hears what does not come in its codec.
+    outbound: Option<Box<Outbound>>,
+    /// While it is recorded in another codec than it speaks.
+    scribe: Option<Box<Scribe>>,
+    /// Its sound goes to its listener as samples; its keys are pressed anew.
+    sound_anew: bool,
+    keys_anew: bool,
     player: Option<Player>,
     /// Which play it is, for pieces that arrive after it was stopped.
     play_serial: u32,
@@ -84,6 +97,12 @@ pub struct Taken {
     payload: Range<usize>,
     /// `None`: it is a telephone-event.
     codec: Option<Codec>,
+    /// The key that was pressed with it.
+    digit: Option<char>,
+    /// How its samples follow, if it was decoded.
+    flow: Option<Flow>,
+    /// It may be passed on as it is.
+    pub direct: bool,
 }
 
 /// What a leg works with besides itself.
@@ -98,6 +117,8 @@ pub struct Around<'a> {
     pub random: &'a mut Random,
     /// How long silence on the wire is borne.
     pub media_timeout: Duration,
+    /// How much work encoders may take at present, 0 to 10.
+    pub complexity: u8,
 }
 
 impl Leg {
@@ -114,6 +135,11 @@ impl Leg {
             detector: Detector::default(),
             stream: Stream::new(now, ssrc, numbers as u16, random.draw() as u32),
             to: None,
+            inbound: None,
+            outbound: None,
+            scribe: None,
+            sound_anew: false,
+            keys_anew: false,
             player: None,
             play_serial: 0,
             packet_due: now,
@@ -158,6 +184,20 @@ impl Leg {
             self.heard = now;
             self.timeout_told = false;
         }
+        if self
+            .params
+            .as_ref()
+            .is_some_and(|p| p.codec != params.codec)
+        {
+            self.detector.reset();
+            if let Some(recorder) = &mut self.recorder {
+                recorder.on_source_change();
+            }
+        }
+        let clock_hz = params.codec.clock_hz();
+        self.reception.set_clock(clock_hz);
+        let ssrc = around.random.draw() as u32;
+        self.stream.set_clock(now, clock_hz, ssrc);
         self.params = Some(params);
         if self.rtp.address() != before || self.connected && !self.rtp.settled(now) {
             self.connected = false;
@@ -169,14 +209,22 @@ impl Leg {
     /// Somebody else, or nobody, is to be heard from now on.
     pub fn change_source(&mut self) {
         self.player = None;
+        self.pause();
+    }
+
+    /// What was said to the party ends; what follows begins anew.
+    fn pause(&mut self) {
         self.stream.pause();
+        if let Some(outbound) = &mut self.outbound {
+            outbound.clear();
+        }
     }
 
     /// Plays; whatever was being played ends.
     pub fn play(&mut self, now: Time, player: Player, serial: u32, around: &mut Around<'_>) {
         self.player = Some(player);
         self.play_serial = serial;
-        self.stream.pause();
+        self.pause();
         self.packet_due = in_phase(now, self.ptime(), around.slot);
         self.read_ahead(around);
     }
@@ -198,7 +246,7 @@ impl Leg {
     /// Ends what is being played.
     pub fn stop_play(&mut self) {
         if self.player.take().is_some() {
-            self.stream.pause();
+            self.pause();
         }
     }
 

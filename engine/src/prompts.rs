@@ -50,11 +50,11 @@ impl Prompt {
         Ok(Prompt::from_linear(&samples))
     }
 
-    /// Its samples in a law.
+    /// Its samples in a law; mu-law for a codec that is no law.
     pub fn bytes(&self, codec: Codec) -> &[u8] {
         match codec {
-            Codec::Pcmu => &self.mu,
             Codec::Pcma => &self.a,
+            Codec::Pcmu | Codec::G722 | Codec::Opus => &self.mu,
         }
     }
 

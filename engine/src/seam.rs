@@ -30,14 +30,43 @@ pub enum Codec {
     Pcmu,
     /// G.711 A-law (RFC 3551 §4.5.14).
     Pcma,
+    /// G.722 at 64 kbit/s (RFC 3551 §4.5.2).
+    G722,
+    /// Opus (RFC 7587).
+    Opus,
 }
 
 impl Codec {
-    /// What a sound recorded from a leg with this codec is kept as.
+    /// What a sound recorded from a leg with this codec is kept as: the log knows G.711, and what
+    /// is said in another codec is recorded as mu-law.
     pub fn sound(self) -> SoundCodec {
         match self {
-            Codec::Pcmu => SoundCodec::Pcmu,
             Codec::Pcma => SoundCodec::Pcma,
+            Codec::Pcmu | Codec::G722 | Codec::Opus => SoundCodec::Pcmu,
+        }
+    }
+}
+
+/// How Opus is encoded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OpusConfig {
+    /// Bits a second.
+    pub bitrate_bps: u32,
+    /// Work put into it, 0 to 10; lowered by itself when the machine does not keep up.
+    pub complexity: u8,
+    /// Packets tell of the ones before them, should those be lost.
+    pub fec: bool,
+    /// Nothing is sent while nothing is said.
+    pub dtx: bool,
+}
+
+impl Default for OpusConfig {
+    fn default() -> OpusConfig {
+        OpusConfig {
+            bitrate_bps: 24_000,
+            complexity: 5,
+            fec: true,
+            dtx: false,
         }
     }
 }
@@ -51,10 +80,16 @@ pub struct MediaParams {
     pub remote_rtcp: Option<SocketAddr>,
     /// The codec both ways, and its payload type.
     pub codec: Codec,
-    /// Payload type of `codec`.
+    /// Payload type of `codec`, as the party wants to receive it.
     pub payload_type: u8,
+    /// Payload type of `codec`, as the party sends it (RFC 3264 §5.1: it may be another).
+    pub payload_type_in: u8,
     /// Payload type of telephone-event (RFC 4733), if agreed.
     pub dtmf_payload_type: Option<u8>,
+    /// The same, as the party sends it.
+    pub dtmf_payload_type_in: Option<u8>,
+    /// The clock of telephone-events: as a rule the codec's.
+    pub dtmf_clock_hz: u32,
     /// Milliseconds of sound in the packets we make.
     pub ptime_ms: u8,
     /// We may send to it.
@@ -155,7 +190,7 @@ pub enum Command {
     Record {
         /// Whom.
         leg: LegId,
-        /// Into what. Its codec must be the leg's.
+        /// Into what. Its codec must be the leg's [`Codec::sound`].
         sound: Id,
         /// Stop after this much.
         limit: Duration,
@@ -307,6 +342,8 @@ pub struct EngineConfig {
     pub media_timeout: Duration,
     /// DSCP of what we send (46: expedited forwarding).
     pub dscp: u8,
+    /// How Opus is encoded.
+    pub opus: OpusConfig,
 }
 
 /// Why a leg could not be opened.

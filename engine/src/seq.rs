@@ -8,7 +8,7 @@
 
 use tandem_storage::time::Time;
 
-/// Samples per second of every codec the engine speaks, also its RTP clock.
+/// Samples per second of G.711, in which the log keeps sound; also the clock of every codec but Opus.
 pub const CLOCK_HZ: u64 = 8000;
 
 /// A jump forward of up to this is loss (RFC 3550 §A.1 MAX_DROPOUT).
@@ -30,8 +30,9 @@ pub enum Order {
 }
 
 /// What has been received from one source.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Reception {
+    clock_hz: u32,
     source: Option<Source>,
     /// Of sources that are gone.
     lost_before: i64,
@@ -66,10 +67,31 @@ pub struct BlockFigures {
     pub jitter: u32,
 }
 
+impl Default for Reception {
+    fn default() -> Reception {
+        Reception {
+            clock_hz: CLOCK_HZ as u32,
+            source: None,
+            lost_before: 0,
+            jitter_16ths: 0,
+        }
+    }
+}
+
 impl Reception {
+    /// Timestamps count in another clock from now on: what comes is another source.
+    pub fn set_clock(&mut self, clock_hz: u32) {
+        if clock_hz != self.clock_hz {
+            self.clock_hz = clock_hz;
+            self.lost_before = self.lost();
+            self.source = None;
+            self.jitter_16ths = 0;
+        }
+    }
+
     /// Takes account of a packet.
     pub fn on_packet(&mut self, now: Time, ssrc: u32, seq: u16, timestamp: u32) -> Order {
-        let transit = rtp_clock(now).wrapping_sub(timestamp);
+        let transit = rtp_clock(now, self.clock_hz).wrapping_sub(timestamp);
         let order = match &mut self.source {
             Some(source) if source.ssrc == ssrc => source.place(seq),
             _ => Order::First,
@@ -94,7 +116,7 @@ impl Reception {
 
     /// Interarrival jitter in microseconds.
     pub fn jitter_us(&self) -> u32 {
-        let us = u64::from(self.jitter_16ths >> 4) * 1_000_000 / CLOCK_HZ;
+        let us = u64::from(self.jitter_16ths >> 4) * 1_000_000 / u64::from(self.clock_hz);
         u32::try_from(us).unwrap_or(u32::MAX)
     }
 
@@ -142,7 +164,7 @@ impl Reception {
         let distance = (transit.wrapping_sub(source.transit) as i32).unsigned_abs();
         source.transit = transit;
         // A source that jumps its timestamps is not jitter: a second is the most that counts.
-        let distance = distance.min(CLOCK_HZ as u32);
+        let distance = distance.min(self.clock_hz);
         self.jitter_16ths = self.jitter_16ths + distance - ((self.jitter_16ths + 8) >> 4);
     }
 }
@@ -180,8 +202,8 @@ impl Source {
 }
 
 /// The engine's own clock in RTP units.
-pub fn rtp_clock(now: Time) -> u32 {
-    (now.0 / (1_000_000_000 / CLOCK_HZ)) as u32
+pub fn rtp_clock(now: Time, clock_hz: u32) -> u32 {
+    (u128::from(now.0) * u128::from(clock_hz) / 1_000_000_000) as u32
 }
 
 #[cfg(test)]

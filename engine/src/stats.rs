@@ -54,6 +54,10 @@ counters! {
     packets_sent,
     /// Of those sent: packets of another party, passed on.
     packets_relayed,
+    /// Packets heard in another codec than they came in.
+    packets_transcoded,
+    /// Decoders and encoders that could not be made, for want of memory.
+    codecs_unavailable,
     /// Lost on the way to us, of legs that are closed.
     packets_lost,
     /// From addresses that are not the party's.

@@ -13,8 +13,8 @@ use tandem_storage::time::Time;
 use crate::rtp::Header;
 use crate::seq::CLOCK_HZ;
 
-/// A source that leaps further than this in its timestamps has begun anew.
-const TIMESTAMP_LEAP_MAX: u32 = 30 * CLOCK_HZ as u32;
+/// A source that leaps further than this in its timestamps has begun anew, in seconds.
+const TIMESTAMP_LEAP_MAX_S: u32 = 30;
 /// A source that leaps further than this in its sequence has begun anew.
 const SEQ_LEAP_MAX: u16 = 3000;
 
@@ -22,12 +22,15 @@ const SEQ_LEAP_MAX: u16 = 3000;
 #[derive(Clone, Debug)]
 pub struct Stream {
     ssrc: u32,
+    clock_hz: u32,
     seq: u16,
     timestamp: u32,
-    /// Samples in the packet that bears `timestamp`.
+    /// Ticks of the clock in the packet that bears `timestamp`.
     samples: u32,
     at: Time,
     feed: Feed,
+    /// What went before was silence that was not sent: the next packet begins a talkspurt.
+    skipped: bool,
     packets: u64,
     octets: u64,
 }
@@ -60,20 +63,45 @@ impl Stream {
     pub fn new(now: Time, ssrc: u32, seq: u16, timestamp: u32) -> Stream {
         Stream {
             ssrc,
+            clock_hz: CLOCK_HZ as u32,
             seq,
             timestamp,
             samples: 0,
             at: now,
             feed: Feed::Nobody,
+            skipped: false,
             packets: 0,
             octets: 0,
         }
     }
 
+    /// Timestamps count in another clock from now on. That needs another source, since receivers
+    /// could not tell from when on (RFC 7160 §4.1).
+    pub fn set_clock(&mut self, now: Time, clock_hz: u32, ssrc: u32) {
+        if clock_hz == self.clock_hz {
+            return;
+        }
+        *self = Stream {
+            clock_hz,
+            ssrc,
+            timestamp: self.timestamp_at(now),
+            samples: 0,
+            at: now,
+            feed: Feed::Nobody,
+            ..*self
+        };
+    }
+
     /// The header under which another party's packet goes on, or `None` if it comes too late.
-    pub fn relay(&mut self, now: Time, theirs: &Header, samples: u32) -> Option<Header> {
+    pub fn relay(
+        &mut self,
+        now: Time,
+        theirs: &Header,
+        samples: u32,
+        octets: u32,
+    ) -> Option<Header> {
         let (shift, begins) = match self.feed {
-            Feed::Relay(s) if s.continues(theirs) => (s, false),
+            Feed::Relay(s) if s.continues(theirs, self.clock_hz) => (s, false),
             _ => (self.shift_to(now, theirs), true),
         };
         if older(theirs.seq, shift.seq_first) {
@@ -87,21 +115,23 @@ impl Stream {
             ssrc: self.ssrc,
         };
         self.follow(now, shift, theirs, &ours, samples, begins);
-        self.count(samples);
+        self.count(octets);
         Some(ours)
     }
 
     /// The header for a packet of sound we made.
-    pub fn own(&mut self, now: Time, payload_type: u8, samples: u32) -> Header {
-        let begins = !matches!(self.feed, Feed::Own);
-        self.timestamp = if begins {
-            self.timestamp_at(now)
-        } else {
-            self.timestamp_next()
-        };
+    pub fn own(&mut self, now: Time, payload_type: u8, samples: u32, octets: u32) -> Header {
+        let begins = self.own_time(now) || std::mem::take(&mut self.skipped);
         self.samples = samples;
-        self.feed = Feed::Own;
-        self.next(now, payload_type, begins, samples)
+        self.next(now, payload_type, begins, octets)
+    }
+
+    /// Nothing need be sent for so many ticks of sound we made: it goes on after them.
+    pub fn skip(&mut self, now: Time, samples: u32) {
+        self.own_time(now);
+        self.samples = samples;
+        self.at = now;
+        self.skipped = true;
     }
 
     /// The timestamp of a key press that begins now.
@@ -139,7 +169,20 @@ impl Stream {
 
     /// What the stream's timestamp would be now.
     pub fn timestamp_now(&self, now: Time) -> u32 {
-        self.timestamp.wrapping_add(samples_in(self.at, now))
+        self.timestamp
+            .wrapping_add(ticks_in(self.at, now, self.clock_hz))
+    }
+
+    /// Takes the next timestamp for sound of ours; true if it begins with it.
+    fn own_time(&mut self, now: Time) -> bool {
+        let begins = !matches!(self.feed, Feed::Own);
+        self.timestamp = if begins {
+            self.timestamp_at(now)
+        } else {
+            self.timestamp_next()
+        };
+        self.feed = Feed::Own;
+        begins
     }
 
     fn timestamp_next(&self) -> u32 {
@@ -149,7 +192,7 @@ impl Stream {
     /// For a talkspurt that begins now: the pause counts, and there is no overlap.
     fn timestamp_at(&self, now: Time) -> u32 {
         self.timestamp
-            .wrapping_add(samples_in(self.at, now).max(self.samples))
+            .wrapping_add(ticks_in(self.at, now, self.clock_hz).max(self.samples))
     }
 
     fn shift_to(&self, now: Time, theirs: &Header) -> Shift {
@@ -207,12 +250,12 @@ impl Stream {
 }
 
 impl Shift {
-    fn continues(&self, theirs: &Header) -> bool {
+    fn continues(&self, theirs: &Header, clock_hz: u32) -> bool {
         let seq_leap = theirs.seq.wrapping_sub(self.seq_max) as i16;
         let timestamp_leap = theirs.timestamp.wrapping_sub(self.timestamp_max) as i32;
         self.ssrc == theirs.ssrc
             && seq_leap.unsigned_abs() <= SEQ_LEAP_MAX
-            && timestamp_leap.unsigned_abs() <= TIMESTAMP_LEAP_MAX
+            && timestamp_leap.unsigned_abs() <= TIMESTAMP_LEAP_MAX_S * clock_hz
     }
 }
 
@@ -222,7 +265,11 @@ fn older(seq: u16, than: u16) -> bool {
 
 /// The samples of a stretch of time.
 pub fn samples_in(from: Time, to: Time) -> u32 {
-    (to.since(from).as_nanos() * u128::from(CLOCK_HZ) / 1_000_000_000) as u32
+    ticks_in(from, to, CLOCK_HZ as u32)
+}
+
+fn ticks_in(from: Time, to: Time, clock_hz: u32) -> u32 {
+    (to.since(from).as_nanos() * u128::from(clock_hz) / 1_000_000_000) as u32
 }
 
 #[cfg(test)]
@@ -250,23 +297,26 @@ mod tests {
     #[test]
     fn prompt_then_party_then_tone_is_one_stream() {
         let mut s = Stream::new(at(0), 42, 99, 1000);
-        assert_eq!(numbers(s.own(at(0), 0, 160)), (100, 1000, true));
-        assert_eq!(numbers(s.own(at(21), 0, 160)), (101, 1160, false));
-        let first = s.relay(at(40), &theirs(7, 5000, 88), 160).unwrap();
+        assert_eq!(numbers(s.own(at(0), 0, 160, 160)), (100, 1000, true));
+        assert_eq!(numbers(s.own(at(21), 0, 160, 160)), (101, 1160, false));
+        let first = s.relay(at(40), &theirs(7, 5000, 88), 160, 160).unwrap();
         assert_eq!((numbers(first), first.ssrc), ((102, 1320, true), 42));
         assert_eq!(
-            numbers(s.relay(at(60), &theirs(7, 5001, 248), 160).unwrap()),
+            numbers(s.relay(at(60), &theirs(7, 5001, 248), 160, 160).unwrap()),
             (103, 1480, false)
         );
         s.pause();
-        assert_eq!(numbers(s.own(at(160), 0, 160)), (104, 1480 + 800, true));
+        assert_eq!(
+            numbers(s.own(at(160), 0, 160, 160)),
+            (104, 1480 + 800, true)
+        );
     }
 
     #[test]
     fn loss_and_reordering_pass_through() {
         let mut s = Stream::new(at(0), 42, 0, 0);
         let mut seq = |n: u16| {
-            s.relay(at(0), &theirs(7, n, 160 * u32::from(n)), 160)
+            s.relay(at(0), &theirs(7, n, 160 * u32::from(n)), 160, 160)
                 .map(|h| h.seq)
         };
         assert_eq!(
@@ -282,7 +332,12 @@ mod tests {
         let mut last = None;
         for n in 0..200_000u32 {
             let h = s
-                .relay(at(20 * u64::from(n)), &theirs(7, n as u16, 160 * n), 160)
+                .relay(
+                    at(20 * u64::from(n)),
+                    &theirs(7, n as u16, 160 * n),
+                    160,
+                    160,
+                )
                 .unwrap();
             if let Some((seq, ts)) = last {
                 assert_eq!(
@@ -297,10 +352,12 @@ mod tests {
     #[test]
     fn a_source_that_begins_anew_is_joined_on() {
         let mut s = Stream::new(at(0), 42, 0, 0);
-        s.relay(at(0), &theirs(7, 10, 160), 160);
-        let h = s.relay(at(20), &theirs(7, 40_000, 9_000_000), 160).unwrap();
+        s.relay(at(0), &theirs(7, 10, 160), 160, 160);
+        let h = s
+            .relay(at(20), &theirs(7, 40_000, 9_000_000), 160, 160)
+            .unwrap();
         assert_eq!(numbers(h), (2, 160, true));
-        let h = s.relay(at(40), &theirs(8, 1, 1), 160).unwrap();
+        let h = s.relay(at(40), &theirs(8, 1, 1), 160, 160).unwrap();
         assert_eq!(h.seq, 3);
     }
 }

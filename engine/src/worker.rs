@@ -22,13 +22,15 @@ use std::time::Duration;
 use tandem_storage::block::ChunkBlock;
 use tandem_storage::time::Time;
 
-use crate::leg::{Around, Leg};
+use crate::codec::effort::Effort;
+use crate::leg::{Around, Leg, Taken};
 use crate::output::{Output, Slot};
 use crate::player::{Player, Read};
 use crate::prompts::Prompts;
 use crate::random::Random;
 use crate::recorder::Recorder;
-use crate::seam::{Command, Event, LegId, LegReport, PlayId, PlayItem, RecordEnd};
+use crate::seam::Codec;
+use crate::seam::{Command, Event, LegId, LegReport, OpusConfig, PlayId, PlayItem, RecordEnd};
 use crate::stats::Counters;
 
 /// The most legs on one worker: about twice what a core can relay.
@@ -49,6 +51,8 @@ pub struct Worker {
     prompts: Arc<Prompts>,
     media_timeout: Duration,
     plays: u32,
+    opus: OpusConfig,
+    effort: Effort,
 }
 
 /// A packet to be sent on from the buffer it is in.
@@ -74,7 +78,15 @@ impl Worker {
             prompts,
             media_timeout,
             plays: 0,
+            opus: OpusConfig::default(),
+            effort: Effort::new(OpusConfig::default().complexity),
         }
+    }
+
+    /// How Opus is encoded, for encoders made from now on.
+    pub fn set_opus(&mut self, opus: OpusConfig) {
+        self.opus = opus;
+        self.effort = Effort::new(opus.complexity);
     }
 
     /// A leg opens; `None` if there is no room for it or its name is taken.
@@ -133,9 +145,30 @@ impl Worker {
             self.schedule(now, slot);
         }
         let (taken, to) = (taken?, to?);
+        if !taken.direct {
+            self.carry_samples(now, slot, to, &taken);
+            return None;
+        }
         let listener = self.legs.get_mut(to.0 as usize)?.as_mut()?;
         let range = listener.relay(now, taken, bytes, &mut self.counters)?;
         Some(Forward { slot: to, range })
+    }
+
+    /// A listener with another codec hears what was said.
+    fn carry_samples(&mut self, now: Time, slot: Slot, to: Slot, taken: &Taken) {
+        let Some((leg, _)) = self.parts(slot) else {
+            return;
+        };
+        let inbound = leg.lend_inbound();
+        if let Some((listener, mut around)) = self.parts(to) {
+            listener.hear(now, taken, inbound.as_deref(), &mut around);
+        }
+        if let (Some(inbound), Some((leg, _))) = (inbound, self.parts(slot)) {
+            leg.return_inbound(inbound);
+        }
+        if taken.is_key() {
+            self.schedule(now, to);
+        }
     }
 
     /// A datagram on a leg's RTCP port.
@@ -151,13 +184,13 @@ impl Worker {
             Command::Set { leg, params } => {
                 self.with(now, leg, |leg, around| leg.set(now, params, around));
             }
-            Command::Bridge { a, b } => self.bridge(a, b),
+            Command::Bridge { a, b } => self.bridge(now, a, b),
             Command::Unbridge { leg } => {
                 if let Some(slot) = self.find(leg) {
                     self.unbridge(slot);
                 }
             }
-            Command::Echo { leg } => self.bridge(leg, leg),
+            Command::Echo { leg } => self.bridge(now, leg, leg),
             Command::Play { leg, play, items } => self.play(now, leg, play, items),
             Command::PlayMore {
                 leg,
@@ -175,7 +208,13 @@ impl Worker {
                 silence,
             } => {
                 self.with(now, leg, |leg, around| {
-                    let recorder = Recorder::new(now, sound, leg.codec(), limit, silence);
+                    let recorder = Recorder::new(
+                        now,
+                        sound,
+                        Codec::of_sound(leg.codec().sound()),
+                        limit,
+                        silence,
+                    );
                     leg.record(now, recorder, around);
                 });
             }
@@ -229,8 +268,10 @@ impl Worker {
                 continue;
             }
             leg.timer = None;
-            around.counters.late_ticks += u64::from(now.since(due) > LATE);
+            let late = now.since(due) > LATE;
+            around.counters.late_ticks += u64::from(late);
             leg.on_time(now, &mut around);
+            self.effort.on_served(now, late);
             self.end_if_over(slot);
             self.schedule(now, slot);
         }
@@ -281,7 +322,7 @@ impl Worker {
         });
     }
 
-    fn bridge(&mut self, a: LegId, b: LegId) {
+    fn bridge(&mut self, now: Time, a: LegId, b: LegId) {
         let (Some(a), Some(b)) = (self.find(a), self.find(b)) else {
             return;
         };
@@ -292,6 +333,35 @@ impl Worker {
                 leg.change_source();
                 leg.to = Some(to);
             }
+        }
+        self.attune(now, a);
+    }
+
+    /// Decoders and encoders are made ready for a leg, for who hears it and whom it hears.
+    fn attune(&mut self, now: Time, slot: Slot) {
+        let Some((leg, _)) = self.parts(slot) else {
+            return;
+        };
+        let other = leg.to;
+        self.attune_one_way(now, slot, other);
+        if let Some(other) = other.filter(|other| *other != slot) {
+            self.attune_one_way(now, other, Some(slot));
+        }
+    }
+
+    fn attune_one_way(&mut self, now: Time, slot: Slot, to: Option<Slot>) {
+        let heard_by = to.and_then(|to| self.parts(to));
+        let listener = heard_by.map(|(leg, _)| leg.as_listener());
+        let opus = self.opus;
+        let Some((leg, around)) = self.parts(slot) else {
+            return;
+        };
+        let rate_hz = leg.attune(now, listener, around.counters);
+        if to != Some(slot) {
+            leg.attune_hearing(None, &opus, around.counters);
+        }
+        if let Some((leg, around)) = to.and_then(|to| self.parts(to)) {
+            leg.attune_hearing(rate_hz, &opus, around.counters);
         }
     }
 
@@ -340,6 +410,7 @@ impl Worker {
         if let Some((leg, mut around)) = self.parts(slot) {
             act(leg, &mut around);
         }
+        self.attune(now, slot);
         self.schedule(now, slot);
     }
 
@@ -352,6 +423,7 @@ impl Worker {
             counters: &mut self.counters,
             random: &mut self.random,
             media_timeout: self.media_timeout,
+            complexity: self.effort.complexity(),
         };
         Some((leg, around))
     }

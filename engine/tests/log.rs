@@ -56,6 +56,7 @@ fn what_is_said_is_on_the_disk_and_comes_back() {
         prompts_dir: folder.path().join("prompts"),
         media_timeout: SOON,
         dscp: 0,
+        opus: OpusConfig::default(),
     };
     let mut engine = Engine::start(config, log.clone(), move |e| drop(tell.send(e))).unwrap();
     let phone = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
@@ -66,7 +67,10 @@ fn what_is_said_is_on_the_disk_and_comes_back() {
         remote_rtcp: None,
         codec: Codec::Pcmu,
         payload_type: 0,
+        payload_type_in: 0,
         dtmf_payload_type: None,
+        dtmf_payload_type_in: None,
+        dtmf_clock_hz: 8000,
         ptime_ms: 20,
         send: true,
         receive: true,

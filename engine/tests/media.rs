@@ -73,6 +73,7 @@ fn config(host: u8, ports: (u16, u16), prompts: &tempfile::TempDir) -> EngineCon
         prompts_dir: prompts.path().to_owned(),
         media_timeout: Duration::from_millis(400),
         dscp: 46,
+        opus: OpusConfig::default(),
     }
 }
 
@@ -128,6 +129,8 @@ impl World {
         let payload_type = match codec {
             Codec::Pcmu => 0,
             Codec::Pcma => 8,
+            Codec::G722 => 9,
+            Codec::Opus => 111,
         };
         let phone = Phone {
             socket,
@@ -148,7 +151,10 @@ impl World {
             remote_rtcp: None,
             codec,
             payload_type: phone.payload_type,
+            payload_type_in: phone.payload_type,
             dtmf_payload_type: Some(96 + (phone.leg.0 % 10) as u8),
+            dtmf_payload_type_in: Some(96 + (phone.leg.0 % 10) as u8),
+            dtmf_clock_hz: 8000,
             ptime_ms: 20,
             send: true,
             receive: true,

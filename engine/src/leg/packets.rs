@@ -2,6 +2,9 @@
 
 use super::*;
 
+/// The longest payload of Opus that is taken: one frame of 20 ms cannot be longer (RFC 6716 §3.4).
+const OPUS_BYTES_MAX: usize = 1275;
+
 impl Leg {
     /// A datagram on the RTP port. `from` is `None` once the kernel keeps strangers out. Gives the
     /// packet, if it is one of the party's that others may hear.
@@ -40,9 +43,21 @@ impl Leg {
                 recorder.on_source_change();
             }
         }
+        let mut taken = taken;
         match taken.codec {
-            Some(codec) => self.record_sound(now, &taken, codec, bytes),
-            None => self.on_event(&taken, bytes, around),
+            Some(codec) => {
+                taken.direct = !self.sound_anew;
+                if self.inbound.is_some() {
+                    taken.flow = self.decode(now, &taken, bytes, around);
+                }
+                if self.recorder.is_some() && codec.is_g711() {
+                    self.record_sound(now, &taken, codec, bytes);
+                }
+            }
+            None => {
+                taken.direct = !self.keys_anew;
+                taken.digit = self.on_event(&taken, bytes, around);
+            }
         }
         Some(taken)
     }
@@ -64,9 +79,12 @@ impl Leg {
             Some(_) => params.payload_type,
             None => params.dtmf_payload_type?,
         };
-        let mut header = self
-            .stream
-            .relay(now, &taken.header, taken.payload.len() as u32)?;
+        let octets = taken.payload.len() as u32;
+        let ticks = match taken.codec {
+            Some(Codec::Opus) => Codec::Opus.ticks(&bytes[taken.payload.clone()]),
+            _ => octets,
+        };
+        let mut header = self.stream.relay(now, &taken.header, ticks, octets)?;
         header.payload_type = payload_type;
         if let Some(theirs) = taken.codec {
             transcode(theirs, params.codec, &mut bytes[taken.payload.clone()]);
@@ -124,16 +142,14 @@ impl Leg {
         around.counters.packets_from_strangers += 1;
     }
 
-    fn on_event(&mut self, taken: &Taken, bytes: &[u8], around: &mut Around<'_>) {
-        let Some(payload) = Payload::parse(&bytes[taken.payload.clone()]) else {
-            return;
-        };
-        if let Some(digit) = self.detector.on_packet(taken.header.timestamp, payload) {
-            around.tell(Event::Digit {
-                leg: self.id,
-                digit,
-            });
-        }
+    fn on_event(&mut self, taken: &Taken, bytes: &[u8], around: &mut Around<'_>) -> Option<char> {
+        let payload = Payload::parse(&bytes[taken.payload.clone()])?;
+        let digit = self.detector.on_packet(taken.header.timestamp, payload)?;
+        around.tell(Event::Digit {
+            leg: self.id,
+            digit,
+        });
+        Some(digit)
     }
 
     fn record_sound(&mut self, now: Time, taken: &Taken, codec: Codec, bytes: &[u8]) {
@@ -156,17 +172,25 @@ impl Leg {
 /// Reads a datagram as RTP of a type that was agreed on.
 fn understand(bytes: &[u8], params: &MediaParams) -> Option<Taken> {
     let rtp::Parsed { header, payload } = rtp::parse(bytes).ok()?;
-    let codec = if header.payload_type == params.payload_type {
+    let codec = if header.payload_type == params.payload_type_in {
         Some(params.codec)
-    } else if Some(header.payload_type) == params.dtmf_payload_type {
+    } else if Some(header.payload_type) == params.dtmf_payload_type_in {
         None
     } else {
         return None;
     };
-    let fits = (1..=PAYLOAD_BYTES_MAX).contains(&payload.len());
+    let bytes_max = if codec == Some(Codec::Opus) {
+        OPUS_BYTES_MAX
+    } else {
+        PAYLOAD_BYTES_MAX
+    };
+    let fits = (1..=bytes_max).contains(&payload.len());
     fits.then_some(Taken {
         header,
         payload,
         codec,
+        digit: None,
+        flow: None,
+        direct: true,
     })
 }

@@ -1,6 +1,7 @@
 //! What a leg does when time has passed: sends what is played, keys, reports; misses its party.
 
 use super::*;
+use crate::seq::CLOCK_HZ;
 
 impl Leg {
     /// When the leg wants to be called next.
@@ -78,12 +79,17 @@ impl Leg {
 
     fn send_played_packet(&mut self, now: Time, ptime: Duration, around: &mut Around<'_>) {
         let codec = self.codec();
+        let samples = ptime.as_millis() as usize * 8;
+        let mut packet = Packet::with_len(rtp::HEADER_BYTES + samples);
+        let filled = match &mut self.player {
+            Some(player) if codec.is_g711() => {
+                player.fill(codec, &mut packet.bytes_mut()[rtp::HEADER_BYTES..])
+            }
+            _ => self.say_played(now, ptime, around),
+        };
         let Some(player) = &mut self.player else {
             return;
         };
-        let samples = ptime.as_millis() as usize * 8;
-        let mut packet = Packet::with_len(rtp::HEADER_BYTES + samples);
-        let filled = player.fill(codec, &mut packet.bytes_mut()[rtp::HEADER_BYTES..]);
         around.counters.sounds_late += player.take_late();
         if filled == Filled::Nothing {
             let play = player.play();
@@ -92,15 +98,20 @@ impl Leg {
             return;
         }
         self.read_ahead(around);
-        let Some(params) = self.may_send() else {
+        let Some(params) = self.may_send().filter(|_| codec.is_g711()) else {
             return;
         };
-        let header = self.stream.own(now, params.payload_type, samples as u32);
+        let samples = samples as u32;
+        let payload_type = params.payload_type;
+        let header = self.stream.own(now, payload_type, samples, samples);
         self.send(header, packet, around);
     }
 
     /// While somebody speaks to a machine, routers and gateways on the way want to see packets.
     fn send_silence(&mut self, now: Time, ptime: Duration, around: &mut Around<'_>) {
+        if !self.codec().is_g711() {
+            return self.say_nothing(now, ptime, around);
+        }
         let silence = self.codec().silence();
         let Some(payload_type) = self.may_send().map(|params| params.payload_type) else {
             return;
@@ -108,7 +119,8 @@ impl Leg {
         let samples = ptime.as_millis() as usize * 8;
         let mut packet = Packet::with_len(rtp::HEADER_BYTES + samples);
         packet.bytes_mut()[rtp::HEADER_BYTES..].fill(silence);
-        let header = self.stream.own(now, payload_type, samples as u32);
+        let ticks = samples as u32;
+        let header = self.stream.own(now, payload_type, ticks, ticks);
         self.send(header, packet, around);
     }
 
@@ -134,8 +146,13 @@ impl Leg {
                     return;
                 };
                 let header = self.stream.event(now, payload_type, event.marker);
+                let per_8k = (self.dtmf_clock_hz() / CLOCK_HZ as u32) as u16;
+                let payload = Payload {
+                    duration: event.payload.duration.saturating_mul(per_8k),
+                    ..event.payload
+                };
                 let mut packet = Packet::with_len(rtp::HEADER_BYTES + dtmf::PAYLOAD_BYTES);
-                packet.bytes_mut()[rtp::HEADER_BYTES..].copy_from_slice(&event.payload.to_bytes());
+                packet.bytes_mut()[rtp::HEADER_BYTES..].copy_from_slice(&payload.to_bytes());
                 self.send(header, packet, around);
             }
             None => {
@@ -145,7 +162,7 @@ impl Leg {
         }
     }
 
-    fn send(&mut self, header: Header, mut packet: Packet, around: &mut Around<'_>) {
+    pub(super) fn send(&mut self, header: Header, mut packet: Packet, around: &mut Around<'_>) {
         let fixed = packet
             .bytes_mut()
             .first_chunk_mut()

@@ -131,8 +131,11 @@ impl Engine {
             // Holds no more than there are legs.
             let (moved, moved_taken) = unbounded();
             let (wake, published) = (Arc::new(wake), Arc::new(Published::default()));
+            let media_timeout = engine.config.media_timeout;
+            let mut core = Worker::new(prompts.clone(), media_timeout, seed());
+            core.set_opus(engine.config.opus);
             let setup = Setup {
-                core: Worker::new(prompts.clone(), engine.config.media_timeout, seed()),
+                core,
                 pin_to: (count > 1 && count <= cores).then_some(nth),
                 bind: engine.config.bind,
                 clock,

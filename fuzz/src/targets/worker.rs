@@ -94,13 +94,19 @@ impl Story {
     fn set(&mut self, leg: LegId, feed: &mut Feed<'_>) {
         let remote = (!feed.one_in(5)).then(|| address(feed));
         self.known.extend(remote);
-        let codec = [Codec::Pcmu, Codec::Pcma][feed.below(2)];
+        let codecs = [Codec::Pcmu, Codec::Pcma, Codec::G722, Codec::Opus];
+        let nth = feed.below(codecs.len());
+        let (codec, number) = (codecs[nth], [0, 8, 9, 111][nth]);
+        let events = (!feed.one_in(3)).then_some(101);
         let params = MediaParams {
             remote_rtp: remote,
             remote_rtcp: remote,
             codec,
-            payload_type: if codec == Codec::Pcmu { 0 } else { 8 },
-            dtmf_payload_type: (!feed.one_in(3)).then_some(101),
+            payload_type: number,
+            payload_type_in: number,
+            dtmf_payload_type: events,
+            dtmf_payload_type_in: events,
+            dtmf_clock_hz: codec.clock_hz(),
             ptime_ms: [20, 10, 30, 60][feed.below(4)],
             send: !feed.one_in(5),
             receive: !feed.one_in(5),

@@ -1,0 +1,261 @@
+//! A leg's sound as samples: for a listener with another codec, for the recorder; and what the leg
+//! hears that does not come in its codec.
+//!
+//! The worker calls [`Leg::attune`] whenever who hears whom, a codec, or what is played or recorded
+//! has changed: there, and nowhere else, decoders and encoders are made.
+
+use super::*;
+use crate::codec::halfband::HalfBand;
+use crate::seq::CLOCK_HZ;
+
+/// Samples a packet has room for at 8 kHz: what is played is made so.
+const PLAYED_SAMPLES_MAX: usize = PAYLOAD_BYTES_MAX;
+/// Samples at 8 kHz the recorder may be handed at once: a packet and the gap before it.
+const RECORDED_SAMPLES_MAX: usize = 2400;
+
+/// Writes samples down as a party would that speaks the recorder's codec.
+#[derive(Debug)]
+pub(super) struct Scribe {
+    halve: HalfBand,
+    narrow: Vec<i16>,
+    seq: u16,
+    timestamp: u32,
+    /// When the last samples came.
+    at: Time,
+}
+
+/// Of whom a leg is heard, as far as that matters to its sound.
+#[derive(Clone, Copy, Debug)]
+pub struct Listener {
+    codec: Codec,
+    dtmf_clock_hz: u32,
+}
+
+impl Leg {
+    /// The leg as one who hears another.
+    pub fn as_listener(&self) -> Listener {
+        Listener {
+            codec: self.codec(),
+            dtmf_clock_hz: self.dtmf_clock_hz(),
+        }
+    }
+
+    /// Makes ready what it takes to be heard by `listener` and to be recorded. Gives the rate of
+    /// the samples that the listener will be fed, if any.
+    pub fn attune(
+        &mut self,
+        now: Time,
+        listener: Option<Listener>,
+        counters: &mut Counters,
+    ) -> Option<u32> {
+        let codec = self.codec();
+        let other = listener.filter(|l| !codec.passes_to(l.codec));
+        let is_written = self.recorder.is_some() && !codec.is_g711();
+        let clocks_differ = listener.is_some_and(|l| l.dtmf_clock_hz != self.dtmf_clock_hz());
+        self.sound_anew = other.is_some();
+        self.keys_anew = other.is_some() || clocks_differ;
+        if other.is_none() && !is_written {
+            self.inbound = None;
+            self.scribe = None;
+            return None;
+        }
+        let wanted_hz = other.and_then(|l| l.codec.rate_hz());
+        let rate_hz = codec.rate_hz().or(wanted_hz).unwrap_or(CLOCK_HZ as u32);
+        let serves = |i: &Inbound| i.codec() == codec && i.rate_hz() >= rate_hz;
+        if !self.inbound.as_deref().is_some_and(serves) {
+            self.inbound = Inbound::new(codec, rate_hz).map(Box::new);
+            counters.codecs_unavailable += u64::from(self.inbound.is_none());
+        }
+        if is_written && self.scribe.is_none() {
+            self.scribe = Some(Box::new(Scribe::new(now)));
+        }
+        let rate_hz = self.inbound.as_ref()?.rate_hz();
+        other.map(|_| rate_hz)
+    }
+
+    /// Makes ready what it takes to hear samples of `rate_hz`, if it is to hear any, and what is
+    /// played.
+    pub fn attune_hearing(
+        &mut self,
+        rate_hz: Option<u32>,
+        opus: &OpusConfig,
+        counters: &mut Counters,
+    ) {
+        let codec = self.codec();
+        let is_played_to = !codec.is_g711() && (self.player.is_some() || self.recorder.is_some());
+        let played_hz = is_played_to.then_some(CLOCK_HZ as u32);
+        let Some(rate_hz) = rate_hz.max(played_hz) else {
+            return;
+        };
+        let ptime_ms = self.ptime().as_millis() as u32;
+        let serves = |o: &Outbound| o.serves(codec, rate_hz, ptime_ms);
+        if !self.outbound.as_deref().is_some_and(serves) {
+            self.outbound = Outbound::new(codec, rate_hz, ptime_ms, opus).map(Box::new);
+            counters.codecs_unavailable += u64::from(self.outbound.is_none());
+        }
+    }
+
+    /// A packet of the party as samples: for the recorder at once, for the listener in `inbound`.
+    pub(super) fn decode(
+        &mut self,
+        now: Time,
+        taken: &Taken,
+        bytes: &[u8],
+        around: &mut Around<'_>,
+    ) -> Option<Flow> {
+        let inbound = self.inbound.as_mut()?;
+        let heard = inbound.on_packet(&taken.header, &bytes[taken.payload.clone()]);
+        let Ok(flow) = heard else {
+            self.report.packets_malformed += 1;
+            around.counters.packets_malformed += 1;
+            return None;
+        };
+        if flow == Flow::Late {
+            around.counters.packets_unused += 1;
+            return None;
+        }
+        if let (Some(scribe), Some(recorder)) = (&mut self.scribe, &mut self.recorder) {
+            scribe.write(now, inbound, flow, recorder);
+        }
+        Some(flow)
+    }
+
+    /// The decoder, while the worker carries its samples to the listener.
+    pub fn lend_inbound(&mut self) -> Option<Box<Inbound>> {
+        self.inbound.take()
+    }
+
+    /// It comes back.
+    pub fn return_inbound(&mut self, inbound: Box<Inbound>) {
+        self.inbound = Some(inbound);
+    }
+
+    /// Another party said something that this one hears in its own codec.
+    pub fn hear(
+        &mut self,
+        now: Time,
+        taken: &Taken,
+        said: Option<&Inbound>,
+        around: &mut Around<'_>,
+    ) {
+        if let Some(digit) = taken.digit {
+            self.press(now, digit, around);
+        }
+        let (Some(flow), Some(said)) = (taken.flow, said) else {
+            return;
+        };
+        let busy = self.player.is_some() || self.press.is_some();
+        if busy || self.may_send().is_none() {
+            return;
+        }
+        if flow == Flow::Begins {
+            self.pause();
+        }
+        around.counters.packets_transcoded += 1;
+        self.say(now, said.pcm(), said.rate_hz(), around);
+    }
+
+    /// Sends samples to the party, as far as they fill packets.
+    fn say(&mut self, now: Time, pcm: &[i16], rate_hz: u32, around: &mut Around<'_>) {
+        let Some(payload_type) = self.may_send().map(|p| p.payload_type) else {
+            return;
+        };
+        let Some(mut outbound) = self.outbound.take() else {
+            return;
+        };
+        outbound.set_complexity(around.complexity);
+        outbound.feed(pcm, rate_hz);
+        let mut payload = [0; PAYLOAD_BYTES_MAX];
+        while let Some(encoded) = outbound.pop(&mut payload) {
+            if encoded.bytes == 0 {
+                self.stream.skip(now, encoded.ticks);
+                continue;
+            }
+            let octets = encoded.bytes as u32;
+            let header = self.stream.own(now, payload_type, encoded.ticks, octets);
+            let mut packet = Packet::with_len(rtp::HEADER_BYTES + encoded.bytes);
+            packet.bytes_mut()[rtp::HEADER_BYTES..].copy_from_slice(&payload[..encoded.bytes]);
+            self.send(header, packet, around);
+        }
+        self.outbound = Some(outbound);
+    }
+
+    /// Fills a packet time from the player, for a codec that is not G.711.
+    pub(super) fn say_played(
+        &mut self,
+        now: Time,
+        ptime: Duration,
+        around: &mut Around<'_>,
+    ) -> Filled {
+        let Some(player) = &mut self.player else {
+            return Filled::Nothing;
+        };
+        let samples = ptime.as_millis() as usize * 8;
+        let mut law = [0; PLAYED_SAMPLES_MAX];
+        let law = &mut law[..samples];
+        let filled = player.fill(Codec::Pcmu, law);
+        if filled == Filled::Sound {
+            let mut pcm = [0; PLAYED_SAMPLES_MAX];
+            for (sample, byte) in pcm.iter_mut().zip(&*law) {
+                *sample = Codec::Pcmu.decode(*byte);
+            }
+            self.say(now, &pcm[..samples], CLOCK_HZ as u32, around);
+        }
+        filled
+    }
+
+    /// A packet time of nothing, for a codec that is not G.711.
+    pub(super) fn say_nothing(&mut self, now: Time, ptime: Duration, around: &mut Around<'_>) {
+        let samples = ptime.as_millis() as usize * 8;
+        let pcm = [0; PLAYED_SAMPLES_MAX];
+        self.say(now, &pcm[..samples], CLOCK_HZ as u32, around);
+    }
+
+    /// The clock of the party's telephone-events.
+    pub(super) fn dtmf_clock_hz(&self) -> u32 {
+        let params = self.params.as_ref();
+        params.map_or(CLOCK_HZ as u32, |p| p.dtmf_clock_hz)
+    }
+}
+
+impl Taken {
+    /// A key was pressed with it.
+    pub fn is_key(&self) -> bool {
+        self.digit.is_some()
+    }
+}
+
+impl Scribe {
+    fn new(now: Time) -> Scribe {
+        Scribe {
+            halve: HalfBand::down(),
+            narrow: Vec::with_capacity(RECORDED_SAMPLES_MAX),
+            seq: 0,
+            timestamp: 0,
+            at: now,
+        }
+    }
+
+    fn write(&mut self, now: Time, said: &Inbound, flow: Flow, recorder: &mut Recorder) {
+        self.narrow.clear();
+        if said.rate_hz() == CLOCK_HZ as u32 {
+            self.narrow.extend_from_slice(said.pcm());
+        } else {
+            self.halve.halve(said.pcm(), &mut self.narrow);
+        }
+        if flow == Flow::Begins {
+            let pause = crate::stream::samples_in(self.at, now);
+            self.timestamp = self.timestamp.wrapping_add(pause);
+        }
+        self.at = now;
+        for piece in self.narrow.chunks(PAYLOAD_BYTES_MAX) {
+            let mut law = [0; PAYLOAD_BYTES_MAX];
+            for (byte, sample) in law.iter_mut().zip(piece) {
+                *byte = recorder.codec().encode(*sample);
+            }
+            recorder.on_sound(now, self.seq, self.timestamp, &law[..piece.len()]);
+            self.seq = self.seq.wrapping_add(1);
+            self.timestamp = self.timestamp.wrapping_add(piece.len() as u32);
+        }
+    }
+}
