@@ -4,22 +4,29 @@
 //! what the other side can do, and what was agreed, as the engine needs it. Plain data.
 
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 
 use tandem_engine::seam::{Codec, MediaParams};
 
 use crate::sdp::{Direction, Line, Local, Media, Payload, Session};
 
-/// Payload type of telephone-event in our offers.
-const EVENT_NUMBER: u8 = 101;
+/// Payload types of telephone-event in our offers, and their clocks.
+const EVENTS: [(u8, u32); 2] = [(101, 8000), (110, 48_000)];
+/// Payload type of Opus in our offers.
+const OPUS_NUMBER: u8 = 111;
+/// Packet times a party may ask for, in milliseconds.
+const PTIME_MS: std::ops::RangeInclusive<u8> = 10..=60;
 /// What we can do, best first.
-const CODECS: [Codec; 2] = [Codec::Pcmu, Codec::Pcma];
+pub const CODECS: [Codec; 4] = [Codec::Opus, Codec::G722, Codec::Pcmu, Codec::Pcma];
 
 /// One call's media.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Talk {
     local: Local,
     rtp: SocketAddr,
-    /// The codecs the other side named, best first.
+    /// The codecs we may speak, best first.
+    ours: Arc<[Codec]>,
+    /// The codecs the other side named that we may speak, best first.
     pub codecs: Vec<Codec>,
     /// What holds at present.
     pub agreed: Option<MediaParams>,
@@ -36,29 +43,41 @@ impl Talk {
         Talk {
             local,
             rtp,
+            ours: CODECS.into(),
             codecs: Vec::new(),
             agreed: None,
             held: false,
         }
     }
 
+    /// The same, with no other codecs than these.
+    pub fn speaking(self, ours: &Arc<[Codec]>) -> Talk {
+        let ours = ours.clone();
+        Talk { ours, ..self }
+    }
+
+    fn shared(&self, media: &Media) -> Vec<Codec> {
+        let ours = |codec: &Codec| self.ours.contains(codec);
+        media.codecs().filter(ours).collect()
+    }
+
     /// Remembers what an offer names, until it is answered.
     pub fn note(&mut self, offer: &Session) {
-        if let Some(line) = usable_line(offer) {
-            self.codecs = offer.media[line].codecs().collect();
+        if let Some(line) = usable_line(offer, &self.ours) {
+            self.codecs = self.shared(&offer.media[line]);
         }
     }
 
     /// Answers an offer, with the first of `prefer` that it names, else the one it likes best.
     /// `None`: nothing in common.
     pub fn answer(&mut self, offer: &Session, prefer: &[Codec]) -> Option<String> {
-        let chosen = usable_line(offer)?;
+        let chosen = usable_line(offer, &self.ours)?;
         let media = &offer.media[chosen];
-        self.codecs = media.codecs().collect();
+        self.codecs = self.shared(media);
         let wanted = prefer.iter().copied().find(|c| self.codecs.contains(c));
         let codec = wanted.or(self.codecs.first().copied())?;
         let payloads = payloads_for(media, codec);
-        let params = params(media, codec);
+        let params = params(media, codec, false);
         let direction = media.direction.reversed();
         let lines: Vec<Line<'_>> = offer
             .media
@@ -81,14 +100,19 @@ impl Talk {
 
     /// Offers all we can do, with `first` before the rest.
     pub fn offer(&mut self, first: &[Codec]) -> String {
-        let mut payloads: Vec<(u8, Payload)> = Vec::with_capacity(3);
-        for codec in first.iter().chain(&CODECS) {
-            let entry = (static_number(*codec), Payload::Sound(*codec));
+        let mut payloads: Vec<(u8, Payload)> = Vec::with_capacity(6);
+        let first = first.iter().filter(|codec| self.ours.contains(codec));
+        for codec in first.chain(&*self.ours) {
+            let entry = (number_of_ours(*codec), Payload::Sound(*codec));
             if !payloads.contains(&entry) {
                 payloads.push(entry);
             }
         }
-        payloads.push((EVENT_NUMBER, Payload::TelephoneEvent));
+        for (number, clock_hz) in EVENTS {
+            if self.ours.iter().any(|codec| codec.clock_hz() == clock_hz) {
+                payloads.push((number, Payload::TelephoneEvent { clock_hz }));
+            }
+        }
         let direction = Direction::SendRecv;
         let line = Line {
             rtp: self.rtp,
@@ -104,11 +128,11 @@ impl Talk {
         let Some(media) = answer.media.first().filter(|m| m.is_usable()) else {
             return false;
         };
-        self.codecs = media.codecs().collect();
+        self.codecs = self.shared(media);
         let Some(codec) = self.codecs.first().copied() else {
             return false;
         };
-        self.settle(params(media, codec));
+        self.settle(params(media, codec, true));
         true
     }
 
@@ -136,43 +160,66 @@ impl Talk {
 }
 
 /// Could an offer be answered at all?
-pub fn is_usable(offer: &Session) -> bool {
-    usable_line(offer).is_some()
+pub fn is_usable(offer: &Session, ours: &[Codec]) -> bool {
+    usable_line(offer, ours).is_some()
 }
 
-fn usable_line(offer: &Session) -> Option<usize> {
-    offer.media.iter().position(Media::is_usable)
+fn usable_line(offer: &Session, ours: &[Codec]) -> Option<usize> {
+    let shares = |media: &Media| media.codecs().any(|codec| ours.contains(&codec));
+    let lines = &offer.media;
+    lines.iter().position(|m| m.is_usable() && shares(m))
 }
 
 fn payloads_for(media: &Media, codec: Codec) -> Vec<(u8, Payload)> {
     let sound = Payload::Sound(codec);
-    let events = Payload::TelephoneEvent;
-    let number = |p| media.number_of(p).map(|n| (n, p));
-    number(sound).into_iter().chain(number(events)).collect()
+    let number = media.number_of(sound).map(|n| (n, sound));
+    let events = media.events_for(codec);
+    let events = events.map(|(n, clock_hz)| (n, Payload::TelephoneEvent { clock_hz }));
+    number.into_iter().chain(events).collect()
 }
 
 /// What the engine needs of it. The address may be learned from where packets come from, since
 /// phones behind NATs name one that is not theirs (RFC 4961).
-fn params(media: &Media, codec: Codec) -> MediaParams {
+///
+/// `answers`: it answers our offer, so what it sends bears the numbers of that.
+fn params(media: &Media, codec: Codec, answers: bool) -> MediaParams {
     let hears = matches!(media.direction, Direction::SendRecv | Direction::RecvOnly);
     let speaks = matches!(media.direction, Direction::SendRecv | Direction::SendOnly);
+    let number = media.number_of(Payload::Sound(codec));
+    let number = number.unwrap_or(number_of_ours(codec));
+    let events = media.events_for(codec);
+    let event_number = events.map(|(number, _)| number);
+    let event_clock_hz = events.map_or(8000, |(_, clock_hz)| clock_hz);
+    let event_ours = EVENTS.iter().find(|(_, hz)| *hz == event_clock_hz);
     MediaParams {
         remote_rtp: media.rtp(),
         remote_rtcp: media.rtcp(),
         codec,
-        payload_type: media
-            .number_of(Payload::Sound(codec))
-            .unwrap_or(static_number(codec)),
-        dtmf_payload_type: media.number_of(Payload::TelephoneEvent),
-        ptime_ms: 20,
+        payload_type: number,
+        payload_type_in: if answers {
+            number_of_ours(codec)
+        } else {
+            number
+        },
+        dtmf_payload_type: event_number,
+        dtmf_payload_type_in: match event_ours {
+            Some((ours, _)) if answers && event_number.is_some() => Some(*ours),
+            _ => event_number,
+        },
+        dtmf_clock_hz: event_clock_hz,
+        ptime_ms: media.ptime_ms.map_or(20, |ms| {
+            (ms / 10 * 10).clamp(*PTIME_MS.start(), *PTIME_MS.end())
+        }),
         send: hears && media.address.is_some(),
         receive: speaks,
         latch: true,
     }
 }
 
-fn static_number(codec: Codec) -> u8 {
+fn number_of_ours(codec: Codec) -> u8 {
     match codec {
+        Codec::G722 => 9,
+        Codec::Opus => OPUS_NUMBER,
         Codec::Pcmu => 0,
         Codec::Pcma => 8,
     }
@@ -211,9 +258,49 @@ mod tests {
                 .contains("RTP/AVP 8\r\n")
         );
         assert_eq!(
-            talk().answer(&offer("m=audio 4000 RTP/AVP 9\r\n"), &[]),
+            talk().answer(&offer("m=audio 4000 RTP/AVP 18\r\n"), &[]),
             None
         );
+    }
+
+    #[test]
+    fn opus_is_agreed_on_with_keys_at_its_own_clock_and_numbers_of_either_side() {
+        let lines = "m=audio 4000 RTP/AVP 96 0 97 98\r\na=rtpmap:96 opus/48000/2\r\n\
+            a=rtpmap:97 telephone-event/8000\r\na=rtpmap:98 telephone-event/48000\r\na=ptime:45\r\n";
+        let mut t = talk();
+        let text = t.answer(&offer(lines), &[]).unwrap();
+        assert!(
+            text.contains("RTP/AVP 96 98\r\na=rtpmap:96 opus/48000/2\r\n"),
+            "{text}"
+        );
+        let agreed = t.agreed.clone().unwrap();
+        assert_eq!((agreed.payload_type, agreed.payload_type_in), (96, 96));
+        assert_eq!(
+            (agreed.dtmf_payload_type, agreed.dtmf_clock_hz),
+            (Some(98), 48_000)
+        );
+        assert_eq!(agreed.ptime_ms, 40);
+
+        let mut t = talk();
+        t.offer(&[]);
+        assert!(t.accept(&offer(lines)));
+        let agreed = t.agreed.clone().unwrap();
+        assert_eq!(
+            (agreed.payload_type, agreed.payload_type_in),
+            (96, OPUS_NUMBER)
+        );
+        let events = (agreed.dtmf_payload_type, agreed.dtmf_payload_type_in);
+        assert_eq!(events, (Some(98), Some(110)));
+    }
+
+    #[test]
+    fn codecs_that_are_not_allowed_are_neither_offered_nor_taken() {
+        let ours: Arc<[Codec]> = [Codec::Pcma].into();
+        let mut t = talk().speaking(&ours);
+        assert!(t.offer(&[Codec::Opus]).contains("RTP/AVP 8 101\r\n"));
+        let both = offer("m=audio 4000 RTP/AVP 0 8\r\n");
+        assert!(t.answer(&both, &[]).unwrap().contains("RTP/AVP 8\r\n"));
+        assert_eq!(t.answer(&offer("m=audio 4000 RTP/AVP 0 9\r\n"), &[]), None);
     }
 
     #[test]
@@ -278,7 +365,7 @@ mod tests {
         let mut t = talk();
         assert!(
             t.offer(&[Codec::Pcma])
-                .contains("m=audio 5000 RTP/AVP 8 0 101\r\n")
+                .contains("m=audio 5000 RTP/AVP 8 111 9 0 101 110\r\n")
         );
         let again = t.again();
         assert_eq!(t.offer(&[Codec::Pcma]), again);

@@ -5,6 +5,11 @@
 
 use std::net::IpAddr;
 use std::str::FromStr;
+use std::sync::Arc;
+
+use tandem_engine::seam::Codec;
+
+use crate::agree::CODECS;
 
 /// Everything the core can be told beforehand.
 #[derive(Clone, Debug)]
@@ -13,6 +18,8 @@ pub struct ShimConfig {
     pub advertise: IpAddr,
     /// The SIP port in Contact and Via.
     pub sip_port: u16,
+    /// The codecs that may be spoken, as they are offered, best first.
+    pub codecs: Arc<[Codec]>,
     /// The digest realm. Stored HA1s are bound to it.
     pub realm: String,
     /// Sources whose calls are taken without registration or digest, as from a gateway.
@@ -63,6 +70,7 @@ impl Default for ShimConfig {
         ShimConfig {
             advertise: IpAddr::from([127, 0, 0, 1]),
             sip_port: 5060,
+            codecs: CODECS.into(),
             realm: "tandem".to_owned(),
             trusted: Vec::new(),
             expires_min_s: 60,

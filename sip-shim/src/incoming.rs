@@ -39,7 +39,7 @@ impl Shim {
         let Some(dialed) = dialed(&request) else {
             return self.reply(server, &request, &Answer::new(404));
         };
-        let offer = match read_offer(&request) {
+        let offer = match read_offer(&request, &self.kit.config.codecs) {
             Ok(offer) => offer,
             Err(answer) => return self.reply(server, &request, &answer),
         };
@@ -134,7 +134,10 @@ impl Shim {
             return self.no_media(leg);
         };
         let session_id = self.kit.random();
-        call.talk = Some(Talk::new(session_id, self.kit.config.advertise, port));
+        call.talk = Some(
+            Talk::new(session_id, self.kit.config.advertise, port)
+                .speaking(&self.kit.config.codecs),
+        );
         match std::mem::replace(&mut call.phase, Phase::Closing) {
             Phase::Opening(invite) => {
                 let (caller, dialed) = (invite.caller.clone(), invite.dialed.clone());
@@ -351,7 +354,10 @@ impl Shim {
 }
 
 /// The offer in an INVITE, if it has one; or why it is refused.
-pub(crate) fn read_offer(request: &Message) -> Result<Option<Session>, Answer<'static>> {
+pub(crate) fn read_offer(
+    request: &Message,
+    ours: &[Codec],
+) -> Result<Option<Session>, Answer<'static>> {
     if request.body().is_empty() {
         return Ok(None);
     }
@@ -364,7 +370,7 @@ pub(crate) fn read_offer(request: &Message) -> Result<Option<Session>, Answer<'s
         return Err(Answer::new(415).headers("Accept: application/sdp\r\n"));
     }
     match sdp::parse(request.body()) {
-        Ok(offer) if agree::is_usable(&offer) => Ok(Some(offer)),
+        Ok(offer) if agree::is_usable(&offer, ours) => Ok(Some(offer)),
         Ok(_) if request.method() == Method::Ack => Ok(None),
         Ok(_) => Err(Answer::new(488)),
         Err(_) => Err(Answer::new(400).reason("Bad Session Description")),

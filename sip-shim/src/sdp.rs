@@ -56,8 +56,11 @@ pub struct Media {
 pub enum Payload {
     /// Sound.
     Sound(Codec),
-    /// Keys (RFC 4733) at 8 kHz.
-    TelephoneEvent,
+    /// Keys (RFC 4733), timed by this clock.
+    TelephoneEvent {
+        /// The codec's, as a rule.
+        clock_hz: u32,
+    },
     /// Something we do not speak.
     Unknown,
 }
@@ -216,6 +219,15 @@ impl Media {
             .map(|(pt, _)| *pt)
     }
 
+    /// The keys that go with a codec: its payload type and clock. Who names none of the codec's
+    /// clock (RFC 4733 §2.1) but one of 8 kHz means that.
+    pub fn events_for(&self, codec: Codec) -> Option<(u8, u32)> {
+        [codec.clock_hz(), 8000].into_iter().find_map(|clock_hz| {
+            let number = self.number_of(Payload::TelephoneEvent { clock_hz })?;
+            Some((number, clock_hz))
+        })
+    }
+
     /// The codecs we share, in its order of preference.
     pub fn codecs(&self) -> impl Iterator<Item = Codec> {
         self.payloads.iter().filter_map(|(_, p)| match p {
@@ -249,6 +261,7 @@ fn static_payload(number: u8) -> Payload {
     match number {
         0 => Payload::Sound(Codec::Pcmu),
         8 => Payload::Sound(Codec::Pcma),
+        9 => Payload::Sound(Codec::G722),
         _ => Payload::Unknown,
     }
 }
@@ -257,11 +270,17 @@ fn dynamic_payload(encoding: &str) -> Payload {
     let mut parts = encoding.split('/');
     let (name, rate) = (parts.next().unwrap_or_default(), parts.next());
     let channels = parts.next().unwrap_or("1");
-    match name {
-        _ if rate != Some("8000") || channels != "1" => Payload::Unknown,
-        n if n.eq_ignore_ascii_case("PCMU") => Payload::Sound(Codec::Pcmu),
-        n if n.eq_ignore_ascii_case("PCMA") => Payload::Sound(Codec::Pcma),
-        n if n.eq_ignore_ascii_case("telephone-event") => Payload::TelephoneEvent,
+    let is = |wanted: &str| name.eq_ignore_ascii_case(wanted);
+    match (rate, channels) {
+        // RFC 7587 §7: always so, even if all that is said is mono.
+        (Some("48000"), "2") if is("opus") => Payload::Sound(Codec::Opus),
+        (Some("48000"), "1") if is("telephone-event") => {
+            Payload::TelephoneEvent { clock_hz: 48_000 }
+        }
+        (Some("8000"), "1") if is("PCMU") => Payload::Sound(Codec::Pcmu),
+        (Some("8000"), "1") if is("PCMA") => Payload::Sound(Codec::Pcma),
+        (Some("8000"), "1") if is("G722") => Payload::Sound(Codec::G722),
+        (Some("8000"), "1") if is("telephone-event") => Payload::TelephoneEvent { clock_hz: 8000 },
         _ => Payload::Unknown,
     }
 }
@@ -322,9 +341,9 @@ mod tests {
         let audio = &s.media[0];
         assert_eq!(
             audio.codecs().collect::<Vec<_>>(),
-            [Codec::Pcma, Codec::Pcmu]
+            [Codec::G722, Codec::Pcma, Codec::Pcmu]
         );
-        assert_eq!(audio.number_of(Payload::TelephoneEvent), Some(96));
+        assert_eq!(audio.events_for(Codec::Opus), Some((96, 8000)));
         assert_eq!(audio.rtp(), Some("10.0.0.1:4000".parse().unwrap()));
         assert_eq!(audio.rtcp(), Some("10.0.0.1:4100".parse().unwrap()));
         assert_eq!(audio.direction, Direction::SendOnly);

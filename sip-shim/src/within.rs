@@ -126,7 +126,7 @@ impl Shim {
         request: &Message,
         offers: bool,
     ) -> Option<(Option<String>, bool)> {
-        let offer = match read_offer(request) {
+        let offer = match read_offer(request, &self.kit.config.codecs) {
             Ok(offer) => offer,
             Err(answer) => {
                 self.reply(server, request, &answer);

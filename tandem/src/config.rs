@@ -18,7 +18,7 @@ use faults::{line_of, line_of_key};
 
 pub(crate) use faults::Fault;
 pub(crate) use sections::{
-    Backup, Calls, Link, Node, PortRange, Portal, Rtp, Sip, Storage, Voicemail,
+    Backup, Calls, Link, Media, Node, PortRange, Portal, Rtp, Sip, Storage, Voicemail,
 };
 
 /// Everything that can be set for one node.
@@ -28,6 +28,7 @@ pub(crate) struct Config {
     pub(crate) node: Node,
     pub(crate) sip: Sip,
     pub(crate) rtp: Rtp,
+    pub(crate) media: Media,
     pub(crate) link: Link,
     pub(crate) portal: Portal,
     pub(crate) storage: Storage,
@@ -132,6 +133,7 @@ impl Config {
             ("node", self.node != as_before),
             ("sip", self.sip != new.sip),
             ("rtp", self.rtp != new.rtp),
+            ("media", self.media != new.media),
             ("link", self.link != new.link),
             ("portal", self.portal != new.portal),
             ("storage", self.storage != new.storage),

@@ -13,7 +13,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use tandem_engine::Engine;
-use tandem_engine::seam::EngineConfig;
+use tandem_engine::seam::{EngineConfig, OpusConfig};
 use tandem_pbx::seam::Input;
 use tandem_pbx::{Pbx, PbxConfig};
 use tandem_portal::Portal;
@@ -383,6 +383,12 @@ fn start_engine(config: &Config, log: &Log, handle: &ControlHandle) -> Result<En
         prompts_dir: config.prompts(),
         media_timeout: Duration::from_secs(config.rtp.timeout_s),
         dscp: 46,
+        opus: OpusConfig {
+            bitrate_bps: config.media.opus_bitrate_bps as u32,
+            complexity: config.media.opus_complexity as u8,
+            fec: config.media.opus_fec,
+            dtx: config.media.opus_dtx,
+        },
     };
     let events = handle.clone();
     Engine::start(engine, log.clone(), move |event| {
@@ -396,6 +402,7 @@ fn shim_config(config: &Config) -> Result<ShimConfig, String> {
     Ok(ShimConfig {
         advertise: config.advertised(),
         sip_port: config.sip.port,
+        codecs: config.media.codecs()?.into(),
         realm: config.sip.realm.clone(),
         trusted: trusted.map_err(|e| format!("sip.trusted: {e}"))?,
         transactions_max: config.sip.transactions_max,

@@ -97,14 +97,25 @@ fn write_line(body: &mut String, line: &Line<'_>) {
 
 fn write_payload(body: &mut String, number: u8, payload: Payload) {
     let name = match payload {
-        Payload::Sound(Codec::Pcmu) => "PCMU",
-        Payload::Sound(Codec::Pcma) => "PCMA",
-        Payload::TelephoneEvent => "telephone-event",
+        Payload::Sound(Codec::Pcmu) => "PCMU/8000",
+        Payload::Sound(Codec::Pcma) => "PCMA/8000",
+        Payload::Sound(Codec::G722) => "G722/8000",
+        Payload::Sound(Codec::Opus) => "opus/48000/2",
+        Payload::TelephoneEvent { clock_hz: 48_000 } => "telephone-event/48000",
+        Payload::TelephoneEvent { .. } => "telephone-event/8000",
         Payload::Unknown => return,
     };
-    let _ = write!(body, "a=rtpmap:{number} {name}/8000\r\n");
-    if payload == Payload::TelephoneEvent {
-        let _ = write!(body, "a=fmtp:{number} 0-16\r\n");
+    let parameters = match payload {
+        // What we would like to be sent: FEC, and no more than a telephone needs (RFC 7587 §6.1).
+        Payload::Sound(Codec::Opus) => {
+            "useinbandfec=1;maxplaybackrate=16000;sprop-maxcapturerate=16000"
+        }
+        Payload::TelephoneEvent { .. } => "0-16",
+        _ => "",
+    };
+    let _ = write!(body, "a=rtpmap:{number} {name}\r\n");
+    if !parameters.is_empty() {
+        let _ = write!(body, "a=fmtp:{number} {parameters}\r\n");
     }
 }
 
@@ -118,7 +129,7 @@ mod tests {
         let mut local = Local::new(7);
         let payloads = [
             (0, Payload::Sound(Codec::Pcmu)),
-            (101, Payload::TelephoneEvent),
+            (101, Payload::TelephoneEvent { clock_hz: 8000 }),
         ];
         let line = |direction| Line {
             rtp: "10.0.0.9:5000".parse().unwrap(),

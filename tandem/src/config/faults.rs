@@ -32,6 +32,16 @@ impl Config {
                 "a call needs four ports; widen the range".into(),
             ));
         }
+        match self.media.codecs() {
+            Ok(codecs) if codecs.is_empty() => {
+                wrong.push(("media.codecs", "name one at least".into()));
+            }
+            Ok(_) => {}
+            Err(name) => {
+                let what = format!("'{name}' is none of opus, g722, pcmu, pcma");
+                wrong.push(("media.codecs", what));
+            }
+        }
         let address = self.link.address.as_deref();
         let port = |a: &str| a.rsplit_once(':').and_then(|(_, p)| p.parse::<u16>().ok());
         if address.is_some_and(|address| port(address).is_none_or(|port| port == 0)) {
@@ -84,7 +94,7 @@ impl Config {
     }
 
     /// Numbers, and the least and the most that each can be.
-    fn bounds(&self) -> [(&'static str, u64, u64, u64); 21] {
+    fn bounds(&self) -> [(&'static str, u64, u64, u64); 23] {
         [
             ("sip.port", u64::from(self.sip.port), 1, 65_535),
             (
@@ -104,6 +114,13 @@ impl Config {
                 10_000,
             ),
             ("storage.segment_mib", self.storage.segment_mib, 4, 1024),
+            (
+                "media.opus_bitrate_bps",
+                self.media.opus_bitrate_bps,
+                6000,
+                64_000,
+            ),
+            ("media.opus_complexity", self.media.opus_complexity, 0, 10),
             ("rtp.workers", self.rtp.workers as u64, 0, 256),
             ("rtp.timeout_s", self.rtp.timeout_s, 1, 86_400),
             ("portal.port", u64::from(self.portal.port), 1, 65_535),

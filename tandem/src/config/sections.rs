@@ -4,6 +4,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 
 use serde::Deserialize;
+use tandem_engine::seam::Codec;
 
 /// `[node]`: who and where this node is.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
@@ -47,6 +48,23 @@ pub(crate) struct Rtp {
     pub(crate) timeout_s: u64,
     /// Spoken prompts: WAV files by name.
     pub(crate) prompts: Option<PathBuf>,
+}
+
+/// `[media]`: what is spoken.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Media {
+    /// The codecs that may be spoken: `opus`, `g722`, `pcmu`, `pcma`; offered in this order, after
+    /// those of the caller.
+    pub(crate) codecs: Vec<String>,
+    /// Bits a second of the Opus we send.
+    pub(crate) opus_bitrate_bps: u64,
+    /// Work put into it, 0 to 10; less by itself while the machine does not keep up.
+    pub(crate) opus_complexity: u64,
+    /// Packets tell of the ones before them, should those be lost.
+    pub(crate) opus_fec: bool,
+    /// Nothing is sent while nothing is said.
+    pub(crate) opus_dtx: bool,
 }
 
 /// `[link]`: how the company's other nodes reach it. Without other nodes nothing of it is used.
@@ -209,6 +227,32 @@ impl Default for Rtp {
             timeout_s: 60,
             prompts: None,
         }
+    }
+}
+
+impl Default for Media {
+    fn default() -> Self {
+        Media {
+            codecs: ["opus", "g722", "pcmu", "pcma"].map(str::to_owned).into(),
+            opus_bitrate_bps: 24_000,
+            opus_complexity: 5,
+            opus_fec: true,
+            opus_dtx: false,
+        }
+    }
+}
+
+impl Media {
+    /// The codecs by their names; `Err` is a name that is none.
+    pub(crate) fn codecs(&self) -> Result<Vec<Codec>, String> {
+        let known = |name: &String| match name.as_str() {
+            "opus" => Ok(Codec::Opus),
+            "g722" => Ok(Codec::G722),
+            "pcmu" => Ok(Codec::Pcmu),
+            "pcma" => Ok(Codec::Pcma),
+            _ => Err(name.clone()),
+        };
+        self.codecs.iter().map(known).collect()
     }
 }
 

@@ -196,7 +196,7 @@ fn an_offer_without_a_common_codec_is_refused() {
     let node = Node::demo();
     let mut a = Ua::of(&node, "101");
     a.register();
-    a.formats = vec![9];
+    a.formats = vec![18];
     let mut ours = a.dial("*43");
     assert_eq!(a.wait_final(&mut ours), 488, "{}", a.text());
     assert_idle(&node);

@@ -89,6 +89,26 @@ fn so_do_phones_without_a_common_codec() {
 }
 
 #[test]
+fn a_phone_with_opus_talks_to_one_with_mu_law() {
+    talk("opus/48000/2", "PCMU/8000");
+}
+
+#[test]
+fn a_phone_with_g722_talks_to_one_with_a_law() {
+    talk("PCMA/8000", "G722/16000");
+}
+
+#[test]
+fn a_phone_with_opus_talks_to_one_with_g722() {
+    talk("G722/16000", "opus/48000/2");
+}
+
+#[test]
+fn two_phones_with_opus_talk_untouched() {
+    talk("opus/48000/2", "opus/48000/2");
+}
+
+#[test]
 fn over_tcp_as_well() {
     let node = Node::demo();
     let mut a = Baresip::registered_over(&node, "101", &tone(1000.0), BOTH, "tcp");
