@@ -4,6 +4,7 @@
 //! properties are is said in the first lines of its file.
 
 mod calls;
+mod codec;
 mod dtmf;
 mod jitter;
 mod latch;
@@ -38,6 +39,7 @@ pub const TARGETS: &[Target] = &[
     bytes("jitter", jitter::run),
     bytes("dtmf", dtmf::run),
     bytes("latch", latch::run),
+    bytes("codec", codec::run),
     bytes("recorder", recorder::run),
     bytes("worker", worker::run),
     bytes("sdp", sdp::run),

@@ -63,7 +63,7 @@ fn a_call_goes_out_and_is_answered() {
     w.outgoing();
     let invite = w.last_like("INVITE");
     assert!(
-        invite.contains("m=audio 10000 RTP/AVP 0 8 101\r\n"),
+        invite.contains("m=audio 10000 RTP/AVP 111 9 0 8 101 110\r\n"),
         "{invite}"
     );
     assert!(header(&invite, "From").starts_with("\"Gate\" <sip:555@10.0.0.9:5060>;tag="));
@@ -248,7 +248,7 @@ fn a_late_offer_is_answered_in_the_ack() {
     });
     w.out();
     assert!(
-        w.last().contains("m=audio 10000 RTP/AVP 0 8 101"),
+        w.last().contains("m=audio 10000 RTP/AVP 111 9 0 8 101 110"),
         "{}",
         w.last()
     );
@@ -293,7 +293,7 @@ fn what_cannot_be_a_call_is_refused() {
         )
     };
     check(
-        &invite_with(1, "", &OFFER.replace("0 8 101", "9 18")),
+        &invite_with(1, "", &OFFER.replace("0 8 101", "4 18")),
         "488",
     );
     check(
@@ -643,7 +643,8 @@ fn the_codec_of_the_other_leg_is_preferred() {
         like: Some(LegId(1)),
     });
     w.out();
-    assert!(w.last().contains("RTP/AVP 0 8 101"), "{}", w.last());
+    let offered = "RTP/AVP 0 8 111 9 101 110";
+    assert!(w.last().contains(offered), "{}", w.last());
     w.respond(HOME, "INVITE", "200 OK", "", &answer_sdp("10.0.0.2", "8"));
     w.out();
     w.pbx(SipCommand::Answer {

@@ -101,7 +101,8 @@ fn a_re_invite_without_an_offer_gets_ours() {
         "10.7.0.1:5060: 100 (2 INVITE)",
         "10.7.0.1:5060: 200 (2 INVITE)",
     ]);
-    assert!(w.last().contains("RTP/AVP 0 8 101"), "{}", w.last());
+    let offered = "RTP/AVP 0 8 111 9 101 110";
+    assert!(w.last().contains(offered), "{}", w.last());
     w.receive(GATE, &w.within("ACK", 2, "", &answer_sdp("10.7.0.1", "8")));
     w.expect(&["media: Set 1 Pcma 10.7.0.1:4200 both"]);
 }
@@ -112,7 +113,7 @@ fn an_offer_we_cannot_take_leaves_all_as_it_was() {
     w.talking();
     w.receive(
         GATE,
-        &w.within("INVITE", 2, "", &OFFER.replace("0 8 101", "9")),
+        &w.within("INVITE", 2, "", &OFFER.replace("0 8 101", "18")),
     );
     w.expect(&[
         "10.7.0.1:5060: 100 (2 INVITE)",

@@ -63,9 +63,10 @@ impl Outbound {
     /// Takes samples at 8 or 16 kHz.
     pub fn feed(&mut self, pcm: &[i16], rate_hz: u32) {
         let to_hz = self.encoder.rate_hz();
-        let room = to_hz as usize / 1000 * PENDING_MS_MAX - self.pending.len();
+        let pending_ms = self.pending.len() / (to_hz as usize / 1000);
+        let room_ms = PENDING_MS_MAX.saturating_sub(pending_ms + 1);
         // What comes faster than packets are taken is too much for anybody.
-        let pcm = &pcm[..pcm.len().min(room / 2)];
+        let pcm = &pcm[..pcm.len().min(rate_hz as usize / 1000 * room_ms)];
         match (rate_hz, to_hz) {
             (8000, 16_000) => self.double.double(pcm, &mut self.pending),
             (16_000, 8000) => self.halve.halve(pcm, &mut self.pending),
