@@ -39,6 +39,7 @@ pub use choose::{SegmentStanding, Standing};
 use crate::given_up::GivenUp;
 use crate::name::{Id, NodeName};
 use crate::recovery::Damage;
+use crate::scan;
 use crate::seam::{Append, ChunkPlace, Committed, Refusal, Token, What};
 use crate::time::{Now, Time};
 use choose::Choice;
@@ -55,6 +56,8 @@ pub const NEXT_BYTES: u64 = 32 * crate::block::BLOCK_BYTES as u64;
 
 /// The log takes nothing (the disk is full, say): when to try again.
 const REFUSED_WAIT: Duration = Duration::from_secs(10);
+/// Nothing is in the segment behind this one yet: when this one is tried again.
+const UNWRITTEN_WAIT: Duration = Duration::from_secs(5);
 /// A segment with damage that nobody could mend is tried again after so long.
 const KEPT_WAIT: Duration = Duration::from_secs(24 * 3600);
 
@@ -400,6 +403,10 @@ impl Cleaner {
             Some(gap) => gap.before,
             None => match start_of(work.segment + 1, next) {
                 Some(before) => before,
+                // The first write into it is still under way.
+                None if scan::used_bytes(next) == 0 => {
+                    return self.keep_for(work.segment, UNWRITTEN_WAIT);
+                }
                 None => return self.keep(work.segment),
             },
         };
@@ -560,7 +567,11 @@ impl Cleaner {
 
     /// Not touched for a while.
     fn keep(&mut self, segment: u32) -> Phase {
-        self.kept.insert(segment, self.now.mono + KEPT_WAIT);
+        self.keep_for(segment, KEPT_WAIT)
+    }
+
+    fn keep_for(&mut self, segment: u32, time: Duration) -> Phase {
+        self.kept.insert(segment, self.now.mono + time);
         Phase::Idle
     }
 
