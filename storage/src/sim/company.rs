@@ -7,6 +7,7 @@
 //! A connection delivers its frames in order or ends, as TLS over TCP does; what was on its way when it
 //! ended is gone. A cut keeps frames back without a word, in one direction or both, until it heals.
 
+mod cleaning;
 mod oracle;
 mod story;
 
@@ -19,6 +20,7 @@ use rand_chacha::ChaCha8Rng;
 
 use super::{SimDisk, SimLog, SimOpened};
 use crate::block::ChunkBlock;
+use crate::clean::{CLEANER_TOKENS, Cleaner, Input as CleanerInput};
 use crate::link::frame::VERSIONS;
 use crate::link::{
     ConnId, LINK_TOKENS, Link, LinkConfig, LinkEvent, LinkInput, LinkOutput, LogPiece, PeerConfig,
@@ -53,6 +55,10 @@ struct Company {
     token_last: u64,
     /// What was said to be durable at its author, and has not been lost with the only disk it was on.
     promised: BTreeMap<Stamp, What>,
+    /// All that was ever found in a log.
+    said: BTreeMap<Stamp, What>,
+    /// Of that, what was ever given up somewhere: it may have been dead and not been handed on.
+    dropped: BTreeSet<Stamp>,
 }
 
 /// A node, alive or dead.
@@ -64,8 +70,10 @@ struct Node {
     disk: Option<SimDisk>,
     /// How far its wall clock is ahead, in milliseconds.
     clock_ms: i64,
-    /// The records in its log.
+    /// The records in its log, and those that were in it and are in segments that were given up.
     has: BTreeSet<Stamp>,
+    /// Of these, the latter; those that were alive were moved, and are in the log, too.
+    dropped: BTreeSet<Stamp>,
     keeps_all: bool,
     epoch_last: u32,
 }
@@ -76,6 +84,7 @@ struct Life {
     view: View,
     ids: Ids,
     link: Link,
+    cleaner: Cleaner,
     /// When the write in flight is done.
     write_done: Option<Time>,
     /// Answers that are on their way.
@@ -116,6 +125,8 @@ impl Company {
             conn_last: 0,
             token_last: 0,
             promised: BTreeMap::new(),
+            said: BTreeMap::new(),
+            dropped: BTreeSet::new(),
         };
         for n in 0..count {
             company.nodes.push(Node {
@@ -124,6 +135,7 @@ impl Company {
                 disk: Some(empty_disk()),
                 clock_ms: 0,
                 has: BTreeSet::new(),
+                dropped: BTreeSet::new(),
                 keeps_all: true,
                 epoch_last: 0,
             });
@@ -153,18 +165,25 @@ impl Company {
         let seconds = (now.wall.0.saturating_sub(EPOCHS_SINCE_MS) / 1000) as u32;
         let epoch_min = seconds.max(node.epoch_last + 1);
         node.epoch_last = epoch_min;
-        let mut has = BTreeSet::new();
-        let _ = disk.read(node.name, |record| {
-            has.extend(is_said(record).then_some(record.stamp));
-        });
         let opened = SimLog::open_for_link(disk, node.name, now, Some(epoch_min));
         let SimOpened {
-            log,
+            mut log,
             view,
             ids,
             loaded,
             ..
         } = opened.expect("a node's own disk");
+        for segment in &loaded.left_over {
+            log.disk_mut().segments.remove(segment);
+        }
+        let mut has = node.dropped.clone();
+        let read = log.disk().read(node.name, |record| {
+            if is_said(record) {
+                has.insert(record.stamp);
+                self.said.insert(record.stamp, record.what.clone());
+            }
+        });
+        read.expect("a node's own disk");
         let kept = view.registers(LOCAL_KEYS);
         let config = LinkConfig {
             node: node.name,
@@ -186,6 +205,7 @@ impl Company {
             view,
             ids,
             link,
+            cleaner: cleaning::cleaner(node.name, loaded.given_up, now),
             write_done: None,
             answers: VecDeque::new(),
             speaking: Vec::new(),
@@ -193,7 +213,6 @@ impl Company {
             stored: BTreeSet::new(),
         };
         while let Some(wrote) = life.log.wrote() {
-            has.extend(wrote.records.iter().filter_map(|record| record.stamp));
             life.link.handle(now.mono, LinkInput::Wrote(wrote));
         }
         node.has = has;
@@ -261,7 +280,8 @@ impl Company {
         for (n, node) in self.nodes.iter().enumerate() {
             let Some(life) = &node.life else { continue };
             let answer = life.answers.front().map(|(at, _)| *at);
-            let due = [life.write_done, life.link.deadline(), answer];
+            let cleaning = life.cleaner.deadline();
+            let due = [life.write_done, life.link.deadline(), answer, cleaning];
             let due = due
                 .into_iter()
                 .flatten()
@@ -316,6 +336,9 @@ impl Company {
         }
         if life.link.deadline().is_some_and(|at| at <= now.mono) {
             life.link.handle(now.mono, LinkInput::Tick);
+        }
+        if life.cleaner.deadline().is_some_and(|at| at <= now.mono) {
+            life.cleaner.handle(now, CleanerInput::Tick);
         }
         self.carry(n);
     }
@@ -380,7 +403,7 @@ impl Company {
                 life.write_done = Some(now.mono + took);
             }
             let Some(output) = life.link.poll() else {
-                if life.log.has_wrote() {
+                if life.log.has_wrote() || self.clean(n) {
                     continue;
                 }
                 return;
@@ -390,13 +413,29 @@ impl Company {
     }
 
     fn on_log(&mut self, n: usize, event: LogEvent) {
-        let now = self.now;
+        let now = self.mono_now(n);
         let node = &mut self.nodes[n];
         let Some(life) = &mut node.life else { return };
         let (token, input) = match event {
+            LogEvent::Committed { token, record } if token.0 >= CLEANER_TOKENS => {
+                life.view.apply(&record);
+                let place = match &record.what {
+                    What::Chunk { place, .. } => Some(*place),
+                    _ => None,
+                };
+                let input = CleanerInput::Answered(token, Ok(place));
+                return life.cleaner.handle(now, input);
+            }
+            LogEvent::Refused { token, why } if token.0 >= CLEANER_TOKENS => {
+                let input = CleanerInput::Answered(token, Err(why));
+                return life.cleaner.handle(now, input);
+            }
             LogEvent::Committed { token, record } => {
                 life.view.apply(&record);
-                node.has.extend(is_said(&record).then_some(record.stamp));
+                if is_said(&record) {
+                    node.has.insert(record.stamp);
+                    self.said.insert(record.stamp, record.what.clone());
+                }
                 if token.0 >= LINK_TOKENS && is_said(&record) {
                     let is_new = life.stored.insert(record.stamp);
                     assert!(is_new, "{} stores {:?} twice", node.name, record.stamp);
@@ -405,11 +444,17 @@ impl Company {
                 }
                 (token, LinkInput::Stored { token })
             }
-            LogEvent::Refused { token, why } => (token, LinkInput::NotStored { token, why }),
+            LogEvent::Refused { token, why } => {
+                if token.0 < LINK_TOKENS {
+                    // Who is told so does not go on speaking.
+                    life.speaking.clear();
+                }
+                (token, LinkInput::NotStored { token, why })
+            }
             LogEvent::Room { .. } => return,
         };
         if token.0 >= LINK_TOKENS {
-            life.link.handle(now, input);
+            life.link.handle(now.mono, input);
         }
     }
 

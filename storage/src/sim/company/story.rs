@@ -1,12 +1,14 @@
 //! What happens to a company: people speak, set and delete; nodes die, split and come back; disks are
 //! replaced. One seed, one story.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use rand::RngExt;
 
 use super::{BEGIN_MS, Company, begin, chunk, empty_disk, seal};
-use crate::seam::{Append, SealKind};
+use crate::name::Id;
+use crate::seam::{Append, SOUND_REGISTERS, SealKind, Stamp};
 use crate::time::WallTime;
 
 /// What came of a story.
@@ -20,6 +22,8 @@ pub(super) struct Told {
     pub(super) replaced: usize,
     /// Links that were cut.
     pub(super) cuts: usize,
+    /// Sounds that were destroyed.
+    pub(super) destroyed: usize,
 }
 
 /// Lives through the story of a seed and panics if anything is not as it must be.
@@ -35,12 +39,18 @@ pub(super) fn live(seed: u64, acts: usize) -> Told {
     }
     company.heal();
     company.see_all_equal();
+    company.pass_days();
+    company.see_all_equal();
+    told.destroyed = company.see_destroyed_gone();
     told.records = company.promised.len();
     told
 }
 
+/// A copy of a disk, and what had been in segments of it that were given up.
+type OldDisk = (super::SimDisk, BTreeSet<Stamp>);
+
 impl Company {
-    fn act(&mut self, told: &mut Told, old: &mut [Option<super::SimDisk>]) {
+    fn act(&mut self, told: &mut Told, old: &mut [Option<OldDisk>]) {
         let n = self.rng.random_range(0..self.nodes.len());
         match self.rng.random_range(0..100) {
             0..30 => self.say(n),
@@ -60,7 +70,8 @@ impl Company {
             93..95 => self.break_wire(),
             95..97 => {
                 if let Some(life) = &self.nodes[n].life {
-                    old[n] = Some(life.log.disk().clone());
+                    let dropped = self.nodes[n].dropped.clone();
+                    old[n] = Some((life.log.disk().clone(), dropped));
                 }
             }
             97..100 if self.alive() == self.nodes.len() => {
@@ -81,7 +92,14 @@ impl Company {
         self.token_last += 1;
         let token = self.token_last;
         let key = self.rng.random_range(0..8);
-        let append = match self.rng.random_range(0..4) {
+        let append = match self.rng.random_range(0..5) {
+            4 => {
+                let Some(id) = self.any_sealed(n) else { return };
+                Append::Register {
+                    key: format!("{SOUND_REGISTERS}{id}/heard").into(),
+                    value: Some("true".into()),
+                }
+            }
             0 => Append::Entry {
                 topic: "fact".into(),
                 body: format!("fact {token}").into(),
@@ -138,15 +156,16 @@ impl Company {
 
     /// Somebody deletes a sound for good, wherever it was spoken.
     fn destroy(&mut self, n: usize) {
-        let Some(life) = &self.nodes[n].life else {
-            return;
-        };
-        let sealed = life.view.sounds().filter(|sound| sound.seal.is_some());
-        let ids: Vec<_> = sealed.map(|sound| sound.id).collect();
-        if !ids.is_empty() {
-            let id = ids[self.rng.random_range(0..ids.len())];
+        if let Some(id) = self.any_sealed(n) {
             self.submit(n, seal(id, SealKind::Discarded));
         }
+    }
+
+    fn any_sealed(&mut self, n: usize) -> Option<Id> {
+        let view = &self.nodes[n].life.as_ref()?.view;
+        let sealed = view.sounds().filter(|sound| sound.seal.is_some());
+        let ids: Vec<_> = sealed.map(|sound| sound.id).collect();
+        (!ids.is_empty()).then(|| ids[self.rng.random_range(0..ids.len())])
     }
 
     /// Between a node and another, or all others; one way or both.
@@ -176,7 +195,7 @@ impl Company {
     }
 
     /// A node's disk is lost; another takes its place, empty or an old copy of it.
-    fn replace(&mut self, n: usize, disk: Option<super::SimDisk>) {
+    fn replace(&mut self, n: usize, disk: Option<OldDisk>) {
         self.kill(n);
         // It was true when it was sent; but what it says is gone.
         for wire in self
@@ -189,10 +208,11 @@ impl Company {
                 way.retain(|(_, passing)| matches!(passing, super::Passing::Ended))
             });
         }
-        self.nodes[n].disk = Some(disk.unwrap_or_else(empty_disk));
+        let (disk, dropped) = disk.unwrap_or_else(|| (empty_disk(), BTreeSet::new()));
+        self.nodes[n].disk = Some(disk);
+        self.nodes[n].dropped = dropped;
         // What was on no other disk is lost; nobody can have been told that there was a copy.
-        self.nodes[n].has.clear();
-        let mut has = std::collections::BTreeSet::new();
+        let mut has = self.nodes[n].dropped.clone();
         if let Some(disk) = &self.nodes[n].disk {
             let _ = disk.read(self.nodes[n].name, |record| {
                 has.extend(super::is_said(record).then_some(record.stamp));
@@ -214,6 +234,14 @@ impl Company {
         self.introduce();
         self.pass(Duration::from_secs(30));
     }
+
+    /// So much time that what was destroyed must be gone, whatever clock said when.
+    fn pass_days(&mut self) {
+        for node in &mut self.nodes {
+            node.clock_ms += 3 * 24 * 3600 * 1000;
+        }
+        self.pass(Duration::from_secs(20));
+    }
 }
 
 #[cfg(test)]
@@ -234,6 +262,7 @@ mod tests {
             all.deaths += told.deaths;
             all.replaced += told.replaced;
             all.cuts += told.cuts;
+            all.destroyed += told.destroyed;
         }
         println!("{count} companies: {all:?}");
         assert!(
