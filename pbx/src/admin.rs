@@ -224,7 +224,7 @@ impl Pbx {
             "urgent": message.urgent,
             "cut_short": message.cut_short,
             "incomplete": self.x.is_incomplete(message),
-            "length_ms": message.samples / SAMPLES_PER_MS,
+            "length_ms": self.x.length(message) / SAMPLES_PER_MS,
         })
     }
 

@@ -341,11 +341,20 @@ impl Exchange {
         }
     }
 
-    /// Some of a message is missing: damaged here and not had back.
+    /// Some of a message is missing: damaged here and not had back. What is on its way is not missing.
     pub(crate) fn is_incomplete(&self, message: &Message) -> bool {
-        let here = self.view.sound(message.id).map_or(0, |s| s.samples());
         let others_may_have_it = self.config.has_peers && message.id.node != self.node();
-        message.is_incomplete(here, others_may_have_it)
+        message.is_incomplete(self.samples_here(message.id), others_may_have_it)
+            && !self.is_coming(message.id)
+    }
+
+    /// How long a message is, in samples.
+    pub(crate) fn length(&self, message: &Message) -> u64 {
+        message.length(self.samples_here(message.id))
+    }
+
+    fn samples_here(&self, sound: Id) -> u64 {
+        self.view.sound(sound).map_or(0, |sound| sound.samples())
     }
 }
 

@@ -107,8 +107,8 @@ pub(crate) struct Message {
     /// It was put back: the message it is a copy of.
     pub(crate) restored: Option<Id>,
     filed: Option<Folder>,
-    /// Its length, wherever its sound lies.
-    pub(crate) samples: u64,
+    /// How much was spoken; where its seal does not say, how much was here by then.
+    samples: u64,
 }
 
 /// All messages of all mailboxes.
@@ -157,6 +157,11 @@ impl Message {
     /// This is that message, or a copy of it that was put back.
     pub(crate) fn is_of(&self, origin: Id) -> bool {
         self.restored.unwrap_or(self.id) == origin
+    }
+
+    /// Its length in samples, wherever they lie.
+    pub(crate) fn length(&self, samples_here: u64) -> u64 {
+        self.samples.max(samples_here)
     }
 
     /// With so much of it here, some of it is missing. Sound that lies with other nodes alone is not.
@@ -454,12 +459,13 @@ mod tests {
             mailboxes.message(id).unwrap().clone()
         };
         let spoken = of(r#"{"samples_speech":8000,"samples":9000}"#);
-        assert_eq!(spoken.samples, 9000, "4000 of them are here");
+        assert_eq!(spoken.length(4000), 9000, "as much as was spoken");
         assert!(spoken.is_incomplete(4000, true) && spoken.is_incomplete(0, false));
         assert!(!spoken.is_incomplete(9000, false), "all of it is here");
         assert!(!spoken.is_incomplete(0, true), "it lies elsewhere");
         let old = of(r#"{"samples_speech":4000}"#);
-        assert_eq!(old.samples, 4000, "as much as is here");
+        assert_eq!(old.length(4000), 4000, "as much as is here");
+        assert_eq!(old.length(6000), 6000, "and as comes later");
         assert!(!old.is_incomplete(4000, false));
     }
 
