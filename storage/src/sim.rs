@@ -115,9 +115,13 @@ impl SimDisk {
         record::decode_samples(bytes).map(|(_, samples)| samples)
     }
 
+    /// What is taken up.
+    pub fn used_bytes(&self) -> u64 {
+        self.segments.values().map(|bytes| bytes.len() as u64).sum()
+    }
+
     fn free_bytes(&self) -> u64 {
-        let used: u64 = self.segments.values().map(|bytes| bytes.len() as u64).sum();
-        self.capacity_bytes.saturating_sub(used)
+        self.capacity_bytes.saturating_sub(self.used_bytes())
     }
 
     fn prepare(&mut self, number: u32) -> Option<Segment> {
@@ -296,6 +300,21 @@ impl SimLog {
             }
         };
         self.writer.handle(now, Input::Written(batch, result));
+    }
+
+    /// The write in flight fails for good. Some of it may have reached the disk all the same.
+    pub fn fail_write(&mut self, now: Now, rng: &mut impl Rng) {
+        if let Some(batch) = self.in_flight.take() {
+            let percent = [0, 50, 100][rng.random_range(0..3)];
+            self.disk.put(&batch, || rng.random_range(0..100) < percent);
+            let failed = Err(WriteFault::Failed);
+            self.writer.handle(now, Input::Written(batch, failed));
+        }
+    }
+
+    /// A write failed; nothing is taken any more.
+    pub fn is_poisoned(&self) -> bool {
+        self.writer.is_poisoned()
     }
 
     /// The disk, to bend it.

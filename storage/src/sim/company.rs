@@ -32,9 +32,12 @@ use crate::seam::{
 };
 use crate::time::{Now, Time, WallTime};
 use crate::view::View;
+use crate::writer::WriteFault;
 
 /// The length of segments: a few hundred records.
 const SEGMENT_BYTES: u64 = 128 * 1024;
+/// What fits on a disk that is not full.
+const CAPACITY_BYTES: u64 = 1 << 40;
 /// What a cut keeps back is tried again after this long.
 const RETRANSMIT: Duration = Duration::from_millis(50);
 /// The wall clock when a company begins.
@@ -59,6 +62,8 @@ struct Company {
     said: BTreeMap<Stamp, What>,
     /// Of that, what was ever given up somewhere: it may have been dead and not been handed on.
     dropped: BTreeSet<Stamp>,
+    /// Sounds that were wanted and came.
+    fetched: usize,
 }
 
 /// A node, alive or dead.
@@ -94,6 +99,10 @@ struct Life {
     acked: BTreeMap<NodeName, Position>,
     /// The records of others that it stored.
     stored: BTreeSet<Stamp>,
+    /// Its log refused some: after that each may come again.
+    refused: bool,
+    /// Sounds that were wanted; what of them comes otherwise is stored, too.
+    wanted: BTreeSet<Id>,
 }
 
 /// A connection: both ends and what is under way.
@@ -127,6 +136,7 @@ impl Company {
             promised: BTreeMap::new(),
             said: BTreeMap::new(),
             dropped: BTreeSet::new(),
+            fetched: 0,
         };
         for n in 0..count {
             company.nodes.push(Node {
@@ -211,6 +221,8 @@ impl Company {
             speaking: Vec::new(),
             acked: BTreeMap::new(),
             stored: BTreeSet::new(),
+            refused: false,
+            wanted: BTreeSet::new(),
         };
         while let Some(wrote) = life.log.wrote() {
             life.link.handle(now.mono, LinkInput::Wrote(wrote));
@@ -248,7 +260,10 @@ impl Company {
         let Some(life) = self.nodes[n].life.take() else {
             return;
         };
-        self.nodes[n].disk = Some(life.log.crash(&mut self.rng));
+        let mut disk = life.log.crash(&mut self.rng);
+        // Nobody starts it before the disk is cleared up, or is a new one with the old one's bytes.
+        (disk.fault, disk.capacity_bytes) = (None, CAPACITY_BYTES);
+        self.nodes[n].disk = Some(disk);
         for at in 0..self.wires.len() {
             if let Some(end) = self.wires[at].ends.iter().position(|(m, _)| *m == n) {
                 self.wires[at].is_known[end] = false;
@@ -326,7 +341,10 @@ impl Company {
         };
         if life.write_done.is_some_and(|at| at <= now.mono) {
             life.write_done = None;
-            life.log.complete_write(now);
+            match life.log.disk().fault {
+                Some(WriteFault::Failed) => life.log.fail_write(now, &mut self.rng),
+                _ => life.log.complete_write(now),
+            }
         }
         while life.answers.front().is_some_and(|(at, _)| *at <= now.mono) {
             let input = life.answers.pop_front().map(|(_, input)| input);
@@ -438,13 +456,19 @@ impl Company {
                 }
                 if token.0 >= LINK_TOKENS && is_said(&record) {
                     let is_new = life.stored.insert(record.stamp);
-                    assert!(is_new, "{} stores {:?} twice", node.name, record.stamp);
+                    let is_wanted = match &record.what {
+                        What::Chunk { id, .. } => life.wanted.contains(id),
+                        _ => false,
+                    };
+                    let is_right = is_new || life.refused || is_wanted;
+                    assert!(is_right, "{} stores {:?} twice", node.name, record.stamp);
                 } else if is_said(&record) {
                     self.promised.insert(record.stamp, record.what);
                 }
                 (token, LinkInput::Stored { token })
             }
             LogEvent::Refused { token, why } => {
+                life.refused |= token.0 >= LINK_TOKENS;
                 if token.0 < LINK_TOKENS {
                     // Who is told so does not go on speaking.
                     life.speaking.clear();
@@ -511,6 +535,7 @@ impl Company {
             LinkEvent::Contradiction { peer, epoch } => {
                 panic!("{} contradicts {peer} in epoch {epoch}", self.nodes[n].name)
             }
+            LinkEvent::Fetched { sound, found: true } => self.see_fetched(n, sound),
             _ => {}
         }
     }
@@ -580,7 +605,7 @@ impl Node {
 }
 
 fn empty_disk() -> SimDisk {
-    SimDisk::new(SEGMENT_BYTES, 1 << 40)
+    SimDisk::new(SEGMENT_BYTES, CAPACITY_BYTES)
 }
 
 fn read(disk: &SimDisk, segment: u32, offset: u64, bytes: usize) -> LogPiece {

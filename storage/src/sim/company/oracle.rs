@@ -105,6 +105,22 @@ impl Company {
         }
     }
 
+    /// A sound that was wanted is here: what is there of it, in order, are its own samples.
+    pub(super) fn see_fetched(&mut self, n: usize, id: Id) {
+        self.fetched += 1;
+        let Some(life) = &self.nodes[n].life else {
+            return;
+        };
+        let Some(sound) = life.view.sound(id) else {
+            return;
+        };
+        let mut wanted = (0..10_000).map(|index| samples(id, index));
+        for place in &sound.chunks {
+            let chunk = life.log.disk().samples(place).expect("a chunk that reads");
+            assert!(wanted.any(|samples| samples == chunk), "{id} at {place:?}");
+        }
+    }
+
     /// All nodes say the same, nothing that was promised is gone, and each knows the other whole.
     pub(super) fn see_all_equal(&self) {
         let union = self.union();

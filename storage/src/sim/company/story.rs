@@ -6,10 +6,12 @@ use std::time::Duration;
 
 use rand::RngExt;
 
-use super::{BEGIN_MS, Company, begin, chunk, empty_disk, seal};
+use super::{BEGIN_MS, CAPACITY_BYTES, Company, begin, chunk, empty_disk, seal};
+use crate::link::{LinkInput, Position};
 use crate::name::Id;
 use crate::seam::{Append, SOUND_REGISTERS, SealKind, Stamp};
 use crate::time::WallTime;
+use crate::writer::WriteFault;
 
 /// What came of a story.
 #[derive(Clone, Copy, Debug, Default)]
@@ -22,6 +24,10 @@ pub(super) struct Told {
     pub(super) replaced: usize,
     /// Links that were cut.
     pub(super) cuts: usize,
+    /// Disks that filled up or failed.
+    pub(super) faults: usize,
+    /// Sounds that were fetched because somebody wanted to hear them.
+    pub(super) fetched: usize,
     /// Sounds that were destroyed.
     pub(super) destroyed: usize,
 }
@@ -43,6 +49,7 @@ pub(super) fn live(seed: u64, acts: usize) -> Told {
     company.see_all_equal();
     told.destroyed = company.see_destroyed_gone();
     told.records = company.promised.len();
+    told.fetched = company.fetched;
     told
 }
 
@@ -53,33 +60,93 @@ impl Company {
     fn act(&mut self, told: &mut Told, old: &mut [Option<OldDisk>]) {
         let n = self.rng.random_range(0..self.nodes.len());
         match self.rng.random_range(0..100) {
-            0..30 => self.say(n),
-            30..60 => self.speak(n),
-            60..64 => self.destroy(n),
-            64..72 if self.alive() > 1 => {
+            0..26 => self.say(n),
+            26..53 => self.speak(n),
+            53..57 => self.destroy(n),
+            57..64 if self.alive() > 1 => {
                 told.deaths += usize::from(self.nodes[n].life.is_some());
                 self.kill(n);
             }
-            72..82 => self.start(n),
-            82..87 => {
+            64..72 => self.start(n),
+            72..76 => {
                 told.cuts += 1;
                 self.cut(n);
             }
-            87..91 => self.cuts.clear(),
-            91..93 => self.jump_clock(n),
-            93..95 => self.break_wire(),
-            95..97 => {
+            76..80 => self.cuts.clear(),
+            80..82 => self.jump_clock(n),
+            82..84 => self.break_wire(),
+            84..86 => {
                 if let Some(life) = &self.nodes[n].life {
                     let dropped = self.nodes[n].dropped.clone();
-                    old[n] = Some((life.log.disk().clone(), dropped));
+                    let mut disk = life.log.disk().clone();
+                    (disk.fault, disk.capacity_bytes) = (None, CAPACITY_BYTES);
+                    old[n] = Some((disk, dropped));
                 }
             }
-            97..100 if self.alive() == self.nodes.len() => {
+            86..89 if self.alive() == self.nodes.len() => {
                 told.replaced += 1;
                 let disk = old[n].take();
                 self.replace(n, disk);
             }
+            89..92 => told.faults += usize::from(self.spoil(n)),
+            92..94 => self.mend(n),
+            94..96 => {
+                self.nodes[n].keeps_all ^= true;
+                self.introduce();
+            }
+            96..100 => self.want(n),
             _ => {}
+        }
+        for n in 0..self.nodes.len() {
+            let life = self.nodes[n].life.as_ref();
+            if life.is_some_and(|life| life.log.is_poisoned()) {
+                self.kill(n);
+            }
+        }
+    }
+
+    /// A disk fills up, by what others write there or all at once; or it fails.
+    fn spoil(&mut self, n: usize) -> bool {
+        let how = self.rng.random_range(0..3);
+        let Some(life) = &mut self.nodes[n].life else {
+            return false;
+        };
+        let disk = life.log.disk_mut();
+        match how {
+            0 => disk.capacity_bytes = disk.used_bytes(),
+            1 => disk.fault = Some(WriteFault::Full),
+            _ => disk.fault = Some(WriteFault::Failed),
+        }
+        true
+    }
+
+    /// There is room again.
+    fn mend(&mut self, n: usize) {
+        if let Some(life) = &mut self.nodes[n].life {
+            let disk = life.log.disk_mut();
+            (disk.fault, disk.capacity_bytes) = (None, CAPACITY_BYTES);
+        }
+    }
+
+    /// Somebody wants to hear what was spoken elsewhere.
+    fn want(&mut self, n: usize) {
+        let Some(sound) = self.any_sealed(n) else {
+            return;
+        };
+        let (now, node) = (self.now, &mut self.nodes[n]);
+        let Some(life) = &mut node.life else {
+            return;
+        };
+        let sealed = life.view.sealed_at(sound);
+        if let Some(stamp) = sealed
+            && stamp.node == sound.node
+            && stamp.node != node.name
+        {
+            let (epoch, seq) = (stamp.epoch, stamp.seq);
+            let sealed = Position { epoch, seq };
+            life.wanted.insert(sound);
+            life.link.handle(now, LinkInput::Want { sound, sealed });
+            self.carry(n);
         }
     }
 
@@ -229,6 +296,8 @@ impl Company {
     fn heal(&mut self) {
         self.cuts.clear();
         for n in 0..self.nodes.len() {
+            self.nodes[n].keeps_all = true;
+            self.mend(n);
             self.start(n);
         }
         self.introduce();
@@ -262,12 +331,21 @@ mod tests {
             all.deaths += told.deaths;
             all.replaced += told.replaced;
             all.cuts += told.cuts;
+            all.faults += told.faults;
+            all.fetched += told.fetched;
             all.destroyed += told.destroyed;
         }
         println!("{count} companies: {all:?}");
-        assert!(
-            count < 50 || all.deaths > 0 && all.replaced > 0 && all.cuts > 0 && all.records > 0
-        );
+        let all = [
+            all.records,
+            all.deaths,
+            all.replaced,
+            all.cuts,
+            all.faults,
+            all.fetched,
+            all.destroyed,
+        ];
+        assert!(count < 50 || all.iter().all(|count| *count > 0));
     }
 
     fn env(name: &str, otherwise: u64) -> u64 {
