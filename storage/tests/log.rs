@@ -7,12 +7,13 @@ use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
 use tandem_storage::block::{BLOCK_BYTES, CHUNK_SAMPLES_MAX};
+use tandem_storage::cipher::{KEY_BYTES, Keyring, Locked, MasterKey, SALT_BYTES};
 use tandem_storage::name::Id;
 use tandem_storage::seam::{
     Append, Committed, LogEvent, SealKind, SoundCodec, TEXT_LEN_MAX, Token, What,
 };
 use tandem_storage::time::WallTime;
-use tandem_storage::{Log, LogConfig, OpenError, Opened, open, show, verify};
+use tandem_storage::{Log, LogConfig, OpenError, Opened, ReadError, open, show, verify};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -30,8 +31,12 @@ fn config(dir: &Path) -> LogConfig {
 }
 
 fn start(dir: &Path) -> Node {
+    start_with(config(dir))
+}
+
+fn start_with(config: LogConfig) -> Node {
     let (sender, events) = channel();
-    let opened = open(config(dir), move |event| drop(sender.send(event))).unwrap();
+    let opened = open(config, move |event| drop(sender.send(event))).unwrap();
     Node {
         opened,
         events,
@@ -107,6 +112,49 @@ fn register(key: &str, value: &str) -> Append {
         key: key.into(),
         value: Some(value.into()),
     }
+}
+
+#[test]
+fn encrypted_sound_is_read_with_the_key_alone_and_lies_nowhere_in_plain() {
+    let dir = tempfile::tempdir().unwrap();
+    let key = || MasterKey::new([7; KEY_BYTES]);
+    let keys = Keyring::new(Some(key()), Vec::new(), [201; SALT_BYTES]);
+    let mut node = start_with(LogConfig {
+        keys,
+        ..config(dir.path())
+    });
+    let id = node.begin("for 101");
+    node.speak(id, 0, CHUNK_SAMPLES_MAX);
+    node.speak(id, 1, 123);
+    node.seal(id);
+    let spoken = node.samples(id);
+    assert_eq!(spoken.len(), CHUNK_SAMPLES_MAX + 123);
+    assert_eq!(
+        node.opened.view.sound(id).unwrap().samples(),
+        spoken.len() as u64
+    );
+    node.log().close();
+
+    let segment = std::fs::read(dir.path().join("segment-00000001.log")).unwrap();
+    let shows = |piece: &[u8]| segment.windows(piece.len()).any(|there| there == piece);
+    assert!(!shows(&[1; 16]) && !shows(&[2; 16]));
+    let later = Keyring::new(None, vec![key()], [202; SALT_BYTES]);
+    let node = start_with(LogConfig {
+        keys: later,
+        ..config(dir.path())
+    });
+    assert_eq!(node.samples(id), spoken);
+    node.log().close();
+    let node = start(dir.path());
+    let place = node.opened.view.sound(id).unwrap().chunks[0];
+    let mut heard = Vec::new();
+    let refused = node.log().reader().read(&place, &mut heard);
+    let missing = key().name();
+    assert!(
+        matches!(refused, Err(ReadError::Locked(Locked::NoKey(name))) if name == missing),
+        "{refused:?}"
+    );
+    assert!(heard.is_empty());
 }
 
 #[test]
