@@ -33,12 +33,8 @@ pub(super) fn run(bytes: &[u8]) {
         if feed.is_empty() {
             break;
         }
-        let most = if feed.one_in(4) {
-            PAYLOAD_BYTES_MAX
-        } else {
-            80
-        };
-        let count = feed.below(most);
+        let long = feed.one_in(4);
+        let count = feed.below(if long { PAYLOAD_BYTES_MAX } else { 80 });
         let payload = feed.take(count);
         seq = match feed.below(8) {
             0 => seq.wrapping_add(2),

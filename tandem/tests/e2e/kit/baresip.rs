@@ -45,7 +45,14 @@ impl Baresip {
         let ip = place::loopback();
         let (port, control_port) = (place::free_port(ip), place::free_port(ip));
         let dir = TempDir::new().unwrap();
-        sound::write_wav(&dir.path().join("say.wav"), samples);
+        // Its own change of rate changes the level: what it says is at the rate of its codec.
+        let (times, channels) = match codecs {
+            c if c.starts_with("opus") => (6, 2),
+            c if c.starts_with("G722") => (2, 1),
+            _ => (1, 1),
+        };
+        let say = dir.path().join("say.wav");
+        sound::write_wav_raised(&say, samples, times, channels);
         std::fs::create_dir(dir.path().join("heard")).unwrap();
         let account = format!(
             "<sip:{user}@{};transport={transport}>;auth_user={user};auth_pass=demo-{user};regint=300;\
@@ -221,8 +228,6 @@ fn config(dir: &TempDir, ip: Ipv4Addr, port: u16, control_port: u16) -> String {
          audio_source aufile,{dir}/say.wav\n\
          audio_player aubridge,nowhere\n\
          audio_alert aubridge,nowhere\n\
-         ausrc_srate 8000\n\
-         auplay_srate 8000\n\
          audio_txmode thread\n\
          snd_path {dir}/heard\n\
          jitter_buffer_delay 1-20\n",

@@ -195,17 +195,52 @@ pub fn read_wav(path: &Path) -> Vec<i16> {
 
 /// Writes 8 kHz mono.
 pub fn write_wav(path: &Path, samples: &[i16]) {
+    write_wav_raised(path, samples, 1, 1);
+}
+
+/// Writes samples of 8 kHz, at `times` that rate and the same in each channel.
+pub fn write_wav_raised(path: &Path, samples: &[i16], times: usize, channels: u16) {
     let spec = hound::WavSpec {
-        channels: 1,
-        sample_rate: RATE as u32,
+        channels,
+        sample_rate: (RATE * times) as u32,
         bits_per_sample: 16,
         sample_format: hound::SampleFormat::Int,
     };
     let mut writer = hound::WavWriter::create(path, spec).unwrap();
-    samples
-        .iter()
-        .for_each(|&s| writer.write_sample(s).unwrap());
+    for sample in raised(samples, times) {
+        (0..channels).for_each(|_| writer.write_sample(sample).unwrap());
+    }
     writer.finalize().unwrap();
+}
+
+/// `times` the rate, by a windowed sinc.
+fn raised(samples: &[i16], times: usize) -> Vec<i16> {
+    const SIDE: usize = 12;
+    if times == 1 {
+        return samples.to_vec();
+    }
+    let weight = |phase: usize, k: usize| {
+        let distance = k as f64 - (SIDE - 1) as f64 - phase as f64 / times as f64;
+        let angle = std::f64::consts::PI * distance;
+        let window = (angle / (2 * SIDE) as f64).cos().powi(2);
+        let sinc = if distance == 0.0 {
+            1.0
+        } else {
+            angle.sin() / angle
+        };
+        (sinc * window) as f32
+    };
+    let phases: Vec<Vec<f32>> = (0..times)
+        .map(|phase| (0..2 * SIDE).map(|k| weight(phase, k)).collect())
+        .collect();
+    let windows = samples.windows(2 * SIDE);
+    let sum = |window: &[i16], phase: &Vec<f32>| {
+        let pairs = window.iter().zip(phase);
+        pairs.map(|(s, w)| f32::from(*s) * w).sum::<f32>() as i16
+    };
+    windows
+        .flat_map(|window| phases.iter().map(move |phase| sum(window, phase)))
+        .collect()
 }
 
 /// Half the rate; the mean of neighbours is filter enough for comparing.
