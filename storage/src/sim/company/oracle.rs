@@ -211,11 +211,7 @@ impl Company {
             (sound.id, (sound.about.to_string(), kind, chunks.collect()))
         });
         // Of what was destroyed some may still know that it began, others not.
-        let is_there = |(_, (_, kind, chunks)): &(Id, (String, Option<SealKind>, Vec<Vec<u8>>))| {
-            assert!(*kind != Some(SealKind::Discarded) || chunks.is_empty());
-            *kind != Some(SealKind::Discarded)
-        };
-        let sounds = sounds.filter(is_there);
+        let sounds = sounds.filter(|(_, said)| said.1 != Some(SealKind::Discarded));
         let registers = view.registers("");
         let registers = registers.filter(|(key, _)| !key.starts_with(crate::seam::LOCAL_KEYS));
         let registers = registers.map(|(key, value)| (key.to_owned(), value.to_owned()));

@@ -97,11 +97,14 @@ impl Company {
             96..100 => self.want(n),
             _ => {}
         }
-        for n in 0..self.nodes.len() {
-            let life = self.nodes[n].life.as_ref();
-            if life.is_some_and(|life| life.log.is_poisoned()) {
-                self.kill(n);
-            }
+        (0..self.nodes.len()).for_each(|n| self.bury(n));
+    }
+
+    /// A node whose disk failed dies of it.
+    fn bury(&mut self, n: usize) {
+        let life = self.nodes[n].life.as_ref();
+        if life.is_some_and(|life| life.log.is_poisoned()) {
+            self.kill(n);
         }
     }
 
@@ -298,6 +301,7 @@ impl Company {
         for n in 0..self.nodes.len() {
             self.nodes[n].keeps_all = true;
             self.mend(n);
+            self.bury(n);
             self.start(n);
         }
         self.introduce();
