@@ -5,7 +5,7 @@
 //! as a process of its own, so that what the first spends can be told. The bare disk's commit and a round
 //! trip of one byte between the processes' threads are measured in alternating slices of the same run.
 //!
-//! `cargo bench -p tandem-benches --bench link`
+//! `cargo bench -p tandem-benches --bench link`, and with `-- --only catch-up` or `latency` that alone.
 
 use std::error::Error;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -56,7 +56,12 @@ fn main() -> Result<()> {
     if !args.iter().any(|a| a == "--bench") {
         return Ok(());
     }
+    let only = args.iter().position(|a| a == "--only");
+    let only = only.and_then(|at| args.get(at + 1)).map(String::as_str);
     let dir = tempfile::tempdir_in(std::env::current_exe()?.parent().ok_or("no folder")?)?;
+    if only == Some("catch-up") {
+        return catch_up(dir.path());
+    }
     let alone = processor_time(&dir.path().join("alone"), None)?;
     let mut node = Node::first(&dir.path().join("a"))?;
     let token = node.invite()?;
@@ -66,6 +71,9 @@ fn main() -> Result<()> {
     latency(&mut node, dir.path())?;
     drop(other);
     node.close();
+    if only == Some("latency") {
+        return Ok(());
+    }
 
     let both = processor_time(&dir.path().join("c"), Some(&dir.path().join("d")))?;
     println!(

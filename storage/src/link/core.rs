@@ -461,7 +461,7 @@ impl Link {
             frame = self.packer.pack(frame);
         }
         self.budget.spend(frame.len());
-        self.send(now, id, frame);
+        self.send_as(now, id, frame, false, lane == Lane::Sound);
     }
 
     fn send(&mut self, now: Time, id: ConnId, frame: Frame) {
@@ -469,6 +469,11 @@ impl Link {
     }
 
     fn send_told(&mut self, now: Time, id: ConnId, frame: Frame, is_told: bool) {
+        self.send_as(now, id, frame, is_told, false);
+    }
+
+    /// `is_bulk`: sound of a feed, and what must stay behind it. On a slow line all else goes first.
+    fn send_as(&mut self, now: Time, id: ConnId, frame: Frame, is_told: bool, is_bulk: bool) {
         if let Some(conn) = self.conns.get_mut(&id) {
             conn.sent_at = now;
             conn.unsent += usize::from(is_told);
@@ -477,6 +482,7 @@ impl Link {
                 conn: id,
                 frame,
                 is_told,
+                is_bulk,
             });
         }
     }

@@ -194,6 +194,8 @@ pub enum LinkOutput {
         frame: Frame,
         /// To be answered with `Sent`.
         is_told: bool,
+        /// Others may overtake it, but none that is bulk, too.
+        is_bulk: bool,
     },
     /// Append to the own log. Answered with `Stored` or `NotStored`; the order must be kept. A log
     /// that is busy makes it wait, it is not refused.

@@ -502,6 +502,7 @@ impl Company {
                 conn,
                 frame,
                 is_told,
+                ..
             } => self.on_send(n, conn, frame.to_vec(), is_told),
             LinkOutput::Store { token, append } => life.log.submit(now, token, append),
             LinkOutput::ReadLog {

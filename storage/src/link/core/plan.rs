@@ -300,7 +300,7 @@ impl Link {
                 });
             }
             for frame in told {
-                self.send(now, id, frame);
+                self.send_as(now, id, frame, false, lane == Lane::Sound);
             }
         }
     }

@@ -423,9 +423,10 @@ impl Worker {
                     conn,
                     frame,
                     is_told,
+                    is_bulk,
                 } => {
                     if let Some((_, _, wire)) = self.wires.get(&conn) {
-                        wire.send(frame, is_told);
+                        wire.send(frame, is_told, is_bulk);
                     }
                 }
                 LinkOutput::Store { token, append } => {

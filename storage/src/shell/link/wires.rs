@@ -2,7 +2,8 @@
 //!
 //! In front of each frame goes a u32 with its length, little-endian. What comes in waits for the link's
 //! thread only as far as [`WAITING_BYTES_MAX`] a connection; after that the connection itself waits.
-//! What goes out is bounded by what the link sends before it is acknowledged.
+//! What goes out is bounded by what the link sends before it is acknowledged; sound waits until there is
+//! nothing else to be sent.
 
 use std::io;
 use std::sync::Arc;
@@ -37,6 +38,7 @@ pub(super) struct Waiting {
 #[derive(Debug)]
 pub(super) struct Wire {
     frames: mpsc::UnboundedSender<(Frame, bool)>,
+    bulk: mpsc::UnboundedSender<(Frame, bool)>,
     reader: tokio::task::JoinHandle<()>,
     _open: oneshot::Sender<()>,
 }
@@ -50,7 +52,9 @@ impl Wire {
         inbox: Inbox,
     ) -> Wire {
         let (input, output) = tokio::io::split(stream);
-        let (frames, to_send) = mpsc::unbounded_channel();
+        let (frames, first) = mpsc::unbounded_channel();
+        let (bulk, last) = mpsc::unbounded_channel();
+        let to_send = Frames { first, last };
         let (open, closed) = oneshot::channel::<()>();
         let sent = inbox.clone();
         runtime.spawn(async move {
@@ -72,15 +76,40 @@ impl Wire {
         });
         Wire {
             frames,
+            bulk,
             reader,
             _open: open,
         }
     }
 
-    /// Sends a frame after those before it; `is_told`: that the network has it is wanted to be known.
-    pub(super) fn send(&self, frame: Frame, is_told: bool) {
+    /// Sends a frame after those before it, and bulk after all else; `is_told`: that the network has it
+    /// is wanted to be known.
+    pub(super) fn send(&self, frame: Frame, is_told: bool, is_bulk: bool) {
+        let queue = if is_bulk { &self.bulk } else { &self.frames };
         // If the connection is gone, so will be whoever sends.
-        let _ = self.frames.send((frame, is_told));
+        let _ = queue.send((frame, is_told));
+    }
+}
+
+/// What is to be sent.
+struct Frames {
+    first: mpsc::UnboundedReceiver<(Frame, bool)>,
+    last: mpsc::UnboundedReceiver<(Frame, bool)>,
+}
+
+impl Frames {
+    fn try_next(&mut self) -> Option<(Frame, bool)> {
+        self.first.try_recv().or_else(|_| self.last.try_recv()).ok()
+    }
+
+    /// `None`: there will be no more. Both queues end together.
+    async fn next(&mut self) -> Option<(Frame, bool)> {
+        tokio::select! {
+            biased;
+            Some(next) = self.first.recv() => Some(next),
+            Some(next) = self.last.recv() => Some(next),
+            else => None,
+        }
     }
 }
 
@@ -92,12 +121,12 @@ impl Drop for Wire {
 
 async fn write_frames(
     output: impl AsyncWrite + Unpin,
-    mut frames: mpsc::UnboundedReceiver<(Frame, bool)>,
+    mut frames: Frames,
     conn: ConnId,
     inbox: &Inbox,
 ) -> io::Result<()> {
     let mut output = tokio::io::BufWriter::with_capacity(READ_BYTES, output);
-    while let Some(mut next) = frames.recv().await {
+    while let Some(mut next) = frames.next().await {
         loop {
             let (frame, is_told) = next;
             // A frame is at most FRAME_BYTES_MAX long.
@@ -110,9 +139,9 @@ async fn write_frames(
             if is_told {
                 inbox.put(In::Link(LinkInput::Sent { conn }));
             }
-            match frames.try_recv() {
-                Ok(more) => next = more,
-                Err(_) => break,
+            match frames.try_next() {
+                Some(more) => next = more,
+                None => break,
             }
         }
         output.flush().await?;

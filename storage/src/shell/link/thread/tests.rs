@@ -428,7 +428,7 @@ fn a_connection_whose_peer_takes_nothing_does_not_outlive_its_end() {
     let (let_go, gone) = channel();
     let (_runtime, wire, _seat) = wire(Deaf(let_go));
     let beat: Frame = frame::encode(&Message::Unfollow { feed: 1 });
-    wire.send(beat, false);
+    wire.send(beat, false, false);
     drop(wire);
     gone.recv_timeout(SOON).expect("the connection is let go");
 }
