@@ -27,6 +27,7 @@ use std::time::Duration;
 
 use crate::alive::{self, Alive};
 use crate::block::BLOCK_BYTES;
+use crate::cipher::ENCRYPTED;
 use crate::name::{Id, NodeName};
 use crate::record::{kept_begin_bytes, kept_bytes, kept_register_bytes, kept_seal_bytes};
 use crate::seam::{ChunkPlace, Committed, SOUND_REGISTERS, SealKind, SoundCodec, Stamp, What};
@@ -240,7 +241,7 @@ impl View {
         let (mut from, mut to) = (0, tale.indexes.len());
         while from < to {
             let middle = (from + to).div_ceil(2);
-            match tale.indexes[middle - 1] as usize == middle - 1 {
+            match (tale.indexes[middle - 1] & !ENCRYPTED) as usize == middle - 1 {
                 true => from = middle,
                 false => to = middle - 1,
             }
@@ -705,6 +706,24 @@ mod tests {
         assert_eq!(sounds[0], sounds[1]);
         assert_eq!(sounds[0].samples(), 300);
         assert_eq!(sounds[0].seal, Some((SealKind::Whole, "urgent".into())));
+    }
+
+    #[test]
+    fn what_is_unbroken_ends_before_the_first_missing_chunk_encrypted_or_not() {
+        for bit in [0, ENCRYPTED] {
+            let mut view = View::new();
+            for (seq, mut record) in (1..).zip(message()) {
+                if let What::Chunk { index, .. } = &mut record.what {
+                    *index |= bit;
+                }
+                if seq != 3 {
+                    view.apply(&record);
+                }
+            }
+            assert_eq!(view.unbroken(id(1)).len(), 1);
+            assert_eq!(view.sound(id(1)).unwrap().chunks.len(), 2);
+        }
+        assert_eq!(View::new().unbroken(id(1)).len(), 0);
     }
 
     #[test]

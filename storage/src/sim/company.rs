@@ -115,10 +115,13 @@ struct Wire {
     is_known: [bool; 2],
 }
 
+/// Others may overtake it.
+type IsBulk = bool;
+
 #[derive(Debug)]
 enum Passing {
     Connected { dialled: bool },
-    Frame(Vec<u8>),
+    Frame(Vec<u8>, IsBulk),
     Ended,
 }
 
@@ -384,12 +387,12 @@ impl Company {
                     dialled,
                 }
             }
-            Passing::Frame(bytes) if wire.is_known[end] => LinkInput::Frame { conn, bytes },
+            Passing::Frame(bytes, _) if wire.is_known[end] => LinkInput::Frame { conn, bytes },
             Passing::Ended if wire.is_known[end] => {
                 wire.is_known[end] = false;
                 LinkInput::Disconnected { conn }
             }
-            Passing::Frame(_) | Passing::Ended => return,
+            Passing::Frame(..) | Passing::Ended => return,
         };
         if let Some(life) = &mut self.nodes[n].life {
             life.link.handle(now, input);
@@ -502,8 +505,8 @@ impl Company {
                 conn,
                 frame,
                 is_told,
-                ..
-            } => self.on_send(n, conn, frame.to_vec(), is_told),
+                is_bulk,
+            } => self.on_send(n, conn, frame.to_vec(), (is_told, is_bulk)),
             LinkOutput::Store { token, append } => life.log.submit(now, token, append),
             LinkOutput::ReadLog {
                 token,
@@ -536,7 +539,9 @@ impl Company {
             LinkEvent::Contradiction { peer, epoch } => {
                 panic!("{} contradicts {peer} in epoch {epoch}", self.nodes[n].name)
             }
-            LinkEvent::Fetched { sound, found: true } => self.see_fetched(n, sound),
+            LinkEvent::Fetched {
+                sound, found: true, ..
+            } => self.see_fetched(n, sound),
             _ => {}
         }
     }
@@ -575,7 +580,13 @@ impl Company {
         });
     }
 
-    fn on_send(&mut self, n: usize, conn: ConnId, bytes: Vec<u8>, is_told: bool) {
+    fn on_send(
+        &mut self,
+        n: usize,
+        conn: ConnId,
+        bytes: Vec<u8>,
+        (is_told, is_bulk): (bool, IsBulk),
+    ) {
         let now = self.now;
         let delay = Duration::from_micros(self.rng.random_range(50..5_000));
         let Some(wire) = self
@@ -588,8 +599,15 @@ impl Company {
         let end = usize::from(wire.ends[0] == (n, conn));
         let due = now + delay;
         let way = &mut wire.under_way[end];
-        let due = way.back().map_or(due, |(last, _)| due.max(*last));
-        way.push_back((due, Passing::Frame(bytes)));
+        // It overtakes some of the bulk that is still to be sent.
+        let is_passed =
+            |(_, passing): &&(Time, Passing)| matches!(passing, Passing::Frame(_, true));
+        let bulk = way.iter().rev().take_while(is_passed).count();
+        let passed = self.rng.random_range(0..=if is_bulk { 0 } else { bulk });
+        let at = way.len() - passed;
+        let due = at.checked_sub(1).map_or(due, |last| due.max(way[last].0));
+        let due = way.get(at).map_or(due, |(next, _)| due.min(*next));
+        way.insert(at, (due, Passing::Frame(bytes, is_bulk)));
         if let Some(life) = self.nodes[n].life.as_mut().filter(|_| is_told) {
             life.answers.push_front((now, LinkInput::Sent { conn }));
         }

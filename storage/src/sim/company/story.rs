@@ -147,8 +147,14 @@ impl Company {
         {
             let (epoch, seq) = (stamp.epoch, stamp.seq);
             let sealed = Position { epoch, seq };
+            let chunks = life.view.unbroken(sound).len() as u32;
             life.wanted.insert(sound);
-            life.link.handle(now, LinkInput::Want { sound, sealed });
+            let want = LinkInput::Want {
+                sound,
+                sealed,
+                chunks,
+            };
+            life.link.handle(now, want);
             self.carry(n);
         }
     }
