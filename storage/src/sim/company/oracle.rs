@@ -135,7 +135,8 @@ impl Company {
         let first = self.says(0);
         for n in 0..self.nodes.len() {
             let node = &self.nodes[n];
-            let lacks: Vec<_> = merged.alive.difference(&node.has).take(5).collect();
+            let lacks = merged.alive.difference(&node.has).take(5);
+            let lacks: Vec<_> = lacks.map(|stamp| (stamp, &self.said[stamp])).collect();
             let status = node.life.as_ref().map(|life| life.link.status(self.now));
             assert!(
                 lacks.is_empty(),
