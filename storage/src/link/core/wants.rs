@@ -7,6 +7,7 @@ use super::super::want::{
     AHEAD_FRAMES, SERVED_MAX, Served, VERSION_WANT_REST, WANTED_MAX, Wanted, not_here,
 };
 use super::{Link, Reading};
+use crate::cipher::ENCRYPTED;
 use crate::name::Id;
 use crate::seam::{Append, ChunkPlace, Token, What};
 use crate::time::Time;
@@ -110,10 +111,13 @@ impl Link {
             let Some((_, index)) = chunk_of(&append).filter(|(id, _)| *id == sound) else {
                 return Err(Nonsense("a record that was not wanted"));
             };
+            let index = index & !ENCRYPTED;
             if index < want.chunks {
                 continue;
             }
-            want.chunks = index.saturating_add(1);
+            want.chunks = index + 1;
+            // Others may look for it: its own node, should it lose its disk.
+            self.copies.note(sound.node, Lane::Sound);
             let token = self.stores.next(Owner::Want(sound));
             want.last = token;
             self.outputs.push_back(LinkOutput::Store { token, append });
