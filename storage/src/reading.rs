@@ -20,7 +20,6 @@ pub const DAMAGES_LISTED_MAX: usize = 1000;
 /// A log that is being read.
 #[derive(Debug)]
 pub struct Reading {
-    node: NodeName,
     recovery: Recovery,
     loaded: Loaded,
     end: (u32, u64),
@@ -68,7 +67,6 @@ impl Reading {
     /// What comes after `end`, a segment and an offset, is not looked at.
     pub fn up_to(node: NodeName, end: (u32, u64)) -> Reading {
         Reading {
-            node,
             recovery: Recovery::new(node),
             loaded: Loaded::default(),
             end,
@@ -134,12 +132,7 @@ impl Reading {
         while let Some(verdict) = self.recovery.poll() {
             match verdict {
                 Verdict::Record(record) => {
-                    let stamp = record.stamp;
-                    self.loaded.found.authors.insert(stamp.node);
-                    if stamp.node == self.node {
-                        let said = self.loaded.found.said.entry(stamp.epoch).or_default();
-                        *said = stamp.seq.max(*said);
-                    }
+                    self.loaded.found.authors.insert(record.stamp.node);
                     apply(&record);
                 }
                 Verdict::Damage(damage) if self.loaded.damages.len() < DAMAGES_LISTED_MAX => {

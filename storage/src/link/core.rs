@@ -118,13 +118,14 @@ impl Link {
             }
             if mending.is_none() {
                 kept.copies.raise(own.node, lane, &own.found.epochs);
-                kept.copies.raise(own.node, lane, &own.found.said);
             }
             // Nobody can know more of the epoch that is written.
             let written = [(own.epoch, SEQ_MAX)].into();
             kept.copies.raise(own.node, lane, &written);
         }
-        let _ = (kept.copies.take_unsaid(), kept.copies.take_unkept());
+        // What the log shows of its epochs is kept, for their segments may be given up. That of the
+        // node's own there is something from an epoch tells nothing: it may have been had back in part.
+        let _ = kept.copies.take_unsaid();
         Link {
             own,
             copies: kept.copies,

@@ -51,9 +51,6 @@ pub struct LinkConfig {
 pub struct LogFound {
     /// Per epoch of the log, before the one that was opened, the last number that counts.
     pub epochs: BTreeMap<u32, u64>,
-    /// Per epoch the highest number under which the node itself said something, as far as it is
-    /// still in the log: its own records moved forward count with the epoch they were said in.
-    pub said: BTreeMap<u32, u64>,
     /// All who said something that is in it.
     pub authors: BTreeSet<NodeName>,
     /// Damages found in it. If there are any that were not seen to before, everything is asked of the
