@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use tandem_engine::seam::{Command, Event, LegId, LegReport, MediaParams, PLAY_ITEMS_MAX};
 use tandem_engine::seam::{PlayId, PlayItem, RecordEnd};
-use tandem_storage::block::ChunkBlock;
+use tandem_storage::block::{CHUNK_SAMPLES_MAX, ChunkBlock};
 use tandem_storage::name::Id;
 use tandem_storage::seam::ChunkPlace;
 use tandem_storage::time::Time;
@@ -312,7 +312,7 @@ impl Recording {
                 .map(|(index, block)| Out::Chunk(self.sound, index, block)),
         );
         while self.samples < heard {
-            let count = (heard - self.samples).min(4000);
+            let count = (heard - self.samples).min(CHUNK_SAMPLES_MAX as u64);
             let bytes: Vec<u8> = (0..count)
                 .map(|n| pattern(self.sound, self.index, n))
                 .collect();
