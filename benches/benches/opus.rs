@@ -139,14 +139,13 @@ impl Bridged {
                 remote_rtcp: None,
                 codec,
                 payload_type: number,
-                payload_type_in: number,
                 dtmf_payload_type: None,
-                dtmf_payload_type_in: None,
+                receives: vec![(number, tandem_engine::seam::Receives::Sound(codec))],
                 dtmf_clock_hz: codec.clock_hz(),
                 ptime_ms: 20,
                 send: true,
                 receive: true,
-                latch: false,
+                learning: tandem_engine::seam::Learning::OFF,
             };
             let leg = LegId(leg);
             worker.on_command(now, Command::Set { leg, params });

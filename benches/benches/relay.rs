@@ -136,14 +136,16 @@ fn open(engine: &mut Engine, leg: LegId, to: SocketAddr) -> u16 {
         remote_rtcp: None,
         codec: Codec::Pcmu,
         payload_type: 0,
-        payload_type_in: 0,
         dtmf_payload_type: Some(101),
-        dtmf_payload_type_in: Some(101),
+        receives: vec![
+            (0, tandem_engine::seam::Receives::Sound(Codec::Pcmu)),
+            (101, tandem_engine::seam::Receives::Keys),
+        ],
         dtmf_clock_hz: 8000,
         ptime_ms: 20,
         send: true,
         receive: true,
-        latch: false,
+        learning: tandem_engine::seam::Learning::OFF,
     };
     engine.send(Command::Set { leg, params });
     port

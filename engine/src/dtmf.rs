@@ -18,6 +18,8 @@ pub const PRESS: Duration = Duration::from_millis(100);
 pub const GAP: Duration = Duration::from_millis(80);
 /// Copies of the end.
 const ENDS: u8 = 3;
+/// A timestamp this much older than the last press is no repetition of an earlier one: three seconds.
+const JUMP_TICKS_MIN: i32 = 24_000;
 /// The longest a segment of a long press can say.
 const SEGMENT_SAMPLES_MAX: u16 = u16::MAX;
 
@@ -65,8 +67,10 @@ impl Payload {
 }
 
 impl Detector {
-    /// The digit, if this packet is the first of its press.
-    pub fn on_packet(&mut self, timestamp: u32, payload: Payload) -> Option<char> {
+    /// The digit, if this packet is the first of its press. `is_late`: by its sequence number it was
+    /// overtaken. One that was not, but bears a much older timestamp, is of a source that began to
+    /// count anew.
+    pub fn on_packet(&mut self, timestamp: u32, is_late: bool, payload: Payload) -> Option<char> {
         let next = Last {
             timestamp,
             event: payload.event,
@@ -76,10 +80,11 @@ impl Detector {
             None => true,
             Some(last) => {
                 let ahead = timestamp.wrapping_sub(last.timestamp) as i32;
-                if ahead < 0 {
+                let jumped_back = ahead < -JUMP_TICKS_MIN && !is_late;
+                if ahead < 0 && !jumped_back {
                     return None;
                 }
-                ahead > 0 && !last.goes_on_with(&next)
+                ahead != 0 && !last.goes_on_with(&next)
             }
         };
         self.last = Some(next);
@@ -169,7 +174,7 @@ fn event_of(digit: char) -> Option<u8> {
 mod tests {
     use super::*;
 
-    /// `timestamp event[e]duration`, in the order of arrival; gives the digits reported.
+    /// `timestamp:event:[e]duration[:late]`, in the order of arrival; gives the digits reported.
     fn heard(packets: &str) -> String {
         let mut detector = Detector::default();
         packets
@@ -181,7 +186,8 @@ mod tests {
                     end: f[2].starts_with('e'),
                     duration: f[2].trim_start_matches('e').parse().unwrap(),
                 };
-                detector.on_packet(f[0].parse().unwrap(), payload)
+                let is_late = f.get(3) == Some(&"late");
+                detector.on_packet(f[0].parse().unwrap(), is_late, payload)
             })
             .collect()
     }
@@ -208,6 +214,16 @@ mod tests {
     #[test]
     fn what_comes_late_is_not_a_press() {
         assert_eq!(heard("800:1:160 4000:2:160 800:1:e640 4000:2:e320"), "12");
+    }
+
+    #[test]
+    fn keys_after_a_timestamp_that_jumped_back_are_heard() {
+        assert_eq!(
+            heard("900000:1:160 900000:1:e640 800:2:160 800:2:e640"),
+            "12"
+        );
+        assert_eq!(heard("900000:1:160 800:2:160:late"), "1", "overtaken");
+        assert_eq!(heard("900000:1:160 899000:2:160"), "1", "repeated");
     }
 
     #[test]
@@ -244,7 +260,10 @@ mod tests {
             };
             assert_eq!(p.marker, n == 0);
             said.push(if p.payload.end { 'e' } else { 'u' });
-            assert_eq!(detector.on_packet(7, p.payload), (n == 0).then_some('#'));
+            assert_eq!(
+                detector.on_packet(7, false, p.payload),
+                (n == 0).then_some('#')
+            );
         }
         assert_eq!(said, "uuuuueee");
         assert!(Press::new(Time(0), 'x').is_none());

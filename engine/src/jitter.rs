@@ -12,8 +12,8 @@ use tandem_storage::time::Time;
 
 /// The most packets kept waiting.
 pub const HELD_MAX: usize = 8;
-/// The longest payload: 60 ms of G.711.
-pub const PAYLOAD_BYTES_MAX: usize = 480;
+/// The longest payload: 200 ms of G.711, which receivers must take (RFC 3551 §4.2).
+pub const PAYLOAD_BYTES_MAX: usize = 1600;
 /// How long a missing packet is waited for.
 pub const WAIT: Duration = Duration::from_millis(80);
 

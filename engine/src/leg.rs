@@ -4,7 +4,7 @@
 //! to tell. What a leg takes from its party, the worker lets another leg [`Leg::relay`].
 //!
 //! Who is heard by the party, in this order: a key press being sent, what is played, the bridge.
-//! Who is recorded and hears none of these is sent silence.
+//! Who hears none of these is sent silence.
 //!
 //! Invariants: nothing is sent before an address is known, nor while `send` is off; nothing is
 //! taken while `receive` is off; a packet of a stranger has no effect but a counter.
@@ -29,14 +29,16 @@ use crate::codec::outbound::Outbound;
 use crate::codec::transcode;
 use crate::dtmf::{self, Detector, Payload, Press};
 use crate::jitter::PAYLOAD_BYTES_MAX;
-use crate::latch::{Latch, Source};
-use crate::output::{Channel, Output, Packet, Slot};
+use crate::latch::{Latch, RtcpAddress, Source, port_above};
+use crate::output::{Channel, MADE_BYTES_MAX, Output, Packet, Slot};
 use crate::player::{Filled, Player, Read};
 use crate::random::Random;
 use crate::recorder::Recorder;
 use crate::rtcp::{self, Ourselves, Reporter};
 use crate::rtp::{self, Header};
-use crate::seam::{Codec, Event, LegId, LegReport, MediaParams, OpusConfig, PlayId, RecordEnd};
+use crate::seam::{
+    Codec, Event, LegId, LegReport, MediaParams, OpusConfig, PlayId, Receives, RecordEnd,
+};
 use crate::seq::{Order, Reception};
 use crate::stats::Counters;
 use crate::stream::Stream;
@@ -45,6 +47,8 @@ use crate::stream::Stream;
 const PRESSES_MAX: usize = 32;
 /// Between the packets of a press.
 const PRESS_STEP: Duration = Duration::from_millis(20);
+/// A held party that nothing came for during this time is sent silence.
+const HELD_AFTER: Duration = Duration::from_millis(100);
 /// A leg that is further behind than this does not make up for it.
 const BEHIND_MAX: Duration = Duration::from_millis(100);
 /// Packet times taken: what is out of these bounds is brought into them.
@@ -55,8 +59,12 @@ const PTIME_MS: std::ops::RangeInclusive<u8> = 10..=60;
 pub struct Leg {
     id: LegId,
     params: Option<MediaParams>,
+    /// What the party speaks at present.
+    codec_in: Codec,
+    /// It has just begun to speak another: decoders must be made ready.
+    codec_changed: bool,
     rtp: Latch,
-    rtcp: Latch,
+    rtcp: RtcpAddress,
     /// The shell was told to connect the RTP socket.
     connected: bool,
     reception: Reception,
@@ -64,6 +72,8 @@ pub struct Leg {
     stream: Stream,
     /// Who hears this leg's party; the leg itself, for an echo.
     pub to: Option<Slot>,
+    /// Who it is bridged to holds it.
+    is_held: bool,
     /// While its sound is needed as samples.
     inbound: Option<Box<Inbound>>,
     /// While it hears what does not come in its codec.
@@ -128,13 +138,16 @@ impl Leg {
         Leg {
             id,
             params: None,
+            codec_in: Codec::Pcmu,
+            codec_changed: false,
             rtp: Latch::default(),
-            rtcp: Latch::default(),
+            rtcp: RtcpAddress::default(),
             connected: false,
             reception: Reception::default(),
             detector: Detector::default(),
             stream: Stream::new(now, ssrc, numbers as u16, random.draw() as u32),
             to: None,
+            is_held: false,
             inbound: None,
             outbound: None,
             scribe: None,
@@ -174,42 +187,67 @@ impl Leg {
     /// What was agreed on with the party.
     pub fn set(&mut self, now: Time, params: MediaParams, around: &mut Around<'_>) {
         let before = self.rtp.address();
-        self.rtp.set(params.remote_rtp, params.latch);
+        self.rtp.set(params.remote_rtp, params.learning);
         let rtcp = params
             .remote_rtcp
             .or(params.remote_rtp.and_then(port_above));
-        self.rtcp.set(rtcp, params.latch);
+        self.rtcp.set(rtcp, params.learning);
         let talked = self.params.as_ref().is_some_and(talks);
         if talks(&params) && !talked {
             self.heard = now;
             self.timeout_told = false;
         }
-        if self
-            .params
-            .as_ref()
-            .is_some_and(|p| p.codec != params.codec)
-        {
+        let speaks = |codec| {
+            params
+                .receives
+                .iter()
+                .any(|r| r.1 == Receives::Sound(codec))
+        };
+        if !self.is_spoken_to() {
+            self.packet_due = in_phase(now, self.ptime(), around.slot);
+        }
+        let codec_before = self.params.as_ref().map(|p| p.codec);
+        if codec_before != Some(params.codec) || !speaks(self.codec_in) {
+            self.speaks(params.codec);
+        }
+        let clock_hz = params.codec.clock_hz();
+        let ssrc = around.random.draw() as u32;
+        self.stream.set_clock(now, clock_hz, ssrc);
+        self.params = Some(params);
+        if self.rtp.address() != before || self.connected && !self.rtp.settled() {
+            self.connected = false;
+            self.tell_address(around);
+        }
+        self.settle(around);
+    }
+
+    /// The party speaks this codec from now on.
+    fn speaks(&mut self, codec: Codec) {
+        if codec != self.codec_in {
+            self.codec_in = codec;
             self.detector.reset();
             if let Some(recorder) = &mut self.recorder {
                 recorder.on_source_change();
             }
         }
-        let clock_hz = params.codec.clock_hz();
-        self.reception.set_clock(clock_hz);
-        let ssrc = around.random.draw() as u32;
-        self.stream.set_clock(now, clock_hz, ssrc);
-        self.params = Some(params);
-        if self.rtp.address() != before || self.connected && !self.rtp.settled(now) {
-            self.connected = false;
-            self.tell_address(now, around);
-        }
-        self.settle(now, around);
+        self.reception.set_clock(codec.clock_hz());
+    }
+
+    /// Did the party begin to speak another codec? Its packet waits to be handed in again.
+    pub fn take_codec_change(&mut self) -> bool {
+        std::mem::take(&mut self.codec_changed)
     }
 
     /// Somebody else, or nobody, is to be heard from now on.
     pub fn change_source(&mut self) {
         self.player = None;
+        self.is_held = false;
         self.pause();
+    }
+
+    /// Does the party not want to hear anybody?
+    pub fn holds(&self) -> bool {
+        self.params.as_ref().is_some_and(|p| !p.send)
     }
 
     /// What was said to the party ends; what follows begins anew.
@@ -285,7 +323,7 @@ impl Leg {
         }
     }
 
-    /// The codec that is spoken.
+    /// The codec that the party hears.
     pub fn codec(&self) -> Codec {
         self.params.as_ref().map_or(Codec::Pcmu, |p| p.codec)
     }
@@ -346,8 +384,8 @@ impl Leg {
         self.closing && self.recorder.is_none()
     }
 
-    fn tell_address(&mut self, now: Time, around: &mut Around<'_>) {
-        self.connected = self.rtp.settled(now);
+    fn tell_address(&mut self, around: &mut Around<'_>) {
+        self.connected = self.rtp.settled();
         around.out.push_back(Output::Address {
             slot: around.slot,
             address: self.rtp.address(),
@@ -355,9 +393,9 @@ impl Leg {
         });
     }
 
-    fn settle(&mut self, now: Time, around: &mut Around<'_>) {
-        if !self.connected && self.rtp.settled(now) {
-            self.tell_address(now, around);
+    fn settle(&mut self, around: &mut Around<'_>) {
+        if !self.connected && self.rtp.settled() {
+            self.tell_address(around);
         }
     }
 
@@ -425,14 +463,9 @@ impl Around<'_> {
     }
 }
 
-/// Where RTCP is, unless something else was said (RFC 3550 §11).
 /// Both ways are open. Who holds the other may send nothing for as long as it likes.
 fn talks(params: &MediaParams) -> bool {
     params.send && params.receive
-}
-
-fn port_above(rtp: SocketAddr) -> Option<SocketAddr> {
-    Some(SocketAddr::new(rtp.ip(), rtp.port().checked_add(1)?))
 }
 
 /// The next moment that is this slot's own: work of many legs is spread over the packet time.

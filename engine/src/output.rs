@@ -5,7 +5,6 @@ use std::net::SocketAddr;
 use tandem_storage::block::ChunkBlock;
 use tandem_storage::name::Id;
 
-use crate::jitter::PAYLOAD_BYTES_MAX;
 use crate::player::Want;
 use crate::rtp::HEADER_BYTES;
 use crate::seam::{Event, LegId, LegReport};
@@ -23,8 +22,10 @@ pub enum Channel {
     Rtcp(SocketAddr),
 }
 
+/// The most payload in a packet we make: 60 ms of G.711.
+pub const MADE_BYTES_MAX: usize = 480;
 /// The largest packet we make.
-pub const PACKET_BYTES_MAX: usize = HEADER_BYTES + PAYLOAD_BYTES_MAX;
+pub const PACKET_BYTES_MAX: usize = HEADER_BYTES + MADE_BYTES_MAX;
 
 /// A packet we made.
 #[derive(Clone, Debug)]

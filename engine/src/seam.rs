@@ -78,27 +78,62 @@ pub struct MediaParams {
     pub remote_rtp: Option<SocketAddr>,
     /// Where it receives RTCP (RFC 3605, or RTP port + 1).
     pub remote_rtcp: Option<SocketAddr>,
-    /// The codec both ways, and its payload type.
+    /// The codec we send, and the party as well until it chooses another of `receives`.
     pub codec: Codec,
     /// Payload type of `codec`, as the party wants to receive it.
     pub payload_type: u8,
-    /// Payload type of `codec`, as the party sends it (RFC 3264 §5.1: it may be another).
-    pub payload_type_in: u8,
     /// Payload type of telephone-event (RFC 4733), if agreed.
     pub dtmf_payload_type: Option<u8>,
-    /// The same, as the party sends it.
-    pub dtmf_payload_type_in: Option<u8>,
     /// The clock of telephone-events: as a rule the codec's.
     pub dtmf_clock_hz: u32,
     /// Milliseconds of sound in the packets we make.
     pub ptime_ms: u8,
+    /// What the party may send, each by its payload type and at any time (RFC 3264 §7).
+    pub receives: Vec<(u8, Receives)>,
     /// We may send to it.
     pub send: bool,
     /// It may send to us.
     pub receive: bool,
-    /// May the party's address be learned from where its packets come from (RFC 4961)? Learned
-    /// once, within a second of its first packet; afterwards only signalling moves it.
-    pub latch: bool,
+    /// From where else than `remote_rtp` the party may be heard (RFC 4961).
+    pub learning: Learning,
+}
+
+/// What comes under a payload type.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Receives {
+    /// Sound.
+    Sound(Codec),
+    /// Telephone-events (RFC 4733).
+    Keys,
+}
+
+/// From where else than the signalled address a party's packets may come.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Learning {
+    /// From somewhere else at all.
+    pub is_allowed: bool,
+    /// The host that the party's signalling comes from.
+    pub host: Option<IpAddr>,
+    /// There is a NAT on the way: from anywhere.
+    pub anywhere: bool,
+}
+
+impl Learning {
+    /// From nowhere else.
+    pub const OFF: Learning = Learning {
+        is_allowed: false,
+        host: None,
+        anywhere: false,
+    };
+
+    /// From another port of the signalled host, from the host that signals, and, behind a NAT, from anywhere.
+    pub fn from_host(host: IpAddr, behind_nat: bool) -> Learning {
+        Learning {
+            is_allowed: true,
+            host: Some(host),
+            anywhere: behind_nat,
+        }
+    }
 }
 
 /// A piece of something to be played. Pieces follow each other without a gap.

@@ -92,12 +92,12 @@ impl Worker {
     /// A leg opens; `None` if there is no room for it or its name is taken.
     pub fn open(&mut self, now: Time, id: LegId) -> Option<Slot> {
         let leg = Leg::new(now, id, &mut self.random);
-        self.adopt(now, Box::new(leg)).ok()
+        self.adopt(Box::new(leg)).ok()
     }
 
     /// A leg comes, new or from another worker. Given back if there is no room for it or its name
     /// is taken.
-    pub fn adopt(&mut self, now: Time, mut leg: Box<Leg>) -> Result<Slot, Box<Leg>> {
+    pub fn adopt(&mut self, mut leg: Box<Leg>) -> Result<Slot, Box<Leg>> {
         if self.slots.len() >= LEGS_MAX || self.slots.contains_key(&leg.id()) {
             return Err(leg);
         }
@@ -108,7 +108,7 @@ impl Worker {
         leg.timer = None;
         self.slots.insert(leg.id(), slot);
         self.legs[slot.0 as usize] = Some(leg);
-        self.schedule(now, slot);
+        self.schedule(slot);
         Ok(slot)
     }
 
@@ -136,13 +136,14 @@ impl Worker {
         from: Option<SocketAddr>,
         bytes: &mut [u8],
     ) -> Option<Forward> {
-        let (taken, to) = {
-            let (leg, mut around) = self.parts(slot)?;
-            let taken = leg.on_rtp(now, from, bytes, &mut around);
-            (taken, leg.to)
-        };
+        let mut heard = self.hear(now, slot, from, bytes)?;
+        if heard.0.is_none() && self.parts(slot)?.0.take_codec_change() {
+            self.attune(now, slot);
+            heard = self.hear(now, slot, from, bytes)?;
+        }
+        let (taken, to) = heard;
         if from.is_some() {
-            self.schedule(now, slot);
+            self.schedule(slot);
         }
         let (taken, to) = (taken?, to?);
         if !taken.direct {
@@ -152,6 +153,19 @@ impl Worker {
         let listener = self.legs.get_mut(to.0 as usize)?.as_mut()?;
         let range = listener.relay(now, taken, bytes, &mut self.counters)?;
         Some(Forward { slot: to, range })
+    }
+
+    /// Hands a datagram to its leg: what it takes, and who hears it.
+    fn hear(
+        &mut self,
+        now: Time,
+        slot: Slot,
+        from: Option<SocketAddr>,
+        bytes: &[u8],
+    ) -> Option<(Option<Taken>, Option<Slot>)> {
+        let (leg, mut around) = self.parts(slot)?;
+        let taken = leg.on_rtp(now, from, bytes, &mut around);
+        Some((taken, leg.to))
     }
 
     /// A listener with another codec hears what was said.
@@ -167,7 +181,7 @@ impl Worker {
             leg.return_inbound(inbound);
         }
         if taken.is_key() {
-            self.schedule(now, to);
+            self.schedule(to);
         }
     }
 
@@ -183,12 +197,14 @@ impl Worker {
         match command {
             Command::Set { leg, params } => {
                 self.with(now, leg, |leg, around| leg.set(now, params, around));
+                self.tell_hold(now, leg);
             }
             Command::Bridge { a, b } => self.bridge(now, a, b),
             Command::Unbridge { leg } => {
                 if let Some(slot) = self.find(leg) {
                     self.unbridge(slot);
                 }
+                self.with(now, leg, |_, _| {});
             }
             Command::Echo { leg } => self.bridge(now, leg, leg),
             Command::Play { leg, play, items } => self.play(now, leg, play, items),
@@ -273,7 +289,7 @@ impl Worker {
             leg.on_time(now, &mut around);
             self.effort.on_served(now, late);
             self.end_if_over(slot);
-            self.schedule(now, slot);
+            self.schedule(slot);
         }
     }
 
@@ -335,6 +351,27 @@ impl Worker {
             }
         }
         self.attune(now, a);
+        for slot in [a, b] {
+            self.hold_by(now, slot);
+        }
+    }
+
+    /// Who is bridged to a leg is told whether that one holds it.
+    fn tell_hold(&mut self, now: Time, leg: LegId) {
+        let slot = self.slots.get(&leg).copied();
+        if let Some(other) = slot.and_then(|slot| self.parts(slot)?.0.to) {
+            self.hold_by(now, other);
+        }
+    }
+
+    fn hold_by(&mut self, now: Time, slot: Slot) {
+        let to = self.parts(slot).and_then(|(leg, _)| leg.to);
+        let is_held = to.is_some_and(|to| self.parts(to).is_some_and(|(other, _)| other.holds()));
+        if let Some((leg, _)) = self.parts(slot) {
+            leg.hold(now, is_held, slot);
+        }
+        self.attune(now, slot);
+        self.schedule(slot);
     }
 
     /// Decoders and encoders are made ready for a leg, for who hears it and whom it hears.
@@ -411,7 +448,7 @@ impl Worker {
             act(leg, &mut around);
         }
         self.attune(now, slot);
-        self.schedule(now, slot);
+        self.schedule(slot);
     }
 
     /// A leg, and what it works with.
@@ -428,12 +465,12 @@ impl Worker {
         Some((leg, around))
     }
 
-    fn schedule(&mut self, now: Time, slot: Slot) {
+    fn schedule(&mut self, slot: Slot) {
         let media_timeout = self.media_timeout;
         let Some(Some(leg)) = self.legs.get_mut(slot.0 as usize) else {
             return;
         };
-        let due = leg.deadline(now, media_timeout);
+        let due = leg.deadline(media_timeout);
         if leg.timer.is_none_or(|timer| due < timer) {
             leg.timer = Some(due);
             self.timers.push(Reverse((due, slot)));

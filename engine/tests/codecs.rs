@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use tandem_engine::codec::inbound::{Flow, Inbound};
 use tandem_engine::codec::outbound::Outbound;
 use tandem_engine::codec::{Decode, Encode, g711, g722, opus};
-use tandem_engine::jitter::PAYLOAD_BYTES_MAX;
+use tandem_engine::output::MADE_BYTES_MAX;
 use tandem_engine::rtp::Header;
 use tandem_engine::seam::{Codec, OpusConfig};
 
@@ -214,7 +214,7 @@ fn ffmpegs_own_decoder_hears_what_our_opus_says() {
         let packets: Vec<Vec<u8>> = said
             .chunks_exact(rate_hz as usize / 50)
             .map(|pcm| {
-                let mut payload = [0; PAYLOAD_BYTES_MAX];
+                let mut payload = [0; MADE_BYTES_MAX];
                 let bytes = encoder.encode(pcm, &mut payload);
                 payload[..bytes].to_vec()
             })
@@ -270,7 +270,7 @@ fn heard_with_loss(
     let mut samples = 0;
     for (n, pcm) in said.chunks(320).enumerate() {
         outbound.feed(pcm, rate_hz);
-        let mut payload = [0; PAYLOAD_BYTES_MAX];
+        let mut payload = [0; MADE_BYTES_MAX];
         while let Some(encoded) = outbound.pop(&mut payload) {
             let header = Header {
                 marker: false,

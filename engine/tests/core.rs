@@ -15,6 +15,14 @@ use tandem_engine::worker::Worker;
 use tandem_storage::block::ChunkBlock;
 use tandem_storage::time::Time;
 
+fn receives() -> Vec<(u8, Receives)> {
+    vec![
+        (0, Receives::Sound(Codec::Pcmu)),
+        (8, Receives::Sound(Codec::Pcma)),
+        (101, Receives::Keys),
+    ]
+}
+
 /// Everything that happened, in order.
 #[derive(Debug, PartialEq)]
 enum Seen {
@@ -78,14 +86,13 @@ impl World {
             remote_rtcp: None,
             codec: Codec::Pcmu,
             payload_type: 0,
-            payload_type_in: 0,
             dtmf_payload_type: Some(101),
-            dtmf_payload_type_in: Some(101),
+            receives: receives(),
             dtmf_clock_hz: 8000,
             ptime_ms: 20,
             send: true,
             receive: true,
-            latch: false,
+            learning: Learning::OFF,
         };
         change(&mut params);
         self.command(Command::Set {
@@ -119,6 +126,11 @@ impl World {
         let mut bytes = vec![0; 12];
         rtp::write(&header, bytes.first_chunk_mut().unwrap());
         bytes.extend(payload);
+        self.datagram(leg, from, &bytes);
+    }
+
+    fn datagram(&mut self, leg: u64, from: SocketAddr, bytes: &[u8]) {
+        let mut bytes = bytes.to_vec();
         let slot = self.slot(leg);
         if let Some(forward) = self.worker.on_rtp(self.now, slot, Some(from), &mut bytes) {
             let to = self.name(forward.slot);
@@ -388,31 +400,55 @@ fn keys_pressed_while_recording_are_told_and_not_recorded() {
 }
 
 #[test]
-fn who_is_recorded_hears_silence_rather_than_nothing() {
+fn who_hears_nobody_is_sent_silence() {
     let mut w = World::new();
+    let is_silence = |heard: &[(Header, Vec<u8>)]| {
+        let silence = [Codec::Pcmu.silence(); 160];
+        heard.iter().all(|(_, payload)| payload[..] == silence)
+    };
     w.leg(1, |_| {});
-    w.command(Command::Record {
-        leg: LegId(1),
-        sound: "office.1.1".parse().unwrap(),
-        limit: Duration::from_secs(60),
-        silence: None,
-    });
-    for n in 0..50 {
-        w.run(20);
-        w.sound(1, n);
-    }
+    w.run(1000);
     let heard = w.heard_by(1);
     assert!((49..=51).contains(&heard.len()), "{}", heard.len());
-    assert!(
-        heard
-            .iter()
-            .all(|(_, p)| p[..] == [Codec::Pcmu.silence(); 160])
-    );
-    w.command(Command::StopRecord { leg: LegId(1) });
-    w.run(100);
+    assert!(is_silence(&heard));
+
+    w.leg(2, |_| {});
+    w.command(Command::Bridge {
+        a: LegId(1),
+        b: LegId(2),
+    });
     w.heard_by(1);
-    w.run(200);
-    assert!(w.heard_by(1).is_empty(), "nothing is said to it any more");
+    w.run(1000);
+    assert!(w.heard_by(1).is_empty(), "that is up to the other party");
+
+    w.set(2, |p| p.send = false);
+    w.run(1000);
+    let heard = w.heard_by(1);
+    assert!((44..=46).contains(&heard.len()), "{}", heard.len());
+    assert!(is_silence(&heard));
+    let marked = heard.iter().filter(|(header, _)| header.marker).count();
+    assert_eq!(marked, 1, "one talkspurt");
+
+    // The holder plays music of its own.
+    let mut music = 0;
+    for n in 0..50 {
+        w.sound(2, n + 2);
+        w.run(20);
+        music += w.heard_by(1).len();
+    }
+    assert_eq!(music, 50);
+
+    w.set(2, |_| {});
+    w.run(1000);
+    assert!(w.heard_by(1).is_empty());
+    w.command(Command::Unbridge { leg: LegId(1) });
+    w.set(1, |p| p.send = false);
+    w.heard_by(1);
+    w.run(1000);
+    assert!(
+        w.heard_by(1).is_empty(),
+        "it does not want to hear anything"
+    );
 }
 
 #[test]
@@ -527,39 +563,110 @@ fn our_reports_make_a_round_trip_known() {
 }
 
 #[test]
-fn a_party_behind_a_router_is_followed_once_and_a_stranger_never() {
+fn a_party_behind_a_router_is_followed_and_a_stranger_never() {
     let mut w = World::new();
-    w.leg(1, |p| p.latch = true);
+    let router: SocketAddr = "198.51.100.1:9000".parse().unwrap();
+    w.leg(1, |p| p.learning = Learning::from_host(router.ip(), true));
     w.leg(2, |_| {});
     w.command(Command::Bridge {
         a: LegId(1),
         b: LegId(2),
     });
     w.take();
-    let router: SocketAddr = "198.51.100.1:9000".parse().unwrap();
     let stranger: SocketAddr = "203.0.113.6:6666".parse().unwrap();
+    let told = |address, connect| Seen::Address {
+        leg: 1,
+        address: Some(address),
+        connect,
+    };
+    w.packet(1, stranger, sound_header(1), &[6; 160]);
     w.packet(1, router, sound_header(1), &[1; 160]);
-    let found = Seen::Address {
-        leg: 1,
-        address: Some(router),
-        connect: false,
-    };
-    assert!(w.take().contains(&found));
-    w.packet(1, stranger, sound_header(2), &[6; 160]);
-    w.run(999);
-    w.packet(1, stranger, sound_header(3), &[6; 160]);
-    assert!(w.heard_by(2).is_empty());
-    w.run(1);
-    w.packet(1, router, sound_header(4), &[1; 160]);
-    let sure = Seen::Address {
-        leg: 1,
-        address: Some(router),
-        connect: true,
-    };
-    assert!(w.take().contains(&sure));
-    w.packet(1, stranger, sound_header(5), &[6; 160]);
+    w.packet(1, router, sound_header(2), &[1; 160]);
     assert!(w.take().is_empty());
-    assert_eq!(w.worker.reports()[0].1.packets_from_strangers, 3);
+    w.packet(1, router, sound_header(3), &[1; 160]);
+    assert!(w.take().contains(&told(router, false)));
+    for seq in 4..50 {
+        let header = Header {
+            ssrc: 9,
+            ..sound_header(seq)
+        };
+        w.packet(1, stranger, header, &[6; 160]);
+        w.run(20);
+    }
+    assert!(w.heard_by(2).is_empty());
+    w.packet(1, addr(1), sound_header(60), &[1; 160]);
+    assert!(w.take().contains(&told(addr(1), true)), "as signalled");
+    assert_eq!(w.worker.reports()[0].1.packets_from_strangers, 49);
+}
+
+#[test]
+fn a_party_may_change_among_the_codecs_that_were_agreed_on() {
+    let mut w = World::new();
+    w.leg(1, |_| {});
+    w.leg(2, |_| {});
+    w.command(Command::Bridge {
+        a: LegId(1),
+        b: LegId(2),
+    });
+    w.take();
+    for (seq, payload_type) in [(1, 0), (2, 8), (3, 8), (4, 0)] {
+        let header = Header {
+            payload_type,
+            ..sound_header(seq)
+        };
+        w.packet(1, addr(1), header, &[Codec::Pcma.silence(); 160]);
+    }
+    let heard = w.heard_by(2);
+    let types: Vec<u8> = heard
+        .iter()
+        .map(|(header, _)| header.payload_type)
+        .collect();
+    assert_eq!(types, [0, 0, 0, 0], "the listener hears what it agreed on");
+    assert_ne!(heard[0].1, heard[1].1, "A-law is turned into mu-law");
+    assert_eq!(w.worker.reports()[0].1.packets_lost, 0);
+}
+
+#[test]
+fn packets_of_two_hundred_milliseconds_are_relayed_and_longer_ones_are_not() {
+    let mut w = World::new();
+    w.leg(1, |_| {});
+    w.command(Command::Echo { leg: LegId(1) });
+    w.take();
+    w.packet(1, addr(1), sound_header(1), &[7; 1600]);
+    assert_eq!(w.heard_by(1)[0].1, [7; 1600]);
+    w.packet(1, addr(1), sound_header(2), &[7; 1601]);
+    assert!(w.heard_by(1).is_empty());
+}
+
+#[test]
+fn keep_alives_of_any_form_are_a_sign_of_life_and_no_fault() {
+    let forms: [&[u8]; 6] = [
+        &[0x80, 13, 0, 9, 0, 0, 0, 9, 0, 0, 0, 77, 0x40],
+        &[0x80, 0, 0, 9, 0, 0, 0, 9, 0, 0, 0, 77],
+        &[0x80, 126, 0, 9, 0, 0, 0, 9, 0, 0, 0, 77, 0],
+        &[0; 4],
+        b"\r\n\r\n",
+        // A STUN Binding request (RFC 8489 §5).
+        &[
+            0, 1, 0, 0, 0x21, 0x12, 0xa4, 0x42, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12,
+        ],
+    ];
+    for form in forms {
+        let mut w = World::new();
+        w.leg(1, |_| {});
+        w.packet(1, addr(1), sound_header(1), &[1; 160]);
+        for _ in 0..3 {
+            w.run(20_000);
+            w.datagram(1, addr(1), form);
+        }
+        assert!(w.events().is_empty(), "{form:?}");
+        let report = w.worker.reports()[0].1;
+        assert_eq!(report.packets_malformed, 0, "{form:?}");
+        w.datagram(1, addr(5), form);
+        assert_eq!(w.worker.reports()[0].1.packets_from_strangers, 1);
+        w.run(31_000);
+        assert_eq!(w.events(), [Event::MediaTimeout { leg: LegId(1) }]);
+    }
 }
 
 #[test]
@@ -634,7 +741,9 @@ fn any_step(w: &mut World, random: &mut Random) {
     let (a, b) = (LegId(leg), LegId(other));
     let there = w.slots.iter().any(|(l, _)| *l == leg);
     match pick(16) {
-        0 if !there && !w.worker.leg_ids().contains(&a) => w.leg(leg, |p| p.latch = other > 2),
+        0 if !there && !w.worker.leg_ids().contains(&a) => {
+            w.leg(leg, |p| p.learning.is_allowed = other > 2)
+        }
         1 => w.set(leg, |p| {
             p.codec = if other % 2 == 0 {
                 Codec::Pcma

@@ -67,14 +67,13 @@ fn what_is_said_is_on_the_disk_and_comes_back() {
         remote_rtcp: None,
         codec: Codec::Pcmu,
         payload_type: 0,
-        payload_type_in: 0,
         dtmf_payload_type: None,
-        dtmf_payload_type_in: None,
+        receives: vec![(0, tandem_engine::seam::Receives::Sound(Codec::Pcmu))],
         dtmf_clock_hz: 8000,
         ptime_ms: 20,
         send: true,
         receive: true,
-        latch: false,
+        learning: tandem_engine::seam::Learning::OFF,
     };
     engine.send(Command::Set { leg: LEG, params });
 

@@ -9,8 +9,7 @@ use std::time::Duration;
 
 use tandem_engine::codec::inbound::{Flow, Inbound};
 use tandem_engine::codec::outbound::Outbound;
-use tandem_engine::jitter::PAYLOAD_BYTES_MAX;
-use tandem_engine::output::{Channel, Output, Slot};
+use tandem_engine::output::{Channel, MADE_BYTES_MAX, Output, Slot};
 use tandem_engine::prompts::{Prompt, Prompts};
 use tandem_engine::rtp::{self, Header};
 use tandem_engine::seam::*;
@@ -100,14 +99,16 @@ impl World {
             remote_rtcp: None,
             codec,
             payload_type: number(codec),
-            payload_type_in: number(codec),
             dtmf_payload_type: Some(101),
-            dtmf_payload_type_in: Some(101),
+            receives: vec![
+                (number(codec), Receives::Sound(codec)),
+                (101, Receives::Keys),
+            ],
             dtmf_clock_hz: codec.clock_hz(),
             ptime_ms,
             send: true,
             receive: true,
-            latch: false,
+            learning: Learning::OFF,
         };
         self.command(Command::Set {
             leg: LegId(leg),
@@ -148,7 +149,7 @@ impl World {
                 let pcm = sine(party.hz, party.said, 80);
                 party.said += 80;
                 party.mouth.feed(&pcm, 8000);
-                let mut payload = [0; PAYLOAD_BYTES_MAX];
+                let mut payload = [0; MADE_BYTES_MAX];
                 while let Some(encoded) =
                     self.parties.get_mut(&leg).unwrap().mouth.pop(&mut payload)
                 {
@@ -335,7 +336,9 @@ fn prompts_are_played_to_every_codec_to_their_end() {
                 play,
                 items,
             });
-            w.pass(2500);
+            while w.told.is_empty() {
+                w.pass(10);
+            }
             w.assert_hears(1, 600.0, "prompt");
             assert_eq!(
                 w.told,

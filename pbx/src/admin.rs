@@ -81,6 +81,7 @@ impl Pbx {
                 "from": { "number": line.caller.number, "name": line.caller.name },
                 "to": line.dialed,
                 "phase": call.phase.name(),
+                "held_by": line.holder(),
                 "started": line.started,
                 "answered": line.answered,
             })

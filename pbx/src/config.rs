@@ -132,7 +132,7 @@ impl Default for PbxConfig {
             clock_every: Duration::from_secs(10),
             clock_for: Duration::from_secs(120),
             time_zone: "UTC".to_owned(),
-            echo_prompt: false,
+            echo_prompt: true,
             keys: KeyMap::Comedian,
             codes: StarCode::defaults(),
             has_peers: false,

@@ -57,6 +57,7 @@ pub fn cause_name(cause: Cause) -> &'static str {
     match cause {
         Cause::Normal => "normal",
         Cause::Cancelled => "cancelled",
+        Cause::AnsweredElsewhere => "answered_elsewhere",
         Cause::Busy => "busy",
         Cause::Declined => "declined",
         Cause::NoAnswer => "no_answer",

@@ -146,13 +146,22 @@ impl Pbx {
                 dialed,
             } => self.on_incoming(leg, caller, &dialed),
             SipEvent::Ringing { leg } => self.tell_of(leg, &CallEvent::OutRinging(leg)),
+            SipEvent::Progress { leg } => self.tell_of(leg, &CallEvent::OutProgress(leg)),
+            SipEvent::Redirected { leg, to } => {
+                self.tell_of(leg, &CallEvent::OutRedirected(leg, cut(&to)));
+            }
             SipEvent::Answered { leg } => self.tell_of(leg, &CallEvent::OutAnswered(leg)),
             SipEvent::Confirmed { leg, codec } => self.tell(leg, &CallEvent::Confirmed(codec)),
             SipEvent::Ended { leg, cause } => self.on_ended(leg, cause),
             SipEvent::Digit { leg, digit } => self.on_digit(leg, digit, true),
             SipEvent::PhoneCame { user } => self.x.tell_lamp(user),
             // The engine silences a held party; no call goes another way because of it.
-            SipEvent::Held { .. } => {}
+            SipEvent::Held { leg, held } => {
+                let call = self.x.call_of(leg);
+                if let Some(call) = call.and_then(|call| self.calls.get_mut(&call)) {
+                    call.line.hold(leg, held);
+                }
+            }
         }
     }
 

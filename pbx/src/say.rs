@@ -15,6 +15,9 @@ use tandem_storage::time::WallTime;
 use crate::coming::{Heard, Open};
 use crate::words::{self, Word};
 
+/// Between words and the beep that follows them.
+const BEEP_PAUSE_MS: u32 = 300;
+
 /// Something to be said.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Say {
@@ -65,12 +68,18 @@ impl Say {
         self.item(PlayItem::Silence { duration_ms })
     }
 
-    /// The tone after which one speaks.
+    /// The tone after which one speaks: after a moment of nothing if there are words before it, and as loud
+    /// as they are (a sine of -17 dBFS has -20 dBFS RMS).
     pub(crate) fn beep(self) -> Say {
-        self.item(PlayItem::Tone {
+        let said = if self.items.is_empty() {
+            self
+        } else {
+            self.pause(BEEP_PAUSE_MS)
+        };
+        said.item(PlayItem::Tone {
             frequency_hz: 1000,
             duration_ms: 300,
-            level_dbfs: -13,
+            level_dbfs: -17,
         })
     }
 

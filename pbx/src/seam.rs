@@ -31,6 +31,8 @@ pub enum Cause {
     Normal,
     /// The party gave up before it was answered.
     Cancelled,
+    /// Another phone took the call (RFC 3326).
+    AnsweredElsewhere,
     /// The party is busy (486, 600).
     Busy,
     /// The party declined (603).
@@ -71,6 +73,19 @@ pub enum SipEvent {
     Ringing {
         /// Which.
         leg: LegId,
+    },
+    /// A leg that goes out speaks before it answers (183 with a description): an announcement, the ringing of
+    /// another network. Its media is set.
+    Progress {
+        /// Which.
+        leg: LegId,
+    },
+    /// The phone says to call this number in its place (302). The leg has ended.
+    Redirected {
+        /// Which.
+        leg: LegId,
+        /// Whom, at most 64 characters.
+        to: Arc<str>,
     },
     /// A leg that goes out was answered; its media is set.
     Answered {
@@ -120,6 +135,13 @@ pub enum SipCommand {
     Ring {
         /// A leg that came in.
         leg: LegId,
+    },
+    /// Let the caller hear what is bridged to it, before it is answered.
+    Progress {
+        /// A leg that came in.
+        leg: LegId,
+        /// Prefer the codec agreed on this other leg.
+        like: Option<LegId>,
     },
     /// Answer it.
     Answer {

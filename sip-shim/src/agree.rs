@@ -6,7 +6,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use tandem_engine::seam::{Codec, MediaParams};
+use tandem_engine::seam::{Codec, Learning, MediaParams, Receives};
 
 use crate::sdp::{Direction, Line, Local, Media, Payload, Session};
 
@@ -16,6 +16,10 @@ const EVENTS: [(u8, u32); 2] = [(101, 8000), (110, 48_000)];
 const OPUS_NUMBER: u8 = 111;
 /// Packet times a party may ask for, in milliseconds.
 const PTIME_MS: std::ops::RangeInclusive<u8> = 10..=60;
+/// Milliseconds of sound in the packets we make for who does not say.
+const PTIME_DEFAULT_MS: u8 = 20;
+/// The most meanings of payload types that a session remembers.
+const NUMBERS_MAX: usize = 32;
 /// What we can do, best first.
 pub const CODECS: [Codec; 4] = [Codec::Opus, Codec::G722, Codec::Pcmu, Codec::Pcma];
 
@@ -26,6 +30,16 @@ pub struct Talk {
     rtp: SocketAddr,
     /// The codecs we may speak, best first.
     ours: Arc<[Codec]>,
+    /// The media lines of the session so far, in order: their number and order never change (RFC 3264
+    /// §8). Which of them is ours to talk on.
+    lines: Vec<Media>,
+    chosen: usize,
+    /// What each payload type means for the whole session (RFC 3264 §8.3.2), first used first.
+    numbers: Vec<(u8, Payload)>,
+    /// What our offer that awaits its answer names.
+    offered: Vec<(u8, Payload)>,
+    /// From where else than signalled the party may be heard.
+    pub learning: Learning,
     /// The codecs the other side named that we may speak, best first.
     pub codecs: Vec<Codec>,
     /// What holds at present.
@@ -44,6 +58,11 @@ impl Talk {
             local,
             rtp,
             ours: CODECS.into(),
+            lines: Vec::new(),
+            chosen: 0,
+            numbers: Vec::new(),
+            offered: Vec::new(),
+            learning: Learning::OFF,
             codecs: Vec::new(),
             agreed: None,
             held: false,
@@ -63,7 +82,7 @@ impl Talk {
 
     /// Remembers what an offer names, until it is answered.
     pub fn note(&mut self, offer: &Session) {
-        if let Some(line) = usable_line(offer, &self.ours) {
+        if let Some(line) = usable_line(offer, &self.ours, self.rtp.ip()) {
             self.codecs = self.shared(&offer.media[line]);
         }
     }
@@ -71,69 +90,162 @@ impl Talk {
     /// Answers an offer, with the first of `prefer` that it names, else the one it likes best.
     /// `None`: nothing in common.
     pub fn answer(&mut self, offer: &Session, prefer: &[Codec]) -> Option<String> {
-        let chosen = usable_line(offer, &self.ours)?;
+        let chosen = usable_line(offer, &self.ours, self.rtp.ip())?;
         let media = &offer.media[chosen];
         self.codecs = self.shared(media);
         let wanted = prefer.iter().copied().find(|c| self.codecs.contains(c));
         let codec = wanted.or(self.codecs.first().copied())?;
         let payloads = payloads_for(media, codec);
-        let params = params(media, codec, false);
-        let direction = media.direction.reversed();
-        let lines: Vec<Line<'_>> = offer
-            .media
-            .iter()
-            .enumerate()
-            .map(|(i, media)| {
-                let payloads: &[_] = if i == chosen { &payloads } else { &[] };
-                Line {
-                    rtp: self.rtp,
-                    answers: Some(media),
-                    payloads,
-                    direction,
-                }
-            })
-            .collect();
-        let text = self.local.write(self.rtp.ip(), &lines);
+        let params = self.params(media, codec, &payloads);
+        self.remember(&offer.media, chosen);
+        let text = self.describe(&payloads, media.direction.reversed());
         self.settle(params);
         Some(text)
     }
 
-    /// Offers all we can do, with `first` before the rest.
+    /// Offers all we can do, with `first` before the rest; on the line and under the numbers that the
+    /// session has already.
     pub fn offer(&mut self, first: &[Codec]) -> String {
         let mut payloads: Vec<(u8, Payload)> = Vec::with_capacity(6);
         let first = first.iter().filter(|codec| self.ours.contains(codec));
         for codec in first.chain(&*self.ours) {
-            let entry = (number_of_ours(*codec), Payload::Sound(*codec));
-            if !payloads.contains(&entry) {
-                payloads.push(entry);
+            let sound = Payload::Sound(*codec);
+            if !payloads.iter().any(|(_, payload)| *payload == sound) {
+                payloads.push((self.number_for(sound, &payloads), sound));
             }
         }
-        for (number, clock_hz) in EVENTS {
+        for (_, clock_hz) in EVENTS {
             if self.ours.iter().any(|codec| codec.clock_hz() == clock_hz) {
-                payloads.push((number, Payload::TelephoneEvent { clock_hz }));
+                let events = Payload::TelephoneEvent { clock_hz };
+                payloads.push((self.number_for(events, &payloads), events));
             }
         }
-        let direction = Direction::SendRecv;
-        let line = Line {
-            rtp: self.rtp,
-            answers: None,
-            payloads: &payloads,
-            direction,
-        };
-        self.local.write(self.rtp.ip(), &[line])
+        self.offered.clone_from(&payloads);
+        let text = self.describe(&payloads, Direction::SendRecv);
+        if self.lines.is_empty()
+            && let Ok(said) = crate::sdp::parse(text.as_bytes())
+        {
+            self.remember(&said.media, 0);
+        }
+        text
     }
 
     /// Takes the answer to our offer. `false`: there is nothing in it to talk with.
     pub fn accept(&mut self, answer: &Session) -> bool {
-        let Some(media) = answer.media.first().filter(|m| m.is_usable()) else {
+        let line = answer.media.get(self.chosen);
+        let reachable = |m: &&Media| m.is_usable() && m.is_of_family(self.rtp.ip());
+        let Some(media) = line.filter(reachable) else {
             return false;
         };
         self.codecs = self.shared(media);
         let Some(codec) = self.codecs.first().copied() else {
             return false;
         };
-        self.settle(params(media, codec, true));
+        // It sends under the numbers of our offer; some send under their own all the same.
+        let named = |payload: &Payload| media.payloads.iter().any(|(_, p)| p == payload);
+        let mut receives = self.offered.clone();
+        receives.retain(|(_, payload)| named(payload));
+        for entry in &media.payloads {
+            let is_known = |n: u8| self.offered.iter().any(|(number, _)| *number == n);
+            let is_shared = self.offered.iter().any(|(_, payload)| *payload == entry.1);
+            if is_shared && !is_known(entry.0) {
+                receives.push(*entry);
+            }
+        }
+        let params = self.params(media, codec, &receives);
+        for entry in &media.payloads {
+            self.bind(*entry);
+        }
+        self.settle(params);
         true
+    }
+
+    /// Our text, with `payloads` on the chosen line.
+    fn describe(&mut self, payloads: &[(u8, Payload)], direction: Direction) -> String {
+        let (rtp, chosen) = (self.rtp, self.chosen);
+        let count = self.lines.len().max(1);
+        let lines: Vec<Line<'_>> = (0..count)
+            .map(|i| Line {
+                rtp,
+                answers: self.lines.get(i),
+                payloads: if i == chosen { payloads } else { &[] },
+                direction,
+            })
+            .collect();
+        self.local.write(rtp.ip(), &lines)
+    }
+
+    fn remember(&mut self, lines: &[Media], chosen: usize) {
+        self.lines = lines.to_vec();
+        self.chosen = chosen;
+        for entry in &lines[chosen].payloads {
+            self.bind(*entry);
+        }
+    }
+
+    fn bind(&mut self, entry: (u8, Payload)) {
+        if entry.1 != Payload::Unknown && !self.numbers.contains(&entry) {
+            self.numbers.truncate(NUMBERS_MAX - 1);
+            self.numbers.push(entry);
+        }
+    }
+
+    /// The number under which we offer something: the session's, else our own, else one that means
+    /// nothing else yet.
+    fn number_for(&self, payload: Payload, taken: &[(u8, Payload)]) -> u8 {
+        let means_other = |number: u8| {
+            let mut both = self.numbers.iter().chain(taken);
+            both.any(|(n, p)| *n == number && *p != payload)
+        };
+        let known = self.numbers.iter().filter(|(_, p)| *p == payload);
+        let ours = match payload {
+            Payload::Sound(codec) => number_of_ours(codec),
+            Payload::TelephoneEvent { clock_hz } => number_of_our_events(clock_hz),
+            Payload::Unknown => 0,
+        };
+        let own = known.map(|(n, _)| *n).chain([ours]).chain(96..=127);
+        let mut free = own.filter(|number| !means_other(*number));
+        free.next().unwrap_or(ours)
+    }
+
+    /// What the engine needs of it. The address may be learned from where packets come from, since
+    /// phones behind NATs name one that is not theirs (RFC 4961).
+    fn params(&self, media: &Media, codec: Codec, receives: &[(u8, Payload)]) -> MediaParams {
+        let hears = matches!(media.direction, Direction::SendRecv | Direction::RecvOnly);
+        let speaks = matches!(media.direction, Direction::SendRecv | Direction::SendOnly);
+        let number = media.number_of(Payload::Sound(codec));
+        let events = media.events_for(codec);
+        let ptime_ms = media.ptime_ms.unwrap_or(PTIME_DEFAULT_MS);
+        let ptime_ms = ptime_ms.min(media.maxptime_ms.unwrap_or(u8::MAX));
+        let received = |entry: &(u8, Payload)| match entry.1 {
+            Payload::Sound(codec) => Some((entry.0, Receives::Sound(codec))),
+            Payload::TelephoneEvent { .. } => Some((entry.0, Receives::Keys)),
+            Payload::Unknown => None,
+        };
+        MediaParams {
+            remote_rtp: media.rtp(),
+            remote_rtcp: media.rtcp(),
+            codec,
+            payload_type: number.unwrap_or(number_of_ours(codec)),
+            dtmf_payload_type: events.map(|(number, _)| number),
+            dtmf_clock_hz: events.map_or(8000, |(_, clock_hz)| clock_hz),
+            ptime_ms: (ptime_ms / 10 * 10).clamp(*PTIME_MS.start(), *PTIME_MS.end()),
+            receives: receives.iter().filter_map(received).collect(),
+            send: hears && media.address.is_some(),
+            receive: speaks,
+            learning: self.learning_for(media),
+        }
+    }
+
+    /// Who names a private address and signals from another one is behind a NAT, whatever its Via says.
+    fn learning_for(&self, media: &Media) -> Learning {
+        let host = self.learning.host;
+        let is_other = |ip: &IpAddr| host.is_some_and(|host| host != *ip) && is_private(*ip);
+        let hidden = media.address.filter(is_other).is_some();
+        Learning {
+            anywhere: self.learning.anywhere || hidden,
+            ..self.learning
+        }
     }
 
     /// Our description as last sent, for a refresh that changes nothing.
@@ -159,15 +271,17 @@ impl Talk {
     }
 }
 
-/// Could an offer be answered at all?
-pub fn is_usable(offer: &Session, ours: &[Codec]) -> bool {
-    usable_line(offer, ours).is_some()
+/// Could an offer be answered at all, by one whose own address is `address`?
+pub fn is_usable(offer: &Session, ours: &[Codec], address: IpAddr) -> bool {
+    usable_line(offer, ours, address).is_some()
 }
 
-fn usable_line(offer: &Session, ours: &[Codec]) -> Option<usize> {
+fn usable_line(offer: &Session, ours: &[Codec], address: IpAddr) -> Option<usize> {
     let shares = |media: &Media| media.codecs().any(|codec| ours.contains(&codec));
     let lines = &offer.media;
-    lines.iter().position(|m| m.is_usable() && shares(m))
+    lines
+        .iter()
+        .position(|m| m.is_usable() && m.is_of_family(address) && shares(m))
 }
 
 fn payloads_for(media: &Media, codec: Codec) -> Vec<(u8, Payload)> {
@@ -178,44 +292,6 @@ fn payloads_for(media: &Media, codec: Codec) -> Vec<(u8, Payload)> {
     number.into_iter().chain(events).collect()
 }
 
-/// What the engine needs of it. The address may be learned from where packets come from, since
-/// phones behind NATs name one that is not theirs (RFC 4961).
-///
-/// `answers`: it answers our offer, so what it sends bears the numbers of that.
-fn params(media: &Media, codec: Codec, answers: bool) -> MediaParams {
-    let hears = matches!(media.direction, Direction::SendRecv | Direction::RecvOnly);
-    let speaks = matches!(media.direction, Direction::SendRecv | Direction::SendOnly);
-    let number = media.number_of(Payload::Sound(codec));
-    let number = number.unwrap_or(number_of_ours(codec));
-    let events = media.events_for(codec);
-    let event_number = events.map(|(number, _)| number);
-    let event_clock_hz = events.map_or(8000, |(_, clock_hz)| clock_hz);
-    let event_ours = EVENTS.iter().find(|(_, hz)| *hz == event_clock_hz);
-    MediaParams {
-        remote_rtp: media.rtp(),
-        remote_rtcp: media.rtcp(),
-        codec,
-        payload_type: number,
-        payload_type_in: if answers {
-            number_of_ours(codec)
-        } else {
-            number
-        },
-        dtmf_payload_type: event_number,
-        dtmf_payload_type_in: match event_ours {
-            Some((ours, _)) if answers && event_number.is_some() => Some(*ours),
-            _ => event_number,
-        },
-        dtmf_clock_hz: event_clock_hz,
-        ptime_ms: media.ptime_ms.map_or(20, |ms| {
-            (ms / 10 * 10).clamp(*PTIME_MS.start(), *PTIME_MS.end())
-        }),
-        send: hears && media.address.is_some(),
-        receive: speaks,
-        latch: true,
-    }
-}
-
 fn number_of_ours(codec: Codec) -> u8 {
     match codec {
         Codec::G722 => 9,
@@ -223,6 +299,23 @@ fn number_of_ours(codec: Codec) -> u8 {
         Codec::Pcmu => 0,
         Codec::Pcma => 8,
     }
+}
+
+/// Addresses that mean something only on their own network (RFC 1918, RFC 6598, RFC 3927, RFC 4193).
+fn is_private(ip: IpAddr) -> bool {
+    match ip {
+        IpAddr::V4(ip) => {
+            let [a, b, ..] = ip.octets();
+            let is_shared = a == 100 && (64..128).contains(&b);
+            ip.is_private() || ip.is_loopback() || ip.is_link_local() || is_shared
+        }
+        IpAddr::V6(ip) => ip.is_loopback() || ip.is_unique_local() || ip.is_unicast_link_local(),
+    }
+}
+
+fn number_of_our_events(clock_hz: u32) -> u8 {
+    let ours = EVENTS.iter().find(|(_, hz)| *hz == clock_hz);
+    ours.map_or(EVENTS[0].0, |(number, _)| *number)
 }
 
 #[cfg(test)]
@@ -274,7 +367,9 @@ mod tests {
             "{text}"
         );
         let agreed = t.agreed.clone().unwrap();
-        assert_eq!((agreed.payload_type, agreed.payload_type_in), (96, 96));
+        assert_eq!(agreed.payload_type, 96);
+        let received = [(96, Receives::Sound(Codec::Opus)), (98, Receives::Keys)];
+        assert_eq!(agreed.receives, received);
         assert_eq!(
             (agreed.dtmf_payload_type, agreed.dtmf_clock_hz),
             (Some(98), 48_000)
@@ -286,11 +381,75 @@ mod tests {
         assert!(t.accept(&offer(lines)));
         let agreed = t.agreed.clone().unwrap();
         assert_eq!(
-            (agreed.payload_type, agreed.payload_type_in),
-            (96, OPUS_NUMBER)
+            (agreed.payload_type, agreed.dtmf_payload_type),
+            (96, Some(98))
         );
-        let events = (agreed.dtmf_payload_type, agreed.dtmf_payload_type_in);
-        assert_eq!(events, (Some(98), Some(110)));
+        // Under our numbers, or its own.
+        assert_eq!(
+            agreed.receives,
+            [
+                (OPUS_NUMBER, Receives::Sound(Codec::Opus)),
+                (0, Receives::Sound(Codec::Pcmu)),
+                (101, Receives::Keys),
+                (110, Receives::Keys),
+                (96, Receives::Sound(Codec::Opus)),
+                (97, Receives::Keys),
+                (98, Receives::Keys),
+            ]
+        );
+    }
+
+    #[test]
+    fn lines_and_numbers_hold_for_the_whole_session() {
+        let mut t = talk();
+        let lines = "m=video 4002 RTP/AVP 97\r\nm=audio 4000 RTP/AVP 111 0 101\r\n\
+            a=rtpmap:111 telephone-event/8000\r\na=rtpmap:101 opus/48000/2\r\n";
+        t.answer(&offer(lines), &[]).unwrap();
+        let again = t.offer(&[]);
+        let said: Vec<&str> = again.lines().filter(|l| l.starts_with("m=")).collect();
+        assert_eq!(
+            said,
+            [
+                "m=video 0 RTP/AVP 97",
+                "m=audio 5000 RTP/AVP 101 9 0 8 111 110"
+            ]
+        );
+        assert!(again.contains("a=rtpmap:101 opus/48000/2\r\n"), "{again}");
+        let answer = "m=video 0 RTP/AVP 97\r\nm=audio 4000 RTP/AVP 8\r\n";
+        assert!(t.accept(&offer(answer)));
+        assert_eq!(t.agreed.as_ref().unwrap().codec, Codec::Pcma);
+        // A number that another codec has is not used for ours.
+        let mut t = talk();
+        let lines = "m=audio 4000 RTP/AVP 0 111\r\na=rtpmap:111 telephone-event/8000\r\n";
+        t.answer(&offer(lines), &[]).unwrap();
+        assert!(t.offer(&[]).contains("RTP/AVP 96 9 0 8 111 110\r\n"));
+    }
+
+    #[test]
+    fn an_address_that_cannot_be_reached_is_not_talked_to() {
+        let named = "v=0\r\nc=IN IP4 phone.example\r\nm=audio 4000 RTP/AVP 0\r\n";
+        let six = "v=0\r\nc=IN IP6 2001:db8::1\r\nm=audio 4000 RTP/AVP 0\r\n";
+        let lies = "v=0\r\nc=IN IP4 2001:db8::1\r\nm=audio 4000 RTP/AVP 0\r\n";
+        for text in [named, six, lies] {
+            let offer = parse(text.as_bytes()).unwrap();
+            assert_eq!(talk().answer(&offer, &[]), None, "{text}");
+            let mut t = talk();
+            t.offer(&[]);
+            assert!(!t.accept(&offer), "{text}");
+        }
+        let held = "v=0\r\nc=IN IP4 void.invalid\r\nm=audio 4000 RTP/AVP 0\r\n";
+        let mut t = talk();
+        t.answer(&parse(held.as_bytes()).unwrap(), &[]).unwrap();
+        assert!(t.held);
+    }
+
+    #[test]
+    fn a_packet_is_no_longer_than_the_party_takes() {
+        let lines = "m=audio 4000 RTP/AVP 0\r\na=ptime:60\r\na=maxptime:40\r\n";
+        let mut t = talk();
+        let text = t.answer(&offer(lines), &[]).unwrap();
+        assert!(text.contains("a=maxptime:150\r\n"), "{text}");
+        assert_eq!(t.agreed.unwrap().ptime_ms, 40);
     }
 
     #[test]

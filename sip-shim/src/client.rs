@@ -20,12 +20,14 @@ use tandem_engine::seam::LegId;
 use tandem_storage::name::Id;
 use tandem_storage::time::Time;
 
-use crate::draft::{Request, ack_of, branch_number, cancel_of};
+use crate::draft::{ANSWERED_ELSEWHERE, Request, ack_of, branch_number, cancel_of};
 use crate::kit::{Alarm, Kit, NumberMap, T1, T1_64, T2, T4};
 use crate::message::{Message, Method, Name};
 use crate::uri::{NameAddr, Via};
 use crate::wire::Flow;
 
+/// A phone that has said nothing at all to an INVITE for so long is not there.
+const UNHEARD_MAX: Duration = Duration::from_secs(5);
 /// The most phones behind one proxy whose 2xx to one INVITE are confirmed.
 const ACKS_MAX: usize = 8;
 
@@ -42,8 +44,12 @@ struct Client {
     flow: Flow,
     bytes: Arc<[u8]>,
     interval: Duration,
+    /// When it is sent again.
+    again_at: Time,
     due: Time,
     gives_up: Time,
+    /// When its owner stops waiting for a first word.
+    unheard_until: Time,
     owner: Owner,
     cancel: Cancel,
     /// The ACKs of its 2xx, each with the To tag it confirms and the way it went; at most
@@ -64,9 +70,18 @@ enum State {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Cancel {
     No,
-    /// As soon as a provisional response has come (RFC 3261 §9.1).
-    Wanted,
+    /// As soon as a provisional response has come (RFC 3261 §9.1), for this reason.
+    Wanted(Why),
     Sent,
+}
+
+/// Why an INVITE is cancelled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Why {
+    /// Nobody wants the call any more.
+    GivenUp,
+    /// Another phone took it.
+    AnsweredElsewhere,
 }
 
 /// To whom an answer matters.
@@ -139,8 +154,10 @@ impl Clients {
             flow,
             bytes,
             interval,
+            again_at: kit.now.mono + interval,
             due: kit.alarm_in(interval, Alarm::Client(key)),
             gives_up: kit.now.mono + T1_64,
+            unheard_until: kit.now.mono + UNHEARD_MAX,
             owner,
             cancel: Cancel::No,
             acks: Vec::new(),
@@ -160,8 +177,8 @@ impl Clients {
         match (client.method, status) {
             (Method::Invite, 100..200) => {
                 let wanted = client.ring()?;
-                if wanted == Cancel::Wanted {
-                    self.cancel(kit, branch);
+                if let Cancel::Wanted(why) = wanted {
+                    self.cancel(kit, branch, why);
                     return None;
                 }
             }
@@ -209,19 +226,19 @@ impl Clients {
     }
 
     /// Nobody waits for an INVITE's answer any more: cancels it as soon as that is allowed.
-    pub(crate) fn abandon(&mut self, kit: &mut Kit, branch: u64) {
+    pub(crate) fn abandon(&mut self, kit: &mut Kit, branch: u64, why: Why) {
         let Some(client) = self.table.get_mut(&branch) else {
             return;
         };
         client.owner = Owner::Orphan;
         match client.state {
-            State::Calling => client.cancel = Cancel::Wanted,
-            State::Proceeding if client.cancel != Cancel::Sent => self.cancel(kit, branch),
+            State::Calling => client.cancel = Cancel::Wanted(why),
+            State::Proceeding if client.cancel != Cancel::Sent => self.cancel(kit, branch, why),
             _ => {}
         }
     }
 
-    fn cancel(&mut self, kit: &mut Kit, branch: u64) {
+    fn cancel(&mut self, kit: &mut Kit, branch: u64, why: Why) {
         let Some(client) = self.table.get_mut(&branch) else {
             return;
         };
@@ -229,7 +246,11 @@ impl Clients {
         // RFC 3261 §9.1: 64*T1 after the CANCEL the INVITE counts as cancelled.
         client.gives_up = kit.now.mono + T1_64;
         client.due = kit.alarm_in(T1_64, Alarm::Client(branch));
-        let (flow, bytes) = (client.flow, cancel_of(&client.bytes));
+        let headers = match why {
+            Why::GivenUp => "",
+            Why::AnsweredElsewhere => ANSWERED_ELSEWHERE,
+        };
+        let (flow, bytes) = (client.flow, cancel_of(&client.bytes, headers));
         self.start(kit, flow, Owner::Orphan, Method::Cancel, branch, bytes);
     }
 
@@ -250,7 +271,7 @@ impl Clients {
         let over = matches!(client.state, State::Done | State::Accepted);
         if !over && now < client.gives_up {
             client.again(kit, key);
-            return None;
+            return client.unheard(now, key);
         }
         let client = self.table.remove(&key)?;
         let matters = !over && client.owner != Owner::Orphan;
@@ -340,6 +361,19 @@ impl Client {
         self.end(kit, key, T1_64)
     }
 
+    /// A phone that does not answer an INVITE at all: its owner need not wait for timer B. Should the
+    /// phone wake up before that, it is told that it is too late.
+    fn unheard(&mut self, now: Time, branch: u64) -> Option<Heard> {
+        let is_fork = matches!(self.owner, Owner::Fork { .. });
+        if !is_fork || self.state != State::Calling || now < self.unheard_until {
+            return None;
+        }
+        let heard = self.heard(branch, Outcome::Timeout);
+        self.owner = Owner::Orphan;
+        self.cancel = Cancel::Wanted(Why::GivenUp);
+        Some(heard)
+    }
+
     fn proceed(&mut self) {
         if self.is_open() {
             self.state = State::Proceeding;
@@ -368,16 +402,23 @@ impl Client {
     /// Sends it again, less and less often: an INVITE doubles its interval without bound, others
     /// up to T2, and wait T2 once they have been heard (§17.1.2.2).
     fn again(&mut self, kit: &mut Kit, key: u64) {
-        self.interval = match (self.method, self.state) {
-            (Method::Invite, _) => self.interval * 2,
-            (_, State::Proceeding) => T2,
-            _ => (self.interval * 2).min(T2),
-        };
-        let left = self.gives_up.since(kit.now.mono);
-        self.due = kit.alarm_in(self.interval.min(left), Alarm::Client(key));
-        if !self.flow.is_reliable() {
-            kit.resend(self.flow, self.bytes.clone());
+        let now = kit.now.mono;
+        if now >= self.again_at {
+            self.interval = match (self.method, self.state) {
+                (Method::Invite, _) => self.interval * 2,
+                (_, State::Proceeding) => T2,
+                _ => (self.interval * 2).min(T2),
+            };
+            self.again_at = now + self.interval;
+            if !self.flow.is_reliable() {
+                kit.resend(self.flow, self.bytes.clone());
+            }
         }
+        let mut due = self.again_at.min(self.gives_up);
+        if self.unheard_until > now && self.method == Method::Invite {
+            due = due.min(self.unheard_until);
+        }
+        self.due = kit.alarm_in(due.since(now), Alarm::Client(key));
     }
 }
 

@@ -4,6 +4,10 @@
 //! dialog there. It is made from the request that we accept or from the response that accepts
 //! ours, and writes every later request.
 
+use std::net::SocketAddr;
+
+use tandem_engine::seam::Learning;
+
 use crate::draft::Request;
 use crate::message::{Message, Method, Name};
 use crate::registrar::behind_nat;
@@ -36,6 +40,8 @@ pub struct Dialog {
     pub remote_cseq: Option<u32>,
     /// Where our requests go.
     pub flow: Flow,
+    /// Where theirs were last heard from.
+    pub source: SocketAddr,
     /// Their addresses are not to be believed: requests go where theirs come from.
     pub behind_nat: bool,
 }
@@ -57,6 +63,7 @@ impl Dialog {
             local_cseq: 0,
             remote_cseq: request.cseq().map(|(n, _, _)| n),
             flow,
+            source: flow.peer,
             behind_nat: behind_nat(request, &flow),
         };
         dialog.aim(flow);
@@ -86,6 +93,7 @@ impl Dialog {
             local_cseq: request.cseq()?.0,
             remote_cseq: None,
             flow,
+            source: flow.peer,
             behind_nat,
         };
         dialog.aim(flow);
@@ -116,7 +124,13 @@ impl Dialog {
         if let Some(uri) = contact_uri(message) {
             self.remote_target = uri.into();
         }
+        self.source = flow.peer;
         self.aim(flow);
+    }
+
+    /// From where else than its description says the other end's media may come.
+    pub fn learning(&self) -> Learning {
+        Learning::from_host(self.source.ip(), self.behind_nat)
     }
 
     /// Decides where requests go, given the way by which the other end was last heard: the first
@@ -259,6 +273,7 @@ mod tests {
             local_cseq: 0,
             remote_cseq: Some(7),
             flow,
+            source: flow.peer,
             behind_nat: false,
         };
         assert_eq!(made, taken);

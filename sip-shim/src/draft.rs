@@ -9,6 +9,8 @@ use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use tandem_pbx::seam::Cause;
+
 use crate::kit::Kit;
 use crate::message::{Message, Method, Name};
 use crate::uri::{Via, param, split_list};
@@ -264,15 +266,38 @@ fn finish(mut text: String, body: Option<(&'static str, &str)>) -> Arc<[u8]> {
 
 /// The ACK of a refusal of `invite`, which is our own text; `to` comes from the refusal.
 pub(crate) fn ack_of(invite: &[u8], to: &str) -> Arc<[u8]> {
-    derive(invite, "ACK", Some(to))
+    derive(invite, "ACK", Some(to), "")
 }
 
-/// The CANCEL of `request`, which is our own text.
-pub(crate) fn cancel_of(request: &[u8]) -> Arc<[u8]> {
-    derive(request, "CANCEL", None)
+/// The CANCEL of `request`, which is our own text; `headers`: whole lines to add.
+pub(crate) fn cancel_of(request: &[u8], headers: &str) -> Arc<[u8]> {
+    derive(request, "CANCEL", None, headers)
 }
 
-fn derive(request: &[u8], method: &str, to: Option<&str>) -> Arc<[u8]> {
+/// Tells a phone that the call was answered elsewhere, so that it shows no missed call (RFC 3326 §3.1).
+pub(crate) const ANSWERED_ELSEWHERE: &str =
+    "Reason: SIP;cause=200;text=\"Call completed elsewhere\"\r\n";
+
+/// Why we hang up (RFC 3326), in the causes of Q.850 as RFC 3398 §8.2.6.1 pairs them.
+pub(crate) fn reason_header(cause: Cause) -> String {
+    let (number, text) = match cause {
+        Cause::AnsweredElsewhere => return ANSWERED_ELSEWHERE.to_owned(),
+        Cause::Normal | Cause::Cancelled => (16, "Normal call clearing"),
+        Cause::Busy => (17, "User busy"),
+        Cause::Declined => (21, "Call rejected"),
+        Cause::NoAnswer => (19, "No answer from user"),
+        Cause::NotRegistered => (20, "Subscriber absent"),
+        Cause::NoSuchNumber => (1, "Unallocated number"),
+        Cause::Forbidden => (57, "Bearer capability not authorized"),
+        Cause::NotAcceptable => (88, "Incompatible destination"),
+        Cause::Congestion => (42, "Switching equipment congestion"),
+        Cause::Vanished => (102, "Recovery on timer expiry"),
+        Cause::Failed | Cause::ShuttingDown => (41, "Temporary failure"),
+    };
+    format!("Reason: Q.850;cause={number};text=\"{text}\"\r\n")
+}
+
+fn derive(request: &[u8], method: &str, to: Option<&str>, headers: &str) -> Arc<[u8]> {
     let text = std::str::from_utf8(request).unwrap_or_default();
     let mut out = String::with_capacity(512);
     for (i, line) in text.split("\r\n").enumerate() {
@@ -296,6 +321,7 @@ fn derive(request: &[u8], method: &str, to: Option<&str>) -> Arc<[u8]> {
             _ => {}
         }
     }
+    out.push_str(headers);
     finish(out, None)
 }
 

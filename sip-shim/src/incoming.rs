@@ -10,7 +10,9 @@ use tandem_pbx::seam::{Caller, Cause, SipEvent};
 
 use crate::access::{Access, number_of};
 use crate::agree::{self, Talk};
+use crate::body;
 use crate::call::{Invite, Phase, Unconfirmed};
+use crate::config::ShimConfig;
 use crate::dialog::Dialog;
 use crate::draft::{self, ALLOW, Answer};
 use crate::message::{Message, Method, Name};
@@ -39,7 +41,7 @@ impl Shim {
         let Some(dialed) = dialed(&request) else {
             return self.reply(server, &request, &Answer::new(404));
         };
-        let offer = match read_offer(&request, &self.kit.config.codecs) {
+        let offer = match read_offer(&request, &self.kit.config) {
             Ok(offer) => offer,
             Err(answer) => return self.reply(server, &request, &answer),
         };
@@ -134,10 +136,12 @@ impl Shim {
             return self.no_media(leg);
         };
         let session_id = self.kit.random();
-        call.talk = Some(
-            Talk::new(session_id, self.kit.config.advertise, port)
-                .speaking(&self.kit.config.codecs),
-        );
+        let mut talk = Talk::new(session_id, self.kit.config.advertise, port)
+            .speaking(&self.kit.config.codecs);
+        if let Some(dialog) = &call.dialog {
+            talk.learning = dialog.learning();
+        }
+        call.talk = Some(talk);
         match std::mem::replace(&mut call.phase, Phase::Closing) {
             Phase::Opening(invite) => {
                 let (caller, dialed) = (invite.caller.clone(), invite.dialed.clone());
@@ -192,11 +196,39 @@ impl Shim {
             .respond(&mut self.kit, invite.server, &invite.request, &answer);
     }
 
+    /// Lets the caller hear what it is bridged to before it is answered. Without an offer of its own there
+    /// is nothing to answer yet, and it only rings.
+    pub(crate) fn progress(&mut self, leg: LegId, like: Option<LegId>) {
+        let prefer = self.preference(like);
+        let Some(call) = self.calls.get_mut(leg) else {
+            return;
+        };
+        let (Phase::Offered(invite), Some(talk), Some(dialog)) =
+            (&call.phase, &mut call.talk, &call.dialog)
+        else {
+            return;
+        };
+        let text = invite.offer.as_ref();
+        let Some(text) = text.and_then(|offer| talk.answer(offer, &prefer)) else {
+            return self.ring(leg);
+        };
+        let headers = draft::contact(&self.kit, &dialog.flow);
+        let answer = Answer::new(183).tag(call.tag).headers(&headers).sdp(&text);
+        self.servers
+            .respond(&mut self.kit, invite.server, &invite.request, &answer);
+        if let Some(params) = talk.agreed.clone() {
+            self.kit.media(Command::Set { leg, params });
+        }
+    }
+
+    /// The codecs to prefer for the sake of another leg.
+    fn preference(&self, like: Option<LegId>) -> Vec<Codec> {
+        let like = like.and_then(|l| self.calls.get(l)?.talk.as_ref());
+        like.map(Talk::preference).unwrap_or_default()
+    }
+
     pub(crate) fn answer(&mut self, leg: LegId, like: Option<LegId>) {
-        let like = like
-            .and_then(|l| self.calls.get(l))
-            .and_then(|c| c.talk.as_ref());
-        let prefer: Vec<Codec> = like.map(Talk::preference).unwrap_or_default();
+        let prefer = self.preference(like);
         let Some(call) = self.calls.get_mut(leg) else {
             return;
         };
@@ -205,7 +237,10 @@ impl Shim {
         else {
             return;
         };
+        let early = talk.agreed.is_some();
         let text = match &invite.offer {
+            // RFC 3261 §13.2.1: what was said early is said again.
+            Some(_) if early => Some(talk.again()),
             Some(offer) => talk.answer(offer, &prefer),
             None => Some(talk.offer(&prefer)),
         };
@@ -228,7 +263,7 @@ impl Shim {
         });
         call.timer = Some(timer);
         call.phase = Phase::Answered;
-        if let Some(params) = agreed {
+        if let Some(params) = agreed.filter(|_| !early) {
             self.kit.media(Command::Set { leg, params });
         }
         self.arm(leg);
@@ -255,18 +290,21 @@ impl Shim {
         }
     }
 
-    /// The caller gave up before it was answered.
-    pub(crate) fn cancelled(&mut self, leg: LegId) {
+    /// The caller gave up before it was answered, or, says the request, was answered elsewhere.
+    pub(crate) fn cancelled(&mut self, leg: LegId, request: &Message) {
+        let reason = request.header_or_empty(Name::Reason);
+        let elsewhere = reason.to_ascii_lowercase().replace(' ', "");
+        let cause = match elsewhere.starts_with("sip;") && elsewhere.contains(";cause=200") {
+            true => Cause::AnsweredElsewhere,
+            false => Cause::Cancelled,
+        };
         let known = self
             .calls
             .get(leg)
             .is_some_and(|c| matches!(c.phase, Phase::Offered(_)));
         self.refuse(leg, Cause::Cancelled);
         if known {
-            self.kit.tell(SipEvent::Ended {
-                leg,
-                cause: Cause::Cancelled,
-            });
+            self.kit.tell(SipEvent::Ended { leg, cause });
         }
     }
 
@@ -286,7 +324,7 @@ impl Shim {
         let leg = call.leg;
         self.servers.confirmed(&mut self.kit, pending.server);
         if let Phase::Closing = call.phase {
-            return self.hang_up(leg);
+            return self.hang_up(leg, Cause::Normal);
         }
         let answered = !pending.offered || self.take_answer(leg, ack);
         let codec = self
@@ -294,7 +332,7 @@ impl Shim {
             .get(leg)
             .and_then(|c| Some(c.talk.as_ref()?.agreed.as_ref()?.codec));
         let Some(codec) = codec.filter(|_| answered) else {
-            self.hang_up(leg);
+            self.hang_up(leg, Cause::NotAcceptable);
             return self.kit.tell(SipEvent::Ended {
                 leg,
                 cause: Cause::NotAcceptable,
@@ -313,7 +351,7 @@ impl Shim {
         let Some(call) = self.calls.get_mut(leg) else {
             return false;
         };
-        let (Some(talk), Ok(answer)) = (&mut call.talk, sdp::parse(message.body())) else {
+        let (Some(talk), Some(answer)) = (&mut call.talk, read_description(message)) else {
             return false;
         };
         let (before, was_held) = (talk.agreed.clone(), talk.held);
@@ -332,7 +370,7 @@ impl Shim {
         };
         call.unconfirmed = None;
         let known = !matches!(call.phase, Phase::Closing);
-        self.hang_up(leg);
+        self.hang_up(leg, Cause::Vanished);
         if known {
             self.kit.counters.sessions_vanished += 1;
             self.kit.tell(SipEvent::Ended {
@@ -356,25 +394,26 @@ impl Shim {
 /// The offer in an INVITE, if it has one; or why it is refused.
 pub(crate) fn read_offer(
     request: &Message,
-    ours: &[Codec],
+    config: &ShimConfig,
 ) -> Result<Option<Session>, Answer<'static>> {
-    if request.body().is_empty() {
+    let Ok(body) = body::description(request) else {
+        return Err(Answer::new(415).headers(body::ACCEPT));
+    };
+    let Some(body) = body else {
         return Ok(None);
-    }
-    let kind = request
-        .header_or_empty(Name::ContentType)
-        .split(';')
-        .next()
-        .unwrap_or_default();
-    if !kind.trim().eq_ignore_ascii_case("application/sdp") {
-        return Err(Answer::new(415).headers("Accept: application/sdp\r\n"));
-    }
-    match sdp::parse(request.body()) {
-        Ok(offer) if agree::is_usable(&offer, ours) => Ok(Some(offer)),
+    };
+    match sdp::parse(body) {
+        Ok(offer) if agree::is_usable(&offer, &config.codecs, config.advertise) => Ok(Some(offer)),
         Ok(_) if request.method() == Method::Ack => Ok(None),
         Ok(_) => Err(Answer::new(488)),
         Err(_) => Err(Answer::new(400).reason("Bad Session Description")),
     }
+}
+
+/// The description in a response or an ACK, if there is one that can be read.
+pub(crate) fn read_description(message: &Message) -> Option<Session> {
+    let body = body::description(message).ok()??;
+    sdp::parse(body).ok()
 }
 
 /// What was dialled.
@@ -421,7 +460,7 @@ fn status_of(cause: Cause) -> u16 {
     match cause {
         Cause::Busy => 486,
         Cause::Declined => 603,
-        Cause::Cancelled => 487,
+        Cause::Cancelled | Cause::AnsweredElsewhere => 487,
         Cause::NoSuchNumber => 404,
         Cause::Forbidden => 403,
         Cause::NotAcceptable => 488,

@@ -25,6 +25,7 @@ pub mod uri;
 pub mod wire;
 
 mod access;
+mod body;
 mod call;
 mod client;
 mod draft;

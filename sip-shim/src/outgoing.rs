@@ -9,21 +9,21 @@
 
 use std::fmt::Write as _;
 
-use tandem_engine::seam::{Command, LegId};
+use tandem_engine::seam::{Command, Learning, LegId};
 use tandem_pbx::seam::{Caller, Cause, SipEvent};
 use tandem_storage::name::Id;
 
 use crate::agree::Talk;
 use crate::call::{Fork, Out, Phase};
-use crate::client::{Heard, Outcome, Owner};
+use crate::client::{Heard, Outcome, Owner, Why};
 use crate::dialog::Dialog;
 use crate::draft::{self, ALLOW, Request};
+use crate::incoming::read_description;
 use crate::kit::Kit;
 use crate::message::{Message, Method, Name};
-use crate::sdp;
 use crate::session::{self, SessionTimer};
 use crate::shim::{Shim, ShimOutput};
-use crate::uri::NameAddr;
+use crate::uri::{NameAddr, Uri, split_list};
 use crate::wire::Flow;
 
 impl Shim {
@@ -71,7 +71,7 @@ impl Shim {
                 .map(|b| Fork {
                     branch: self.kit.random(),
                     flow: b.target(),
-                    behind_nat: b.target() == b.flow,
+                    behind_nat: b.behind_nat,
                     contact: b.contact.clone(),
                     tag: self.kit.random(),
                     call_id: format!("{:016x}", self.kit.random()).into(),
@@ -158,9 +158,16 @@ impl Shim {
     ) {
         match (heard.outcome, response) {
             (Outcome::Response(100), _) => {}
+            // RFC 3960 §3.1: 180 means that the caller's own phone is to make the ringing.
+            (Outcome::Response(183), Some(response)) if !response.body().is_empty() => {
+                self.progress_heard(leg, heard, response);
+            }
             (Outcome::Response(..200), _) => self.ringing(leg),
             (Outcome::Response(..300), Some(response)) => {
                 self.accepted(leg, index, heard, response)
+            }
+            (Outcome::Response(300..=302 | 305), Some(response)) => {
+                self.redirected(leg, index, response);
             }
             (Outcome::Response(422), Some(response)) => self.ask_longer(leg, index, response),
             (Outcome::Response(status), _) => {
@@ -170,6 +177,59 @@ impl Shim {
                 self.failed(leg, index, Cause::NoAnswer, false);
             }
         }
+    }
+
+    /// A provisional response with a description: the caller may hear what the phone, or the network
+    /// before it, says. With several phones nobody knows whom to hear, so it only rings.
+    fn progress_heard(&mut self, leg: LegId, heard: &Heard, response: &Message) {
+        let answer = read_description(response);
+        let Some(call) = self.calls.get_mut(leg) else {
+            return;
+        };
+        let (Phase::Calling(out), Some(talk), Some(answer)) = (&call.phase, &mut call.talk, answer)
+        else {
+            return self.ringing(leg);
+        };
+        let [fork] = &out.forks[..] else {
+            return self.ringing(leg);
+        };
+        talk.learning = Learning::from_host(heard.flow.peer.ip(), fork.behind_nat);
+        let before = talk.agreed.clone();
+        if !talk.accept(&answer) {
+            return self.ringing(leg);
+        }
+        let Some(params) = talk.agreed.clone() else {
+            return;
+        };
+        if before.as_ref() != Some(&params) {
+            self.kit.media(Command::Set { leg, params });
+        }
+        if before.is_none() {
+            self.kit.tell(SipEvent::Progress { leg });
+        }
+    }
+
+    /// The phone's own forwarding: the call leaves this user, all its phones with it.
+    fn redirected(&mut self, leg: LegId, index: usize, response: &Message) {
+        let contact = response.headers(Name::Contact).flat_map(split_list).next();
+        let address = contact.and_then(NameAddr::parse);
+        let number = address.and_then(|a| Uri::parse(a.uri)?.number());
+        let fits = |n: &std::borrow::Cow<'_, str>| (1..=64).contains(&n.chars().count());
+        let Some(to) = number.filter(fits) else {
+            return self.failed(leg, index, Cause::Failed, false);
+        };
+        let Some(Phase::Calling(out)) = self.calls.get(leg).map(|c| &c.phase) else {
+            return;
+        };
+        for branch in out.losers(index).collect::<Vec<_>>() {
+            self.clients.abandon(&mut self.kit, branch, Why::GivenUp);
+        }
+        self.calls.remove(leg);
+        self.kit.media(Command::Close { leg });
+        self.kit.tell(SipEvent::Redirected {
+            leg,
+            to: to.as_ref().into(),
+        });
     }
 
     fn ringing(&mut self, leg: LegId) {
@@ -197,6 +257,7 @@ impl Shim {
             return self.failed(leg, index, Cause::Failed, false);
         };
         let others: Vec<u64> = out.losers(index).collect();
+        let learning = dialog.learning();
         let tag = dialog.local_tag;
         self.acknowledge(heard, &dialog, response);
         let Some(call) = self.calls.get_mut(leg) else {
@@ -206,22 +267,30 @@ impl Shim {
         call.phase = Phase::Up;
         call.takes_update = response.lists(Name::Allow, "UPDATE");
         call.timer = Some(SessionTimer::for_response(&self.kit, response));
+        if let Some(talk) = &mut call.talk {
+            talk.learning = learning;
+        }
         self.calls.name(leg, tag);
         for branch in others {
-            self.clients.abandon(&mut self.kit, branch);
+            self.clients
+                .abandon(&mut self.kit, branch, Why::AnsweredElsewhere);
         }
         self.talk_begins(leg, response);
     }
 
     fn talk_begins(&mut self, leg: LegId, response: &Message) {
-        let answer = sdp::parse(response.body());
+        let answer = read_description(response);
         let Some(call) = self.calls.get_mut(leg) else {
             return;
         };
-        let talk = call.talk.as_mut().zip(answer.ok());
-        let agreed = talk.and_then(|(t, a)| if t.accept(&a) { t.agreed.clone() } else { None });
+        // RFC 3261 §13.2.1: the description may have come with a reliable or earlier response only.
+        let talk = call.talk.as_mut();
+        let agreed = talk.and_then(|talk| match &answer {
+            Some(answer) => talk.accept(answer).then(|| talk.agreed.clone())?,
+            None => talk.agreed.clone(),
+        });
         let Some(params) = agreed else {
-            self.hang_up(leg);
+            self.hang_up(leg, Cause::NotAcceptable);
             return self.kit.tell(SipEvent::Ended {
                 leg,
                 cause: Cause::NotAcceptable,
@@ -269,7 +338,7 @@ impl Shim {
                 fork.failed.get_or_insert(cause);
             }
             for branch in others {
-                self.clients.abandon(&mut self.kit, branch);
+                self.clients.abandon(&mut self.kit, branch, Why::GivenUp);
             }
         }
         self.all_failed(leg);
@@ -293,13 +362,17 @@ impl Shim {
     }
 
     /// Call control gives up before anyone has answered.
-    pub(crate) fn give_up(&mut self, leg: LegId) {
+    pub(crate) fn give_up(&mut self, leg: LegId, cause: Cause) {
         let Some(call) = self.calls.remove(leg) else {
             return;
         };
+        let why = match cause {
+            Cause::AnsweredElsewhere => Why::AnsweredElsewhere,
+            _ => Why::GivenUp,
+        };
         if let Phase::Calling(out) | Phase::Dialing(out) = &call.phase {
             for fork in out.forks.iter().filter(|f| f.failed.is_none()) {
-                self.clients.abandon(&mut self.kit, fork.branch);
+                self.clients.abandon(&mut self.kit, fork.branch, why);
             }
         }
         if call.talk.is_some() {
@@ -331,7 +404,7 @@ impl Shim {
             return;
         };
         self.acknowledge(heard, &dialog, response);
-        self.bye(&mut dialog);
+        self.bye(&mut dialog, Cause::Cancelled);
     }
 }
 

@@ -146,7 +146,7 @@ impl Shim {
     /// Nobody is there any more: the BYE is for those who only think so.
     fn vanished(&mut self, leg: LegId) {
         self.kit.counters.sessions_vanished += 1;
-        self.hang_up(leg);
+        self.hang_up(leg, Cause::Vanished);
         self.kit.tell(SipEvent::Ended {
             leg,
             cause: Cause::Vanished,

@@ -19,7 +19,7 @@ use crate::kit::{Alarm, Kit, TextMap, Wake};
 use crate::message::{Message, Name};
 use crate::shim::Phone;
 use crate::uri::{NameAddr, Scheme, Uri, Via, split_list};
-use crate::wire::{Flow, Transport};
+use crate::wire::Flow;
 
 /// The longest Contact we keep.
 const CONTACT_BYTES_MAX: usize = 512;
@@ -49,7 +49,7 @@ pub(crate) struct Binding {
     instance: Box<str>,
     /// Where its REGISTER came from.
     pub(crate) flow: Flow,
-    behind_nat: bool,
+    pub(crate) behind_nat: bool,
     call_id: Box<str>,
     cseq: u32,
     expires: Wake,
@@ -347,16 +347,11 @@ impl Binding {
     }
 }
 
-/// Does the sender call itself something else than what we see?
+/// Does the sender think that it is at another address than the one we see? Another port alone shows no
+/// NAT: a phone may send from one and listen at another.
 pub(crate) fn behind_nat(request: &Message, flow: &Flow) -> bool {
-    let Some(via) = request.header(Name::Via).and_then(Via::parse) else {
-        return true;
-    };
-    let ip_differs = crate::uri::parse_ip(via.host) != Some(flow.peer.ip());
-    // The port of an outgoing stream is not one that listens.
-    let port_differs =
-        flow.transport == Transport::Udp && via.port.unwrap_or(5060) != flow.peer.port();
-    ip_differs || port_differs
+    let via = request.header(Name::Via).and_then(Via::parse);
+    via.is_none_or(|via| crate::uri::parse_ip(via.host) != Some(flow.peer.ip()))
 }
 
 /// What a REGISTER asks for.

@@ -41,14 +41,18 @@ pub struct Media {
     pub formats: Box<str>,
     /// What the formats mean, in the order of preference.
     pub payloads: Vec<(u8, Payload)>,
-    /// Where it wants its RTP; `None`: an address that is no address, or a host name.
+    /// Where it wants its RTP; `None`: nowhere for now, as in 0.0.0.0.
     pub address: Option<IpAddr>,
+    /// Its address is a host name, or not of the family it says: media cannot be sent there.
+    pub is_unreachable: bool,
     /// From a=rtcp, if it names one.
     pub rtcp_port: Option<u16>,
     /// Which way.
     pub direction: Direction,
     /// Milliseconds of sound it wants in a packet.
     pub ptime_ms: Option<u8>,
+    /// The most milliseconds of sound it takes in a packet.
+    pub maxptime_ms: Option<u8>,
 }
 
 /// A format we can use.
@@ -117,6 +121,7 @@ pub fn parse(body: &[u8]) -> Result<Session, SdpError> {
 #[derive(Default)]
 struct Reader {
     address: Option<IpAddr>,
+    is_unreachable: bool,
     direction: Direction,
     ptime_ms: Option<u8>,
     media: Vec<Media>,
@@ -132,11 +137,16 @@ impl Reader {
                 Ok(())
             }
             "c" => {
-                let address = connection(value).ok_or(SdpError::BadLine)?;
-                *self
-                    .media
-                    .last_mut()
-                    .map_or(&mut self.address, |m| &mut m.address) = address;
+                let at = connection(value).ok_or(SdpError::BadLine)?;
+                let (address, is_unreachable) = match self.media.last_mut() {
+                    Some(media) => (&mut media.address, &mut media.is_unreachable),
+                    None => (&mut self.address, &mut self.is_unreachable),
+                };
+                *is_unreachable = at == Connection::Unreachable;
+                *address = match at {
+                    Connection::At(ip) => Some(ip),
+                    _ => None,
+                };
                 Ok(())
             }
             "a" => {
@@ -167,9 +177,11 @@ impl Reader {
             formats: formats.into(),
             payloads,
             address: self.address,
+            is_unreachable: self.is_unreachable,
             rtcp_port: None,
             direction: self.direction,
             ptime_ms: self.ptime_ms,
+            maxptime_ms: None,
         })
     }
 
@@ -186,6 +198,9 @@ impl Reader {
             ("ptime", media) => {
                 let ptime = value.trim().parse().ok().filter(|p| *p > 0);
                 *media.map_or(&mut self.ptime_ms, |m| &mut m.ptime_ms) = ptime;
+            }
+            ("maxptime", Some(media)) => {
+                media.maxptime_ms = value.trim().parse().ok().filter(|p| *p > 0);
             }
             ("rtcp", Some(media)) => {
                 media.rtcp_port = value.split(' ').next().and_then(|p| p.parse().ok());
@@ -240,8 +255,14 @@ impl Media {
     pub fn is_usable(&self) -> bool {
         &*self.kind == "audio"
             && self.port != 0
+            && !self.is_unreachable
             && matches!(&*self.protocol, "RTP/AVP" | "RTP/AVPF")
             && self.codecs().next().is_some()
+    }
+
+    /// Can media be sent to it from an address of ours?
+    pub fn is_of_family(&self, ours: IpAddr) -> bool {
+        self.address.is_none_or(|ip| ip.is_ipv4() == ours.is_ipv4())
     }
 
     /// Where it wants RTP; `None` while it wants none.
@@ -285,15 +306,31 @@ fn dynamic_payload(encoding: &str) -> Payload {
     }
 }
 
-/// c=: `None` for a line that is none; `Some(None)` for an address nothing can be sent to.
-fn connection(value: &str) -> Option<Option<IpAddr>> {
+/// What a c= line says.
+#[derive(PartialEq)]
+enum Connection {
+    At(IpAddr),
+    /// 0.0.0.0 and the like: hold, as it was said before RFC 3264.
+    Nowhere,
+    /// A host name, or an address of another family than it says.
+    Unreachable,
+}
+
+/// Reads a c= line; `None`: it is none.
+fn connection(value: &str) -> Option<Connection> {
     let mut parts = value.split_ascii_whitespace();
     let (net, family, address) = (parts.next()?, parts.next()?, parts.next()?);
     if net != "IN" || !matches!(family, "IP4" | "IP6") {
         return None;
     }
-    let ip: Option<IpAddr> = address.split('/').next()?.parse().ok();
-    Some(ip.filter(|ip| !ip.is_unspecified() && !ip.is_multicast()))
+    Some(match address.split('/').next()?.parse::<IpAddr>() {
+        Ok(ip) if ip.is_ipv4() != (family == "IP4") => Connection::Unreachable,
+        Ok(ip) if ip.is_unspecified() || ip.is_multicast() => Connection::Nowhere,
+        Ok(ip) => Connection::At(ip),
+        // RFC 3264 §8.4: the address to hold with where there is no 0.0.0.0.
+        Err(_) if address.ends_with(".invalid") => Connection::Nowhere,
+        Err(_) => Connection::Unreachable,
+    })
 }
 
 impl Direction {

@@ -194,6 +194,7 @@ impl Shim {
     fn on_command(&mut self, command: SipCommand) {
         match command {
             SipCommand::Ring { leg } => self.ring(leg),
+            SipCommand::Progress { leg, like } => self.progress(leg, like),
             SipCommand::Answer { leg, like } => self.answer(leg, like),
             SipCommand::Call {
                 leg,
@@ -302,7 +303,7 @@ impl Shim {
         self.servers
             .respond(&mut self.kit, server, cancel, &Answer::new(200).tag(tag));
         if let Some(leg) = leg {
-            self.cancelled(leg);
+            self.cancelled(leg, cancel);
         }
     }
 

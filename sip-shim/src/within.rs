@@ -61,7 +61,7 @@ impl Shim {
         }
         match call.phase {
             // RFC 3261 §15: a caller may hang up before it was answered.
-            Phase::Opening(_) | Phase::Offered(_) => self.cancelled(leg),
+            Phase::Opening(_) | Phase::Offered(_) => self.cancelled(leg, request),
             Phase::Closing => drop(self.calls.remove(leg)),
             _ => {
                 self.forget(leg);
@@ -126,7 +126,7 @@ impl Shim {
         request: &Message,
         offers: bool,
     ) -> Option<(Option<String>, bool)> {
-        let offer = match read_offer(request, &self.kit.config.codecs) {
+        let offer = match read_offer(request, &self.kit.config) {
             Ok(offer) => offer,
             Err(answer) => {
                 self.reply(server, request, &answer);
@@ -143,7 +143,9 @@ impl Shim {
         if let Some(dialog) = &mut call.dialog {
             dialog.follow(request, flow);
         }
+        let learning = call.dialog.as_ref().map(Dialog::learning);
         let talk = call.talk.as_mut()?;
+        talk.learning = learning.unwrap_or(talk.learning);
         let (before, was_held) = (talk.agreed.clone(), talk.held);
         let text = match &offer {
             // What is agreed stays, as far as the new offer allows.
@@ -233,8 +235,8 @@ impl Shim {
         };
         match call.phase {
             Phase::Opening(_) | Phase::Offered(_) => self.refuse(leg, cause),
-            Phase::Dialing(_) | Phase::Calling(_) => self.give_up(leg),
-            Phase::Up => self.hang_up(leg),
+            Phase::Dialing(_) | Phase::Calling(_) => self.give_up(leg, cause),
+            Phase::Up => self.hang_up(leg, cause),
             Phase::Closing => {}
             Phase::Answered => {
                 call.phase = Phase::Closing;
@@ -247,9 +249,9 @@ impl Shim {
     }
 
     /// Sends BYE and forgets the call.
-    pub(crate) fn hang_up(&mut self, leg: LegId) {
+    pub(crate) fn hang_up(&mut self, leg: LegId, cause: Cause) {
         if let Some(mut dialog) = self.forget(leg) {
-            self.bye(&mut dialog);
+            self.bye(&mut dialog, cause);
         }
     }
 
@@ -261,11 +263,13 @@ impl Shim {
         call.dialog
     }
 
-    pub(crate) fn bye(&mut self, dialog: &mut Dialog) {
+    pub(crate) fn bye(&mut self, dialog: &mut Dialog, cause: Cause) {
         let cseq = dialog.next_cseq();
         let branch = self.kit.random();
         let route = dialog.route();
-        let request = dialog.request(Method::Bye, cseq, branch, &route);
+        let headers = draft::reason_header(cause);
+        let mut request = dialog.request(Method::Bye, cseq, branch, &route);
+        request.headers = &headers;
         self.clients
             .request(&mut self.kit, dialog.flow, Owner::Orphan, &request);
     }

@@ -27,7 +27,7 @@ use tandem_storage::seam::SoundCodec;
 use crate::seam::{Codec, OpusConfig};
 
 /// The longest packet that is decoded, in milliseconds: Opus knows no longer one.
-pub const PACKET_MS_MAX: usize = 120;
+pub const PACKET_MS_MAX: usize = 200;
 
 /// The payload is none of this codec's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -60,7 +60,7 @@ pub trait Encode: Send {
     fn rate_hz(&self) -> u32;
 
     /// Writes the samples of one packet. Gives the payload's bytes; 0: nothing need be sent (Opus
-    /// DTX). `payload` has room for [`crate::jitter::PAYLOAD_BYTES_MAX`].
+    /// DTX). `payload` has room for [`crate::output::MADE_BYTES_MAX`].
     fn encode(&mut self, pcm: &[i16], payload: &mut [u8]) -> usize;
 
     /// How much work may be put into it, 0 to 10; less under load.

@@ -5,7 +5,7 @@
 
 use super::Encode;
 use super::halfband::HalfBand;
-use crate::jitter::PAYLOAD_BYTES_MAX;
+use crate::output::MADE_BYTES_MAX;
 use crate::seam::{Codec, OpusConfig};
 
 /// Samples kept until a packet is full, in milliseconds: what is fed at once, and a packet.
@@ -75,7 +75,7 @@ impl Outbound {
     }
 
     /// The next full packet, written into `payload`.
-    pub fn pop(&mut self, payload: &mut [u8; PAYLOAD_BYTES_MAX]) -> Option<Encoded> {
+    pub fn pop(&mut self, payload: &mut [u8; MADE_BYTES_MAX]) -> Option<Encoded> {
         let samples = self.pending.get(..self.packet_samples)?;
         let bytes = self.encoder.encode(samples, payload);
         self.pending.drain(..self.packet_samples);

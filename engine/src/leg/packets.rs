@@ -4,6 +4,8 @@ use super::*;
 
 /// The longest payload of Opus that is taken: one frame of 20 ms cannot be longer (RFC 6716 §3.4).
 const OPUS_BYTES_MAX: usize = 1275;
+/// Keep-alives that are not RTP have a few bytes at most: zeros, a line end, a word.
+const KEEP_ALIVE_BYTES_MAX: usize = 12;
 
 impl Leg {
     /// A datagram on the RTP port. `from` is `None` once the kernel keeps strangers out. Gives the
@@ -20,13 +22,22 @@ impl Leg {
             around.counters.packets_unused += 1;
             return None;
         };
-        let Some(taken) = understand(bytes, params) else {
-            self.report.packets_malformed += 1;
-            around.counters.packets_malformed += 1;
+        let Ok(parsed) = rtp::parse(bytes).map_err(|_| ()).and_then(not_rtcp) else {
+            self.on_not_rtp(now, from, bytes, around);
             return None;
         };
+        let taken = understand(bytes, params, &parsed);
         if let Some(from) = from {
-            self.check_source(now, from, around)?;
+            self.check_source(now, from, &parsed.header, around)?;
+        }
+        let Some(taken) = taken else {
+            self.on_keep_alive(now, &parsed.header, around);
+            return None;
+        };
+        if let Some(codec) = taken.codec.filter(|codec| *codec != self.codec_in) {
+            self.speaks(codec);
+            self.codec_changed = true;
+            return None;
         }
         let h = &taken.header;
         let order = self.reception.on_packet(now, h.ssrc, h.seq, h.timestamp);
@@ -56,7 +67,7 @@ impl Leg {
             }
             None => {
                 taken.direct = !self.keys_anew;
-                taken.digit = self.on_event(&taken, bytes, around);
+                taken.digit = self.on_event(&taken, order, bytes, around);
             }
         }
         Some(taken)
@@ -89,6 +100,7 @@ impl Leg {
         if let Some(theirs) = taken.codec {
             transcode(theirs, params.codec, &mut bytes[taken.payload.clone()]);
         }
+        self.on_source(now);
         counters.packets_sent += 1;
         counters.packets_relayed += 1;
         Some(rtp::rewrite(bytes, &header, taken.payload))
@@ -101,10 +113,8 @@ impl Leg {
             around.counters.packets_malformed += 1;
             return;
         };
-        // Who does not even have the party's address does not get to teach us one.
-        let beside = self.rtp.address().is_some_and(|rtp| rtp.ip() == from.ip());
-        let likely = beside || self.rtcp.address() == Some(from);
-        if self.params.is_none() || !likely || self.rtcp.on_packet(now, from) == Source::Stranger {
+        let rtp_ip = self.rtp.address().map(|rtp| rtp.ip());
+        if self.params.is_none() || !self.rtcp.on_packet(from, rtp_ip) {
             self.count_stranger(around);
             return;
         }
@@ -124,17 +134,56 @@ impl Leg {
         self.timeout_told = false;
     }
 
-    fn check_source(&mut self, now: Time, from: SocketAddr, around: &mut Around<'_>) -> Option<()> {
-        match self.rtp.on_packet(now, from) {
+    fn check_source(
+        &mut self,
+        now: Time,
+        from: SocketAddr,
+        header: &Header,
+        around: &mut Around<'_>,
+    ) -> Option<()> {
+        match self.rtp.on_packet(now, from, header) {
             Source::Party => {}
-            Source::PartyMoved => self.tell_address(now, around),
+            Source::PartyMoved => self.tell_address(around),
             Source::Stranger => {
                 self.count_stranger(around);
                 return None;
             }
         }
-        self.settle(now, around);
+        self.settle(around);
         Some(())
+    }
+
+    /// RTP of the party that is no sound and no key: comfort noise, an empty packet, a payload type that
+    /// was not agreed on. Phones keep the way through a NAT open with such (RFC 6263 §4).
+    fn on_keep_alive(&mut self, now: Time, header: &Header, around: &mut Around<'_>) {
+        if self.reception.ssrc() == Some(header.ssrc) {
+            self.reception
+                .on_packet(now, header.ssrc, header.seq, header.timestamp);
+        }
+        around.counters.packets_unused += 1;
+        self.on_heard(now);
+    }
+
+    /// A datagram on the RTP port that is not RTP: STUN (RFC 8489), RTCP, a keep-alive of a few bytes.
+    fn on_not_rtp(
+        &mut self,
+        now: Time,
+        from: Option<SocketAddr>,
+        bytes: &[u8],
+        around: &mut Around<'_>,
+    ) {
+        let is_stun = bytes.first().is_some_and(|first| *first < 4);
+        let is_brief = bytes.len() <= KEEP_ALIVE_BYTES_MAX;
+        let is_rtcp = rtp::parse(bytes).is_ok();
+        if !(is_stun || is_brief || is_rtcp) {
+            self.report.packets_malformed += 1;
+            around.counters.packets_malformed += 1;
+        } else if from.is_none_or(|from| self.rtp.is_party(from)) {
+            around.counters.packets_unused += 1;
+            self.on_heard(now);
+        } else {
+            self.count_stranger(around);
+        }
     }
 
     fn count_stranger(&mut self, around: &mut Around<'_>) {
@@ -142,9 +191,17 @@ impl Leg {
         around.counters.packets_from_strangers += 1;
     }
 
-    fn on_event(&mut self, taken: &Taken, bytes: &[u8], around: &mut Around<'_>) -> Option<char> {
+    fn on_event(
+        &mut self,
+        taken: &Taken,
+        order: Order,
+        bytes: &[u8],
+        around: &mut Around<'_>,
+    ) -> Option<char> {
         let payload = Payload::parse(&bytes[taken.payload.clone()])?;
-        let digit = self.detector.on_packet(taken.header.timestamp, payload)?;
+        let is_late = order == Order::Older;
+        let timestamp = taken.header.timestamp;
+        let digit = self.detector.on_packet(timestamp, is_late, payload)?;
         around.tell(Event::Digit {
             leg: self.id,
             digit,
@@ -169,21 +226,26 @@ impl Leg {
     }
 }
 
-/// Reads a datagram as RTP of a type that was agreed on.
-fn understand(bytes: &[u8], params: &MediaParams) -> Option<Taken> {
-    let rtp::Parsed { header, payload } = rtp::parse(bytes).ok()?;
-    let codec = if header.payload_type == params.payload_type_in {
-        Some(params.codec)
-    } else if Some(header.payload_type) == params.dtmf_payload_type_in {
-        None
-    } else {
-        return None;
+/// RTCP on the RTP port is told apart by its packet types (RFC 5761 §4).
+fn not_rtcp(parsed: rtp::Parsed) -> Result<rtp::Parsed, ()> {
+    let is_rtcp = (64..96).contains(&parsed.header.payload_type);
+    if is_rtcp { Err(()) } else { Ok(parsed) }
+}
+
+/// Sound or a key, of a payload type that was agreed on.
+fn understand(bytes: &[u8], params: &MediaParams, parsed: &rtp::Parsed) -> Option<Taken> {
+    let rtp::Parsed { header, payload } = parsed.clone();
+    let number = header.payload_type;
+    let found = params.receives.iter().find(|r| r.0 == number)?;
+    let codec = match found.1 {
+        Receives::Sound(codec) => Some(codec),
+        Receives::Keys => None,
     };
-    let bytes_max = if codec == Some(Codec::Opus) {
-        OPUS_BYTES_MAX
-    } else {
-        PAYLOAD_BYTES_MAX
+    let bytes_max = match codec {
+        Some(Codec::Opus) => OPUS_BYTES_MAX,
+        _ => PAYLOAD_BYTES_MAX,
     };
+    debug_assert!(payload.end <= bytes.len());
     let fits = (1..=bytes_max).contains(&payload.len());
     fits.then_some(Taken {
         header,

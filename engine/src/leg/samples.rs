@@ -9,7 +9,7 @@ use crate::codec::halfband::HalfBand;
 use crate::seq::CLOCK_HZ;
 
 /// Samples a packet has room for at 8 kHz: what is played is made so.
-const PLAYED_SAMPLES_MAX: usize = PAYLOAD_BYTES_MAX;
+const PLAYED_SAMPLES_MAX: usize = MADE_BYTES_MAX;
 /// Samples at 8 kHz the recorder may be handed at once: a packet and the gap before it.
 const RECORDED_SAMPLES_MAX: usize = 2400;
 
@@ -48,7 +48,7 @@ impl Leg {
         listener: Option<Listener>,
         counters: &mut Counters,
     ) -> Option<u32> {
-        let codec = self.codec();
+        let codec = self.codec_in;
         let other = listener.filter(|l| !codec.passes_to(l.codec));
         let is_written = self.recorder.is_some() && !codec.is_g711();
         let clocks_differ = listener.is_some_and(|l| l.dtmf_clock_hz != self.dtmf_clock_hz());
@@ -82,7 +82,7 @@ impl Leg {
         counters: &mut Counters,
     ) {
         let codec = self.codec();
-        let is_played_to = !codec.is_g711() && (self.player.is_some() || self.recorder.is_some());
+        let is_played_to = !codec.is_g711() && self.is_spoken_to();
         let played_hz = is_played_to.then_some(CLOCK_HZ as u32);
         let Some(rate_hz) = rate_hz.max(played_hz) else {
             return;
@@ -152,6 +152,7 @@ impl Leg {
             self.pause();
         }
         around.counters.packets_transcoded += 1;
+        self.on_source(now);
         self.say(now, said.pcm(), said.rate_hz(), around);
     }
 
@@ -165,7 +166,7 @@ impl Leg {
         };
         outbound.set_complexity(around.complexity);
         outbound.feed(pcm, rate_hz);
-        let mut payload = [0; PAYLOAD_BYTES_MAX];
+        let mut payload = [0; MADE_BYTES_MAX];
         while let Some(encoded) = outbound.pop(&mut payload) {
             if encoded.bytes == 0 {
                 self.stream.skip(now, encoded.ticks);

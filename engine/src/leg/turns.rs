@@ -5,20 +5,14 @@ use crate::seq::CLOCK_HZ;
 
 impl Leg {
     /// When the leg wants to be called next.
-    pub fn deadline(&self, now: Time, media_timeout: Duration) -> Time {
+    pub fn deadline(&self, media_timeout: Duration) -> Time {
         let pressing = self.press.is_some() || !self.presses.is_empty();
-        let latch = if self.connected {
-            None
-        } else {
-            self.rtp.deadline(now)
-        };
         [
             Some(self.reporter.deadline()),
             self.is_spoken_to().then_some(self.packet_due),
             pressing.then_some(self.press_due),
             self.recorder.as_ref().map(|r| r.deadline()),
             (self.misses_party() && !self.timeout_told).then(|| self.heard + media_timeout),
-            latch,
         ]
         .into_iter()
         .flatten()
@@ -28,7 +22,6 @@ impl Leg {
 
     /// Time has passed.
     pub fn on_time(&mut self, now: Time, around: &mut Around<'_>) {
-        self.settle(now, around);
         self.send_presses(now, around);
         self.send_played(now, around);
         if let Some(recorder) = &mut self.recorder {
@@ -54,10 +47,27 @@ impl Leg {
         }
     }
 
-    /// We make packets for it ourselves: something is played, or it is recorded and hears nobody.
-    fn is_spoken_to(&self) -> bool {
-        let is_only_recorded = self.recorder.is_some() && self.to.is_none() && !self.closing;
-        self.player.is_some() || is_only_recorded
+    /// We make packets for it ourselves: something is played, or it hears nobody, since who it is
+    /// bridged to holds it or it is alone. It is then sent silence, so that nobody takes it for a line
+    /// that is dead, and NATs keep the way open.
+    pub(super) fn is_spoken_to(&self) -> bool {
+        let hears_nobody = (self.to.is_none() || self.is_held) && !self.closing;
+        self.player.is_some() || hears_nobody && self.may_send().is_some()
+    }
+
+    /// The party it is bridged to does not want to hear it, and may send nothing either.
+    pub fn hold(&mut self, now: Time, is_held: bool, slot: Slot) {
+        if is_held && !self.is_held {
+            self.packet_due = in_phase(now + HELD_AFTER, self.ptime(), slot);
+        }
+        self.is_held = is_held;
+    }
+
+    /// Whoever holds it says something all the same, music for instance.
+    pub(super) fn on_source(&mut self, now: Time) {
+        if self.is_held && self.player.is_none() {
+            self.packet_due = now + HELD_AFTER;
+        }
     }
 
     fn send_played(&mut self, now: Time, around: &mut Around<'_>) {
@@ -200,14 +210,8 @@ impl Leg {
         });
     }
 
-    /// Where it was learned; else beside the RTP that was learned to be elsewhere than signalled
-    /// (behind a router the signalled address leads nowhere); else as signalled.
     fn rtcp_address(&self) -> Option<SocketAddr> {
         self.params.as_ref()?;
-        let rtp = self.rtp.address()?;
-        match self.rtcp.address() {
-            Some(address) if address.ip() == rtp.ip() || self.rtcp.is_learned() => Some(address),
-            _ => port_above(rtp),
-        }
+        self.rtcp.address(self.rtp.address()?)
     }
 }

@@ -225,7 +225,7 @@ impl<S: SoundStore, E: Fn(Event)> Thread<S, E> {
     fn take_messages(&mut self, now: Time) {
         if let Ok(Moved(leg)) = self.setup.moved.try_recv() {
             self.awaiting = None;
-            self.adopt(now, leg);
+            self.adopt(leg);
         }
         for _ in 0..COMMANDS_PER_ROUND {
             if self

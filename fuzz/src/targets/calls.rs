@@ -81,12 +81,18 @@ impl Story {
         let sip = |event| Input::Sip(event);
         let input = match feed.below(20) {
             0 => self.incoming(feed),
+            1 if feed.one_in(3) => sip(SipEvent::Progress { leg }),
             1 => sip(SipEvent::Ringing { leg }),
             2 => sip(SipEvent::Answered { leg }),
             3 => sip(SipEvent::Confirmed {
                 leg,
                 codec: Codec::Pcma,
             }),
+            4 if self.legs.contains(&leg) && leg.0 % 2 == 0 && feed.one_in(3) => {
+                self.leave(leg);
+                let to = ["102", "103", "999"][feed.below(3)].into();
+                sip(SipEvent::Redirected { leg, to })
+            }
             4 if self.legs.contains(&leg) => {
                 self.leave(leg);
                 sip(SipEvent::Ended {
@@ -245,7 +251,11 @@ impl Story {
                     );
                     self.leave(leg);
                 }
-                Output::Sip(SipCommand::Ring { leg } | SipCommand::Answer { leg, .. }) => {
+                Output::Sip(
+                    SipCommand::Ring { leg }
+                    | SipCommand::Progress { leg, .. }
+                    | SipCommand::Answer { leg, .. },
+                ) => {
                     assert!(
                         self.legs.contains(&leg),
                         "{leg:?} is spoken of after its end"
@@ -383,9 +393,10 @@ fn ask(feed: &mut Feed<'_>) -> AdminAsk {
 }
 
 fn cause(feed: &mut Feed<'_>) -> Cause {
-    const CAUSES: [Cause; 8] = [
+    const CAUSES: [Cause; 9] = [
         Cause::Normal,
         Cause::Cancelled,
+        Cause::AnsweredElsewhere,
         Cause::Busy,
         Cause::Declined,
         Cause::NoAnswer,

@@ -4,7 +4,7 @@
 use tandem_engine::codec::inbound::{Flow, Inbound};
 use tandem_engine::codec::noise::{self, Noise};
 use tandem_engine::codec::outbound::Outbound;
-use tandem_engine::jitter::PAYLOAD_BYTES_MAX;
+use tandem_engine::output::MADE_BYTES_MAX;
 use tandem_engine::rtp::Header;
 use tandem_engine::seam::{Codec, OpusConfig};
 
@@ -34,7 +34,7 @@ pub(super) fn run(bytes: &[u8]) {
             break;
         }
         let long = feed.one_in(4);
-        let count = feed.below(if long { PAYLOAD_BYTES_MAX } else { 80 });
+        let count = feed.below(if long { MADE_BYTES_MAX } else { 80 });
         let payload = feed.take(count);
         seq = match feed.below(8) {
             0 => seq.wrapping_add(2),
@@ -66,10 +66,10 @@ pub(super) fn run(bytes: &[u8]) {
 
 fn say(outbound: &mut Outbound, pcm: &[i16], rate_hz: u32) {
     outbound.feed(pcm, rate_hz);
-    let mut payload = [0; PAYLOAD_BYTES_MAX];
+    let mut payload = [0; MADE_BYTES_MAX];
     let mut packets = 0;
     while let Some(encoded) = outbound.pop(&mut payload) {
-        assert!(encoded.bytes <= PAYLOAD_BYTES_MAX && encoded.ticks > 0);
+        assert!(encoded.bytes <= MADE_BYTES_MAX && encoded.ticks > 0);
         packets += 1;
         assert!(
             packets <= HEARD_MS_MAX / 10 + 6,

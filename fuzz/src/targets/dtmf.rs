@@ -22,6 +22,8 @@ pub(super) fn run(bytes: &[u8]) {
 
 /// A packet on its way, and which press it belongs to.
 struct Packet {
+    /// Its place in the order in which it was sent.
+    order: usize,
     press: usize,
     timestamp: u32,
     payload: Payload,
@@ -43,6 +45,7 @@ fn presses(feed: &mut Feed<'_>, overtaking: bool) {
                 duration: n.min(updates) * PACKET_SAMPLES,
             };
             packets.push(Packet {
+                order: packets.len(),
                 press,
                 timestamp,
                 payload,
@@ -58,8 +61,11 @@ fn presses(feed: &mut Feed<'_>, overtaking: bool) {
     let came: Vec<usize> = packets.iter().map(|p| p.press).collect();
     let mut detector = Detector::default();
     let mut heard = Vec::new();
+    let mut newest = None;
     for packet in packets {
-        if let Some(digit) = detector.on_packet(packet.timestamp, packet.payload) {
+        let is_late = newest >= Some(packet.order);
+        newest = newest.max(Some(packet.order));
+        if let Some(digit) = detector.on_packet(packet.timestamp, is_late, packet.payload) {
             assert_eq!(digit, keys[packet.press]);
             heard.push(packet.press);
         }
@@ -100,7 +106,7 @@ fn sent(key: usize, late_ms: usize) {
     for n in 0.. {
         assert!(n < 100, "a press that never ends");
         let Some(packet) = press.next(now) else { break };
-        heard.extend(detector.on_packet(800, packet.payload));
+        heard.extend(detector.on_packet(800, false, packet.payload));
         now = now + Duration::from_millis(20 + late_ms as u64);
     }
     assert_eq!(heard, digit.to_string());
@@ -116,9 +122,9 @@ fn any_packets(bytes: &[u8]) {
         };
         assert_eq!(Payload::parse(&payload.to_bytes()), Some(payload));
         let timestamp = timestamp.iter().fold(0, |t, b| t << 8 | u32::from(*b));
-        detector.on_packet(timestamp, payload);
+        detector.on_packet(timestamp, false, payload);
         assert_eq!(
-            detector.on_packet(timestamp, payload),
+            detector.on_packet(timestamp, false, payload),
             None,
             "the same packet twice"
         );

@@ -1,11 +1,14 @@
-//! Latching: once a second has passed since the party was first heard, or once the latch says
-//! that it has settled, nothing but signalling moves the address; and who is not the party is
-//! never taken for it.
+//! Latching: a stranger moves nothing; a party that was found is not lost to a source of a lower rank
+//! while it speaks; the signalled address is always heard; single packets of any number of sources
+//! get nothing.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use tandem_engine::latch::{LEARNING, Latch, Source};
+use tandem_engine::latch::{CONSISTENT_HOST, Latch, Source};
+use tandem_engine::rtp::Header;
+use tandem_engine::seam::Learning;
 use tandem_storage::time::Time;
 
 use crate::feed::Feed;
@@ -17,13 +20,8 @@ pub(super) fn run(bytes: &[u8]) {
         match feed.below(4) {
             0 => story.signal(&mut feed),
             1 => story.now = story.now + Duration::from_millis(feed.below(1500) as u64),
-            _ => story.packet(address(&mut feed)),
+            _ => story.packets(&mut feed),
         }
-        let due = story.latch.deadline(story.now);
-        assert!(
-            due.is_none_or(|due| due > story.now),
-            "settled by itself, and does not say so"
-        );
     }
 }
 
@@ -32,40 +30,66 @@ struct Story {
     latch: Latch,
     now: Time,
     signalled: Option<SocketAddr>,
-    may_learn: bool,
-    /// When the party was first heard since signalling last moved it.
-    heard: Option<Time>,
+    learning: Learning,
+    /// The last packet of each source, and how many came in order up to it.
+    runs: BTreeMap<SocketAddr, (u32, u16, u8)>,
 }
 
 impl Story {
     fn signal(&mut self, feed: &mut Feed<'_>) {
         let signalled = (!feed.one_in(4)).then(|| address(feed));
-        let may_learn = !feed.one_in(4);
-        if (signalled, may_learn) != (self.signalled, self.may_learn) {
-            self.heard = None;
-        }
-        (self.signalled, self.may_learn) = (signalled, may_learn);
-        self.latch.set(signalled, may_learn);
+        self.signalled = signalled.or(self.signalled);
+        self.learning = Learning {
+            is_allowed: !feed.one_in(4),
+            host: (!feed.one_in(4)).then(|| address(feed).ip()),
+            anywhere: feed.one_in(2),
+        };
+        self.latch.set(signalled, self.learning);
     }
 
-    fn packet(&mut self, from: SocketAddr) {
-        let before = self.latch.address();
-        let settled = self.latch.settled(self.now);
-        let late = self
-            .heard
-            .is_some_and(|heard| self.now.since(heard) >= LEARNING);
-        let source = self.latch.on_packet(self.now, from);
+    /// A run of packets in order from one source.
+    fn packets(&mut self, feed: &mut Feed<'_>) {
+        let (from, count) = (address(feed), 1 + feed.below(10));
+        let (ssrc, first) = (u32::from(feed.byte() & 3), u16::from(feed.byte()));
+        for n in 0..count {
+            let header = Header {
+                marker: false,
+                payload_type: 0,
+                seq: first.wrapping_add(n as u16),
+                timestamp: 0,
+                ssrc,
+            };
+            self.packet(from, &header);
+        }
+    }
+
+    fn packet(&mut self, from: SocketAddr, header: &Header) {
+        let in_order = match self.runs.get(&from) {
+            Some((ssrc, seq, count))
+                if *ssrc == header.ssrc && header.seq.wrapping_sub(*seq).wrapping_sub(1) < 50 =>
+            {
+                count.saturating_add(1)
+            }
+            _ => 1,
+        };
+        self.runs.insert(from, (header.ssrc, header.seq, in_order));
+        let (before, settled) = (self.latch.address(), self.latch.settled());
+        let source = self.latch.on_packet(self.now, from, header);
         let after = self.latch.address();
         match source {
-            Source::Stranger => assert_eq!(after, before, "a stranger moved the party"),
+            Source::Stranger => {
+                assert_eq!(after, before, "a stranger moved the party");
+                let is_signalled = self.signalled == Some(from);
+                assert!(!is_signalled, "the signalled address is a stranger");
+            }
             Source::Party => assert_eq!((before, after), (Some(from), Some(from))),
             Source::PartyMoved => {
                 assert_eq!(after, Some(from));
-                assert!(!settled && !late && self.may_learn, "a stranger won");
+                assert!(!settled && self.learning.is_allowed, "a stranger won");
+                let is_signalled = self.signalled == Some(from);
+                let few = in_order < CONSISTENT_HOST;
+                assert!(is_signalled || !few, "{in_order} packets won");
             }
-        }
-        if source != Source::Stranger {
-            self.heard.get_or_insert(self.now);
         }
     }
 }

@@ -27,10 +27,10 @@ fn answer(offer: &Session, offer_bytes: usize) {
     let mut ours = Talk::new(1, ADDRESS, PORT);
     ours.note(offer);
     let Some(text) = ours.answer(offer, &[Codec::Pcma]) else {
-        assert!(!agree::is_usable(offer, &agree::CODECS));
+        assert!(!agree::is_usable(offer, &agree::CODECS, ADDRESS));
         return;
     };
-    assert!(agree::is_usable(offer, &agree::CODECS));
+    assert!(agree::is_usable(offer, &agree::CODECS, ADDRESS));
     // Lossy reading may make three bytes of one.
     assert!(
         text.len() <= 3 * offer_bytes + 1000,

@@ -137,6 +137,7 @@ impl Story {
                 },
             },
             (b'r', Some(leg)) => SipCommand::Ring { leg },
+            (b'p', Some(leg)) => SipCommand::Progress { leg, like: None },
             (b'a', Some(leg)) => SipCommand::Answer { leg, like: None },
             (b'e', Some(leg)) => {
                 self.legs.remove(&leg);
@@ -227,10 +228,11 @@ impl Story {
                 );
                 self.last = Some(leg);
             }
-            SipEvent::Ended { leg, .. } => {
+            SipEvent::Ended { leg, .. } | SipEvent::Redirected { leg, .. } => {
                 assert!(self.legs.remove(&leg), "{leg:?} ends and was not there");
             }
             SipEvent::Ringing { leg }
+            | SipEvent::Progress { leg }
             | SipEvent::Answered { leg }
             | SipEvent::Confirmed { leg, .. }
             | SipEvent::Held { leg, .. }

@@ -10,7 +10,9 @@ use std::time::Duration;
 use tandem_engine::output::{Channel, Output, Slot};
 use tandem_engine::player::Read;
 use tandem_engine::prompts::Prompts;
-use tandem_engine::seam::{Codec, Command, Event, LegId, MediaParams, PlayId, PlayItem};
+use tandem_engine::seam::{
+    Codec, Command, Event, Learning, LegId, MediaParams, PlayId, PlayItem, Receives,
+};
 use tandem_engine::worker::Worker;
 use tandem_engine::{rtcp, rtp};
 use tandem_storage::block::ChunkBlock;
@@ -98,19 +100,28 @@ impl Story {
         let nth = feed.below(codecs.len());
         let (codec, number) = (codecs[nth], [0, 8, 9, 111][nth]);
         let events = (!feed.one_in(3)).then_some(101);
+        let mut receives: Vec<_> = [0, 8, 9, 111]
+            .into_iter()
+            .zip(codecs.map(Receives::Sound))
+            .collect();
+        receives.retain(|(n, _)| *n == number || feed.one_in(3));
+        receives.extend(events.map(|n| (n, Receives::Keys)));
         let params = MediaParams {
             remote_rtp: remote,
             remote_rtcp: remote,
             codec,
             payload_type: number,
-            payload_type_in: number,
             dtmf_payload_type: events,
-            dtmf_payload_type_in: events,
+            receives,
             dtmf_clock_hz: codec.clock_hz(),
             ptime_ms: [20, 10, 30, 60][feed.below(4)],
             send: !feed.one_in(5),
             receive: !feed.one_in(5),
-            latch: !feed.one_in(4),
+            learning: Learning {
+                is_allowed: !feed.one_in(4),
+                host: remote.map(|r| r.ip()),
+                anywhere: feed.one_in(2),
+            },
         };
         self.worker
             .on_command(self.now, Command::Set { leg, params });

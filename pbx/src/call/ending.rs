@@ -66,6 +66,11 @@ impl Saying {
                 line.end(x, Cause::Normal);
                 Phase::Done
             }
+            // Any key skips the words before an echo.
+            CallEvent::Digit { .. } if self.echo => {
+                line.hush(x);
+                routing::start_echo(line, x)
+            }
             CallEvent::Timer => {
                 line.end(x, Cause::Failed);
                 Phase::Done

@@ -52,6 +52,10 @@ pub(crate) enum CallEvent {
     Confirmed(Codec),
     /// The phone we call rings.
     OutRinging(LegId),
+    /// It speaks before it answers.
+    OutProgress(LegId),
+    /// It is forwarded to this number, and has ended.
+    OutRedirected(LegId, Arc<str>),
     /// It was answered.
     OutAnswered(LegId),
     /// It ended, or refused.
@@ -110,6 +114,8 @@ pub(crate) struct Line {
     pub(crate) cause: Cause,
     /// The message that was left.
     pub(crate) message: Option<Id>,
+    /// The legs whose parties hold the others.
+    held_by: Vec<LegId>,
     /// Keys that came while none was wanted.
     typed: VecDeque<char>,
 }
@@ -162,6 +168,7 @@ impl Line {
             answered: None,
             cause: Cause::Normal,
             message: None,
+            held_by: Vec::new(),
             typed: VecDeque::new(),
         }
     }
@@ -178,6 +185,25 @@ impl Line {
             leg: self.leg,
             like,
         });
+    }
+
+    /// A party of the call holds the others, or does no longer.
+    pub(crate) fn hold(&mut self, leg: LegId, held: bool) {
+        self.held_by.retain(|holder| *holder != leg);
+        if held {
+            self.held_by.push(leg);
+        }
+    }
+
+    /// Which party holds the others, for people.
+    pub(crate) fn holder(&self) -> Option<&'static str> {
+        let by_caller = self.held_by.contains(&self.leg);
+        match (by_caller, self.held_by.len()) {
+            (_, 0) => None,
+            (true, 1) => Some("caller"),
+            (false, _) => Some("called"),
+            (true, _) => Some("both"),
+        }
     }
 
     /// Says something, in place of what was being said.
@@ -326,7 +352,7 @@ impl Phase {
     /// When it wants to hear of [`CallEvent::Timer`].
     pub(crate) fn deadline(&self) -> Option<Time> {
         match self {
-            Phase::Ringing(phase) => Some(phase.until),
+            Phase::Ringing(phase) => Some(phase.deadline()),
             Phase::Answering(phase) => Some(phase.until),
             Phase::Clock(phase) => phase.until,
             Phase::Setting(phase) => phase.deadline(),

@@ -2,19 +2,24 @@
 //!
 //! Ends with an answer (two people talk), with the caller giving up, or in the mailbox of the
 //! user who was dialled: busy, declined, no answer in time, no phone, or any other failure of the
-//! far side. The answer may cross with our giving up: whoever's word goes out first holds, and
+//! far side. A phone may also forward the call itself (302). The answer may cross with our giving up: whoever's word goes out first holds, and
 //! what still comes for the ended leg is ignored.
+
+use std::time::Duration;
 
 use tandem_engine::seam::{Command, LegId};
 use tandem_storage::name::Id;
 use tandem_storage::time::Time;
 
-use crate::call::routing::take_message;
+use crate::call::routing::{goes_on, take_message};
 use crate::call::talking::Talking;
 use crate::call::{CallEvent, Line, Phase};
 use crate::exchange::Exchange;
 use crate::seam::{Cause, SipCommand};
 use crate::voicemail::deposit::Reason;
+
+/// A caller hears ringing after this long, though no phone has said yet that it rings.
+const RING_AFTER: Duration = Duration::from_secs(1);
 
 /// See the chapter above.
 #[derive(Debug)]
@@ -22,13 +27,42 @@ pub(crate) struct Ringing {
     out: LegId,
     /// Who was dialled: the owner of the mailbox.
     called: Id,
-    told: bool,
-    pub(crate) until: Time,
+    /// Whose phones the call has been at, the present one last: it goes to nobody twice.
+    passed: Vec<Id>,
+    /// What the caller hears.
+    tone: Tone,
+    /// When the caller is to hear ringing at the latest.
+    ring_at: Time,
+    until: Time,
+}
+
+/// What a caller hears while phones ring.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Tone {
+    Nothing,
+    /// The caller's own phone makes the ringing.
+    Ringing,
+    /// What the called side says.
+    Early,
 }
 
 impl Ringing {
-    /// Calls `user` on behalf of `called`.
-    pub(crate) fn start(line: &Line, x: &mut Exchange, called: Id, user: Id) -> Phase {
+    /// Calls the last of `passed` on behalf of `called`.
+    pub(crate) fn start(line: &Line, x: &mut Exchange, called: Id, passed: Vec<Id>) -> Phase {
+        let until = x.after(x.config.ring_for);
+        let user = passed.last().copied().unwrap_or(called);
+        let out = Ringing::dial(line, x, user);
+        Phase::Ringing(Ringing {
+            out,
+            called,
+            passed,
+            tone: Tone::Nothing,
+            ring_at: x.after(RING_AFTER),
+            until,
+        })
+    }
+
+    fn dial(line: &Line, x: &mut Exchange, user: Id) -> LegId {
         let out = x.new_leg(line.id());
         x.sip(SipCommand::Call {
             leg: out,
@@ -36,22 +70,53 @@ impl Ringing {
             caller: line.caller.clone(),
             like: Some(line.leg),
         });
-        let until = x.after(x.config.ring_for);
-        Phase::Ringing(Ringing {
-            out,
-            called,
-            told: false,
-            until,
-        })
+        out
+    }
+
+    /// When it wants to hear of [`CallEvent::Timer`].
+    pub(crate) fn deadline(&self) -> Time {
+        match self.tone {
+            Tone::Nothing => self.ring_at.min(self.until),
+            _ => self.until,
+        }
+    }
+
+    fn ring(&mut self, line: &Line, x: &mut Exchange) {
+        if self.tone == Tone::Nothing {
+            self.tone = Tone::Ringing;
+            x.sip(SipCommand::Ring { leg: line.leg });
+        }
     }
 
     pub(crate) fn on(mut self, line: &mut Line, x: &mut Exchange, event: &CallEvent) -> Phase {
         match event {
             CallEvent::OutRinging(leg) if *leg == self.out => {
-                if !self.told {
-                    self.told = true;
-                    x.sip(SipCommand::Ring { leg: line.leg });
-                }
+                self.ring(line, x);
+                Phase::Ringing(self)
+            }
+            CallEvent::OutProgress(leg) if *leg == self.out => {
+                self.tone = Tone::Early;
+                let like = Some(self.out);
+                x.sip(SipCommand::Progress {
+                    leg: line.leg,
+                    like,
+                });
+                x.media(Command::Bridge {
+                    a: line.leg,
+                    b: self.out,
+                });
+                Phase::Ringing(self)
+            }
+            CallEvent::OutRedirected(leg, to) if *leg == self.out => {
+                x.forget_leg(self.out);
+                let user = x.office.by_extension(to);
+                let Some(passed) = user.and_then(|user| goes_on(x, user, self.passed.clone()))
+                else {
+                    return take_message(line, x, self.called, Reason::Unavailable);
+                };
+                self.out = Ringing::dial(line, x, passed[passed.len() - 1]);
+                self.passed = passed;
+                self.until = x.after(x.config.ring_for);
                 Phase::Ringing(self)
             }
             CallEvent::OutAnswered(leg) if *leg == self.out => {
@@ -66,6 +131,10 @@ impl Ringing {
                 x.forget_leg(self.out);
                 take_message(line, x, self.called, reason(*cause))
             }
+            CallEvent::Timer if x.now.mono < self.until => {
+                self.ring(line, x);
+                Phase::Ringing(self)
+            }
             CallEvent::Timer => {
                 self.stop(x, Cause::NoAnswer);
                 take_message(line, x, self.called, Reason::Unavailable)
@@ -78,7 +147,11 @@ impl Ringing {
         if line.cause == Cause::Normal {
             line.cause = Cause::Cancelled;
         }
-        self.stop(x, Cause::Cancelled);
+        let cause = match line.cause {
+            Cause::AnsweredElsewhere => Cause::AnsweredElsewhere,
+            _ => Cause::Cancelled,
+        };
+        self.stop(x, cause);
         Phase::Done
     }
 

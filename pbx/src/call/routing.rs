@@ -133,26 +133,25 @@ fn own_mailbox(line: &Line, office: &Office) -> Option<Id> {
 
 /// Rings a user, or whoever takes that user's calls; the mailbox is always that of the one dialled.
 fn call_user(line: &mut Line, x: &mut Exchange, called: Id) -> Phase {
-    match target(x, called) {
-        Some(user) => Ringing::start(line, x, called, user),
+    match goes_on(x, called, Vec::new()) {
+        Some(passed) => Ringing::start(line, x, called, passed),
         None => take_message(line, x, called, Reason::Unavailable),
     }
 }
 
-/// Whose phones ring. `None`: nobody's (do not disturb, a circle, an extension that is no more).
-fn target(x: &Exchange, called: Id) -> Option<Id> {
-    let mut user = called;
-    let mut passed = vec![user];
+/// Whom a call to `user` has been at before a phone rings, that phone's owner last. `None`: nobody's phone
+/// rings (do not disturb, a circle, an extension that is no more).
+pub(crate) fn goes_on(x: &Exchange, mut user: Id, mut passed: Vec<Id>) -> Option<Vec<Id>> {
     loop {
-        let settings = x.office.settings(user);
-        let Some(forward) = settings.forward else {
-            return (!settings.dnd).then_some(user);
-        };
-        user = x.office.by_extension(&forward)?;
         if passed.contains(&user) || passed.len() > x.config.hops_max {
             return None;
         }
         passed.push(user);
+        let settings = x.office.settings(user);
+        let Some(forward) = settings.forward else {
+            return (!settings.dnd).then_some(passed);
+        };
+        user = x.office.by_extension(&forward)?;
     }
 }
 

@@ -23,6 +23,11 @@ impl Talking {
                 line.end(x, *cause);
                 Phase::Done
             }
+            CallEvent::OutRedirected(leg, _) if *leg == self.out => {
+                x.forget_leg(self.out);
+                line.end(x, Cause::Failed);
+                Phase::Done
+            }
             CallEvent::Silent(leg) if *leg == self.out => {
                 self.end_out(x, Cause::Vanished);
                 line.end(x, Cause::Vanished);

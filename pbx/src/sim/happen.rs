@@ -52,7 +52,13 @@ impl World {
         self.close(leg);
     }
 
-    /// The same, but the news of the recording's end overtakes that of the leg's.
+    /// A phone forwards the call itself: its leg is over.
+    pub(super) fn redirected(&mut self, leg: LegId, to: &str) {
+        self.sip(SipEvent::Redirected { leg, to: to.into() });
+        self.close(leg);
+    }
+
+    /// A leg ends, but the news of the recording's end overtakes that of the leg's.
     pub(super) fn cut(&mut self, leg: LegId, cause: Cause) {
         self.recorded(leg, RecordEnd::Stopped);
         self.settle();

@@ -204,6 +204,8 @@ impl World {
         match *words {
             ["call", leg, from, dialed] => self.call(leg_of(leg), from, dialed),
             ["ringing", leg] => self.sip(SipEvent::Ringing { leg: leg_of(leg) }),
+            ["progress", leg] => self.sip(SipEvent::Progress { leg: leg_of(leg) }),
+            ["redirected", leg, to] => self.redirected(leg_of(leg), to),
             ["answered", leg] => self.sip(SipEvent::Answered { leg: leg_of(leg) }),
             ["confirmed", leg] => {
                 let (leg, codec) = (leg_of(leg), Codec::Pcma);

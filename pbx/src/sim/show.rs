@@ -89,6 +89,9 @@ impl Names {
             } => {
                 format!("answer {} like {}", leg.0, like.0)
             }
+            SipCommand::Progress { leg, like } => {
+                format!("progress {} like {}", leg.0, like.map_or(0, |like| like.0))
+            }
             SipCommand::Call {
                 leg, user, caller, ..
             } => {

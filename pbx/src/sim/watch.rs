@@ -35,6 +35,7 @@ impl World {
                 }
             }
             SipCommand::Ring { leg } => self.expect(leg, "ring"),
+            SipCommand::Progress { leg, .. } => self.expect(leg, "progress"),
             SipCommand::Answer { leg, .. } => {
                 self.expect(leg, "answer");
                 self.owes(leg, Owes::Confirmation);

@@ -21,9 +21,10 @@ pub(super) fn cause_of(name: &str) -> Cause {
         .unwrap_or(Cause::Failed)
 }
 
-const CAUSES: [Cause; 13] = [
+const CAUSES: [Cause; 14] = [
     Cause::Normal,
     Cause::Cancelled,
+    Cause::AnsweredElsewhere,
     Cause::Busy,
     Cause::Declined,
     Cause::NoAnswer,

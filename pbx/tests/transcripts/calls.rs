@@ -23,6 +23,87 @@ fn rings_answers_talks_and_the_caller_hangs_up() {
 }
 
 #[test]
+fn the_caller_hears_what_the_called_side_says_before_it_answers() {
+    check(
+        "
+        > call 1 101 102
+        call 2: 102 from 101
+        > progress 2
+        progress 1 like 2
+        bridge 1 2
+        > ringing 2
+        > wait 2000
+        > answered 2
+        answer 1 like 2
+        bridge 1 2
+        > confirmed 1
+        > ended 1 normal
+        end 2: normal
+        log call: 101 to 102, answered, normal
+        ",
+    );
+}
+
+#[test]
+fn a_phone_that_forwards_the_call_is_obeyed_and_never_in_circles() {
+    check(
+        "
+        > call 1 101 102
+        call 2: 102 from 101
+        > redirected 2 103
+        call 4: 103 from 101
+        > redirected 4 102
+        answer 1
+        > confirmed 1
+        play 1: vm/person-at-extension digits/1 digits/0 digits/2 vm/is-not-available vm/intro
+        > ended 1 normal
+        log call: 101 to 102, answered, normal
+        > call 3 101 102
+        call 6: 102 from 101
+        > redirected 6 999
+        answer 3
+        > confirmed 3
+        play 3: vm/person-at-extension digits/1 digits/0 digits/2 vm/is-not-available vm/intro
+        > ended 3 normal
+        log call: 101 to 102, answered, normal
+        ",
+    );
+}
+
+#[test]
+fn a_caller_hears_ringing_after_a_second_though_no_phone_has_said_anything() {
+    check(
+        "
+        > call 1 101 102
+        call 2: 102 from 101
+        > wait 900
+        > wait 200
+        ring 1
+        > ringing 2
+        > ended 2 no_answer
+        answer 1
+        > confirmed 1
+        play 1: vm/person-at-extension digits/1 digits/0 digits/2 vm/is-not-available vm/intro
+        > ended 1 normal
+        log call: 101 to 102, answered, normal
+        ",
+    );
+}
+
+#[test]
+fn who_took_the_call_elsewhere_is_told_to_the_phones() {
+    check(
+        "
+        > call 1 101 102
+        call 2: 102 from 101
+        > ended 1 answered_elsewhere
+        end 2: answered_elsewhere
+        log call: 101 to 102, not answered, answered_elsewhere
+        ",
+    );
+}
+
+#[test]
 fn the_called_one_hangs_up() {
     check(
         "

@@ -3,8 +3,13 @@
 use crate::check;
 
 #[test]
-fn echo_is_there_from_the_first_packet() {
-    check(
+fn echo_can_be_there_from_the_first_packet() {
+    let config = tandem_pbx::PbxConfig {
+        echo_prompt: false,
+        ..tandem_pbx::PbxConfig::default()
+    };
+    crate::check_with(
+        config,
         "
         > call 1 101 *43
         answer 1
@@ -18,13 +23,8 @@ fn echo_is_there_from_the_first_packet() {
 }
 
 #[test]
-fn echo_can_say_what_it_is() {
-    let config = tandem_pbx::PbxConfig {
-        echo_prompt: true,
-        ..tandem_pbx::PbxConfig::default()
-    };
-    crate::check_with(
-        config,
+fn the_echo_says_what_it_is_unless_a_key_skips_that() {
+    check(
         "
         > call 1 101 *43
         answer 1
@@ -35,6 +35,15 @@ fn echo_can_say_what_it_is() {
         > vanish 1
         end 1: vanished
         log call: 101 to *43, answered, vanished
+        > call 3 101 *43
+        answer 3
+        > confirmed 3
+        play 3: codes/echo-test
+        > keys 3 #
+        hush 3
+        echo 3
+        > ended 3 normal
+        log call: 101 to *43, answered, normal
         ",
     );
 }

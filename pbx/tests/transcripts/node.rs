@@ -70,7 +70,7 @@ fn calls_are_listed() {
         > call 1 101 102
         call 2: 102 from 101
         > calls
-        reply: [{'answered':null,'from':{'name':'','number':'101'},'leg':1,'phase':'ringing','started':1795341900000,'to':'102'}]
+        reply: [{'answered':null,'from':{'name':'','number':'101'},'held_by':null,'leg':1,'phase':'ringing','started':1795341900000,'to':'102'}]
         > ended 1 cancelled
         end 2: cancelled
         log call: 101 to 102, not answered, cancelled

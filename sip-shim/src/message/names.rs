@@ -55,8 +55,12 @@ pub enum Name {
     MinExpires,
     MinSe,
     PAssertedIdentity,
+    PPreferredIdentity,
+    Path,
+    Privacy,
     ProxyAuthorization,
     ProxyRequire,
+    Reason,
     RecordRoute,
     Require,
     RetryAfter,
@@ -136,7 +140,7 @@ const METHODS: [(&str, Method); 14] = [
     ("PRACK", Method::Prack),
 ];
 
-const NAMES: [(&str, Name); 29] = [
+const NAMES: [(&str, Name); 33] = [
     ("Via", Name::Via),
     ("From", Name::From),
     ("To", Name::To),
@@ -159,6 +163,10 @@ const NAMES: [(&str, Name); 29] = [
     ("Min-Expires", Name::MinExpires),
     ("Min-SE", Name::MinSe),
     ("P-Asserted-Identity", Name::PAssertedIdentity),
+    ("Path", Name::Path),
+    ("Privacy", Name::Privacy),
+    ("P-Preferred-Identity", Name::PPreferredIdentity),
+    ("Reason", Name::Reason),
     ("Proxy-Authorization", Name::ProxyAuthorization),
     ("Proxy-Require", Name::ProxyRequire),
     ("Require", Name::Require),

@@ -92,7 +92,10 @@ fn write_line(body: &mut String, line: &Line<'_>) {
     }
     let rtcp = u32::from(port) + 1;
     let direction = line.direction.as_str();
-    let _ = write!(body, "a=ptime:20\r\na=rtcp:{rtcp}\r\na={direction}\r\n");
+    let _ = write!(
+        body,
+        "a=ptime:20\r\na=maxptime:150\r\na=rtcp:{rtcp}\r\na={direction}\r\n"
+    );
 }
 
 fn write_payload(body: &mut String, number: u8, payload: Payload) {
@@ -144,7 +147,7 @@ mod tests {
             "v=0\r\no=- 7 1 IN IP4 10.0.0.9\r\ns=-\r\nc=IN IP4 10.0.0.9\r\nt=0 0\r\n\
              m=audio 5000 RTP/AVP 0 101\r\na=rtpmap:0 PCMU/8000\r\n\
              a=rtpmap:101 telephone-event/8000\r\na=fmtp:101 0-16\r\n\
-             a=ptime:20\r\na=rtcp:5001\r\na=sendrecv\r\n"
+             a=ptime:20\r\na=maxptime:150\r\na=rtcp:5001\r\na=sendrecv\r\n"
         );
         assert_eq!(local.write(ip, &[line(Direction::SendRecv)]), first);
         local.write(ip, &[line(Direction::Inactive)]);

@@ -408,6 +408,8 @@ pub fn lamp(new: u32, old: u32) -> Lamp {
 
 fn event_line(event: &SipEvent) -> String {
     match event {
+        SipEvent::Progress { leg } => format!("progress {}", leg.0),
+        SipEvent::Redirected { leg, to } => format!("redirected {} to {to}", leg.0),
         SipEvent::Incoming {
             leg,
             caller,

@@ -40,9 +40,9 @@ impl<S: SoundStore, E: Fn(Event)> Thread<S, E> {
         }
     }
 
-    pub(super) fn adopt(&mut self, now: Time, moved: Option<(Box<leg::Leg>, Leg)>) {
+    pub(super) fn adopt(&mut self, moved: Option<(Box<leg::Leg>, Leg)>) {
         let Some((leg, sockets)) = moved else { return };
-        match self.setup.core.adopt(now, leg) {
+        match self.setup.core.adopt(leg) {
             Ok(slot) => self.put(slot, sockets),
             Err(leg) => {
                 let (id, port, report) = (leg.id(), sockets.port, leg.report());

@@ -42,7 +42,8 @@ impl Baresip {
         codecs: &str,
         transport: &str,
     ) -> Baresip {
-        let ip = place::loopback();
+        // It binds its RTP sockets to no address, so on loopback its packets come from this one.
+        let ip = Ipv4Addr::LOCALHOST;
         let (port, control_port) = (place::free_port(ip), place::free_port(ip));
         let dir = TempDir::new().unwrap();
         // Its own change of rate changes the level: what it says is at the rate of its codec.
