@@ -124,6 +124,32 @@ impl Exchange {
             self.tell_user(user);
             self.tell_lamp(user);
         }
+        self.tell_phones();
+    }
+
+    /// The phones that were registered at this node when it last ran.
+    fn tell_phones(&mut self) {
+        let prefix = phones_key(self.node());
+        let phones = self.view.registers(&prefix).filter_map(|(key, seen)| {
+            let (user, slot) = key.strip_prefix(&*prefix)?.split_once('/')?;
+            Some(SipCommand::Phone {
+                user: user.parse().ok()?,
+                slot: slot.parse().ok()?,
+                seen: seen.into(),
+            })
+        });
+        let phones: Vec<SipCommand> = phones.collect();
+        for phone in phones {
+            self.sip(phone);
+        }
+    }
+
+    /// A phone is somewhere else than before, or gone.
+    pub(crate) fn phone_seen(&mut self, user: Id, slot: u32, seen: Option<Arc<str>>) {
+        let key: Arc<str> = format!("{}{user}/{slot}", phones_key(self.node())).into();
+        if self.view.register(&key) != seen.as_deref() {
+            self.append(Waiter::Nobody, Append::Register { key, value: seen });
+        }
     }
 
     /// Takes in what has become durable.
@@ -356,6 +382,11 @@ impl Exchange {
     fn samples_here(&self, sound: Id) -> u64 {
         self.view.sound(sound).map_or(0, |sound| sound.samples())
     }
+}
+
+/// Where the phones of a node are written down, by user and slot.
+fn phones_key(node: NodeName) -> String {
+    format!("phone/{node}/")
 }
 
 /// How many samples a sound of this length has.

@@ -155,6 +155,7 @@ impl Pbx {
             SipEvent::Ended { leg, cause } => self.on_ended(leg, cause),
             SipEvent::Digit { leg, digit } => self.on_digit(leg, digit, true),
             SipEvent::PhoneCame { user } => self.x.tell_lamp(user),
+            SipEvent::PhoneSeen { user, slot, seen } => self.x.phone_seen(user, slot, seen),
             // The engine silences a held party; no call goes another way because of it.
             SipEvent::Held { leg, held } => {
                 let call = self.x.call_of(leg);

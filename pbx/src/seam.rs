@@ -121,6 +121,15 @@ pub enum SipEvent {
         /// `0`-`9`, `*`, `#`, `A`-`D`.
         digit: char,
     },
+    /// Where a phone is, to be written down and given back after a restart with [`SipCommand::Phone`].
+    PhoneSeen {
+        /// Whose.
+        user: Id,
+        /// Which of the user's phones; small numbers that are used again.
+        slot: u32,
+        /// What the shim must know of it; `None`: it is gone.
+        seen: Option<Arc<str>>,
+    },
     /// The phones of a user changed: the shim wants the lamp told again.
     PhoneCame {
         /// Whose.
@@ -167,6 +176,15 @@ pub enum SipCommand {
         leg: LegId,
         /// Why.
         cause: Cause,
+    },
+    /// A phone that was registered before this node was restarted.
+    Phone {
+        /// Whose.
+        user: Id,
+        /// Which of the user's phones; small numbers that are used again.
+        slot: u32,
+        /// What was told of it last.
+        seen: Arc<str>,
     },
     /// A user's lamp: light it on every phone of the user and for every watcher.
     Lamp {

@@ -1,5 +1,7 @@
 //! Who may do what: REGISTER, and the password every other request is asked for.
 
+use std::fmt::Write as _;
+
 use tandem_pbx::seam::SipEvent;
 use tandem_storage::name::Id;
 
@@ -51,7 +53,15 @@ impl Shim {
             .user(id)
             .map(|u| u.contact_lines(now))
             .unwrap_or_default();
-        self.reply(server, request, &Answer::new(200).headers(&lines));
+        let mut headers = lines.clone();
+        for path in request.headers(Name::Path) {
+            // RFC 3327 §5.3: the answer names the path that was stored. Writing to a String cannot fail.
+            let _ = write!(headers, "Path: {path}\r\n");
+        }
+        if !headers.is_empty() && request.header(Name::Path).is_some() {
+            headers.push_str("Supported: path\r\n");
+        }
+        self.reply(server, request, &Answer::new(200).headers(&headers));
         if !lines.is_empty() {
             self.kit.tell(SipEvent::PhoneCame { user: id });
         }

@@ -8,6 +8,8 @@
 //!                                   └► Closing (hung up before the ACK came)
 //! ```
 
+use std::collections::BTreeMap;
+
 use tandem_engine::seam::LegId;
 use tandem_pbx::seam::Caller;
 use tandem_storage::name::Id;
@@ -27,6 +29,8 @@ pub(crate) struct Calls {
     by_leg: NumberMap<u64, Call>,
     by_tag: NumberMap<u64, LegId>,
     by_origin: NumberMap<u64, LegId>,
+    /// How many each user makes.
+    per_user: BTreeMap<Id, usize>,
     legs_in: u64,
 }
 
@@ -45,6 +49,8 @@ pub(crate) struct Call {
     pub(crate) wake: Wake,
     /// A 2xx of ours whose ACK has not come.
     pub(crate) unconfirmed: Option<Unconfirmed>,
+    /// Whose call it is, if a user of ours makes it.
+    pub(crate) user: Option<Id>,
     /// A refresh of ours that has not been answered.
     pub(crate) refreshing: bool,
     /// The other side takes UPDATE.
@@ -98,6 +104,8 @@ pub(crate) struct Fork {
     pub(crate) flow: Flow,
     pub(crate) behind_nat: bool,
     pub(crate) contact: Box<str>,
+    /// The proxies on the way to it.
+    pub(crate) path: Vec<String>,
     pub(crate) tag: u64,
     pub(crate) call_id: Box<str>,
     pub(crate) cseq: u32,
@@ -128,6 +136,7 @@ impl Call {
             timer: None,
             wake: Wake::never(),
             unconfirmed: None,
+            user: None,
             refreshing: false,
             takes_update: false,
         }
@@ -142,7 +151,12 @@ impl Calls {
         let tag = kit.random();
         self.by_tag.insert(tag, leg);
         self.by_origin.insert(origin, leg);
-        let call = Call::new(leg, Phase::Opening(Box::new(invite)), tag, Some(origin));
+        let user = invite.caller.user;
+        let mut call = Call::new(leg, Phase::Opening(Box::new(invite)), tag, Some(origin));
+        call.user = user;
+        if let Some(user) = user {
+            *self.per_user.entry(user).or_default() += 1;
+        }
         self.by_leg.insert(leg.0, call);
         leg
     }
@@ -186,7 +200,18 @@ impl Calls {
         if let Some(origin) = call.origin {
             self.by_origin.remove(&origin);
         }
+        if let Some(count) = call.user.and_then(|user| self.per_user.get_mut(&user)) {
+            *count -= 1;
+            if *count == 0 {
+                call.user.and_then(|user| self.per_user.remove(&user));
+            }
+        }
         Some(call)
+    }
+
+    /// Calls that a user makes at present.
+    pub(crate) fn made_by(&self, user: Id) -> usize {
+        self.per_user.get(&user).copied().unwrap_or(0)
     }
 
     pub(crate) fn len(&self) -> usize {

@@ -43,6 +43,10 @@ pub struct ShimConfig {
     pub contacts_per_user_max: usize,
     /// Calls, both ways, in whatever phase.
     pub dialogs_max: usize,
+    /// Calls one user's phones may make at once.
+    pub calls_per_user_max: usize,
+    /// Lamp subscriptions of one user's phones: the oldest makes room for another.
+    pub subscriptions_per_user_max: usize,
     /// Lamp subscriptions of all phones together.
     pub subscriptions_max: usize,
     /// Server transactions that still wait for something; beyond it new requests get 503.
@@ -85,6 +89,8 @@ impl Default for ShimConfig {
             nonce_life_s: 300,
             contacts_per_user_max: 10,
             dialogs_max: 20_000,
+            calls_per_user_max: 100,
+            subscriptions_per_user_max: 20,
             subscriptions_max: 10_000,
             transactions_max: 20_000,
             // 4,000 calls a second leave 4,000 x 32 s of BYEs and 4,000 x 5 s of INVITEs.

@@ -21,6 +21,8 @@ pub struct ShimCounters {
     pub registers: u64,
     /// Bindings that ended by expiry.
     pub bindings_expired: u64,
+    /// Packets sent to phones behind a NAT so that it keeps the way open.
+    pub keep_alives: u64,
     /// Wrong passwords and unknown users, together.
     pub login_failures: u64,
     /// Nonces answered `stale=true`.

@@ -38,6 +38,13 @@ impl Shim {
         let Some(caller) = self.caller(server, flow, &request) else {
             return;
         };
+        let user_max = self.kit.config.calls_per_user_max;
+        if caller
+            .user
+            .is_some_and(|user| self.calls.made_by(user) >= user_max)
+        {
+            return self.refuse_full(server, &request);
+        }
         let Some(dialed) = dialed(&request) else {
             return self.reply(server, &request, &Answer::new(404));
         };

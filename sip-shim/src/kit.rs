@@ -56,6 +56,7 @@ pub(crate) enum Alarm {
     Client(u64),
     Call(LegId),
     Binding(Id, u64),
+    KeepAlive(Id, u64),
     Subscription(u64),
 }
 

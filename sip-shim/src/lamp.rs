@@ -6,13 +6,15 @@
 //!
 //! Invariants: one notification at a time is on its way to a phone, so that none overtakes
 //! another: what changes meanwhile is sent when the answer has come. At most `subscriptions_max`
-//! subscriptions; beyond it 503. A phone that answers 481 or not at all loses its subscription.
+//! subscriptions, beyond it 503, and `subscriptions_per_user_max` of one user: a phone that subscribes
+//! again and again replaces its own. A phone that answers 481 or not at all loses its subscription.
 
 use std::borrow::Cow;
 use std::time::Duration;
 
 use tandem_pbx::seam::{Lamp, SipEvent};
 use tandem_storage::name::Id;
+use tandem_storage::time::Time;
 
 use crate::access::{Access, number_of};
 use crate::client::{Outcome, Owner};
@@ -55,6 +57,26 @@ impl Subscriptions {
             .any(|s| s.user == user && s.dialog.flow.peer == flow.peer && s.over.is_none())
     }
 
+    pub(crate) fn len(&self) -> usize {
+        self.by_tag.len()
+    }
+
+    /// Takes away what a new subscription of this user's phone at `flow` replaces: that phone's earlier
+    /// one, or the oldest.
+    fn make_room(&mut self, user: Id, flow: &Flow, id: &str, most: usize) {
+        let mut own: Vec<(Time, u64)> = Vec::new();
+        for (tag, s) in self.by_tag.iter().filter(|(_, s)| s.user == user) {
+            let is_same = s.dialog.source == flow.peer && *s.id == *id;
+            own.push((if is_same { Time(0) } else { s.expires.due() }, *tag));
+        }
+        own.sort_unstable();
+        let replaced = own.iter().filter(|(at, _)| *at == Time(0)).count();
+        let too_many = (own.len() + 1).saturating_sub(most);
+        for (_, tag) in own.iter().take(replaced.max(too_many)) {
+            self.by_tag.remove(tag);
+        }
+    }
+
     fn tags_of(&self, user: Id) -> Vec<u64> {
         let own = self.by_tag.iter().filter(|(_, s)| s.user == user);
         let mut tags: Vec<u64> = own.map(|(t, _)| *t).collect();
@@ -67,11 +89,6 @@ impl Shim {
     pub(crate) fn on_subscribe(&mut self, server: ServerId, flow: Flow, request: &Message) {
         if let Some(status) = self.unacceptable(request) {
             return self.reply(server, request, &Answer::new(status).headers(EVENTS));
-        }
-        if self.subscriptions.by_tag.len() >= self.kit.config.subscriptions_max {
-            self.kit.counters.subscriptions_full += 1;
-            let retry = self.retry_after();
-            return self.reply(server, request, &Answer::new(503).headers(&retry));
         }
         let Some(expires_s) = self.granted_s(server, request) else {
             return;
@@ -99,10 +116,18 @@ impl Shim {
         };
         let event = request.header_or_empty(Name::Event);
         let id = param(event, "id").unwrap_or_default();
+        let id: Box<str> = id.chars().take(64).collect();
+        let most = self.kit.config.subscriptions_per_user_max;
+        self.subscriptions.make_room(user, &flow, &id, most);
+        if self.subscriptions.by_tag.len() >= self.kit.config.subscriptions_max {
+            self.kit.counters.subscriptions_full += 1;
+            let retry = self.retry_after();
+            return self.reply(server, request, &Answer::new(503).headers(&retry));
+        }
         let subscription = Subscription {
             user,
             dialog,
-            id: id.chars().take(64).collect(),
+            id,
             expires: Wake::never(),
             busy: false,
             told: None,
@@ -340,6 +365,7 @@ impl Shim {
         binding.push.told = Some(lamp);
         binding.push.cseq += 1;
         let (cseq, contact_uri) = (binding.push.cseq, binding.contact.clone());
+        let path = binding.path.clone();
         let own = format!("<sip:{extension}@{}>", self.kit.host);
         let from = format!("{own};tag={number:016x}");
         let call_id = format!("{number:016x}-lamp");
@@ -354,7 +380,7 @@ impl Shim {
             to: &own,
             call_id: &call_id,
             cseq,
-            routes: &[],
+            routes: &path,
             headers: &headers,
             body: Some((BODY_KIND, &body)),
         };

@@ -73,6 +73,7 @@ impl Shim {
                     flow: b.target(),
                     behind_nat: b.behind_nat,
                     contact: b.contact.clone(),
+                    path: b.path.clone(),
                     tag: self.kit.random(),
                     call_id: format!("{:016x}", self.kit.random()).into(),
                     cseq: 1,
@@ -137,7 +138,7 @@ impl Shim {
             to: &to,
             call_id: &fork.call_id,
             cseq: fork.cseq,
-            routes: &[],
+            routes: &fork.path,
             headers: &headers,
             body: Some(("application/sdp", &text)),
         };

@@ -1,28 +1,36 @@
-//! Users and where their phones are.
+//! Users and where their phones are: the location service of RFC 3261 §10.
 //!
-//! The program tells who the users are; phones register ([`Registrar::register`], RFC 3261 §10)
-//! and are found again when a call goes out ([`Registrar::bindings`]). A phone behind a NAT is
-//! reached at the address its REGISTER came from, any other at its Contact.
+//! The program tells who the users are; phones register ([`Registrar::register`]) and are found again
+//! when a call goes out ([`User::phones`]). A phone is reached by the proxies of its Path, else, behind
+//! a NAT, at the address its REGISTER came from, any other at its Contact. Where a phone is goes to
+//! call control, which writes it down and gives it back after a restart ([`Registrar::restore`]).
 //!
-//! Invariants: at most `contacts_per_user_max` bindings a user, the one that would expire first
-//! making room for another; a binding is gone once it has expired, timers or not.
+//! Invariants: a REGISTER is carried out whole or not at all; at most `contacts_per_user_max` bindings
+//! a user, the one that would expire first making room for another; a binding is gone once it has
+//! expired, timers or not.
+
+mod binding;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tandem_pbx::seam::{Lamp, SipUser};
+use tandem_pbx::seam::{Lamp, SipEvent, SipUser};
 use tandem_storage::name::Id;
 use tandem_storage::time::Time;
 
-use crate::kit::{Alarm, Kit, TextMap, Wake};
+use self::binding::{Asked, Contact};
+pub(crate) use self::binding::{Binding, behind_nat};
+use crate::kit::{Alarm, Kit, TextMap};
 use crate::message::{Message, Name};
 use crate::shim::Phone;
-use crate::uri::{NameAddr, Scheme, Uri, Via, split_list};
+use crate::uri::Uri;
 use crate::wire::Flow;
 
-/// The longest Contact we keep.
-const CONTACT_BYTES_MAX: usize = 512;
+/// How often something is sent to a phone behind a NAT: home routers forget a way through after 30 s.
+const KEEP_ALIVE: Duration = Duration::from_secs(25);
+/// What is sent: an empty message, which phones pass over (RFC 5626 §3.5.1, RFC 3261 §7.5).
+const KEEP_ALIVE_BYTES: &[u8] = b"\r\n\r\n";
 
 /// All users and bindings of a node.
 #[derive(Debug)]
@@ -38,23 +46,6 @@ pub(crate) struct User {
     /// As call control last said.
     pub(crate) lamp: Option<Lamp>,
     pub(crate) bindings: Vec<Binding>,
-}
-
-/// One registered phone.
-#[derive(Clone, Debug)]
-pub(crate) struct Binding {
-    pub(crate) number: u64,
-    /// The URI it gave, as written.
-    pub(crate) contact: Box<str>,
-    instance: Box<str>,
-    /// Where its REGISTER came from.
-    pub(crate) flow: Flow,
-    pub(crate) behind_nat: bool,
-    call_id: Box<str>,
-    cseq: u32,
-    expires: Wake,
-    user_agent: Box<str>,
-    pub(crate) push: Push,
 }
 
 /// The lamp notifications we send to a phone that did not ask for any.
@@ -85,15 +76,19 @@ impl Registrar {
     }
 
     /// A user came, changed or went. Phones stay while the extension and the password do.
-    pub(crate) fn set_user(&mut self, id: Id, sip: Option<SipUser>) {
+    pub(crate) fn set_user(&mut self, kit: &mut Kit, id: Id, sip: Option<SipUser>) {
         let old = self.users.remove(&id);
+        let before = old.as_ref().map(|old| old.bindings.clone());
         if let Some(old) = &old {
             // A swapped extension may already belong to somebody else.
             if self.by_extension.get(&old.sip.extension) == Some(&id) {
                 self.by_extension.remove(&old.sip.extension);
             }
         }
-        let Some(sip) = sip else { return };
+        let before = before.unwrap_or_default();
+        let Some(sip) = sip else {
+            return tell_changes(kit, id, &before, &[]);
+        };
         let same_login =
             |old: &User| old.sip.extension == sip.extension && old.sip.ha1_sha256 == sip.ha1_sha256;
         let (bindings, lamp) = match old {
@@ -101,6 +96,7 @@ impl Registrar {
             Some(old) => (Vec::new(), old.lamp),
             None => (Vec::new(), None),
         };
+        tell_changes(kit, id, &before, &bindings);
         self.by_extension.insert(sip.extension.clone(), id);
         self.users.insert(
             id,
@@ -127,8 +123,10 @@ impl Registrar {
     /// Does a phone of the user speak from there?
     pub(crate) fn is_phone_of(&self, now: Time, extension: &str, flow: &Flow) -> Option<&User> {
         let user = self.by_extension(extension)?;
+        let speaks = |b: &Binding| b.flow == *flow || b.target().peer == flow.peer;
+        // Others may be behind the same proxy.
         user.phones(now)
-            .any(|b| b.flow == *flow || b.target().peer == flow.peer)
+            .any(|b| b.path.is_empty() && speaks(b))
             .then_some(user)
     }
 
@@ -140,47 +138,50 @@ impl Registrar {
         flow: Flow,
         request: &Message,
     ) -> Result<(), Refused> {
-        let most = kit.config.contacts_per_user_max;
         let user = self.users.get_mut(&id).ok_or(Refused {
             status: 404,
             reason: "Not Found",
         })?;
-        user.bindings.retain(|b| b.expires.due() > kit.now.mono);
+        user.bindings.retain(|b| b.is_alive(kit.now.mono));
         let asked = Asked::of(kit, request)?;
-        if let Asked::Nothing = asked {
-            return Ok(());
-        }
         let call_id = request.header_or_empty(Name::CallId);
         let cseq = request.cseq().map_or(0, |(number, _, _)| number);
         let stale = |b: &Binding| *b.call_id == *call_id && cseq <= b.cseq;
-        let contacts = match asked {
-            Asked::RemoveAll if user.bindings.iter().any(stale) => return Err(OUT_OF_ORDER),
-            Asked::RemoveAll => {
-                user.bindings.clear();
-                return Ok(());
-            }
-            Asked::Contacts(contacts) => contacts,
-            Asked::Nothing => Vec::new(),
-        };
-        // All or nothing: look before touching any (RFC 3261 §10.3, step 7).
-        for contact in &contacts {
-            if user.find(contact).is_some_and(|i| stale(&user.bindings[i])) {
-                return Err(OUT_OF_ORDER);
-            }
-        }
-        for contact in contacts {
-            let old = user.find(&contact).map(|i| user.bindings.remove(i));
-            if contact.expires_s > 0 {
-                let mut binding = Binding::new(kit, flow, request, &contact, old.as_ref());
-                let at = kit.now.mono + Duration::from_secs(u64::from(contact.expires_s));
-                binding
-                    .expires
-                    .set(kit, at, Alarm::Binding(id, binding.number));
-                user.make_room(most);
-                user.bindings.push(binding);
+        let before = user.bindings.clone();
+        match asked {
+            Asked::Nothing => return Ok(()),
+            Asked::RemoveAll if before.iter().any(stale) => return Err(OUT_OF_ORDER),
+            Asked::RemoveAll => user.bindings.clear(),
+            Asked::Contacts(contacts) => {
+                // All or nothing: look before touching any (RFC 3261 §10.3, step 7).
+                let found = contacts.iter().filter_map(|c| user.find(c, &flow, request));
+                if found.into_iter().any(|i| stale(&user.bindings[i])) {
+                    return Err(OUT_OF_ORDER);
+                }
+                for index in 0..contacts.len() {
+                    user.bind(kit, id, flow, request, &contacts, index);
+                }
             }
         }
+        tell_changes(kit, id, &before, &user.bindings);
         Ok(())
+    }
+
+    /// A phone that was written down before a restart.
+    pub(crate) fn restore(&mut self, kit: &mut Kit, id: Id, slot: u32, seen: &str) {
+        let most = kit.config.contacts_per_user_max;
+        let user = self.users.get_mut(&id);
+        let number = kit.random();
+        let restored = user.zip(Binding::restored(number, slot, seen));
+        let Some((user, (mut binding, lasts))) = restored.filter(|(u, _)| u.bindings.len() < most)
+        else {
+            let (user, seen) = (id, None);
+            return kit.tell(SipEvent::PhoneSeen { user, slot, seen });
+        };
+        let at = kit.now.mono + lasts;
+        binding.expires.set(kit, at, Alarm::Binding(id, number));
+        user.bindings.push(binding);
+        user.keep_alive(kit, id, number);
     }
 
     /// A binding's time may be up.
@@ -195,21 +196,43 @@ impl Registrar {
             .expires
             .fired(kit, Alarm::Binding(id, number))
         {
+            let before = user.bindings.clone();
             user.bindings.remove(index);
             kit.counters.bindings_expired += 1;
+            tell_changes(kit, id, &before, &user.bindings);
+        }
+    }
+
+    /// The way to a phone behind a NAT is to be kept open.
+    pub(crate) fn keep_alive_due(&mut self, kit: &mut Kit, id: Id, number: u64) {
+        let Some(user) = self.users.get_mut(&id) else {
+            return;
+        };
+        let Some(binding) = user.bindings.iter_mut().find(|b| b.number == number) else {
+            return;
+        };
+        if binding.keep_alive.fired(kit, Alarm::KeepAlive(id, number)) {
+            kit.counters.keep_alives += 1;
+            kit.send(binding.flow, KEEP_ALIVE_BYTES.into());
+            user.keep_alive(kit, id, number);
         }
     }
 
     /// A connection is gone. A phone that listens is called there; one behind a NAT can only
     /// come back by itself.
-    pub(crate) fn disconnected(&mut self, flow: &Flow) {
-        for user in self.users.values_mut() {
+    pub(crate) fn disconnected(&mut self, kit: &mut Kit, flow: &Flow) {
+        for (id, user) in &mut self.users {
+            if !user.bindings.iter().any(|b| b.flow == *flow) {
+                continue;
+            }
+            let before = user.bindings.clone();
             user.bindings
                 .retain(|b| b.flow != *flow || (!b.behind_nat && flow.connection != 0));
             for binding in user.bindings.iter_mut().filter(|b| b.flow == *flow) {
                 binding.flow.connection = 0;
                 binding.flow.peer = binding.listens_at().unwrap_or(flow.peer);
             }
+            tell_changes(kit, *id, &before, &user.bindings);
         }
     }
 
@@ -242,18 +265,83 @@ const OUT_OF_ORDER: Refused = Refused {
 impl User {
     /// Its phones at this moment.
     pub(crate) fn phones(&self, now: Time) -> impl Iterator<Item = &Binding> {
-        self.bindings.iter().filter(move |b| b.expires.due() > now)
+        self.bindings.iter().filter(move |b| b.is_alive(now))
     }
 
-    /// The same phone at the same address, or the same phone (RFC 5626 §4.1) at another.
-    fn find(&self, contact: &Contact<'_>) -> Option<usize> {
+    /// The binding that a Contact means: the same flow of the same phone (RFC 5626 §6), else the same
+    /// address (RFC 3261 §10.3, §19.1.4).
+    fn find(&self, contact: &Contact<'_>, flow: &Flow, request: &Message) -> Option<usize> {
+        let mut all = self.bindings.iter();
+        if contact.reg_id > 0 {
+            return all
+                .position(|b| *b.instance == *contact.instance && b.reg_id == contact.reg_id);
+        }
         let same_address =
             |b: &Binding| Uri::parse(&b.contact).is_some_and(|known| known.same_as(&contact.uri));
-        let same_phone =
-            |b: &Binding| !contact.instance.is_empty() && *b.instance == *contact.instance;
-        self.bindings
-            .iter()
-            .position(|b| same_address(b) || same_phone(b))
+        all.position(|b| same_address(b) && b.may_be(contact, flow, request))
+    }
+
+    /// Where the phone of a Contact was before: it says who it is, but is at an address that it did
+    /// not have, and this REGISTER does not speak of the old one.
+    fn find_moved(&self, contacts: &[Contact<'_>], index: usize) -> Option<usize> {
+        let contact = &contacts[index];
+        if contact.instance.is_empty() || contact.reg_id > 0 {
+            return None;
+        }
+        let is_named = |b: &Binding| {
+            let uri = Uri::parse(&b.contact);
+            uri.is_some_and(|known| contacts.iter().any(|c| known.same_as(&c.uri)))
+        };
+        let moved =
+            |b: &&Binding| *b.instance == *contact.instance && b.reg_id == 0 && !is_named(b);
+        self.bindings.iter().position(|b| moved(&b))
+    }
+
+    /// Carries out one Contact.
+    fn bind(
+        &mut self,
+        kit: &mut Kit,
+        id: Id,
+        flow: Flow,
+        request: &Message,
+        contacts: &[Contact<'_>],
+        index: usize,
+    ) {
+        let contact = &contacts[index];
+        let known = self.find(contact, &flow, request);
+        if contact.expires_s == 0 {
+            if let Some(known) = known {
+                self.bindings.remove(known);
+            }
+            return;
+        }
+        let known = known.or_else(|| self.find_moved(contacts, index));
+        let old = known.map(|i| self.bindings.remove(i));
+        let mut binding = Binding::new(kit, flow, request, contact, old.as_ref());
+        self.make_room(kit.config.contacts_per_user_max);
+        if old.is_none() {
+            let is_free = |slot: &u32| !self.bindings.iter().any(|b| b.slot == *slot);
+            binding.slot = (0..).find(is_free).unwrap_or(0);
+        }
+        let number = binding.number;
+        let at = kit.now.mono + Duration::from_secs(u64::from(contact.expires_s));
+        binding.expires.set(kit, at, Alarm::Binding(id, number));
+        self.bindings.push(binding);
+        self.keep_alive(kit, id, number);
+    }
+
+    fn keep_alive(&mut self, kit: &mut Kit, id: Id, number: u64) {
+        let Some(binding) = self.bindings.iter_mut().find(|b| b.number == number) else {
+            return;
+        };
+        if binding.wants_keep_alives() {
+            let at = kit.now.mono + KEEP_ALIVE;
+            binding
+                .keep_alive
+                .set(kit, at, Alarm::KeepAlive(id, number));
+        } else {
+            binding.keep_alive.stop();
+        }
     }
 
     fn make_room(&mut self, most: usize) {
@@ -283,147 +371,26 @@ impl User {
     }
 }
 
-impl Binding {
-    fn new(
-        kit: &mut Kit,
-        flow: Flow,
-        request: &Message,
-        contact: &Contact<'_>,
-        old: Option<&Binding>,
-    ) -> Binding {
-        let call_id = request.header_or_empty(Name::CallId);
-        let agent = request.header_or_empty(Name::UserAgent);
-        // The same registration refreshed knows its lamp; a phone that started anew does not.
-        let known = old.filter(|o| *o.call_id == *call_id && o.contact == contact.text.into());
-        let cseq = old.map_or(0, |o| o.push.cseq);
-        let push = known.map_or(
-            Push {
-                cseq,
-                ..Push::default()
-            },
-            |o| o.push,
-        );
-        let number = old.map_or_else(|| kit.random(), |o| o.number);
-        Binding {
-            number,
-            contact: contact.text.into(),
-            instance: contact.instance.into(),
-            flow,
-            behind_nat: behind_nat(request, &flow),
-            call_id: call_id.into(),
-            cseq: request.cseq().map_or(0, |(number, _, _)| number),
-            expires: old.map_or(Wake::never(), |o| o.expires),
-            user_agent: agent.chars().take(128).collect(),
-            push,
-        }
-    }
-
-    /// Where requests to this phone go.
-    pub(crate) fn target(&self) -> Flow {
-        if self.flow.is_reliable() || self.behind_nat {
-            return self.flow;
-        }
-        let Some(uri) = Uri::parse(&self.contact) else {
-            return self.flow;
-        };
-        let transport = uri.transport().unwrap_or(self.flow.transport);
-        match uri.socket_addr() {
-            Some(peer) if peer != self.flow.peer || transport != self.flow.transport => Flow {
-                transport,
-                peer,
-                connection: 0,
-            },
-            _ => self.flow,
-        }
-    }
-
-    fn listens_at(&self) -> Option<std::net::SocketAddr> {
-        Uri::parse(&self.contact)?.socket_addr()
-    }
-
-    /// Is its lamp not as it should be?
-    pub(crate) fn is_behind(&self, lamp: Lamp) -> bool {
-        !self.push.busy && !self.push.refused && self.push.told != Some(lamp)
-    }
-}
-
-/// Does the sender think that it is at another address than the one we see? Another port alone shows no
-/// NAT: a phone may send from one and listen at another.
-pub(crate) fn behind_nat(request: &Message, flow: &Flow) -> bool {
-    let via = request.header(Name::Via).and_then(Via::parse);
-    via.is_none_or(|via| crate::uri::parse_ip(via.host) != Some(flow.peer.ip()))
-}
-
-/// What a REGISTER asks for.
-enum Asked<'a> {
-    /// To be told.
-    Nothing,
-    RemoveAll,
-    Contacts(Vec<Contact<'a>>),
-}
-
-/// One Contact of a REGISTER.
-struct Contact<'a> {
-    text: &'a str,
-    uri: Uri<'a>,
-    instance: &'a str,
-    expires_s: u32,
-}
-
-impl<'a> Asked<'a> {
-    fn of(kit: &Kit, request: &'a Message) -> Result<Asked<'a>, Refused> {
-        let bad = Refused {
-            status: 400,
-            reason: "Bad Contact",
-        };
-        let values: Vec<&str> = request
-            .headers(Name::Contact)
-            .flat_map(split_list)
-            .collect();
-        let default_s = request.number(Name::Expires);
-        match values.as_slice() {
-            [] => return Ok(Asked::Nothing),
-            ["*"] if default_s == Some(0) => return Ok(Asked::RemoveAll),
-            many if many.len() > kit.config.contacts_per_user_max || many.contains(&"*") => {
-                return Err(bad);
-            }
-            _ => {}
-        }
-        let contacts = values
-            .into_iter()
-            .map(|v| Contact::of(kit, v, default_s).ok_or(bad));
-        let contacts = contacts.collect::<Result<Vec<_>, _>>()?;
-        let brief = |c: &Contact<'_>| c.expires_s > 0 && c.expires_s < kit.config.expires_min_s;
-        if contacts.iter().any(brief) {
-            return Err(Refused {
-                status: 423,
-                reason: "Interval Too Brief",
+/// Call control writes down where phones are.
+fn tell_changes(kit: &mut Kit, user: Id, before: &[Binding], after: &[Binding]) {
+    for old in before {
+        if !after.iter().any(|b| b.slot == old.slot) {
+            kit.tell(SipEvent::PhoneSeen {
+                user,
+                slot: old.slot,
+                seen: None,
             });
         }
-        Ok(Asked::Contacts(contacts))
     }
-}
-
-impl<'a> Contact<'a> {
-    fn of(kit: &Kit, value: &'a str, default_s: Option<u32>) -> Option<Contact<'a>> {
-        let address = NameAddr::parse(value)?;
-        let uri = Uri::parse(address.uri)?;
-        if !matches!(uri.scheme, Scheme::Sip | Scheme::Sips)
-            || address.uri.len() > CONTACT_BYTES_MAX
-        {
-            return None;
+    for binding in after {
+        let old = before.iter().find(|b| b.slot == binding.slot);
+        if old.is_none_or(|old| !old.is_where(binding)) {
+            let granted = binding.expires.due().since(kit.now.mono);
+            kit.tell(SipEvent::PhoneSeen {
+                user,
+                slot: binding.slot,
+                seen: Some(binding.seen(granted.as_secs())),
+            });
         }
-        // A value that is no number counts as if it were not there (RFC 3261 §10.3, step 7).
-        let own_s = address.param("expires").and_then(|e| e.parse().ok());
-        let expires_s = own_s.or(default_s).unwrap_or(kit.config.expires_default_s);
-        Some(Contact {
-            text: address.uri,
-            uri,
-            instance: address
-                .param("+sip.instance")
-                .filter(|i| i.len() <= 128)
-                .unwrap_or_default(),
-            expires_s: expires_s.min(kit.config.expires_max_s),
-        })
     }
 }

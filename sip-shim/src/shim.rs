@@ -153,6 +153,9 @@ impl Shim {
                     }
                 }
                 Alarm::Call(leg) => self.on_call_due(leg),
+                Alarm::KeepAlive(user, number) => {
+                    self.registrar.keep_alive_due(&mut self.kit, user, number);
+                }
                 Alarm::Binding(user, number) => {
                     self.registrar.lapsed(&mut self.kit, user, number);
                 }
@@ -186,6 +189,11 @@ impl Shim {
         self.calls.len()
     }
 
+    /// Lamp subscriptions.
+    pub fn subscriptions(&self) -> usize {
+        self.subscriptions.len()
+    }
+
     /// Requests that wait for an answer of ours.
     pub fn waiting(&self) -> usize {
         self.servers.waiting()
@@ -204,6 +212,9 @@ impl Shim {
             } => self.call(leg, user, caller, like),
             SipCommand::End { leg, cause } => self.end(leg, cause),
             SipCommand::Lamp { user, lamp } => self.set_lamp(user, lamp),
+            SipCommand::Phone { user, slot, seen } => {
+                self.registrar.restore(&mut self.kit, user, slot, &seen);
+            }
         }
     }
 
@@ -281,7 +292,11 @@ impl Shim {
             Some(Err(_)) => return Some((400, String::new())),
             _ => {}
         }
-        let unknown = |t: &&str| !t.eq_ignore_ascii_case("timer");
+        let is_register = request.method() == Method::Register;
+        let unknown = |t: &&str| {
+            let known = t.eq_ignore_ascii_case("timer");
+            !(known || is_register && t.eq_ignore_ascii_case("path"))
+        };
         let unknown: Vec<&str> = request.tokens(Name::Require).filter(unknown).collect();
         if !unknown.is_empty() {
             return Some((420, format!("Unsupported: {}\r\n", unknown.join(", "))));
@@ -327,7 +342,7 @@ impl Shim {
     }
 
     fn on_closed(&mut self, flow: Flow) {
-        self.registrar.disconnected(&flow);
+        self.registrar.disconnected(&mut self.kit, &flow);
         for heard in self.clients.disconnected(&flow) {
             debug_assert_eq!(heard.outcome, Outcome::Unreachable);
             self.on_heard(heard, None);
@@ -338,7 +353,7 @@ impl Shim {
         if user.is_none() {
             self.drop_subscriptions(id);
         }
-        self.registrar.set_user(id, user);
+        self.registrar.set_user(&mut self.kit, id, user);
     }
 
     /// Answers a request with a To tag of its own.
@@ -368,6 +383,6 @@ impl Shim {
 pub(crate) const OFFERS: &str = concat!(
     "Allow: INVITE, ACK, CANCEL, BYE, OPTIONS, REGISTER, INFO, UPDATE, SUBSCRIBE\r\n",
     "Accept: application/sdp, application/dtmf-relay, application/dtmf\r\n",
-    "Accept-Encoding: identity\r\nAccept-Language: en\r\nSupported: timer\r\n",
+    "Accept-Encoding: identity\r\nAccept-Language: en\r\nSupported: timer, path\r\n",
     "Allow-Events: message-summary\r\n"
 );

@@ -23,6 +23,9 @@ pub struct Uri<'a> {
     pub params: &'a str,
 }
 
+/// URI parameters that make two addresses different if only one of them has it.
+const MATTERING_PARAMS: [&str; 5] = ["user", "ttl", "method", "maddr", "transport"];
+
 /// Kinds of URI.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scheme {
@@ -149,13 +152,30 @@ impl<'a> Uri<'a> {
         percent_decode(user)
     }
 
-    /// Do both mean the same phone? (RFC 3261 §19.1.4, as far as phones differ in it.)
+    /// Are both the same address? (RFC 3261 §19.1.4.)
     pub fn same_as(&self, other: &Uri<'_>) -> bool {
         self.scheme == other.scheme
             && self.user == other.user
             && self.host.eq_ignore_ascii_case(other.host)
             && self.port == other.port
-            && self.transport() == other.transport()
+            && self.same_params(other)
+    }
+
+    /// A parameter that both have must be the same in both; some must be in both or in neither.
+    fn same_params(&self, other: &Uri<'_>) -> bool {
+        let same = |name: &str| match (self.param(name), other.param(name)) {
+            (Some(a), Some(b)) => a.eq_ignore_ascii_case(b),
+            (None, None) => true,
+            _ => !MATTERING_PARAMS
+                .iter()
+                .any(|p| name.eq_ignore_ascii_case(p)),
+        };
+        let names = |params: &'a str| {
+            let pieces = params.split(';').map(str::trim);
+            pieces.map(|p| p.split('=').next().unwrap_or_default().trim())
+        };
+        names(self.params).filter(|n| !n.is_empty()).all(same)
+            && MATTERING_PARAMS.iter().all(|name| same(name))
     }
 }
 

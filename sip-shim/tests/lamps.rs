@@ -246,11 +246,48 @@ fn the_table_is_bounded() {
     w.register(101, DESK);
     w.receive(DESK, &subscribe(1, "", "", "message-summary"));
     w.out();
+    w.register(101, HOME);
     w.receive(
-        DESK,
+        HOME,
         &subscribe(2, "", "", "message-summary").replace("sub-1", "sub-2"),
     );
-    w.expect(&["10.0.0.1:5060: 503 (2 SUBSCRIBE)"]);
+    w.expect(&["10.0.0.2:5060: 503 (2 SUBSCRIBE)"]);
+}
+
+#[test]
+fn a_phone_that_subscribes_without_end_takes_one_place() {
+    let mut w = World::new();
+    w.register(101, DESK);
+    for n in 1..200 {
+        let text = subscribe(n, "", "", "message-summary").replace("sub-1", &format!("sub-{n}"));
+        w.receive(DESK, &text);
+        let text = w.last_like("NOTIFY");
+        w.respond_to(DESK, &text, "200 OK", "", "");
+    }
+    w.out();
+    w.pbx(SipCommand::Lamp {
+        user: id(101),
+        lamp: lamp(3, 0),
+    });
+    assert_eq!(w.out().len(), 1, "one notification");
+}
+
+#[test]
+fn the_subscriptions_of_one_user_are_bounded() {
+    let mut w = World::with(tandem_sip_shim::ShimConfig {
+        subscriptions_per_user_max: 3,
+        contacts_per_user_max: 100,
+        ..config()
+    });
+    for n in 1..20 {
+        let at = format!("10.0.1.{n}:5060");
+        w.register(101, &at);
+        let text = subscribe(n, "", "", "message-summary").replace("sub-1", &format!("sub-{n}"));
+        w.receive(&at, &text);
+        let text = w.last_like("NOTIFY");
+        w.respond_to(&at, &text, "200 OK", "", "");
+    }
+    assert_eq!(w.shim.subscriptions(), 3);
 }
 
 #[test]

@@ -242,7 +242,7 @@ impl Story {
                     "{leg:?} is spoken of after its end"
                 );
             }
-            SipEvent::PhoneCame { .. } => {}
+            SipEvent::PhoneSeen { .. } | SipEvent::PhoneCame { .. } => {}
         }
     }
 

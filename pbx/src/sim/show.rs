@@ -103,6 +103,9 @@ impl Names {
                 )
             }
             SipCommand::End { leg, cause } => format!("end {}: {}", leg.0, cause_name(*cause)),
+            SipCommand::Phone { user, slot, seen } => {
+                format!("phone {} {slot}: {seen}", self.user(*user))
+            }
             SipCommand::Lamp { user, lamp } => format!(
                 "lamp {}: {}/{} ({}/{})",
                 self.user(*user),

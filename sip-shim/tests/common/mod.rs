@@ -7,6 +7,7 @@
     reason = "each test file is a program of its own and uses a part of this one"
 )]
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,6 +23,8 @@ pub const DESK: &str = "10.0.0.1:5060";
 pub const HOME: &str = "10.0.0.2:5060";
 
 pub struct World {
+    /// What was told of phones, to be written down, by user and slot.
+    pub phones: BTreeMap<(u64, u32), Option<Arc<str>>>,
     pub shim: Shim,
     pub now: Now,
     /// Every message sent, with where to.
@@ -78,6 +81,7 @@ impl World {
             lines: Vec::new(),
             ports_left: usize::MAX,
             port: 10_000,
+            phones: BTreeMap::new(),
             cseq: 1000,
         };
         for number in 101..=104 {
@@ -126,6 +130,9 @@ impl World {
         while let Some(output) = self.shim.poll() {
             match output {
                 ShimOutput::Wire(WireOut::Send { flow, bytes }) => self.note_sent(flow, &bytes),
+                ShimOutput::Pbx(SipEvent::PhoneSeen { user, slot, seen }) => {
+                    self.phones.insert((user.number, slot), seen);
+                }
                 ShimOutput::Pbx(event) => self.lines.push(event_line(&event)),
                 ShimOutput::Media(command) => self.lines.push(media_line(&command)),
                 ShimOutput::OpenMedia { leg } => {
@@ -408,8 +415,9 @@ pub fn lamp(new: u32, old: u32) -> Lamp {
 
 fn event_line(event: &SipEvent) -> String {
     match event {
-        SipEvent::Progress { leg } => format!("progress {}", leg.0),
-        SipEvent::Redirected { leg, to } => format!("redirected {} to {to}", leg.0),
+        SipEvent::PhoneSeen { .. } => unreachable!("kept apart"),
+        SipEvent::Progress { leg } => format!("pbx: Progress {}", leg.0),
+        SipEvent::Redirected { leg, to } => format!("pbx: Redirected {} to {to}", leg.0),
         SipEvent::Incoming {
             leg,
             caller,

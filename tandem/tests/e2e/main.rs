@@ -7,6 +7,7 @@ mod kit;
 
 mod backup;
 mod bad_days;
+mod bindings;
 mod calls;
 mod command_line;
 mod company;
