@@ -25,12 +25,19 @@ pub const PARKED_MAX: usize = 4096;
 pub trait Names {
     /// The legs it names, two at most.
     fn legs(&self) -> [Option<LegId>; 2];
+
+    /// It is kept until its leg comes, however late: it says where the leg goes on to.
+    fn outlasts(&self) -> bool {
+        false
+    }
 }
 
 /// The legs under way, and what waits for them.
 #[derive(Debug)]
 pub struct Awaited<M> {
     legs: BTreeMap<LegId, Coming>,
+    /// Legs that came before their announcement was read; each has one.
+    early: BTreeSet<LegId>,
     parked: VecDeque<M>,
     /// Legs named by what is parked.
     tied: BTreeSet<LegId>,
@@ -50,6 +57,7 @@ impl<M> Default for Awaited<M> {
     fn default() -> Awaited<M> {
         Awaited {
             legs: BTreeMap::new(),
+            early: BTreeSet::new(),
             parked: VecDeque::new(),
             tied: BTreeSet::new(),
             again: VecDeque::new(),
@@ -59,8 +67,11 @@ impl<M> Default for Awaited<M> {
 }
 
 impl<M: Names> Awaited<M> {
-    /// A leg is on its way here.
+    /// A leg is on its way here, if it has not come yet.
     pub fn announce(&mut self, now: Time, leg: LegId) {
+        if self.early.remove(&leg) {
+            return;
+        }
         let coming = Coming {
             since: now,
             is_overdue: false,
@@ -76,8 +87,8 @@ impl<M: Names> Awaited<M> {
         }
         let named = message.legs();
         let waits = named.iter().flatten().any(|leg| {
-            let awaited = self.legs.get(leg).is_some_and(|coming| !coming.is_overdue);
-            awaited || self.tied.contains(leg)
+            let keeps = |coming: &Coming| !coming.is_overdue || message.outlasts();
+            self.legs.get(leg).is_some_and(keeps) || self.tied.contains(leg)
         });
         if !waits {
             return Some(message);
@@ -89,7 +100,7 @@ impl<M: Names> Awaited<M> {
     }
 
     /// Something that was parked and may be carried out now.
-    pub fn next(&mut self) -> Option<M> {
+    pub fn next_free(&mut self) -> Option<M> {
         while let Some(message) = self.again.pop_front() {
             if let Some(message) = self.admit(message) {
                 return Some(message);
@@ -100,9 +111,12 @@ impl<M: Names> Awaited<M> {
 
     /// A leg has come, or never will. True: it was to be closed meanwhile.
     pub fn arrived(&mut self, leg: LegId) -> bool {
-        let coming = self.legs.remove(&leg);
+        let Some(coming) = self.legs.remove(&leg) else {
+            self.early.insert(leg);
+            return false;
+        };
         self.look_again();
-        coming.is_some_and(|coming| coming.is_closed)
+        coming.is_closed
     }
 
     /// Stops keeping messages for legs that are long overdue.
@@ -147,6 +161,9 @@ impl<M: Names> Awaited<M> {
 mod tests {
     use super::*;
 
+    /// The number of a message that sends its leg on.
+    const ON: u32 = 99;
+
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     struct Said(u32, u64, Option<u64>);
 
@@ -154,10 +171,16 @@ mod tests {
         fn legs(&self) -> [Option<LegId>; 2] {
             [Some(LegId(self.1)), self.2.map(LegId)]
         }
+
+        fn outlasts(&self) -> bool {
+            self.0 == ON
+        }
     }
 
     fn all(awaited: &mut Awaited<Said>) -> Vec<u32> {
-        std::iter::from_fn(|| awaited.next()).map(|m| m.0).collect()
+        std::iter::from_fn(|| awaited.next_free())
+            .map(|m| m.0)
+            .collect()
     }
 
     fn goes(awaited: &mut Awaited<Said>, message: Said) -> bool {
@@ -210,7 +233,7 @@ mod tests {
         assert!(!goes(&mut awaited, Said(3, 1, Some(2))));
         assert!(!goes(&mut awaited, Said(4, 2, None)));
         awaited.arrived(LegId(1));
-        assert_eq!(awaited.next().map(|m| m.0), Some(0));
+        assert_eq!(awaited.next_free().map(|m| m.0), Some(0));
         awaited.arrived(LegId(2));
         assert_eq!(all(&mut awaited), [1, 2, 3, 4]);
     }
@@ -225,8 +248,10 @@ mod tests {
         awaited.expire(Time(0) + AWAIT_MAX);
         assert_eq!(all(&mut awaited), [1]);
         assert!(goes(&mut awaited, Said(2, 1, None)));
+        assert!(!goes(&mut awaited, Said(ON, 1, None)));
         assert!(awaited.close(LegId(1)), "it is remembered");
         assert!(awaited.arrived(LegId(1)), "and done when it comes");
+        assert_eq!(all(&mut awaited), [ON]);
         assert!(!awaited.close(LegId(1)));
     }
 
@@ -239,11 +264,21 @@ mod tests {
         assert!(!goes(&mut awaited, Said(2, 1, None)));
         assert!(!goes(&mut awaited, Said(3, 1, None)));
         awaited.arrived(LegId(2));
-        assert_eq!(awaited.next().map(|m| m.0), Some(1));
-        assert_eq!(awaited.next().map(|m| m.0), Some(2));
-        assert_eq!(awaited.next().map(|m| m.0), Some(3));
+        assert_eq!(awaited.next_free().map(|m| m.0), Some(1));
+        assert_eq!(awaited.next_free().map(|m| m.0), Some(2));
+        assert_eq!(awaited.next_free().map(|m| m.0), Some(3));
         awaited.announce(Time(0), LegId(1));
         assert!(!goes(&mut awaited, Said(4, 1, None)));
+    }
+
+    #[test]
+    fn a_leg_that_comes_before_it_is_announced_is_not_waited_for() {
+        let mut awaited = Awaited::default();
+        assert!(!awaited.arrived(LegId(1)));
+        awaited.announce(Time(0), LegId(1));
+        assert!(goes(&mut awaited, Said(1, 1, None)));
+        awaited.announce(Time(0), LegId(1));
+        assert!(!goes(&mut awaited, Said(2, 1, None)), "the next time it is");
     }
 
     #[test]
