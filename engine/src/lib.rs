@@ -8,6 +8,7 @@
 #![deny(unsafe_code)]
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+pub mod awaited;
 pub mod codec;
 pub mod dtmf;
 pub mod jitter;
@@ -15,6 +16,7 @@ pub mod latch;
 pub mod leg;
 pub mod level;
 pub mod output;
+pub mod pace;
 pub mod player;
 pub mod ports;
 pub mod prompts;

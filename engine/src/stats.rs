@@ -25,6 +25,11 @@ macro_rules! counters {
                 $(self.$name.store(counters.$name, Ordering::Relaxed);)*
             }
 
+            /// The worker did not keep up when it last published.
+            pub(crate) fn is_behind(&self) -> bool {
+                self.behind.load(Ordering::Relaxed) != 0
+            }
+
             /// The figures last published.
             pub(crate) fn read(&self) -> Counters {
                 Counters { $($name: self.$name.load(Ordering::Relaxed),)* }
@@ -74,6 +79,14 @@ counters! {
     sends_failed,
     /// Times that receiving paused for want of buffers.
     buffers_short,
+    /// Packets dropped because the worker had been behind for long and newer ones were there.
+    packets_stale,
+    /// Rounds of the worker's loop that began after they were due.
+    rounds_late,
+    /// 1 while the worker does not keep up; it gets no new legs then.
+    behind,
+    /// Commands that waited for a leg on its way from another worker.
+    commands_parked,
     /// Timers served more than five milliseconds late.
     late_ticks,
     /// Packets never made because a worker was held up for longer than a tenth of a second.
@@ -111,6 +124,8 @@ pub struct EngineStats {
     pub commands_delayed: u64,
     /// Commands dropped because too many waited.
     pub commands_dropped: u64,
+    /// Legs refused because no worker had room or time for them.
+    pub legs_refused: u64,
     /// Workers that ended without being asked to: a bug, and their legs are mute.
     pub workers_dead: usize,
     /// Prompts loaded.

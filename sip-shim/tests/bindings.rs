@@ -167,7 +167,7 @@ fn calls_go_by_way_of_the_path() {
     );
     let many =
         "Contact: <sip:102@192.0.2.55:5060>\nPath: <sip:a>,<sip:b>,<sip:c>,<sip:d>,<sip:e>\n";
-    let answer = register(&mut w, proxy, "c2", 1, many);
+    let answer = register(&mut w, proxy, "c2", 11, many);
     assert!(answer.starts_with("SIP/2.0 400 Bad Path"), "{answer}");
 }
 

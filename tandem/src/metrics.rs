@@ -41,10 +41,11 @@ pub(crate) fn render(parts: &Parts, phones: usize) -> String {
     page.gauge("media_prompts", engine.prompts as f64);
     page.gauge("media_workers_dead", engine.workers_dead as f64);
     page.counter("media_commands_delayed", engine.commands_delayed);
+    page.counter("media_legs_refused", engine.legs_refused);
     page.counter("media_commands_dropped", engine.commands_dropped);
     for (name, value) in engine.total.each() {
         match name {
-            "legs" => page.gauge("media_legs", value as f64),
+            "legs" | "behind" => page.gauge(&format!("media_{name}"), value as f64),
             _ => page.counter(&format!("media_{name}"), value),
         }
     }

@@ -52,6 +52,7 @@ pub struct Engine {
     reader: Option<JoinHandle<()>>,
     commands_delayed: u64,
     commands_dropped: u64,
+    legs_refused: u64,
     prompts: usize,
 }
 
@@ -119,6 +120,7 @@ impl Engine {
             reader: Some(reader_thread::start(log.clone(), requests_taken)?),
             commands_delayed: 0,
             commands_dropped: 0,
+            legs_refused: 0,
             prompts: prompts.len(),
             config,
         };
@@ -172,15 +174,17 @@ impl Engine {
             return Err(io::Error::from(io::ErrorKind::AlreadyExists).into());
         }
         let home = (0..self.workers.len())
-            .min_by_key(|i| self.workers[*i].legs)
-            .unwrap_or(0);
-        if self.workers[home].legs >= LEGS_MAX || !self.workers[home].overflow.is_empty() {
+            .filter(|i| self.workers[*i].takes_legs())
+            .min_by_key(|i| self.workers[*i].legs);
+        let Some(home) = home else {
+            self.legs_refused += 1;
             return Err(OpenError::Overloaded);
-        }
+        };
         let (pair, port) = self.bind()?;
         let message = Message::Open { leg, pair, port };
         if self.workers[home].inbox.try_send(message).is_err() {
             self.ports.give_back(port);
+            self.legs_refused += 1;
             return Err(OpenError::Overloaded);
         }
         self.workers[home].wake.wake();
@@ -228,6 +232,7 @@ impl Engine {
             ports_free: self.ports.free() + self.ports_back.len(),
             commands_delayed: self.commands_delayed,
             commands_dropped: self.commands_dropped,
+            legs_refused: self.legs_refused,
             prompts: self.prompts,
             workers_dead: self.workers.iter().filter(|w| w.is_dead()).count(),
             ..EngineStats::default()
@@ -297,9 +302,9 @@ impl Engine {
             self.workers[home].moved.clone(),
             self.workers[home].wake.clone(),
         );
-        // In this order on both queues: of all legs under way, the one that was sent off first
-        // never waits behind another, so workers cannot wait for each other for ever.
-        self.post(home, Message::Await);
+        // In this order: what a message waits for was always asked for before it, so workers
+        // cannot wait for each other for ever.
+        self.post(home, Message::Await(leg));
         self.post(from, Message::Move { leg, to, wake });
     }
 
@@ -352,6 +357,11 @@ impl Engine {
 impl Handle {
     fn is_dead(&self) -> bool {
         self.thread.as_ref().is_some_and(JoinHandle::is_finished)
+    }
+
+    /// There is room for a leg, and time for its packets.
+    fn takes_legs(&self) -> bool {
+        self.legs < LEGS_MAX && self.overflow.is_empty() && !self.published.is_behind()
     }
 
     fn flush(&mut self) {

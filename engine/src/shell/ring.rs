@@ -16,6 +16,7 @@
 
 #![allow(unsafe_code)]
 
+use std::collections::VecDeque;
 use std::io;
 use std::os::fd::RawFd;
 use std::sync::atomic::{AtomicU16, Ordering};
@@ -28,11 +29,17 @@ use crate::output::PACKET_BYTES_MAX;
 
 /// Submissions between two enters; more make an enter of their own.
 const SUBMISSIONS: u32 = 1024;
-/// Completions: as many as there can be buffers, and room for failed sends and endings.
-const COMPLETIONS: u32 = 8192;
-/// Datagrams taken in one round at most. A core forwards some 250 in a millisecond; the sockets'
-/// own queues hold the rest.
-const BUFFERS: u16 = 1024;
+/// Completions: as many as there can be buffers and sends of them that fail, and room for the
+/// endings of both receives of each leg.
+pub(crate) const COMPLETIONS: u32 = 32_768;
+/// Buffers there are: the packets of 8,192 legs in 20 ms. What is lent to the kernel follows the
+/// number of legs, since buffers are used in turn, and fewer stay in the cache.
+const BUFFERS: u16 = 8192;
+/// Buffers lent at least, and for each leg.
+const BUFFERS_MIN: usize = 512;
+const BUFFERS_PER_LEG: usize = 2;
+/// Submits tried for one submission before the kernel is taken to refuse.
+const SUBMITS_TRIED: usize = 3;
 /// One buffer: a datagram of an Ethernet frame with its address in front. An odd number of cache
 /// lines, so that the beginnings of the buffers spread over the cache.
 const BUFFER_BYTES: usize = 25 * 64;
@@ -51,6 +58,13 @@ pub(crate) struct Ring {
     tail: u16,
     /// Buffers whose datagram has been dealt with; the kernel gets them back after an enter.
     spent: Vec<u16>,
+    /// Buffers that are not lent, and how many are and should be.
+    kept: Vec<u16>,
+    lent: usize,
+    lent_wanted: usize,
+    /// What the kernel did not take and cannot be left out: receives and cancellations, some four a
+    /// leg at most. Sends are left out and counted.
+    refused: VecDeque<squeue::Entry>,
     arena: Box<[[u8; PACKET_BYTES_MAX]]>,
     arena_used: usize,
     addresses: Box<[KernelAddress]>,
@@ -84,6 +98,8 @@ impl Ring {
             .setup_cqsize(COMPLETIONS)
             .setup_single_issuer()
             .setup_defer_taskrun()
+            // One bad submission does not keep those behind it from being taken.
+            .setup_submit_all()
             .build(SUBMISSIONS)?;
         let memory = Memory::new()?;
         // SAFETY: the memory is mapped, page-aligned, large enough for the entries, and outlives
@@ -103,22 +119,46 @@ impl Ring {
             memory,
             tail: 0,
             spent: Vec::with_capacity(usize::from(BUFFERS)),
+            kept: (0..BUFFERS).rev().collect(),
+            lent: 0,
+            lent_wanted: 0,
+            refused: VecDeque::new(),
             arena: vec![[0; PACKET_BYTES_MAX]; ARENA_PACKETS].into(),
             arena_used: 0,
             addresses: vec![nowhere; ARENA_PACKETS].into(),
             recvmsg,
             failed: 0,
         };
-        for buffer in 0..BUFFERS {
-            ring.provide(buffer);
-        }
-        ring.publish();
+        ring.lend_for(0);
         Ok(ring)
+    }
+
+    /// Lends the kernel as many buffers as so many legs need; fewer once they come back.
+    pub(crate) fn lend_for(&mut self, legs: usize) {
+        let wanted = (legs * BUFFERS_PER_LEG).next_power_of_two();
+        self.lent_wanted = wanted.clamp(BUFFERS_MIN, usize::from(BUFFERS));
+        if self.lent >= self.lent_wanted {
+            return;
+        }
+        while self.lent < self.lent_wanted
+            && let Some(buffer) = self.kept.pop()
+        {
+            self.provide(buffer);
+            self.lent += 1;
+        }
+        self.publish();
+    }
+
+    /// Buffers that the kernel may fill: those lent, without what has come and is not back yet.
+    pub(crate) fn buffers_free(&mut self) -> usize {
+        let out = self.spent.len() + self.ring.completion().len();
+        self.lent.saturating_sub(out)
     }
 
     /// Submits everything and takes what has come. Waits for `wait` whatever comes, or, if
     /// `first`, until the first thing comes.
     pub(crate) fn enter(&mut self, wait: Duration, first: bool) -> io::Result<()> {
+        self.push_refused();
         let time = types::Timespec::from(wait);
         let args = types::SubmitArgs::new().timespec(&time);
         let want = if first { 1 } else { MORE_THAN_CAN_COME };
@@ -165,19 +205,19 @@ impl Ring {
         let entry = opcode::RecvMulti::new(types::Fd(fd), GROUP)
             .build()
             .user_data(mark);
-        self.push(entry);
+        self.push_surely(entry);
     }
 
     /// Receives from a socket from now on, with the sender's address before each datagram.
     pub(crate) fn receive_with_address(&mut self, fd: RawFd, mark: u64) {
         let entry = opcode::RecvMsgMulti::new(types::Fd(fd), &raw const *self.recvmsg, GROUP);
-        self.push(entry.build().user_data(mark));
+        self.push_surely(entry.build().user_data(mark));
     }
 
     /// Wakes the worker once when the eventfd is written to.
     pub(crate) fn read_event(&mut self, fd: RawFd, mark: u64) {
         let entry = opcode::PollAdd::new(types::Fd(fd), libc::POLLIN as u32).build();
-        self.push(entry.user_data(mark));
+        self.push_surely(entry.user_data(mark));
     }
 
     /// Ends what bears this mark; its last completion says that it has ended.
@@ -185,7 +225,7 @@ impl Ring {
         let entry = opcode::AsyncCancel::new(mark)
             .build()
             .user_data(MARK_CANCEL);
-        self.push(entry);
+        self.push_surely(entry);
     }
 
     /// The datagram in a buffer, received from a connected socket.
@@ -268,14 +308,37 @@ impl Ring {
             .build()
             .flags(squeue::Flags::SKIP_SUCCESS)
             .user_data(MARK_SEND);
-        self.push(entry);
+        if !self.push(&entry) {
+            self.failed += 1;
+        }
     }
 
-    fn push(&mut self, entry: squeue::Entry) {
-        // SAFETY: what entries point to is kept until after the next enter, as the chapter says;
-        // `recvmsg` is kept for ever.
-        while unsafe { self.ring.submission().push(&entry) }.is_err() {
+    /// False: the queue is full and the kernel takes nothing from it.
+    fn push(&mut self, entry: &squeue::Entry) -> bool {
+        for _ in 0..SUBMITS_TRIED {
+            // SAFETY: what entries point to is kept until after the next enter, as the chapter
+            // says; `recvmsg` is kept for ever.
+            if unsafe { self.ring.submission().push(entry) }.is_ok() {
+                return true;
+            }
             self.submit();
+        }
+        false
+    }
+
+    /// A receive or a cancellation: it is tried again, in order, until the kernel takes it.
+    fn push_surely(&mut self, entry: squeue::Entry) {
+        self.push_refused();
+        if !self.refused.is_empty() || !self.push(&entry) {
+            self.refused.push_back(entry);
+        }
+    }
+
+    fn push_refused(&mut self) {
+        while let Some(entry) = self.refused.pop_front() {
+            if !self.push(&entry) {
+                return self.refused.push_front(entry);
+            }
         }
     }
 
@@ -284,7 +347,7 @@ impl Ring {
         if let Err(error) = self.ring.submitter().submit()
             && !is_passing(&error)
         {
-            tracing::error!(%error, "the media ring does not take submissions");
+            tracing::debug!(%error, "the media ring does not take submissions");
         }
         if self.ring.submission().is_empty() {
             self.arena_used = 0;
@@ -302,7 +365,12 @@ impl Ring {
         }
         let spent = std::mem::take(&mut self.spent);
         for buffer in &spent {
-            self.provide(*buffer);
+            if self.lent > self.lent_wanted {
+                self.kept.push(*buffer);
+                self.lent -= 1;
+            } else {
+                self.provide(*buffer);
+            }
         }
         self.publish();
         self.spent = spent;

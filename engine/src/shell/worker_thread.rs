@@ -1,9 +1,9 @@
 //! A worker's thread: carries datagrams, commands and the time to the core, and out what it says.
 //!
 //! A round: take commands, serve timers, carry out, enter the ring, hand over what has come. While
-//! there are legs a round takes about a millisecond, however many packets come in it: not waking
-//! for each packet saves more than anything else. Without legs the thread sleeps until the control
-//! thread wakes it.
+//! there are legs there is a round each millisecond (`pace.rs`), however many packets come in it:
+//! not waking for each packet saves more than anything else. Without legs the thread sleeps until
+//! the control thread wakes it.
 
 mod arrivals;
 mod legs;
@@ -21,25 +21,25 @@ use tandem_storage::time::Time;
 
 use super::machine;
 use super::reader_thread::{Piece, Request};
-use super::ring::{Completion, Ring};
+use super::ring::{COMPLETIONS, Completion, Ring};
 use super::socket::{self, KernelAddress, Pair};
 use super::store::SoundStore;
+use crate::awaited::{Awaited, Names};
 use crate::leg;
 use crate::output::{Channel, Output, PACKET_BYTES_MAX, Slot};
+use crate::pace::{Pace, ROUND};
 use crate::seam::{Command, Event, LegId, LegReport};
 use crate::stats::Published;
-use crate::worker::{Forward, Worker};
+use crate::worker::{Forward, LEGS_MAX, Worker};
 
-/// The rhythm of the loop while there are legs.
-const ROUND: Duration = Duration::from_millis(1);
 /// The longest sleep without legs.
 const SLEEP: Duration = Duration::from_secs(1);
 /// Commands taken in one round.
 const COMMANDS_PER_ROUND: usize = 256;
-/// How often the figures are published.
+/// Legs from other workers taken in one round.
+const ARRIVALS_PER_ROUND: usize = 256;
+/// How often the figures are published, and whether the worker keeps up is judged.
 const PUBLISH: Duration = Duration::from_millis(50);
-/// How long a leg that moves is waited for; it takes a round or two.
-const AWAIT_MAX: Duration = Duration::from_secs(1);
 /// How long a stopping worker waits for its legs to be gone.
 const STOP_MAX: Duration = Duration::from_secs(3);
 /// Datagrams read at once from a socket that has just been connected: more than its queue holds.
@@ -59,14 +59,31 @@ pub(crate) enum Message {
         to: Sender<Moved>,
         wake: Arc<Wake>,
     },
-    /// A leg is on its way here; what follows waits for it.
-    Await,
+    /// The leg is on its way here; what is said to it waits until it has come.
+    Await(LegId),
     Reports(Sender<Vec<(LegId, LegReport)>>),
     Stop,
 }
 
 /// A leg on its way from one worker to another; `None` if it was gone.
-pub(crate) struct Moved(Option<(Box<leg::Leg>, Leg)>);
+pub(crate) struct Moved(LegId, Option<(Box<leg::Leg>, Leg)>);
+
+impl Names for Message {
+    fn legs(&self) -> [Option<LegId>; 2] {
+        match self {
+            Message::Command(Command::Bridge { a, b }) => [Some(*a), Some(*b)],
+            Message::Command(command) => [Some(command.leg()), None],
+            Message::Open { leg, .. } | Message::Move { leg, .. } | Message::Await(leg) => {
+                [Some(*leg), None]
+            }
+            Message::Reports(_) | Message::Stop => [None, None],
+        }
+    }
+
+    fn outlasts(&self) -> bool {
+        matches!(self, Message::Move { .. })
+    }
+}
 
 /// Wakes a worker that sleeps.
 pub(crate) struct Wake {
@@ -129,6 +146,8 @@ pub(crate) struct Leg {
     mode: Mode,
     rtp_armed: Option<Mode>,
     rtcp_armed: bool,
+    /// It is among the starved.
+    is_starved: bool,
     ending: Option<Ending>,
 }
 
@@ -146,8 +165,14 @@ struct Thread<S, E> {
     /// Requests the reader had no room for, in order; a leg has a handful under way at most.
     requests_waiting: VecDeque<Request>,
     publish_at: Time,
-    /// Since when a leg from another worker is waited for.
-    awaiting: Option<Time>,
+    pace: Pace,
+    awaited: Awaited<Message>,
+    /// Legs of which a receive ended for want of buffers; each is in it once.
+    starved: VecDeque<Slot>,
+    /// What has come, while it is looked through for what is too old.
+    batch: Vec<Completion>,
+    /// How many of them are each slot's.
+    here: Vec<u32>,
     stopping: Option<Time>,
 }
 
@@ -167,7 +192,11 @@ pub(crate) fn run<S: SoundStore, E: Fn(Event)>(setup: Setup<S, E>, ready: &Sende
         legs_open: 0,
         requests_waiting: VecDeque::new(),
         publish_at: Time(0),
-        awaiting: None,
+        pace: Pace::default(),
+        awaited: Awaited::default(),
+        starved: VecDeque::new(),
+        batch: Vec::with_capacity(COMPLETIONS as usize),
+        here: Vec::with_capacity(LEGS_MAX),
         stopping: None,
     };
     thread
@@ -181,6 +210,7 @@ impl<S: SoundStore, E: Fn(Event)> Thread<S, E> {
     /// One round; false when it was the last.
     fn round(&mut self) -> bool {
         let now = self.now();
+        self.take_arrivals(now);
         self.take_messages(now);
         self.take_pieces();
         self.setup.core.on_time(now);
@@ -189,12 +219,13 @@ impl<S: SoundStore, E: Fn(Event)> Thread<S, E> {
         if self.is_over(now) {
             return false;
         }
-        let (wait, first) = self.patience(now);
+        let (wait, first) = self.patience();
         if let Err(error) = self.ring.enter(wait, first) {
             tracing::error!(%error, "the media ring failed");
             std::thread::sleep(ROUND);
         }
         self.setup.wake.asleep.store(false, Ordering::SeqCst);
+        self.arm_starved();
         self.take_completions();
         true
     }
@@ -204,44 +235,69 @@ impl<S: SoundStore, E: Fn(Event)> Thread<S, E> {
     }
 
     /// How long to wait in the ring, and whether the first thing that comes ends it.
-    fn patience(&mut self, now: Time) -> (Duration, bool) {
-        let until = |t: Time| t.since(now);
-        let deadline = self.setup.core.deadline().map_or(SLEEP, until);
+    fn patience(&mut self) -> (Duration, bool) {
+        // The work of the round is behind us.
+        let now = self.now();
         if self.legs_open > 0 {
-            return (deadline.min(ROUND), false);
+            let more = self.knows_of_more();
+            return (self.pace.wait(now, more), false);
         }
+        self.pace.rest();
+        let deadline = self.setup.core.deadline().map_or(SLEEP, |t| t.since(now));
         self.setup.wake.asleep.store(true, Ordering::SeqCst);
-        let nothing = self.setup.inbox.is_empty() && self.setup.moved.is_empty();
-        (
-            if nothing {
-                deadline.min(SLEEP)
-            } else {
-                Duration::ZERO
-            },
-            true,
-        )
+        let wait = if self.knows_of_more() {
+            Duration::ZERO
+        } else {
+            deadline.min(SLEEP)
+        };
+        (wait, true)
+    }
+
+    /// Something lies there and was not taken, for want of buffers or so that the round has an end.
+    fn knows_of_more(&mut self) -> bool {
+        !self.starved.is_empty()
+            || !self.setup.moved.is_empty()
+            || (!self.setup.inbox.is_empty() && !self.awaited.is_full())
+            || self.ring.ready() > 0
+    }
+
+    fn take_arrivals(&mut self, now: Time) {
+        for _ in 0..ARRIVALS_PER_ROUND {
+            let Ok(Moved(id, leg)) = self.setup.moved.try_recv() else {
+                break;
+            };
+            let has_come = leg.is_some();
+            self.adopt(leg);
+            let closed = self.awaited.arrived(id) || self.stopping.is_some();
+            if closed && has_come {
+                self.setup.core.on_command(now, Command::Close { leg: id });
+            }
+        }
+        self.awaited.expire(now);
     }
 
     fn take_messages(&mut self, now: Time) {
-        if let Ok(Moved(leg)) = self.setup.moved.try_recv() {
-            self.awaiting = None;
-            self.adopt(leg);
-        }
         for _ in 0..COMMANDS_PER_ROUND {
-            if self
-                .awaiting
-                .is_some_and(|since| now.since(since) < AWAIT_MAX)
-            {
-                return;
-            }
-            let Ok(message) = self.setup.inbox.try_recv() else {
-                return;
+            // Nothing may overtake what was parked and is looked at again.
+            let message = match self.awaited.next_free() {
+                Some(message) => message,
+                None if self.awaited.is_full() => return,
+                None => {
+                    let Ok(message) = self.setup.inbox.try_recv() else {
+                        return;
+                    };
+                    let Some(message) = self.awaited.admit(message) else {
+                        continue;
+                    };
+                    message
+                }
             };
             match message {
                 Message::Open { leg, pair, port } => self.open(now, leg, pair, port),
+                Message::Command(Command::Close { leg }) if self.awaited.close(leg) => {}
                 Message::Command(command) => self.setup.core.on_command(now, command),
                 Message::Move { leg, to, wake } => self.release(leg, to, wake),
-                Message::Await => self.awaiting = Some(now),
+                Message::Await(leg) => self.awaited.announce(now, leg),
                 Message::Reports(to) => drop(to.try_send(self.setup.core.reports())),
                 Message::Stop => self.stop(now),
             }
@@ -289,6 +345,10 @@ impl<S: SoundStore, E: Fn(Event)> Thread<S, E> {
         if now >= self.publish_at || self.legs_open == 0 {
             self.publish_at = now + PUBLISH;
             counters.cpu_ns = machine::thread_ns();
+            self.pace.judge(now, counters.cpu_ns);
+            counters.rounds_late = self.pace.rounds_late();
+            counters.behind = u64::from(self.pace.is_behind());
+            counters.commands_parked = self.awaited.parked_ever();
             self.setup.published.publish(counters);
         }
     }

@@ -1,9 +1,16 @@
 //! Legs and their sockets on a worker's thread: opened, received from, connected, moved, closed.
 //!
 //! A receive that should end is cancelled; only its last completion says that it has ended. A leg
-//! is closed, or goes to another worker, when none is left.
+//! is closed, or goes to another worker, when none is left, and whatever it sends has been
+//! submitted: its descriptor may be another's the moment it is closed.
+//!
+//! A receive that ends for want of buffers begins again when buffers are back, some in each round:
+//! begun at once it would end again at once.
 
 use super::*;
+
+/// Starved legs that receive again in one round.
+const ARMED_PER_ROUND: usize = 256;
 
 impl<S: SoundStore, E: Fn(Event)> Thread<S, E> {
     pub(super) fn open(&mut self, now: Time, leg: LegId, sockets: Pair, port: u16) {
@@ -24,6 +31,7 @@ impl<S: SoundStore, E: Fn(Event)> Thread<S, E> {
             mode: Mode::WithAddress,
             rtp_armed: None,
             rtcp_armed: false,
+            is_starved: false,
             ending: None,
         };
         self.put(slot, leg);
@@ -34,7 +42,7 @@ impl<S: SoundStore, E: Fn(Event)> Thread<S, E> {
         match self.setup.core.release(id) {
             Some((slot, leg)) => self.end(slot, Ending::Move(leg, to, wake)),
             None => {
-                let _ = to.send(Moved(None));
+                let _ = to.send(Moved(id, None));
                 wake.wake();
             }
         }
@@ -60,6 +68,7 @@ impl<S: SoundStore, E: Fn(Event)> Thread<S, E> {
         }
         self.legs[index] = Some(leg);
         self.legs_open += 1;
+        self.ring.lend_for(self.legs_open);
         self.arm(slot);
     }
 
@@ -79,6 +88,33 @@ impl<S: SoundStore, E: Fn(Event)> Thread<S, E> {
         if !leg.rtcp_armed {
             leg.rtcp_armed = true;
             self.ring.receive_with_address(rtcp, mark(slot, Kind::Rtcp));
+        }
+    }
+
+    /// Right after an enter: the buffers spent before it are back, and all sends are submitted.
+    pub(super) fn arm_starved(&mut self) {
+        let mut most = (self.ring.buffers_free() / 2).min(ARMED_PER_ROUND);
+        while most > 0
+            && let Some(slot) = self.starved.pop_front()
+        {
+            most -= 1;
+            let Some(Some(leg)) = self.legs.get_mut(slot.0 as usize) else {
+                continue;
+            };
+            leg.is_starved = false;
+            if leg.ending.is_some() {
+                self.end_if_idle(slot);
+            } else {
+                self.arm(slot);
+            }
+        }
+    }
+
+    fn starve(&mut self, slot: Slot) {
+        if let Some(Some(leg)) = self.legs.get_mut(slot.0 as usize)
+            && !std::mem::replace(&mut leg.is_starved, true)
+        {
+            self.starved.push_back(slot);
         }
     }
 
@@ -104,6 +140,8 @@ impl<S: SoundStore, E: Fn(Event)> Thread<S, E> {
             Some(Mode::Connected) if !connected => {
                 self.ring.cancel(mark(slot, Kind::RtpConnected));
             }
+            // It is starved; what is queued may be a stranger's.
+            None if connected => self.drain(slot),
             _ => {}
         }
     }
@@ -122,14 +160,18 @@ impl<S: SoundStore, E: Fn(Event)> Thread<S, E> {
         if leg.rtcp_armed {
             self.ring.cancel(mark(slot, Kind::Rtcp));
         }
+        if leg.rtp_armed.is_none() && !leg.rtcp_armed {
+            // No completion will come, but what it has sent must be submitted first.
+            self.starve(slot);
+        }
     }
 
-    /// A receive has ended: begin the next, or close if that was the last.
-    pub(super) fn on_receive_ended(&mut self, slot: Slot, kind: Kind) {
-        let Some(place) = self.legs.get_mut(slot.0 as usize) else {
+    /// A receive has ended: begin the next, now or when there are buffers, or close if that was
+    /// the last.
+    pub(super) fn on_receive_ended(&mut self, slot: Slot, kind: Kind, starved: bool) {
+        let Some(Some(leg)) = self.legs.get_mut(slot.0 as usize) else {
             return;
         };
-        let Some(leg) = place else { return };
         let mut drain = false;
         match kind {
             Kind::Rtcp => leg.rtcp_armed = false,
@@ -143,14 +185,26 @@ impl<S: SoundStore, E: Fn(Event)> Thread<S, E> {
             if drain {
                 self.drain(slot);
             }
-            return self.arm(slot);
+            return if starved {
+                self.starve(slot);
+            } else {
+                self.arm(slot);
+            };
         }
-        if leg.rtp_armed.is_none()
-            && !leg.rtcp_armed
-            && let Some(mut leg) = place.take()
+        self.end_if_idle(slot);
+    }
+
+    /// Closes an ending leg, or sends it off, if it receives nothing any more.
+    fn end_if_idle(&mut self, slot: Slot) {
+        let Some(place) = self.legs.get_mut(slot.0 as usize) else {
+            return;
+        };
+        let idle = |leg: &mut Leg| leg.rtp_armed.is_none() && !leg.rtcp_armed;
+        if let Some(mut leg) = place.take_if(|leg| leg.ending.is_some() && idle(leg))
             && let Some(ending) = leg.ending.take()
         {
             self.legs_open -= 1;
+            self.ring.lend_for(self.legs_open);
             self.on_ended(slot, leg, ending);
         }
     }
@@ -165,7 +219,7 @@ impl<S: SoundStore, E: Fn(Event)> Thread<S, E> {
             }
             Ending::Move(core_leg, to, wake) => {
                 self.setup.core.on_left(slot);
-                let _ = to.send(Moved(Some((core_leg, leg))));
+                let _ = to.send(Moved(core_leg.id(), Some((core_leg, leg))));
                 wake.wake();
             }
         }
