@@ -179,7 +179,7 @@ impl Pbx {
         let caller = Caller {
             number: cut(&caller.number),
             name: cut(&caller.name),
-            user: caller.user,
+            ..caller
         };
         self.x.leg_of(leg, leg);
         let line = Line::new(leg, caller, cut(dialed), self.x.now.wall);

@@ -22,6 +22,21 @@ pub struct Caller {
     pub number: Arc<str>,
     /// The name it gives, at most 64 characters; may be empty.
     pub name: Arc<str>,
+    /// It does not want to be known: number and name are empty, and nothing that is shown, said or kept
+    /// names the user (RFC 3323).
+    pub is_withheld: bool,
+    /// What it may do.
+    pub class: ClassOfService,
+}
+
+/// What a leg may reach.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ClassOfService {
+    /// What anybody in the street may: users, leaving messages, the echo, the clock.
+    #[default]
+    Public,
+    /// Mailboxes as well, with their PIN.
+    Internal,
 }
 
 /// Why a leg ended or was refused.

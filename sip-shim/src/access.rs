@@ -24,11 +24,12 @@ pub(crate) enum Access {
 impl Shim {
     pub(crate) fn on_register(&mut self, server: ServerId, flow: Flow, request: &Message) {
         let ip = flow.peer.ip();
-        if !self.kit.is_trusted(&flow) && !self.sources.take_register(&self.kit, ip) {
+        let is_trusted = self.kit.trusted(&flow, request).is_some();
+        if !is_trusted && !self.sources.take_register(&self.kit, ip) {
             return self.slow_down(server, request);
         }
         let extension = number_of(request, Name::To);
-        let Access::Granted(id) = self.authenticate(server, flow, request, &extension) else {
+        let Access::Granted(id) = self.authenticate(server, flow, request, Some(&extension)) else {
             return;
         };
         match self.registrar.register(&mut self.kit, id, flow, request) {
@@ -67,31 +68,30 @@ impl Shim {
         }
     }
 
-    /// Asks for the password of `extension`, or checks the one that was shown. Known phones are
-    /// let through to the check even where others at the same address have been wrong too often.
+    /// Asks for a password, or checks the one that was shown. The user is who the credentials say; where
+    /// the request acts on one user, `must_be`, no other. Wrong ones of a gateway that is trusted anyway
+    /// are not counted.
     pub(crate) fn authenticate(
         &mut self,
         server: ServerId,
         flow: Flow,
         request: &Message,
-        extension: &str,
+        must_be: Option<&str>,
     ) -> Access {
         let ip = flow.peer.ip();
-        let known = self
-            .registrar
-            .is_phone_of(self.kit.now.mono, extension, &flow)
-            .is_some();
-        if !known && !self.sources.may_try(&self.kit, ip) {
-            self.slow_down(server, request);
-            return Access::Refused;
-        }
         let Some(credentials) = Credentials::of(request, &self.kit.config.realm) else {
             self.challenge(server, flow, request, false);
             return Access::Refused;
         };
-        // One may only speak for oneself.
-        let user = self.registrar.by_extension(extension).map(|u| &u.sip);
-        let user = user.filter(|u| *u.extension == *credentials.username);
+        let name = credentials.username;
+        let is_counted = self.kit.trusted(&flow, request).is_none();
+        let is_known = self.registrar.has_phone_at(self.kit.now.mono, name, ip);
+        if is_counted && !self.sources.may_try(&self.kit, ip, name, is_known) {
+            self.slow_down(server, request);
+            return Access::Refused;
+        }
+        let user = self.registrar.by_extension(name).map(|u| &u.sip);
+        let user = user.filter(|u| must_be.is_none_or(|extension| *u.extension == *extension));
         match self
             .nonces
             .check(&mut self.kit, &credentials, request, user, ip)
@@ -104,7 +104,9 @@ impl Shim {
             }
             Check::Wrong => {
                 self.kit.counters.login_failures += 1;
-                self.sources.take_failure(&self.kit, ip);
+                if is_counted {
+                    self.sources.take_failure(&self.kit, ip, name);
+                }
                 self.challenge(server, flow, request, false);
                 Access::Refused
             }

@@ -8,8 +8,10 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use tandem_engine::seam::Codec;
+use tandem_pbx::seam::ClassOfService;
 
 use crate::agree::CODECS;
+use crate::wire::Transport;
 
 /// Everything the core can be told beforehand.
 #[derive(Clone, Debug)]
@@ -22,8 +24,8 @@ pub struct ShimConfig {
     pub codecs: Arc<[Codec]>,
     /// The digest realm. Stored HA1s are bound to it.
     pub realm: String,
-    /// Sources whose calls are taken without registration or digest, as from a gateway.
-    pub trusted: Vec<Net>,
+    /// Gateways and front ends whose calls are taken without registration or digest.
+    pub trusted: Vec<Trusted>,
     /// Shortest registration or subscription; shorter ones are answered 423 (RFC 3261 §10.3).
     pub expires_min_s: u32,
     /// Registration time when the phone names none.
@@ -53,10 +55,14 @@ pub struct ShimConfig {
     pub transactions_max: usize,
     /// Server transactions that are remembered at all, to recognise what comes again.
     pub finished_max: usize,
-    /// Failed logins a source address may make at once before it is slowed.
+    /// Failed logins a user may make at once at one source address before they are refused there.
     pub failures_burst_max: u32,
     /// How many of them are forgiven per minute.
     pub failures_per_minute: u32,
+    /// The same for all users at one source address together.
+    pub address_failures_burst_max: u32,
+    /// How many of them are forgiven per minute.
+    pub address_failures_per_minute: u32,
     /// REGISTERs a source address may send at once before it is slowed.
     pub registers_burst_max: u32,
     /// How many REGISTERs per second a source address may send in the long run.
@@ -97,11 +103,41 @@ impl Default for ShimConfig {
             finished_max: 300_000,
             failures_burst_max: 10,
             failures_per_minute: 6,
+            address_failures_burst_max: 60,
+            address_failures_per_minute: 30,
             registers_burst_max: 200,
             registers_per_second: 50,
             sources_max: 4096,
             retry_after_s: 5,
             user_agent: concat!("Tandem/", env!("CARGO_PKG_VERSION")).to_owned(),
+        }
+    }
+}
+
+/// A gateway or front end that is known by its address.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Trusted {
+    /// Its address, or that of its network.
+    pub net: Net,
+    /// The one transport by which it comes; `None`: any.
+    pub transport: Option<Transport>,
+    /// It stands in front of others and answers for them: calls that it passes on are its own.
+    pub is_proxy: bool,
+    /// What it says about who calls is believed (RFC 3325).
+    pub asserts_identity: bool,
+    /// What its calls may reach.
+    pub class: ClassOfService,
+}
+
+impl Trusted {
+    /// A gateway at this address or network, believed, on any transport, for itself alone.
+    pub fn gateway(net: Net) -> Trusted {
+        Trusted {
+            net,
+            transport: None,
+            is_proxy: false,
+            asserts_identity: true,
+            class: ClassOfService::Internal,
         }
     }
 }
@@ -129,6 +165,17 @@ impl Net {
             address,
             prefix_bits,
         })
+    }
+
+    /// How many bits its addresses share.
+    pub fn prefix_bits(&self) -> u8 {
+        self.prefix_bits
+    }
+
+    /// Are there more addresses in it than one network of an office has (a /24, or a /64)?
+    pub fn is_wide(&self) -> bool {
+        let least = if self.address.is_ipv4() { 24 } else { 64 };
+        self.prefix_bits < least
     }
 
     /// Is `address` in it?

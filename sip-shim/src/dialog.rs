@@ -277,7 +277,7 @@ mod tests {
             behind_nat: false,
         };
         assert_eq!(made, taken);
-        let kit = Kit::new(ShimConfig::default(), 1);
+        let kit = Kit::new(ShimConfig::default(), [1; 32]);
         let cseq = taken.next_cseq();
         let route = taken.route();
         let bye = taken

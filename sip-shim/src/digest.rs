@@ -122,16 +122,27 @@ impl<'a> Credentials<'a> {
         let algorithm_known = self.is_sha256()
             || self.algorithm.is_empty()
             || self.algorithm.eq_ignore_ascii_case("MD5");
-        algorithm_known && self.qop.eq_ignore_ascii_case("auth") && same_resource(self.uri, request)
+        let qop_known = self.is_without_qop() || self.qop.eq_ignore_ascii_case("auth");
+        algorithm_known && qop_known && same_resource(self.uri, request)
+    }
+
+    /// In the form of RFC 2069, which a client may answer in (RFC 3261 §22.4, item 8).
+    fn is_without_qop(&self) -> bool {
+        self.qop.is_empty() && self.nc.is_empty()
     }
 }
 
-/// RFC 7616 §3.4.6, as far as user agents keep to it: they differ in which parameters they repeat,
-/// and some (SIPp) leave out the user. A nonce is good for one source and each count once, so an
-/// answer cannot be used for another request anyway.
+/// RFC 7616 §3.4.6: the answer is for this request and no other, or whoever catches it on its way could use
+/// it to dial somewhere else. User agents differ in which parameters they repeat.
 fn same_resource(uri: &str, request: &Message) -> bool {
     match (Uri::parse(uri), Uri::parse(request.uri())) {
-        (Some(a), Some(b)) => a.host.eq_ignore_ascii_case(b.host),
+        (Some(a), Some(b)) => {
+            let ports = a.port.zip(b.port);
+            a.scheme == b.scheme
+                && a.number() == b.number()
+                && a.host.eq_ignore_ascii_case(b.host)
+                && ports.is_none_or(|(a, b)| a == b)
+        }
         _ => false,
     }
 }
@@ -212,8 +223,12 @@ impl Nonces {
     /// Is the nonce ours, young enough, and not yet used with this count?
     fn use_nonce(&mut self, kit: &mut Kit, credentials: &Credentials<'_>, source: IpAddr) -> bool {
         let parts = Nonces::parts(credentials.nonce);
-        let (Some((at_s, number)), Ok(count)) = (parts, u32::from_str_radix(credentials.nc, 16))
-        else {
+        // Without a count a nonce is good for one request.
+        let count = match credentials.is_without_qop() {
+            true => Ok(1),
+            false => u32::from_str_radix(credentials.nc, 16),
+        };
+        let (Some((at_s, number)), Ok(count)) = (parts, count) else {
             return false;
         };
         let ours = self.nonce(at_s, number, source);
@@ -295,6 +310,9 @@ fn seconds(kit: &Kit) -> u64 {
 
 fn response<D: Digest>(ha1: &str, method: &str, c: &Credentials<'_>) -> String {
     let ha2 = hash::<D>(&[method, c.uri]);
+    if c.is_without_qop() {
+        return hash::<D>(&[ha1, c.nonce, &ha2]);
+    }
     hash::<D>(&[ha1, c.nonce, c.nc, c.cnonce, c.qop, &ha2])
 }
 

@@ -6,13 +6,13 @@
 use std::sync::Arc;
 
 use tandem_engine::seam::{Codec, Command, LegId};
-use tandem_pbx::seam::{Caller, Cause, SipEvent};
+use tandem_pbx::seam::{Caller, Cause, ClassOfService, SipEvent};
 
 use crate::access::{Access, number_of};
 use crate::agree::{self, Talk};
 use crate::body;
 use crate::call::{Invite, Phase, Unconfirmed};
-use crate::config::ShimConfig;
+use crate::config::{ShimConfig, Trusted};
 use crate::dialog::Dialog;
 use crate::draft::{self, ALLOW, Answer};
 use crate::message::{Message, Method, Name};
@@ -99,37 +99,38 @@ impl Shim {
         self.reply(server, request, &Answer::new(503).headers(&retry));
     }
 
-    /// Who calls; `None` if the request was answered for want of proof. A gateway is believed; a
-    /// phone behind it is known by the address it registered from.
+    /// Who calls; `None` if the request was answered for want of proof. A gateway is believed; a phone
+    /// behind it is known by the address it registered from, any other phone by its password, whatever
+    /// its From says.
     fn caller(&mut self, server: ServerId, flow: Flow, request: &Message) -> Option<Caller> {
         let extension = number_of(request, Name::From);
-        if self.kit.is_trusted(&flow) {
-            let now = self.kit.now.mono;
-            let user = self
-                .registrar
-                .is_phone_of(now, &extension, &flow)
-                .map(|u| u.sip.clone());
-            return Some(match user {
-                Some(u) => Caller {
-                    user: Some(u.id),
-                    number: u.extension,
-                    name: u.name,
-                },
-                None => stranger(request),
-            });
-        }
-        match self.authenticate(server, flow, request, &extension) {
-            Access::Granted(id) => {
-                let user = &self.registrar.user(id)?.sip;
-                let (number, name) = (user.extension.clone(), user.name.clone());
-                Some(Caller {
-                    user: Some(id),
-                    number,
-                    name,
-                })
+        let trusted = self.kit.trusted(&flow, request).cloned();
+        let user = match trusted {
+            Some(trusted) => {
+                let now = self.kit.now.mono;
+                let known = self.registrar.is_phone_of(now, &extension, &flow);
+                match known {
+                    Some(user) => user.sip.clone(),
+                    None => return Some(stranger(request, &trusted)),
+                }
             }
-            Access::Refused => None,
-        }
+            None => match self.authenticate(server, flow, request, None) {
+                Access::Granted(id) => self.registrar.user(id)?.sip.clone(),
+                Access::Refused => return None,
+            },
+        };
+        let caller = Caller {
+            user: Some(user.id),
+            number: user.extension,
+            name: user.name,
+            is_withheld: false,
+            class: ClassOfService::Internal,
+        };
+        Some(if wants_privacy(request) {
+            withheld(caller)
+        } else {
+            caller
+        })
     }
 
     pub(crate) fn on_media_opened(&mut self, leg: LegId, port: Option<u16>) {
@@ -431,11 +432,12 @@ fn dialed(request: &Message) -> Option<Arc<str>> {
 }
 
 /// A caller that a gateway vouches for (RFC 3325), or names.
-fn stranger(request: &Message) -> Caller {
+fn stranger(request: &Message, gateway: &Trusted) -> Caller {
     let asserted = request
         .header(Name::PAssertedIdentity)
         .and_then(NameAddr::parse);
     let address = asserted.or_else(|| request.header(Name::From).and_then(NameAddr::parse));
+    let address = address.filter(|_| gateway.asserts_identity);
     let (display, uri) = address.map_or((Default::default(), ""), |a| (a.display, a.uri));
     let user = Uri::parse(uri).and_then(|u| u.number()).unwrap_or_default();
     let dialable = |c: &char| c.is_ascii_digit() || matches!(c, '*' | '#' | '+');
@@ -455,10 +457,47 @@ fn stranger(request: &Message) -> Caller {
         .filter(|c| !c.is_control())
         .take(CALLER_CHARS_MAX)
         .collect();
-    Caller {
+    let caller = Caller {
         user: None,
         number: number.into(),
         name: name.into(),
+        is_withheld: false,
+        class: gateway.class,
+    };
+    if wants_privacy(request) {
+        withheld(caller)
+    } else {
+        caller
+    }
+}
+
+/// Does the caller not want to be known? It says so (RFC 3323 §4.2), or gives the From of those who do (§4.1.1.3),
+/// whatever a gateway asserts beside it.
+fn wants_privacy(request: &Message) -> bool {
+    let hides = |value: &str| {
+        let value = value.trim();
+        ["id", "user", "header"]
+            .iter()
+            .any(|v| value.eq_ignore_ascii_case(v))
+    };
+    let mut values = request
+        .headers(Name::Privacy)
+        .flat_map(|v| v.split([';', ',']));
+    let from = request.header(Name::From).and_then(NameAddr::parse);
+    let is_anonymous = from.and_then(|a| Uri::parse(a.uri)).is_some_and(|uri| {
+        uri.user.eq_ignore_ascii_case("anonymous")
+            || uri.host.eq_ignore_ascii_case("anonymous.invalid")
+    });
+    is_anonymous || values.any(hides)
+}
+
+/// The same caller, of whom nobody is told.
+fn withheld(caller: Caller) -> Caller {
+    Caller {
+        number: "".into(),
+        name: "".into(),
+        is_withheld: true,
+        ..caller
     }
 }
 

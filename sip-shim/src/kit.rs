@@ -15,9 +15,11 @@ use tandem_pbx::seam::SipEvent;
 use tandem_storage::name::Id;
 use tandem_storage::time::{Now, Time};
 
-use crate::config::ShimConfig;
+use crate::config::{ShimConfig, Trusted};
 use crate::counters::ShimCounters;
+use crate::message::{Message, Name};
 use crate::shim::ShimOutput;
+use crate::uri::split_list;
 use crate::wire::{Flow, WireOut};
 
 /// RFC 3261 §17.1.1.1: the estimated round trip.
@@ -75,8 +77,8 @@ struct Entry {
 }
 
 impl Kit {
-    pub(crate) fn new(config: ShimConfig, seed: u64) -> Kit {
-        let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    pub(crate) fn new(config: ShimConfig, seed: [u8; 32]) -> Kit {
+        let mut rng = ChaCha8Rng::from_seed(seed);
         let keyed = Keyed {
             key: rng.next_u64(),
         };
@@ -130,12 +132,17 @@ impl Kit {
         self.outputs.push_back(ShimOutput::Media(command));
     }
 
-    /// Is it an address whose calls need no password?
-    pub(crate) fn is_trusted(&self, flow: &Flow) -> bool {
-        self.config
-            .trusted
-            .iter()
-            .any(|net| net.contains(flow.peer.ip()))
+    /// The gateway whose calls need no password that a request comes from. One that came through the
+    /// gateway from somebody else is not the gateway's own, unless it answers for those.
+    pub(crate) fn trusted(&self, flow: &Flow, request: &Message) -> Option<&Trusted> {
+        let hops = request.headers(Name::Via).flat_map(split_list);
+        let is_passed_on = hops.take(2).count() > 1;
+        self.config.trusted.iter().find(|t| {
+            t.net.contains(flow.peer.ip())
+                && t.transport
+                    .is_none_or(|transport| transport == flow.transport)
+                && (t.is_proxy || !is_passed_on)
+        })
     }
 }
 

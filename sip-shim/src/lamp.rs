@@ -99,7 +99,7 @@ impl Shim {
             .is_phone_of(self.kit.now.mono, &extension, &flow);
         let user = match known.map(|u| u.sip.id) {
             Some(user) => user,
-            None => match self.authenticate(server, flow, request, &extension) {
+            None => match self.authenticate(server, flow, request, Some(&extension)) {
                 Access::Granted(user) => user,
                 Access::Refused => return,
             },

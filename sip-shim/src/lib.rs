@@ -40,7 +40,7 @@ mod within;
 
 mod sources;
 
-pub use config::{Net, ShimConfig};
+pub use config::{Net, NetError, ShimConfig, Trusted};
 pub use counters::ShimCounters;
 pub use shell::{BindError, ShellStats, SipShell, SipShellConfig};
 pub use shim::{Phone, Shim, ShimInput, ShimOutput};

@@ -126,7 +126,10 @@ impl Shim {
         let from = format!("{address};tag={:016x}", fork.tag);
         let mut headers = draft::contact(&self.kit, &fork.flow);
         // Writing to a String cannot fail.
-        let _ = write!(headers, "P-Asserted-Identity: {address}\r\n{ALLOW}");
+        let _ = match out.caller.is_withheld {
+            true => write!(headers, "Privacy: id\r\n{ALLOW}"),
+            false => write!(headers, "P-Asserted-Identity: {address}\r\n{ALLOW}"),
+        };
         let interval_s = self.kit.config.session_expires_s;
         headers.push_str(&session::invite_headers(&self.kit, interval_s, min_se_s));
         let text = talk.again();

@@ -12,6 +12,7 @@
 mod binding;
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -128,6 +129,12 @@ impl Registrar {
         user.phones(now)
             .any(|b| b.path.is_empty() && speaks(b))
             .then_some(user)
+    }
+
+    /// Is a phone of the user at this address?
+    pub(crate) fn has_phone_at(&self, now: Time, extension: &str, ip: IpAddr) -> bool {
+        let user = self.by_extension(extension);
+        user.is_some_and(|u| u.phones(now).any(|b| b.flow.peer.ip() == ip))
     }
 
     /// Carries out a REGISTER of a user who has shown the password.

@@ -109,7 +109,7 @@ pub struct Shim {
 
 impl Shim {
     /// `seed` makes every tag, branch and nonce: secret where it faces a network.
-    pub fn new(config: ShimConfig, seed: u64) -> Shim {
+    pub fn new(config: ShimConfig, seed: [u8; 32]) -> Shim {
         let mut kit = Kit::new(config, seed);
         Shim {
             servers: Servers::default(),

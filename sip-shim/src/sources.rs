@@ -1,6 +1,8 @@
-//! Who tries too often: one allowance of failed logins and one of REGISTERs per source address.
+//! Who tries too often: an allowance of failed logins for each user at each source address, and for the
+//! address as a whole one of failed logins and one of REGISTERs.
 //!
-//! Whoever has used up an allowance waits until it has grown back; nobody else notices. Two
+//! Whoever has used up an allowance waits until it has grown back; nobody else notices: a phone with an
+//! old password does not shut out the others behind its router. Two
 //! generations of entries bound the table without ever being searched: when the young one is
 //! full it becomes the old one, and what nobody asked for in the meantime is forgotten.
 
@@ -14,9 +16,15 @@ use crate::kit::{Kit, TextMap};
 /// The allowances of all sources.
 #[derive(Debug)]
 pub(crate) struct Sources {
-    young: TextMap<IpAddr, Source>,
-    old: TextMap<IpAddr, Source>,
+    young: TextMap<Key, Source>,
+    old: TextMap<Key, Source>,
 }
+
+/// An address, and a user that somebody there claims to be; empty: the address as a whole.
+type Key = (IpAddr, Box<str>);
+
+/// The longest name of a user that is told apart.
+const USER_BYTES_MAX: usize = 64;
 
 #[derive(Clone, Copy, Debug)]
 struct Source {
@@ -43,36 +51,46 @@ impl Sources {
     pub(crate) fn take_register(&mut self, kit: &Kit, ip: IpAddr) -> bool {
         let interval = Duration::from_secs(1) / kit.config.registers_per_second.max(1);
         let most = kit.config.registers_burst_max;
-        self.of(kit, ip)
+        self.of(kit, ip, "")
             .registers
             .take(kit.now.mono, most, interval)
     }
 
-    /// A login from there was wrong.
-    pub(crate) fn take_failure(&mut self, kit: &Kit, ip: IpAddr) {
-        let (most, interval) = failure_limits(kit);
-        self.of(kit, ip).failures.take(kit.now.mono, most, interval);
+    /// A login of `user` from there was wrong.
+    pub(crate) fn take_failure(&mut self, kit: &Kit, ip: IpAddr, user: &str) {
+        for (user, (most, interval)) in [(user, failure_limits(kit)), ("", address_limits(kit))] {
+            self.of(kit, ip, user)
+                .failures
+                .take(kit.now.mono, most, interval);
+        }
     }
 
-    /// May a login from there be tried?
-    pub(crate) fn may_try(&mut self, kit: &Kit, ip: IpAddr) -> bool {
-        let (most, interval) = failure_limits(kit);
-        let failures = &mut self.of(kit, ip).failures;
-        failures.grow(kit.now.mono, most, interval);
+    /// May a login of `user` from there be tried? `is_known`: a phone of that user is there, so that
+    /// what others at the address do does not matter.
+    pub(crate) fn may_try(&mut self, kit: &Kit, ip: IpAddr, user: &str, is_known: bool) -> bool {
+        let own = self.has_left(kit, ip, user, failure_limits(kit));
+        own && (is_known || self.has_left(kit, ip, "", address_limits(kit)))
+    }
+
+    fn has_left(&mut self, kit: &Kit, ip: IpAddr, user: &str, limits: (u32, Duration)) -> bool {
+        let failures = &mut self.of(kit, ip, user).failures;
+        failures.grow(kit.now.mono, limits.0, limits.1);
         failures.left > 0
     }
 
-    fn of(&mut self, kit: &Kit, ip: IpAddr) -> &mut Source {
-        let ip = block_of(ip);
-        if !self.young.contains_key(&ip) {
+    fn of(&mut self, kit: &Kit, ip: IpAddr, user: &str) -> &mut Source {
+        let user: Box<str> = user.chars().take(USER_BYTES_MAX).collect();
+        let key = (block_of(ip), user);
+        if !self.young.contains_key(&key) {
             if self.young.len() >= (kit.config.sources_max / 2).max(1) {
                 self.old = std::mem::replace(&mut self.young, TextMap::with_hasher(kit.keyed));
             }
-            let source = self.old.remove(&ip).unwrap_or_else(|| Source::new(kit));
-            self.young.insert(ip, source);
+            let full = || Source::new(kit, key.1.is_empty());
+            let source = self.old.remove(&key).unwrap_or_else(full);
+            self.young.insert(key.clone(), source);
         }
         self.young
-            .get_mut(&ip)
+            .get_mut(&key)
             .expect("it was inserted above if it was missing")
     }
 }
@@ -80,6 +98,12 @@ impl Sources {
 fn failure_limits(kit: &Kit) -> (u32, Duration) {
     let interval = Duration::from_secs(60) / kit.config.failures_per_minute.max(1);
     (kit.config.failures_burst_max, interval)
+}
+
+/// Of all users at one address together.
+fn address_limits(kit: &Kit) -> (u32, Duration) {
+    let interval = Duration::from_secs(60) / kit.config.address_failures_per_minute.max(1);
+    (kit.config.address_failures_burst_max, interval)
 }
 
 /// Whoever has one IPv6 address has 2^64 of them.
@@ -91,13 +115,17 @@ fn block_of(ip: IpAddr) -> IpAddr {
 }
 
 impl Source {
-    fn new(kit: &Kit) -> Source {
+    fn new(kit: &Kit, is_address: bool) -> Source {
+        let (failures, _) = match is_address {
+            true => address_limits(kit),
+            false => failure_limits(kit),
+        };
         let full = |left| Allowance {
             left,
             grown_at: kit.now.mono,
         };
         Source {
-            failures: full(kit.config.failures_burst_max),
+            failures: full(failures),
             registers: full(kit.config.registers_burst_max),
         }
     }
@@ -127,21 +155,46 @@ mod tests {
     use super::*;
     use crate::config::ShimConfig;
 
+    const AT: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 1));
+
+    /// Wrong logins of `user` until no more may be tried.
+    fn wear_out(sources: &mut Sources, kit: &Kit, user: &str) -> usize {
+        let mut tries = 0;
+        while sources.may_try(kit, AT, user, false) {
+            sources.take_failure(kit, AT, user);
+            tries += 1;
+        }
+        tries
+    }
+
     #[test]
     fn an_allowance_is_used_up_and_grows_back() {
-        let mut kit = Kit::new(ShimConfig::default(), 1);
+        let mut kit = Kit::new(ShimConfig::default(), [1; 32]);
         let mut sources = Sources::new(&kit);
-        let (bad, good) = ("10.0.0.1".parse().unwrap(), "10.0.0.2".parse().unwrap());
-        for _ in 0..10 {
-            assert!(sources.may_try(&kit, bad));
-            sources.take_failure(&kit, bad);
-        }
-        assert!(!sources.may_try(&kit, bad));
-        assert!(sources.may_try(&kit, good));
+        assert_eq!(wear_out(&mut sources, &kit, "101"), 10);
         kit.now.mono = Time(10_000_000_000);
-        assert!(sources.may_try(&kit, bad));
-        sources.take_failure(&kit, bad);
-        assert!(!sources.may_try(&kit, bad));
+        assert_eq!(wear_out(&mut sources, &kit, "101"), 1);
+    }
+
+    #[test]
+    fn an_old_password_shuts_out_nobody_else() {
+        let kit = Kit::new(ShimConfig::default(), [1; 32]);
+        let mut sources = Sources::new(&kit);
+        wear_out(&mut sources, &kit, "101");
+        assert!(sources.may_try(&kit, AT, "102", false));
+        assert!(!sources.may_try(&kit, AT, "101", true), "known or not");
+    }
+
+    #[test]
+    fn who_tries_many_users_is_slowed_and_known_phones_there_are_not() {
+        let kit = Kit::new(ShimConfig::default(), [1; 32]);
+        let mut sources = Sources::new(&kit);
+        let tries: usize = (200..300)
+            .map(|user| wear_out(&mut sources, &kit, &user.to_string()))
+            .sum();
+        assert_eq!(tries, 60);
+        assert!(!sources.may_try(&kit, AT, "102", false));
+        assert!(sources.may_try(&kit, AT, "102", true));
     }
 
     #[test]
@@ -151,7 +204,7 @@ mod tests {
                 sources_max: 100,
                 ..ShimConfig::default()
             },
-            1,
+            [1; 32],
         );
         let mut sources = Sources::new(&kit);
         for n in 0..10_000u32 {

@@ -376,10 +376,21 @@ fn a_stranger_must_show_a_password() {
         "10.0.0.1:5060: 100 (2 INVITE)",
         "pbx: Incoming 1: 101 \"User 101\" [101] -> 102",
     ]);
-    // Nor may 101 call itself 103.
+    // Whatever 101 calls itself, it is 101.
     w.receive(DESK, &text(3, "sip:103@10.0.0.9>", ""));
     let proof = w.proof("INVITE", "sip:102@10.0.0.9", 101);
+    w.out();
     w.receive(DESK, &text(4, "sip:103@10.0.0.9>", &proof));
+    w.expect(&[
+        "10.0.0.1:5060: 100 (4 INVITE)",
+        "pbx: Incoming 3: 101 \"User 101\" [101] -> 102",
+    ]);
+    // The answer to a challenge for one number does not dial another.
+    w.receive(DESK, &text(5, "sip:101@10.0.0.9>", ""));
+    let proof = w.proof("INVITE", "sip:102@10.0.0.9", 101);
+    let swapped =
+        text(6, "sip:101@10.0.0.9>", &proof).replace("INVITE sip:102@", "INVITE sip:900@");
+    w.receive(DESK, &swapped);
     assert!(w.last().starts_with("SIP/2.0 401"), "{}", w.last());
 }
 
@@ -642,6 +653,8 @@ fn the_codec_of_the_other_leg_is_preferred() {
         user: None,
         number: "5".into(),
         name: "".into(),
+        is_withheld: false,
+        class: tandem_pbx::seam::ClassOfService::Internal,
     };
     w.pbx(SipCommand::Call {
         leg: LegId(2),
@@ -714,4 +727,100 @@ fn a_stranger_who_is_asked_for_a_password_leaves_nothing_behind() {
     assert_eq!((w.out().len(), w.shim.waiting()), (200, 0));
     w.pass_ms(100_000);
     w.expect(&[]);
+}
+
+#[test]
+fn what_a_phone_says_before_it_answers_reaches_the_caller() {
+    let mut w = World::new();
+    w.incoming();
+    w.outgoing();
+    let early = answer_sdp("10.0.0.2", "0 101");
+    w.respond(
+        HOME,
+        "INVITE sip:102@10.0.0.2",
+        "183 Session Progress",
+        "",
+        &early,
+    );
+    w.expect(&["media: Set 2 Pcmu 10.0.0.2:4200 both", "pbx: Progress 2"]);
+    w.pbx(SipCommand::Progress {
+        leg: LegId(1),
+        like: Some(LegId(2)),
+    });
+    w.expect(&[
+        "10.7.0.1:5060: 183 (1 INVITE)",
+        "media: Set 1 Pcmu 10.7.0.1:4000 both",
+    ]);
+    let said = w.last_like("SIP/2.0 183");
+    w.pbx(SipCommand::Answer {
+        leg: LegId(1),
+        like: Some(LegId(2)),
+    });
+    w.expect(&["10.7.0.1:5060: 200 (1 INVITE)"]);
+    let body = |text: &str| text[text.find("v=0").unwrap()..].to_owned();
+    assert_eq!(body(&w.last_like("SIP/2.0 200")), body(&said), "said again");
+    // A description with 180 is for later: the caller's own phone rings.
+    let mut w = World::new();
+    w.outgoing();
+    w.respond(HOME, "INVITE", "180 Ringing", "", &early);
+    w.expect(&["pbx: Ringing 2"]);
+}
+
+#[test]
+fn a_phone_that_forwards_says_where_to() {
+    let mut w = two_phones();
+    let to = "Contact: <sip:103@10.0.0.9:5060>\n";
+    w.respond(
+        DESK,
+        "INVITE sip:102@10.0.0.1",
+        "302 Moved Temporarily",
+        to,
+        "",
+    );
+    let lines = w.out();
+    assert!(
+        lines.contains(&"pbx: Redirected 2 to 103".to_owned()),
+        "{lines:?}"
+    );
+    assert!(lines.contains(&"media: Close 2".to_owned()), "{lines:?}");
+}
+
+#[test]
+fn phones_are_told_why_they_stop_ringing_and_why_a_call_ends() {
+    let mut w = two_phones();
+    let elsewhere = "SIP;cause=200;text=\"Call completed elsewhere\"";
+    w.respond(HOME, "INVITE sip:102@10.0.0.2", "180 Ringing", "", "");
+    w.respond(THIRD, "INVITE sip:102@10.0.0.3", "180 Ringing", "", "");
+    let ok = answer_sdp("10.0.0.3", "0");
+    let contact = "Contact: <sip:102@10.0.0.3:5060>\n";
+    w.respond(THIRD, "INVITE sip:102@10.0.0.3", "200 OK", contact, &ok);
+    assert_eq!(header(&w.last_like("CANCEL"), "Reason"), elsewhere);
+    w.pbx(SipCommand::End {
+        leg: LegId(2),
+        cause: Cause::Normal,
+    });
+    let reason = header(&w.last_like("BYE"), "Reason");
+    assert_eq!(reason, "Q.850;cause=16;text=\"Normal call clearing\"");
+
+    let mut w = two_phones();
+    w.respond(HOME, "INVITE sip:102@10.0.0.2", "180 Ringing", "", "");
+    w.pbx(SipCommand::End {
+        leg: LegId(2),
+        cause: Cause::Cancelled,
+    });
+    assert_eq!(header(&w.last_like("CANCEL"), "Reason"), "");
+
+    // The caller was answered by somebody else's phone.
+    let mut w = World::new();
+    w.incoming();
+    let cancel = invite(1, &format!("Reason: {elsewhere}\n"));
+    let cancel = cancel
+        .replace("INVITE", "CANCEL")
+        .replace("Content-Type: application/sdp\n", "");
+    w.receive(GATE, &cancel);
+    let lines = w.out();
+    assert!(
+        lines.contains(&"pbx: Ended 1 AnsweredElsewhere".to_owned()),
+        "{lines:?}"
+    );
 }

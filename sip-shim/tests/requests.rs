@@ -222,7 +222,7 @@ fn answer_to(bytes: &[u8]) -> u16 {
     let Ok(message) = read_datagram(bytes) else {
         return 0;
     };
-    let mut shim = Shim::new(ShimConfig::default(), 1);
+    let mut shim = Shim::new(ShimConfig::default(), [1; 32]);
     let flow = Flow::udp("10.0.0.1:5060".parse().unwrap());
     shim.handle(
         Now::default(),
@@ -258,7 +258,7 @@ fn bent_messages() {
             samples.push(std::fs::read(entry.unwrap().path()).unwrap());
         }
     }
-    let mut shim = Shim::new(config(), 1);
+    let mut shim = Shim::new(config(), [1; 32]);
     let mut random = 88_172_645_463_325_252_u64;
     let mut next = || {
         random ^= random << 13;

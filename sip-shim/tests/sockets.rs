@@ -113,10 +113,12 @@ fn control(
     };
     let config = ShimConfig {
         sip_port: shell.udp_address().port(),
-        trusted: vec!["127.0.0.1".parse().unwrap()],
+        trusted: vec![tandem_sip_shim::Trusted::gateway(
+            "127.0.0.1".parse().unwrap(),
+        )],
         ..ShimConfig::default()
     };
-    let mut shim = Shim::new(config, 3);
+    let mut shim = Shim::new(config, [3; 32]);
     for number in 101..=102 {
         let user = Some(user(number));
         shim.handle(

@@ -18,7 +18,7 @@ use faults::{line_of, line_of_key};
 
 pub(crate) use faults::Fault;
 pub(crate) use sections::{
-    Backup, Calls, Link, Media, Node, PortRange, Portal, Rtp, Sip, Storage, Voicemail,
+    Backup, Calls, Link, Media, Node, PortRange, Portal, Rtp, Sip, Storage, TrustedPeer, Voicemail,
 };
 
 /// Everything that can be set for one node.

@@ -17,7 +17,7 @@ use tandem_engine::seam::{EngineConfig, OpusConfig};
 use tandem_pbx::seam::Input;
 use tandem_pbx::{Pbx, PbxConfig};
 use tandem_portal::Portal;
-use tandem_sip_shim::{Net, Shim, ShimConfig, SipShell, SipShellConfig};
+use tandem_sip_shim::{Shim, ShimConfig, SipShell, SipShellConfig};
 use tandem_storage::clean::ask::Question;
 use tandem_storage::clean::{CleanerConfig, Input as CleanerInput};
 use tandem_storage::gate::{Gate, GateConfig};
@@ -145,7 +145,7 @@ fn start_on(
 ) -> Result<Started, String> {
     let (sip, http) = runtime.block_on(bind(config, handle))?;
     let engine = start_engine(config, &opened.log, handle)?;
-    let seed = rand::random();
+    let seed: [u8; 32] = rand::random();
     let Opened {
         log,
         view,
@@ -398,7 +398,7 @@ fn start_engine(config: &Config, log: &Log, handle: &ControlHandle) -> Result<En
 }
 
 fn shim_config(config: &Config) -> Result<ShimConfig, String> {
-    let trusted: Result<Vec<Net>, _> = config.sip.trusted.iter().map(|n| n.parse()).collect();
+    let trusted: Result<Vec<_>, _> = config.sip.trusted.iter().map(|t| t.trusted()).collect();
     Ok(ShimConfig {
         advertise: config.advertised(),
         sip_port: config.sip.port,

@@ -135,6 +135,8 @@ impl Story {
             user,
             number: text(feed),
             name: text(feed),
+            is_withheld: false,
+            class: tandem_pbx::seam::ClassOfService::Internal,
         };
         const DIALED: [&str; 12] = [
             "101", "102", "*97", "*98102", "*101", "*43", "*60", "*65", "*78", "*79", "*72102",

@@ -54,13 +54,15 @@ struct Said {
 
 impl Story {
     fn new() -> Story {
-        let trusted = vec!["198.51.100.0/24".parse().expect("a block")];
+        let trusted = vec![tandem_sip_shim::Trusted::gateway(
+            "198.51.100.0/24".parse().expect("a block"),
+        )];
         let config = ShimConfig {
             trusted,
             ..ShimConfig::default()
         };
         let mut story = Story {
-            shim: Shim::new(config, 1),
+            shim: Shim::new(config, [1; 32]),
             now: Time(1),
             legs: BTreeSet::new(),
             open: BTreeSet::new(),
@@ -121,6 +123,8 @@ impl Story {
                     user: None,
                     number: "101".into(),
                     name: "A \"B\" C".into(),
+                    is_withheld: false,
+                    class: tandem_pbx::seam::ClassOfService::Internal,
                 };
                 SipCommand::Call {
                     leg,

@@ -418,7 +418,9 @@ fn shim_config() -> ShimConfig {
     ShimConfig {
         advertise: [10, 0, 0, 1].into(),
         realm: REALM.into(),
-        trusted: vec![TRUSTED.parse().expect("a block of addresses")],
+        trusted: vec![tandem_sip_shim::Trusted::gateway(
+            TRUSTED.parse().expect("a block of addresses"),
+        )],
         session_expires_s: 120,
         ..ShimConfig::default()
     }

@@ -19,7 +19,7 @@ use crate::config::{PbxConfig, Service};
 use crate::exchange::Exchange;
 use crate::office::Office;
 use crate::say::Say;
-use crate::seam::Cause;
+use crate::seam::{Cause, ClassOfService};
 use crate::voicemail::deposit::{Deposit, Reason};
 use crate::voicemail::login::Login;
 use crate::words;
@@ -102,6 +102,9 @@ pub(crate) fn start(line: &mut Line, x: &mut Exchange) -> Phase {
     let then = match route {
         Route::User(user) => return call_user(line, x, user),
         Route::Leave(user) => Then::Deposit(user, Reason::Direct),
+        Route::MyMessages | Route::MessagesOf(_) if line.caller.class == ClassOfService::Public => {
+            return refuse(line, x, Cause::Forbidden);
+        }
         Route::MyMessages => Then::Login(own_mailbox(line, &x.office)),
         Route::MessagesOf(user) => Then::Login(user),
         Route::Echo if !x.config.echo_prompt => {

@@ -37,6 +37,8 @@ impl World {
             user,
             number: number.into(),
             name: "".into(),
+            is_withheld: false,
+            class: crate::seam::ClassOfService::Internal,
         };
         self.legs.insert(leg, Leg::default());
         self.sip(SipEvent::Incoming {

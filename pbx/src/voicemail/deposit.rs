@@ -209,7 +209,7 @@ impl Draft {
         let from = From {
             number: caller.number.clone(),
             name: caller.name.clone(),
-            user: caller.user,
+            user: caller.user.filter(|_| !caller.is_withheld),
         };
         let about = About::Message {
             mailbox: self.mailbox,

@@ -13,9 +13,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tandem_engine::seam::{Command, LegId};
-use tandem_pbx::seam::{Caller, Lamp, SipCommand, SipEvent, SipUser};
+use tandem_pbx::seam::{Caller, ClassOfService, Lamp, SipCommand, SipEvent, SipUser};
 use tandem_sip_shim::sanity::read_datagram;
-use tandem_sip_shim::{Flow, Shim, ShimConfig, ShimInput, ShimOutput, Transport, WireIn, WireOut};
+use tandem_sip_shim::{
+    Flow, Shim, ShimConfig, ShimInput, ShimOutput, Transport, Trusted, WireIn, WireOut,
+};
 use tandem_storage::name::Id;
 use tandem_storage::time::{Now, Time};
 
@@ -60,7 +62,7 @@ pub fn user(number: u64) -> SipUser {
 pub fn config() -> ShimConfig {
     ShimConfig {
         advertise: "10.0.0.9".parse().unwrap(),
-        trusted: vec!["10.7.0.0/16".parse().unwrap()],
+        trusted: vec![Trusted::gateway("10.7.0.0/16".parse().unwrap())],
         ..ShimConfig::default()
     }
 }
@@ -72,7 +74,7 @@ impl World {
 
     pub fn with(config: ShimConfig) -> World {
         let mut world = World {
-            shim: Shim::new(config, 7),
+            shim: Shim::new(config, [7; 32]),
             now: Now {
                 mono: Time(1_000_000_000),
                 ..Now::default()
@@ -280,6 +282,8 @@ impl World {
             user: None,
             number: "555".into(),
             name: "Gate".into(),
+            is_withheld: false,
+            class: ClassOfService::Internal,
         };
         self.pbx(SipCommand::Call {
             leg: LegId(leg),

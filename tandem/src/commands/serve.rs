@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use crate::cli::{ConfigFile, Demo};
 use crate::commands::demo_data;
-use crate::config::{Config, Node as NodeConfig, Portal, Rtp, Sip};
+use crate::config::{Config, Node as NodeConfig, Portal, Rtp, Sip, TrustedPeer};
 use crate::logging;
 use crate::node::Node;
 use crate::office::Office;
@@ -22,7 +22,7 @@ pub(crate) fn demo(args: &Demo) -> Result<(), String> {
         sip: Sip {
             bind: args.bind,
             port: args.sip_port,
-            trusted: vec!["127.0.0.1".into()],
+            trusted: vec![TrustedPeer::Address("127.0.0.1".into())],
             ..Sip::default()
         },
         rtp: Rtp {
@@ -47,12 +47,17 @@ pub(crate) fn demo(args: &Demo) -> Result<(), String> {
 pub(crate) fn run(file: &ConfigFile) -> Result<(), String> {
     logging::start();
     let config = read(file)?;
+    for warning in config.warnings() {
+        tracing::warn!("{warning}");
+    }
     let node = Node::start(&config, Some(&file.config), None)?;
     serve(node)
 }
 
 pub(crate) fn check(file: &ConfigFile) -> Result<(), String> {
-    read(file)?;
+    for warning in read(file)?.warnings() {
+        eprintln!("warning: {warning}");
+    }
     println!("{} is right", file.config.display());
     Ok(())
 }

@@ -48,7 +48,8 @@ impl Config {
             let what = "must be a name or address and a port, as in \"office.example:7650\"".into();
             wrong.push(("link.address", what));
         }
-        for network in &self.sip.trusted {
+        for peer in &self.sip.trusted {
+            let network = peer.address();
             if network.parse::<Net>().is_err() {
                 let what = format!("'{network}' is not an address or network, as in 10.0.0.0/8");
                 wrong.push(("sip.trusted", what));
@@ -91,6 +92,19 @@ impl Config {
             wrong.push(("node.time_zone", what));
         }
         wrong
+    }
+
+    /// What works, and yet is hardly meant so.
+    pub(crate) fn warnings(&self) -> Vec<String> {
+        let networks = self.sip.trusted.iter().map(|peer| peer.address());
+        let wide = networks.filter(|n| n.parse::<Net>().is_ok_and(|net| net.is_wide()));
+        let warn = |network: &str| {
+            format!(
+                "sip.trusted: everybody in {network} calls without a password; name the gateways alone \
+                 (a network of at least /24, or /64 for IPv6)"
+            )
+        };
+        wide.map(warn).collect()
     }
 
     /// Numbers, and the least and the most that each can be.

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use serde::Deserialize;
 use tandem_engine::seam::Codec;
+use tandem_pbx::seam::ClassOfService;
+use tandem_sip_shim::{NetError, Transport, Trusted};
 
 /// `[node]`: who and where this node is.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
@@ -30,10 +32,90 @@ pub(crate) struct Sip {
     pub(crate) advertise: Option<IpAddr>,
     /// Part of every stored password hash: changing it asks for new passwords.
     pub(crate) realm: String,
-    /// Source addresses whose calls are taken without a password, as from a gateway.
-    pub(crate) trusted: Vec<String>,
+    /// Gateways and front ends whose calls are taken without a password.
+    pub(crate) trusted: Vec<TrustedPeer>,
     /// Calls and other transactions being set up at once; more get 503.
     pub(crate) transactions_max: usize,
+}
+
+/// A gateway, as an address alone or with what else is known of it.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(untagged)]
+pub(crate) enum TrustedPeer {
+    Address(String),
+    Record(TrustedRecord),
+}
+
+/// `[[sip.trusted]]`.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct TrustedRecord {
+    /// An address, or a network as in `10.0.0.0/24`.
+    pub(crate) address: String,
+    /// `"udp"` or `"tcp"`; unset: either.
+    pub(crate) transport: Option<SipTransport>,
+    /// It is a SIP front end and answers for all whose calls it passes on.
+    #[serde(default)]
+    pub(crate) proxy: bool,
+    /// What it says about who calls is believed.
+    #[serde(default = "yes")]
+    pub(crate) asserts_identity: bool,
+    /// What its calls may reach.
+    #[serde(default)]
+    pub(crate) class_of_service: PeerClass,
+}
+
+/// How SIP travels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum SipTransport {
+    Udp,
+    Tcp,
+}
+
+/// What a gateway's calls may reach.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum PeerClass {
+    /// Users, leaving messages, the echo, the clock.
+    Public,
+    /// Mailboxes as well, with their PIN.
+    #[default]
+    Internal,
+}
+
+fn yes() -> bool {
+    true
+}
+
+impl TrustedPeer {
+    pub(crate) fn address(&self) -> &str {
+        match self {
+            TrustedPeer::Address(address) => address,
+            TrustedPeer::Record(record) => &record.address,
+        }
+    }
+
+    /// As the shim wants to know it.
+    pub(crate) fn trusted(&self) -> Result<Trusted, NetError> {
+        let gateway = Trusted::gateway(self.address().parse()?);
+        let TrustedPeer::Record(record) = self else {
+            return Ok(gateway);
+        };
+        Ok(Trusted {
+            transport: record.transport.map(|transport| match transport {
+                SipTransport::Udp => Transport::Udp,
+                SipTransport::Tcp => Transport::Tcp,
+            }),
+            is_proxy: record.proxy,
+            asserts_identity: record.asserts_identity,
+            class: match record.class_of_service {
+                PeerClass::Public => ClassOfService::Public,
+                PeerClass::Internal => ClassOfService::Internal,
+            },
+            ..gateway
+        })
+    }
 }
 
 /// `[rtp]`: where sound goes in and out.
