@@ -10,7 +10,7 @@ const SLICES_MAX: usize = libc::UIO_MAXIOV as usize;
 
 /// Writes at `offset` and returns once it is durable. How many bytes it wrote may be fewer.
 ///
-/// All of it is done in the calling thread, with what [`take_precedence`] gave that. Of a write asked
+/// All of it is done in the calling thread, with what [`take_precedence`] and [`Urgent`] gave that. Of a write asked
 /// of io_uring, kernel threads do the last part (the inode, the flush) and pass the word on; they have
 /// no precedence. Measured beside four writers of bulk, on ext4 without a journal under
 /// mq-deadline, a block made durable (ms, p50 / p99):
