@@ -243,7 +243,9 @@ fn run_bare(sockets: &[UdpSocket], shared: &Shared) {
     ring.submitter()
         .register_files(&fds)
         .expect("files can be registered");
-    let mut buffers = Buffers::new(&ring);
+    // As many as the engine lends: fewer stay in the cache.
+    let lent = (2 * fds.len()).next_power_of_two().max(512);
+    let mut buffers = Buffers::new(&ring, lent.min(usize::from(BUFFERS)) as u16);
     for leg in 0..fds.len() {
         push(&mut ring, &receive(leg));
     }
@@ -254,6 +256,7 @@ fn run_bare(sockets: &[UdpSocket], shared: &Shared) {
         // A cadence kept by the clock, as the engine's.
         let now = Instant::now();
         let time = types::Timespec::from(due.saturating_duration_since(now));
+        due += ROUND;
         while due <= now {
             due += ROUND;
         }
@@ -317,7 +320,7 @@ struct Buffers {
 }
 
 impl Buffers {
-    fn new(ring: &IoUring) -> Buffers {
+    fn new(ring: &IoUring, lent: u16) -> Buffers {
         let entries_bytes = usize::from(BUFFERS) * 16;
         let bytes = entries_bytes + usize::from(BUFFERS) * BUFFER_BYTES;
         let layout = std::alloc::Layout::from_size_align(bytes, 4096).expect("a sane layout");
@@ -330,7 +333,7 @@ impl Buffers {
         };
         registered.expect("buffers can be provided");
         let mut buffers = Buffers { memory, tail: 0 };
-        buffers.provide(&mut (0..BUFFERS).collect());
+        buffers.provide(&mut (0..lent).collect());
         buffers
     }
 
