@@ -163,6 +163,8 @@ pub(super) struct Disk {
     open: Option<(u32, File)>,
     /// Writes go past the page cache.
     pub(super) is_direct: bool,
+    /// Writes go before everybody at the processor.
+    pub(super) is_urgent: bool,
 }
 
 impl Disk {
@@ -173,6 +175,7 @@ impl Disk {
             dir_file,
             open: None,
             is_direct: true,
+            is_urgent: false,
         })
     }
 
@@ -213,7 +216,10 @@ impl Disk {
         }
         let (_, file) = self.open.as_ref().ok_or(io::ErrorKind::NotFound)?;
         while !slices.is_empty() {
-            match sys::write_durable(file, slices, offset) {
+            let urgent = self.is_urgent.then(sys::Urgent::begin);
+            let wrote = sys::write_durable(file, slices, offset);
+            drop(urgent);
+            match wrote {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
                 Ok(wrote) => {
                     IoSlice::advance_slices(&mut slices, wrote);

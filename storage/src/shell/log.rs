@@ -6,8 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use crossbeam::channel::{Sender, TrySendError};
-
+use super::queue::Sender;
 use super::reader::SoundReader;
 use super::thread::{Clocks, Command, Figures};
 use crate::block::ChunkBlock;
@@ -18,6 +17,9 @@ use crate::seam::{Append, Stamp, Token};
 
 /// Appends that wait in the queue; whoever comes then gets theirs back.
 pub const QUEUE_MAX: usize = 16 * 1024;
+
+/// How long closing waits for a place in a full queue at a time.
+const FULL_QUEUE: Duration = Duration::from_millis(1);
 
 /// A handle to the log, for any thread.
 #[derive(Clone, Debug)]
@@ -99,7 +101,7 @@ impl Log {
         let command = Command::Append(token, append, self.0.clocks.mono());
         let back = match self.0.commands.try_send(command) {
             Ok(()) => return Ok(()),
-            Err(TrySendError::Full(back) | TrySendError::Disconnected(back)) => back,
+            Err(back) => back,
         };
         self.0.queue_refused.fetch_add(1, Ordering::Relaxed);
         match back {
@@ -235,7 +237,9 @@ impl Log {
         let mut thread = self.0.thread.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(thread) = thread.take() {
             // If it is gone already there is nothing left to finish.
-            let _ = self.0.commands.send(Command::Close);
+            while self.0.commands.try_send(Command::Close).is_err() && !thread.is_finished() {
+                std::thread::sleep(FULL_QUEUE);
+            }
             let _ = thread.join();
         }
     }

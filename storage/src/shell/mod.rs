@@ -13,6 +13,7 @@ mod inspect;
 pub mod link;
 mod log;
 mod open;
+mod queue;
 mod reader;
 mod sys;
 mod thread;

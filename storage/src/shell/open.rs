@@ -12,6 +12,7 @@ use super::clean::{ANSWERS_MAX, CleanerSeat};
 use super::files::{self, Disk, Lock};
 use super::inspect::{self, LoadError};
 use super::log::{Log, QUEUE_MAX};
+use super::queue::{self, Bell};
 use super::thread::{self, CleanerAnswer, Clocks, Command, Figures, Worker};
 use crate::batch::{Segment, Wrote};
 use crate::cipher::Keyring;
@@ -232,7 +233,7 @@ impl Opening {
         epoch: u32,
         loaded: &Loaded,
         cleaner: Sender<CleanerAnswer>,
-    ) -> Result<(Worker, Sender<Command>), OpenError> {
+    ) -> Result<(Worker, queue::Sender<Command>), OpenError> {
         let dir = &self.config.dir;
         let (segment, used_bytes) = self.segment_to_go_on_in(loaded)?;
         let clocks = Clocks::start();
@@ -247,9 +248,10 @@ impl Opening {
             segment_bytes: self.config.segment_bytes,
             tap: self.config.tap.is_some(),
         };
-        let (sender, commands) = channel::bounded(QUEUE_MAX);
+        let bell = Bell::default();
+        let (sender, commands) = queue::bounded(QUEUE_MAX, &bell);
         let (preparing, wanted) = channel::bounded(1);
-        let (done, prepared) = channel::bounded(1);
+        let (done, prepared) = queue::bounded(1, &bell);
         let (preparer_dir, bytes) = (dir.clone(), self.config.segment_bytes);
         let figures = Arc::new(Figures::new(loaded.segments.len()));
         let shown = figures.clone();
@@ -261,6 +263,7 @@ impl Opening {
             writer: Writer::new(writer, clocks.now()),
             disk: Disk::new(dir).map_err(os(dir, "opening it"))?,
             clocks,
+            bell,
             commands,
             preparing,
             prepared,
@@ -342,7 +345,7 @@ impl Opening {
     fn spawn(
         self,
         worker: Worker,
-        commands: Sender<Command>,
+        commands: queue::Sender<Command>,
         events: impl FnMut(LogEvent) + Send + 'static,
     ) -> io::Result<Log> {
         let (figures, clocks) = (worker.figures.clone(), worker.clocks);

@@ -10,11 +10,12 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use crossbeam::channel::{Receiver, Select, Sender};
+use crossbeam::channel::{self, Sender};
 use crossbeam::queue::ArrayQueue;
 
 use super::files::{self, Disk};
 use super::open::Tap;
+use super::queue::{self, Bell};
 use super::sys;
 use crate::batch::{Segment, Wrote};
 use crate::block::ChunkBlock;
@@ -112,9 +113,11 @@ pub(super) struct Worker {
     pub(super) writer: Writer,
     pub(super) disk: Disk,
     pub(super) clocks: Clocks,
-    pub(super) commands: Receiver<Command>,
+    /// Rung by both queues.
+    pub(super) bell: Bell,
+    pub(super) commands: queue::Receiver<Command>,
     pub(super) preparing: Sender<u32>,
-    pub(super) prepared: Receiver<Option<Segment>>,
+    pub(super) prepared: queue::Receiver<Option<Segment>>,
     pub(super) tap: Option<Tap>,
     pub(super) recent: VecDeque<Arc<Wrote>>,
     /// Answers to the cleaner.
@@ -125,10 +128,12 @@ pub(super) struct Worker {
 impl Worker {
     /// Until the log is closed, or everybody who could append is gone.
     pub(super) fn run(mut self, mut events: impl FnMut(LogEvent)) {
-        if let Err(e) = sys::take_precedence() {
-            tracing::info!(
+        self.bell.listen();
+        match sys::take_precedence() {
+            Ok(()) => self.disk.is_urgent = true,
+            Err(e) => tracing::info!(
                 "the log gets no precedence at processor and disk ({e}); on a busy machine it needs CAP_SYS_NICE"
-            );
+            ),
         }
         if !self.writer.can_record() {
             // Found out while the log was opened, when nobody listened yet.
@@ -138,7 +143,7 @@ impl Worker {
             self.take_inputs();
         }
         // Whoever was quicker than the closing gets an answer, too.
-        while let Ok(Command::Append(token, append, since)) = self.commands.try_recv() {
+        while let Some(Command::Append(token, append, since)) = self.commands.try_recv() {
             self.writer
                 .handle(self.clocks.now(), Input::Append(token, append, since));
         }
@@ -258,12 +263,12 @@ impl Worker {
     fn take_all(&mut self) -> bool {
         let mut took_any = false;
         while self.writer.wants_more()
-            && let Ok(command) = self.commands.try_recv()
+            && let Some(command) = self.commands.try_recv()
         {
             self.take(command);
             took_any = true;
         }
-        while let Ok(prepared) = self.prepared.try_recv() {
+        while let Some(prepared) = self.prepared.try_recv() {
             self.take_prepared(prepared);
             took_any = true;
         }
@@ -271,22 +276,20 @@ impl Worker {
     }
 
     fn wait(&mut self) {
-        let left = self.writer.deadline().since(self.clocks.mono());
-        let (commands, prepared) = (self.commands.clone(), self.prepared.clone());
-        let mut select = Select::new();
-        select.recv(&prepared);
-        if self.writer.wants_more() {
-            select.recv(&commands);
-        }
-        match select.select_timeout(left) {
-            Err(_) => {}
-            Ok(ready) if ready.index() == 0 => {
-                if let Ok(segment) = ready.recv(&prepared) {
-                    self.take_prepared(segment);
-                }
+        loop {
+            let is_abandoned = self.commands.is_abandoned();
+            if self.take_all() {
+                return;
             }
-            // Everybody who could append is gone.
-            Ok(ready) => self.take(ready.recv(&commands).unwrap_or(Command::Close)),
+            if is_abandoned {
+                // Everybody who could append is gone.
+                return self.take(Command::Close);
+            }
+            let left = self.writer.deadline().since(self.clocks.mono());
+            if left.is_zero() {
+                return;
+            }
+            self.bell.sleep(left);
         }
     }
 
@@ -326,8 +329,8 @@ impl Worker {
 pub(super) fn prepare_segments(
     dir: PathBuf,
     bytes: u64,
-    wanted: Receiver<u32>,
-    done: Sender<Option<Segment>>,
+    wanted: channel::Receiver<u32>,
+    done: queue::Sender<Option<Segment>>,
     figures: &Figures,
 ) {
     for number in wanted {
@@ -336,7 +339,8 @@ pub(super) fn prepare_segments(
             tracing::warn!(number, "cannot prepare the next log segment: {e}");
         }
         figures.count_segments(&dir);
-        if done.send(made.ok()).is_err() {
+        // One at a time is asked for, and there is a place for it.
+        if done.try_send(made.ok()).is_err() {
             return;
         }
     }
