@@ -771,8 +771,8 @@ fn a_phone_that_forwards_says_where_to() {
     let mut w = two_phones();
     let to = "Contact: <sip:103@10.0.0.9:5060>\n";
     w.respond(
-        DESK,
-        "INVITE sip:102@10.0.0.1",
+        THIRD,
+        "INVITE sip:102@10.0.0.3",
         "302 Moved Temporarily",
         to,
         "",
