@@ -17,8 +17,9 @@ run: ## install what is missing, build, and start the demo office in the foregro
 	$(CARGO) build --release -p tandem
 	@exec $${CARGO_TARGET_DIR:-target}/release/tandem demo $(ARGS)
 
-test: ## install what the tests need, then run every test (the command CI runs)
+test: ## install what the tests need, then run every test and check (the command CI runs)
 	@tools/install.sh test
+	@$(MAKE) --no-print-directory check
 	@tools/test.sh
 
 bench: ## figures beside the machine's own limit, in one run
@@ -31,7 +32,7 @@ fuzz: ## each fuzz target for FUZZ_SECONDS (30), and the simulated world from a 
 	WORLD_SECONDS=$(FUZZ_SECONDS) WORLD_FIRST=$$(date +%s)000 $(CARGO) test --locked -p tandem-fuzz --test world every -- --nocapture
 
 check: ## format, lints, dependency audit
-	@tools/install.sh build
+	@tools/install.sh check
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
 	@tools/audit.sh

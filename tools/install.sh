@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Installs what is missing: `tools/install.sh build` what a build needs, `… fuzz` what the fuzzer needs
-# as well (it is C++), `… test` all that the tests need (real phones, a SIP load generator, sound
-# tools). Needs root or sudo only if something is missing; when nothing is, it takes a few
+# Installs what is missing: `tools/install.sh build` what a build needs, `… check` what looks over the
+# dependencies, `… fuzz` what the fuzzer needs (it is C++), `… test` all that the tests need (real
+# phones, a SIP load generator, sound tools, what runs the tests). Needs root or sudo only if something is missing; when nothing is, it takes a few
 # milliseconds and touches nothing.
 set -euo pipefail
 
@@ -11,10 +11,10 @@ fuzz_tools="c++:g++"
 test_tools="$fuzz_tools sipp:sip-tester baresip:baresip-core sox:sox flite:flite ffmpeg:ffmpeg"
 
 case "${1:-}" in
-    build) wanted=$build_tools ;;
+    build | check) wanted=$build_tools ;;
     fuzz) wanted="$build_tools $fuzz_tools" ;;
     test) wanted="$build_tools $test_tools" ;;
-    *) echo "usage: tools/install.sh build | fuzz | test" >&2; exit 2 ;;
+    *) echo "usage: tools/install.sh build | check | fuzz | test" >&2; exit 2 ;;
 esac
 
 missing=()
@@ -41,3 +41,10 @@ if ! command -v cargo >/dev/null; then
     echo "cargo is missing: install a Rust toolchain (1.88 or newer), for example with https://rustup.rs" >&2
     exit 1
 fi
+
+# Built once, from crates.io.
+cargo_tool() {
+    command -v "$1" >/dev/null 2>&1 || cargo install --locked --quiet "$1"
+}
+case "$1" in check | test) cargo_tool cargo-deny ;; esac
+case "$1" in test) cargo_tool cargo-nextest ;; esac

@@ -1,19 +1,14 @@
 #!/usr/bin/env bash
 # Every test of the repository: units, properties, the bounded fuzz and the simulated world, and the
-# end-to-end tests that run the built program with real phones. With cargo-nextest where it is
-# installed (.config/nextest.toml says what may run side by side), else with cargo test.
+# end-to-end tests that run the built program with real phones. cargo-nextest runs them:
+# .config/nextest.toml says what may run side by side.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 # Everything is built before anything runs: the end-to-end tests listen to real time.
-if cargo nextest --version >/dev/null 2>&1; then
-    cargo nextest run --workspace --locked --no-run
-    cargo nextest run --workspace --locked --no-fail-fast
-    cargo test --workspace --locked --doc --no-fail-fast
-else
-    cargo test --workspace --locked --no-run
-    cargo test --workspace --locked --no-fail-fast -- --test-threads 2
-fi
+cargo nextest run --workspace --locked --no-run
+cargo nextest run --workspace --locked --no-fail-fast
+cargo test --workspace --locked --doc --no-fail-fast
 
 # The fuzz targets once more, a few seconds each, guided by coverage.
 tools/fuzz.sh "${FUZZ_SECONDS:-3}"

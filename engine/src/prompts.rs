@@ -5,7 +5,7 @@
 //!
 //! Bounds: see the constants.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::io::Read;
 use std::sync::Arc;
 
@@ -30,7 +30,7 @@ pub struct Prompt {
 /// All prompts by name.
 #[derive(Clone, Debug, Default)]
 pub struct Prompts {
-    by_name: HashMap<Arc<str>, Arc<Prompt>>,
+    by_name: BTreeMap<Arc<str>, Arc<Prompt>>,
     samples: usize,
 }
 

@@ -13,7 +13,7 @@
 //! Bounds: [`LEGS_MAX`] legs; a leg has one live timer.
 
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap, VecDeque};
+use std::collections::{BTreeMap, BinaryHeap, VecDeque};
 use std::net::SocketAddr;
 use std::ops::Range;
 use std::sync::Arc;
@@ -41,7 +41,7 @@ const LATE: Duration = Duration::from_millis(5);
 /// A worker's core.
 pub struct Worker {
     legs: Vec<Option<Box<Leg>>>,
-    slots: HashMap<LegId, Slot>,
+    slots: BTreeMap<LegId, Slot>,
     slots_free: Vec<Slot>,
     /// Timers by time. An entry that is not its leg's `timer` is out of date.
     timers: BinaryHeap<Reverse<(Time, Slot)>>,
@@ -69,7 +69,7 @@ impl Worker {
     pub fn new(prompts: Arc<Prompts>, media_timeout: Duration, seed: u64) -> Worker {
         Worker {
             legs: Vec::new(),
-            slots: HashMap::new(),
+            slots: BTreeMap::new(),
             slots_free: Vec::new(),
             timers: BinaryHeap::new(),
             out: VecDeque::new(),

@@ -2,7 +2,7 @@
 //! numbers, whatever changes meanwhile.
 #![allow(clippy::unwrap_used)]
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -47,7 +47,7 @@ struct Party {
 struct World {
     worker: Worker,
     now: Time,
-    parties: HashMap<u64, Party>,
+    parties: BTreeMap<u64, Party>,
     log: Vec<u8>,
     told: Vec<Event>,
 }
@@ -59,7 +59,7 @@ impl World {
         World {
             worker: Worker::new(Arc::new(prompts), Duration::from_secs(30), 7),
             now: Time(1_000_000_000),
-            parties: HashMap::new(),
+            parties: BTreeMap::new(),
             log: Vec::new(),
             told: Vec::new(),
         }

@@ -7,7 +7,7 @@
 //!
 //! Bounds: [`FETCHING_MAX`] sounds; more are played as far as they are here. One listener a leg.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use tandem_engine::seam::{Command, LegId, PlayId, PlayItem};
@@ -41,7 +41,7 @@ pub(crate) struct Open {
 /// All sounds that are asked for. See the chapter above.
 #[derive(Debug, Default)]
 pub(crate) struct Coming {
-    sounds: HashMap<Id, BTreeMap<LegId, Listener>>,
+    sounds: BTreeMap<Id, BTreeMap<LegId, Listener>>,
     /// Of these the first piece has come, and nobody knows yet.
     news: BTreeSet<Id>,
     whole: BTreeSet<Id>,

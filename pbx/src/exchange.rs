@@ -7,7 +7,7 @@
 //! any call hears of it. A lamp is told when, and only when, its counts have changed (or the shim
 //! asks). Every token is waited for until the log has answered it.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -62,10 +62,10 @@ pub(crate) struct Exchange {
     zone: TimeZone,
     ids: Ids,
     /// Lamps as last told.
-    lamps: HashMap<Id, Lamp>,
+    lamps: BTreeMap<Id, Lamp>,
     /// Which call a leg belongs to.
-    legs: HashMap<LegId, CallId>,
-    waiting: HashMap<Token, Waiter>,
+    legs: BTreeMap<LegId, CallId>,
+    waiting: BTreeMap<Token, Waiter>,
     pub(crate) coming: Coming,
     out: VecDeque<Output>,
     leg_last: u64,
@@ -88,9 +88,9 @@ impl Exchange {
             counters: Counters::default(),
             can_record: true,
             ids,
-            lamps: HashMap::new(),
-            legs: HashMap::new(),
-            waiting: HashMap::new(),
+            lamps: BTreeMap::new(),
+            legs: BTreeMap::new(),
+            waiting: BTreeMap::new(),
             coming: Coming::default(),
             out: VecDeque::new(),
             leg_last: 0,

@@ -18,7 +18,7 @@
 //! Bounded by the mailboxes there are, and by the checks under way: whoever checks PINs answers
 //! every request.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -32,9 +32,9 @@ use crate::config::PbxConfig;
 /// Wrong tries, by mailbox.
 #[derive(Debug, Default)]
 pub(crate) struct Guard {
-    debts: HashMap<Id, Debt>,
+    debts: BTreeMap<Id, Debt>,
     /// Which mailbox a caller's PIN is being checked for. The caller may hang up meanwhile.
-    checking: HashMap<LegId, Id>,
+    checking: BTreeMap<LegId, Id>,
     /// Registers of pauses that could not be read; they pause nothing.
     pub(crate) unreadable: u64,
 }

@@ -15,7 +15,7 @@
 //! The lamp counts what is in the folders New and Old, as Asterisk's does (RFC 3842 §3.5 leaves
 //! it open): what somebody filed under Work waits for nobody.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -114,12 +114,12 @@ pub(crate) struct Message {
 /// All messages of all mailboxes.
 #[derive(Debug, Default)]
 pub(crate) struct Mailboxes {
-    messages: HashMap<Id, Message>,
-    by_mailbox: HashMap<Id, BTreeSet<(WallTime, Id)>>,
+    messages: BTreeMap<Id, Message>,
+    by_mailbox: BTreeMap<Id, BTreeSet<(WallTime, Id)>>,
     /// Which of them are deleted and can still be had back.
     deleted: BTreeSet<Id>,
     /// What the others take up, by mailbox.
-    used: HashMap<Id, Amount>,
+    used: BTreeMap<Id, Amount>,
 }
 
 pub(crate) fn heard_key(message: Id) -> Arc<str> {

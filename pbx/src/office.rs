@@ -17,7 +17,7 @@
 //! extension (two sites handed it out while apart), the one made first answers to it and the
 //! other stays in the directory, marked as in conflict.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -73,7 +73,7 @@ pub(crate) struct Settings {
 pub(crate) struct Office {
     accounts: BTreeMap<Id, Account>,
     settings: BTreeMap<Id, Settings>,
-    by_extension: HashMap<Arc<str>, BTreeSet<Id>>,
+    by_extension: BTreeMap<Arc<str>, BTreeSet<Id>>,
     /// Registers under `user/` that could not be read; they change nothing.
     pub(crate) unreadable: u64,
 }

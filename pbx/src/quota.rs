@@ -13,7 +13,7 @@
 //! A message that was begun is taken to its end, so a mailbox can hold one more than its quota. The node
 //! that said what filled a mailbox asks for the mail, so that there is one however many nodes there are.
 
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use serde_json::{Value, json};
@@ -39,7 +39,7 @@ pub(crate) enum Room {
 
 /// Mailboxes for which a mail was asked for. At most as many as there are.
 #[derive(Debug, Default)]
-pub(crate) struct Warned(HashSet<Id>);
+pub(crate) struct Warned(BTreeSet<Id>);
 
 /// With so much of its quota used, in percent, a mailbox is nearly full.
 const NEARLY_PERCENT: u64 = 80;

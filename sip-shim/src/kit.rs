@@ -3,7 +3,7 @@
 //! There is one [`Kit`] in a [`crate::Shim`], lent to whichever part is at work. Maps here and
 //! elsewhere in the core hash with [`Keyed`] or [`Mixed`], so that a run can be repeated.
 
-use std::collections::{BinaryHeap, HashMap, VecDeque};
+use std::collections::{BinaryHeap, VecDeque};
 use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
@@ -32,9 +32,14 @@ pub(crate) const T4: Duration = Duration::from_secs(5);
 pub(crate) const T1_64: Duration = Duration::from_millis(64 * 500);
 
 /// A map whose keys are numbers we made.
-pub(crate) type NumberMap<K, V> = HashMap<K, V, BuildHasherDefault<Mixed>>;
+#[allow(
+    clippy::disallowed_types,
+    reason = "its hasher is the same in each run"
+)]
+pub(crate) type NumberMap<K, V> = std::collections::HashMap<K, V, BuildHasherDefault<Mixed>>;
 /// A map whose keys strangers choose.
-pub(crate) type TextMap<K, V> = HashMap<K, V, Keyed>;
+#[allow(clippy::disallowed_types, reason = "its hasher is made from the seed")]
+pub(crate) type TextMap<K, V> = std::collections::HashMap<K, V, Keyed>;
 
 /// The common tools.
 #[derive(Debug)]

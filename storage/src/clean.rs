@@ -26,7 +26,7 @@
 //! Bounds: one segment in memory; [`MOVES_MAX`] records on their way; reading and moving no faster
 //! than [`CleanerConfig::bytes_per_second`], four times that while the log is too large.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 pub mod ask;
@@ -220,9 +220,9 @@ enum Phase {
     Sifting(Work),
     AskingAlive(Work, Vec<Committed>),
     /// These were appended and not yet answered.
-    Moving(Work, HashMap<Token, Option<ChunkPlace>>),
+    Moving(Work, BTreeMap<Token, Option<ChunkPlace>>),
     AskingLying(Work),
-    Mending(Work, HashMap<Token, Option<ChunkPlace>>),
+    Mending(Work, BTreeMap<Token, Option<ChunkPlace>>),
     GivingUp(u32, Token),
     Removing,
 }
@@ -436,7 +436,7 @@ impl Cleaner {
         if asked.len() != alive.len() {
             return self.keep(work.segment);
         }
-        let mut under_way = HashMap::new();
+        let mut under_way = BTreeMap::new();
         let alive = asked.into_iter().zip(alive).filter(|(_, alive)| **alive);
         let is_chunk = |record: &Committed| matches!(record.what, What::Chunk { .. });
         // What is small goes first: between chunks each would have a block to itself.
@@ -463,10 +463,10 @@ impl Cleaner {
     /// `None`: the log does not take it.
     fn on_moved(
         &mut self,
-        mut under_way: HashMap<Token, Option<ChunkPlace>>,
+        mut under_way: BTreeMap<Token, Option<ChunkPlace>>,
         token: Token,
         result: Result<Option<ChunkPlace>, Refusal>,
-    ) -> Option<HashMap<Token, Option<ChunkPlace>>> {
+    ) -> Option<BTreeMap<Token, Option<ChunkPlace>>> {
         let Some(from) = under_way.remove(&token) else {
             return Some(under_way);
         };
@@ -495,8 +495,8 @@ impl Cleaner {
 
     /// What should be in the segment and is not: settings are restated, sound is asked for.
     fn on_lying(&mut self, mut work: Work, lying: Vec<Committed>) -> Phase {
-        let whole: HashSet<_> = work.whole();
-        let mut under_way = HashMap::new();
+        let whole: BTreeSet<_> = work.whole();
+        let mut under_way = BTreeMap::new();
         for record in lying {
             match &record.what {
                 What::Chunk { id, index, place } => {

@@ -13,7 +13,7 @@ mod socket;
 mod store;
 mod worker_thread;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::hash::{BuildHasher, Hasher};
 use std::io;
 use std::net::{IpAddr, UdpSocket};
@@ -47,7 +47,7 @@ pub struct Engine {
     config: EngineConfig,
     ports: Ports,
     ports_back: Receiver<u16>,
-    homes: HashMap<LegId, usize>,
+    homes: BTreeMap<LegId, usize>,
     workers: Vec<Handle>,
     reader: Option<JoinHandle<()>>,
     commands_delayed: u64,
@@ -115,7 +115,7 @@ impl Engine {
         let mut engine = Engine {
             ports,
             ports_back,
-            homes: HashMap::new(),
+            homes: BTreeMap::new(),
             workers: Vec::new(),
             reader: Some(reader_thread::start(log.clone(), requests_taken)?),
             commands_delayed: 0,
@@ -390,6 +390,7 @@ fn start_worker<S: SoundStore, E: Fn(Event) + Send + 'static>(
 }
 
 /// The standard library seeds its hashers from the system's random source.
+#[allow(clippy::disallowed_types, reason = "what is random is the point")]
 fn seed() -> u64 {
     std::hash::RandomState::new().build_hasher().finish()
 }

@@ -2,7 +2,7 @@
 //! which they are first seen.
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use tandem_engine::seam::{Command, PlayItem};
@@ -13,7 +13,7 @@ use crate::counters::cause_name;
 use crate::seam::{AdminAnswer, Output, SipCommand};
 
 pub(super) struct Names {
-    users: HashMap<Id, Arc<str>>,
+    users: BTreeMap<Id, Arc<str>>,
     sounds: RefCell<Vec<Id>>,
 }
 

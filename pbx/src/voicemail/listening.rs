@@ -9,7 +9,7 @@
 //!
 //! [`heard_after`]: crate::config::PbxConfig::heard_after
 
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use tandem_engine::seam::PlayId;
@@ -53,7 +53,7 @@ impl Session {
 
     /// From the first message on; what has come meanwhile is at the end of the list.
     pub(crate) fn listen(&mut self, line: &Line, x: &mut Exchange) -> Leave {
-        let known: HashSet<Id> = self.list.iter().copied().collect();
+        let known: BTreeSet<Id> = self.list.iter().copied().collect();
         let there = x.mailboxes.folder(self.mailbox, self.folder);
         self.list
             .extend(there.into_iter().filter(|id| !known.contains(id)));

@@ -4,7 +4,7 @@
 //! A stream is known by a number and by its peer; when it ends, for whatever reason, the core is
 //! told once ([`WireIn::Closed`]).
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -43,8 +43,8 @@ pub(super) struct Streams {
 
 #[derive(Default)]
 struct Table {
-    by_number: HashMap<u64, Stream>,
-    by_peer: HashMap<SocketAddr, u64>,
+    by_number: BTreeMap<u64, Stream>,
+    by_peer: BTreeMap<SocketAddr, u64>,
     numbers: u64,
 }
 
@@ -286,7 +286,9 @@ impl Streams {
 
     /// Lets the queues run empty, for a while, and ends every stream.
     pub(super) async fn close(&self) {
-        let streams: Vec<Stream> = self.table().by_number.drain().map(|(_, s)| s).collect();
+        let streams: Vec<Stream> = std::mem::take(&mut self.table().by_number)
+            .into_values()
+            .collect();
         let tasks: Vec<JoinHandle<()>> = streams.into_iter().filter_map(|s| s.reader).collect();
         let aborts: Vec<_> = tasks.iter().map(JoinHandle::abort_handle).collect();
         // With its queue gone, a writer writes what is left and ends, and its reader with it.

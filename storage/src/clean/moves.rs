@@ -6,7 +6,7 @@
 //! more than [`MOVES_MAX`] chunks were moved in that time: then the oldest are forgotten first, and
 //! who still holds them hears half a second of silence for each.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use crate::seam::ChunkPlace;
@@ -20,7 +20,7 @@ pub const REMEMBERED_FOR: Duration = Duration::from_secs(2 * 3600);
 /// See the chapter above.
 #[derive(Debug, Default)]
 pub struct Moves {
-    to: HashMap<(u32, u64), (u32, u64)>,
+    to: BTreeMap<(u32, u64), (u32, u64)>,
     /// In the order they were moved.
     order: VecDeque<(Time, (u32, u64))>,
 }

@@ -4,7 +4,7 @@
 //! and never confirmed. Recovery judges it, told by the segment that follows where the judging
 //! ends; so nothing is moved on, and so made to count, that a start would have left behind.
 
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 
 use crate::block::ChunkBlock;
 use crate::name::NodeName;
@@ -33,7 +33,7 @@ pub(super) struct Work {
 }
 
 /// What tells a record from others, wherever it lies.
-#[derive(Debug, PartialEq, Eq, Hash)]
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Key {
     /// A chunk, by its place in the segment.
     Chunk(u64),
@@ -129,8 +129,8 @@ impl Work {
     }
 
     /// All that is whole in it.
-    pub(super) fn whole(&self) -> HashSet<Key> {
-        let mut keys = HashSet::new();
+    pub(super) fn whole(&self) -> BTreeSet<Key> {
+        let mut keys = BTreeSet::new();
         scan::scan(self.segment, &self.bytes, |_, found| {
             if let Found::Record(record) = found {
                 keys.extend(record.said(self.node).as_ref().map(Key::of));

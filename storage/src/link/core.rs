@@ -8,7 +8,7 @@ mod frames;
 mod plan;
 mod wants;
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -51,7 +51,7 @@ pub struct Link {
     stores: Stores,
     wants: Wants,
     /// What is being read of the own log, and asked of the view.
-    reads: HashMap<Token, Reading>,
+    reads: BTreeMap<Token, Reading>,
     read_last: u64,
     budget: Budget,
     packer: Packer,
@@ -136,7 +136,7 @@ impl Link {
             leaving: Vec::new(),
             stores: Stores::default(),
             wants: Wants::new(),
-            reads: HashMap::new(),
+            reads: BTreeMap::new(),
             read_last: 0,
             budget: Budget::new(config.send_bytes_per_s, now),
             packer: Packer::default(),

@@ -35,7 +35,12 @@ pub(crate) fn calls(how: &Ask) -> Result<(), String> {
         return print_json(&calls);
     }
     let rows = calls.as_array().into_iter().flatten().map(|call| {
-        let (to, phase) = (text(&call["to"]), text(&call["phase"]));
+        let to = text(&call["to"]);
+        let phase = match call["held_by"].as_str() {
+            Some("both") => format!("{}, held by both", text(&call["phase"])),
+            Some(holder) => format!("{}, held by the {holder}", text(&call["phase"])),
+            None => text(&call["phase"]),
+        };
         vec![party(&call["from"]), to, phase, when(&call["started"])]
     });
     print_table(&["FROM", "TO", "PHASE", "SINCE"], rows, "no calls");

@@ -159,12 +159,17 @@ fn hold_is_silent_and_resume_is_not() {
         "{answer:?}"
     );
     ours.media.mute();
-    // What was under way may still come; then nothing comes to the one who holds.
-    until("the one who holds hears nothing", SOON, || {
-        let mark = ours.media.mark();
-        std::thread::sleep(Duration::from_millis(300));
-        (ours.media.mark() == mark).then_some(())
-    });
+    // The held party is sent silence. What was under way has come once the first of it is there; from
+    // then on nothing comes to the one who holds.
+    let from = theirs.media.mark();
+    theirs.media.wait_packets(from, 5);
+    let (mark, from) = (ours.media.mark(), theirs.media.mark());
+    let silence = theirs.media.wait_packets(from, 50);
+    assert!(sound::level_db(&hear(&silence).samples) < -60.0);
+    assert_eq!(ours.media.mark(), mark, "the one who holds hears something");
+    let calls = node.json(&["calls"]);
+    assert_eq!(calls[0]["held_by"], "caller", "{calls}");
+    assert!(node.cli(&["calls"]).out.contains("held by the caller"));
 
     assert_eq!(a.reinvite(&mut ours, "sendrecv"), 200);
     assert_eq!(ours.theirs.as_ref().unwrap().direction, "sendrecv");

@@ -1,17 +1,28 @@
 //! What administrators type, and what comes back.
 
-use std::time::Duration;
+use std::io::Write;
+use std::time::{Duration, Instant};
 
 use crate::kit::SOON;
 use crate::kit::node::{Node, tandem};
 use crate::kit::ua::Ua;
 
 #[test]
-fn ready_in_less_than_a_second() {
-    // The quickest of some first starts: the others tell what else the machine was doing.
-    let mut times = (0..5).map(|_| Node::prepared().start());
-    let in_time = times.any(|took| took < Duration::from_secs(1));
-    assert!(in_time, "no first start of five was ready within a second");
+fn a_first_start_takes_little_more_than_what_it_writes() {
+    // The witness does beside each start what a first start must do: write its segments through.
+    let took: Vec<(Duration, Duration)> = (0..3)
+        .map(|_| {
+            let node = Node::prepared().start();
+            let began = Instant::now();
+            let mut file = tempfile::tempfile().unwrap();
+            file.write_all(&vec![1; 64 << 20]).unwrap();
+            file.sync_all().unwrap();
+            (node, began.elapsed())
+        })
+        .collect();
+    let is_quick =
+        |(node, witness): &(Duration, Duration)| *node < Duration::from_secs(1) + 5 * *witness;
+    assert!(took.iter().all(is_quick), "start and witness: {took:?}");
 }
 
 #[test]

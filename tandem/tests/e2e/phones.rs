@@ -49,15 +49,28 @@ fn talk(codecs_a: &str, codecs_b: &str) {
     a.press("5");
     b.wait("CALL_DTMF_START");
 
-    // Hold is silence, resume is not.
+    // Hold is silence, resume is not. The held phone goes on hearing silence, and is the clock.
     a.order("hold", "");
-    until("hold is silent", SOON, || {
-        let before = a.heard().len();
-        std::thread::sleep(Duration::from_millis(400));
-        let samples = a.heard();
-        let new = &samples[before.min(samples.len())..];
-        (new.is_empty() || level_db(new) < -55.0).then_some(())
+    let silent_from = until("the held phone hears silence", SOON, || {
+        let samples = b.heard();
+        let last = samples.len().checked_sub(RATE / 5)?;
+        (level_db(&samples[last..]) < -55.0).then_some(samples.len())
     });
+    let before = a.heard().len();
+    let samples = until("it goes on", SOON, || {
+        let samples = b.heard();
+        (samples.len() >= silent_from + RATE).then_some(samples)
+    });
+    assert!(
+        level_db(&samples[silent_from..]) < -55.0,
+        "hold is not silent"
+    );
+    let samples = a.heard();
+    let new = &samples[before..];
+    assert!(
+        new.is_empty() || level_db(new) < -55.0,
+        "who holds hears something"
+    );
     a.order("resume", "");
     until("both are heard again", SOON, || {
         let last = [(&a, 440.0), (&b, 1000.0)].map(|(phone, hz)| {
