@@ -123,14 +123,13 @@ impl Relay {
             opus: OpusConfig::default(),
         };
         let mut engine = Engine::start(config, NoStore, |_| {}).expect("the engine starts");
-        let ports = (0..legs as u64)
-            .map(|leg| SocketAddr::new(IpAddr::V4(RELAY), open(&mut engine, LegId(leg), to)))
-            .collect();
+        let mut ports = Vec::with_capacity(legs);
         for pair in 0..legs as u64 / 2 {
-            engine.send(Command::Bridge {
-                a: LegId(2 * pair),
-                b: LegId(2 * pair + 1),
-            });
+            let (a, b) = (LegId(2 * pair), LegId(2 * pair + 1));
+            let opened = [a, b].map(|leg| open(&mut engine, leg, to));
+            ports.extend(opened.map(|port| SocketAddr::new(IpAddr::V4(RELAY), port)));
+            // At once: a leg that hears nobody is sent silence.
+            engine.send(Command::Bridge { a, b });
         }
         Relay { engine, ports }
     }

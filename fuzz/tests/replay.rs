@@ -10,7 +10,7 @@ use tandem_fuzz::{corpus, mutate};
 
 /// Inputs of one target: a second or two. As many on every machine, so that a quicker one meets nothing
 /// that a slower one does not.
-const RUNS: u64 = 2_000;
+const RUNS: u64 = 8_000;
 
 #[test]
 fn every_target_survives_its_corpus_and_what_is_made_from_it() {

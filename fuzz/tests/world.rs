@@ -8,8 +8,8 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use tandem_fuzz::world::{self, Summary, Trace};
 
-/// Days in each run: half a minute or so.
-const DAYS: u64 = 24;
+/// Days in each run: half a minute or so of one core.
+const DAYS: u64 = 300;
 
 #[test]
 fn every_promise_holds_on_every_day() {
@@ -35,7 +35,7 @@ fn every_promise_holds_on_every_day() {
     println!("{days} days: {all:?}");
     let happened = [all.saved, all.restarts, all.connected, all.vanished];
     let mut happened = happened.into_iter().chain(all.deposits).chain(all.logins);
-    let is_dull = days >= DAYS && happened.any(|count| count == 0);
+    let is_dull = days > 20 && happened.any(|count| count == 0);
     assert!(!is_dull, "a dull world: {all:?}");
 }
 

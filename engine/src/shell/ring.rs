@@ -40,9 +40,9 @@ const BUFFERS_MIN: usize = 512;
 const BUFFERS_PER_LEG: usize = 2;
 /// Submits tried for one submission before the kernel is taken to refuse.
 const SUBMITS_TRIED: usize = 3;
-/// One buffer: a datagram of an Ethernet frame with its address in front. An odd number of cache
-/// lines, so that the beginnings of the buffers spread over the cache.
-const BUFFER_BYTES: usize = 25 * 64;
+/// One buffer: RTP with 200 ms of G.711, which is more than an Ethernet frame holds, with its address in
+/// front. An odd number of cache lines, so that the beginnings of the buffers spread over the cache.
+pub(crate) const BUFFER_BYTES: usize = 27 * 64;
 /// Packets we make in one round at most before they are sent in between.
 const ARENA_PACKETS: usize = 1024;
 /// What the kernel puts before the address in a multishot `recvmsg`: `io_uring_recvmsg_out`.
@@ -269,8 +269,13 @@ impl Ring {
         }
     }
 
-    /// Sends a packet, of which a copy is kept until it is sent.
+    /// Sends a packet, of which a copy is kept until it is sent. One longer than any that we make is not
+    /// sent, and counted.
     pub(crate) fn send_copy(&mut self, fd: RawFd, bytes: &[u8], to: Option<&KernelAddress>) {
+        if bytes.len() > PACKET_BYTES_MAX {
+            self.failed += 1;
+            return;
+        }
         let Some(place) = self.place() else { return };
         self.arena[place][..bytes.len()].copy_from_slice(bytes);
         if let Some(to) = to {

@@ -21,12 +21,12 @@ use tandem_storage::time::Time;
 
 use super::machine;
 use super::reader_thread::{Piece, Request};
-use super::ring::{COMPLETIONS, Completion, Ring};
+use super::ring::{BUFFER_BYTES, COMPLETIONS, Completion, Ring};
 use super::socket::{self, KernelAddress, Pair};
 use super::store::SoundStore;
 use crate::awaited::{Awaited, Names};
 use crate::leg;
-use crate::output::{Channel, Output, PACKET_BYTES_MAX, Slot};
+use crate::output::{Channel, Output, Slot};
 use crate::pace::{Pace, ROUND};
 use crate::seam::{Command, Event, LegId, LegReport};
 use crate::stats::Published;

@@ -228,7 +228,7 @@ impl<S: SoundStore, E: Fn(Event)> Thread<S, E> {
     /// What was queued before the socket was connected may be a stranger's: it is read with its
     /// address.
     fn drain(&mut self, slot: Slot) {
-        let mut bytes = [0; PACKET_BYTES_MAX * 2];
+        let mut bytes = [0; BUFFER_BYTES];
         for _ in 0..DRAIN_MAX {
             let Some(Some(leg)) = self.legs.get(slot.0 as usize) else {
                 return;
