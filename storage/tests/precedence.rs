@@ -3,8 +3,7 @@
 //! Everything is pinned to one core, and senders hand in appends as fast as they can: the log thread
 //! wakes again and again while one of them is in the middle of handing something in. A wait that
 //! spins for that sender shows as processor time of the log thread without a commit. That is what is
-//! asserted, since it does not depend on what else the machine does; wall time beside a witness on
-//! another core is printed.
+//! asserted; what the machine itself takes away in the same time, a witness on any core tells.
 //!
 //! `PRECEDENCE_SECONDS=60 cargo nextest run -p tandem-storage --test precedence --no-capture` for long.
 #![allow(clippy::unwrap_used, unsafe_code)]
@@ -102,7 +101,10 @@ fn the_log_does_not_spin_for_a_sender_that_cannot_run() {
          the witness' longest pause {witnessed:?}"
     );
     assert!(commits > 100, "it goes on: {commits}");
-    assert!(cpu < CPU_WITHOUT_COMMIT_MAX, "{cpu:?} without a commit");
+    assert!(
+        cpu < CPU_WITHOUT_COMMIT_MAX + witnessed,
+        "{cpu:?} without a commit, the witness' longest pause {witnessed:?}"
+    );
 }
 
 /// A thread that is free to run on any core: its longest pause is the machine's.
