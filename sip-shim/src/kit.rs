@@ -137,11 +137,12 @@ impl Kit {
         self.outputs.push_back(ShimOutput::Media(command));
     }
 
-    /// The gateway whose calls need no password that a request comes from. One that came through the
-    /// gateway from somebody else is not the gateway's own, unless it answers for those.
+    /// The gateway whose calls need no password that a request comes from. One that a front end there passed
+    /// on from somebody else (it has a Via of its own and a Record-Route, so as to stay in the dialog) is
+    /// not the gateway's own, unless it answers for those.
     pub(crate) fn trusted(&self, flow: &Flow, request: &Message) -> Option<&Trusted> {
         let hops = request.headers(Name::Via).flat_map(split_list);
-        let is_passed_on = hops.take(2).count() > 1;
+        let is_passed_on = hops.take(2).count() > 1 && request.header(Name::RecordRoute).is_some();
         self.config.trusted.iter().find(|t| {
             t.net.contains(flow.peer.ip())
                 && t.transport

@@ -101,14 +101,20 @@ fn a_gateway_is_believed_as_far_as_its_record_says() {
 #[test]
 fn who_comes_through_a_trusted_host_is_not_trusted_for_it() {
     let passed_on = |cseq| {
-        let via = "Via: SIP/2.0/UDP 203.0.113.5:5060;branch=z9hG4bKother\n";
-        invite(cseq, via)
+        let hops = "Via: SIP/2.0/UDP 203.0.113.5:5060;branch=z9hG4bKother\n\
+            Record-Route: <sip:10.7.0.1;lr>\n";
+        invite(cseq, hops)
     };
     let mut w = gateway(|_| {});
     w.receive(GATE, &passed_on(1));
     assert_eq!(w.out()[1], "10.7.0.1:5060: 401 (1 INVITE)");
     let mut w = gateway(|gate| gate.is_proxy = true);
     w.receive(GATE, &passed_on(1));
+    assert_eq!(w.out()[1], "pbx: Incoming 1: 555 \"Gate\" -> 102");
+    // A gateway may have hops inside.
+    let mut w = gateway(|_| {});
+    let inside = passed_on(1).replace("Record-Route: <sip:10.7.0.1;lr>\n", "");
+    w.receive(GATE, &inside);
     assert_eq!(w.out()[1], "pbx: Incoming 1: 555 \"Gate\" -> 102");
 }
 
