@@ -374,6 +374,28 @@ fn what_is_too_long_is_refused_and_a_closed_log_gives_back() {
     assert!(node.log().submit(Token(2), register("key", "x")).is_err());
 }
 
+/// Whoever opens the folder next must not meet a segment that the one before is still preparing.
+#[test]
+fn once_a_log_is_closed_nothing_is_written_into_its_folder_any_more() {
+    let dir = tempfile::tempdir().unwrap();
+    let node = start_with(LogConfig {
+        segment_bytes: 64 << 20,
+        ..config(dir.path())
+    });
+    node.log().close();
+    let files = || {
+        let all = std::fs::read_dir(dir.path()).unwrap();
+        let mut names: Vec<_> = all.map(|entry| entry.unwrap().file_name()).collect();
+        names.sort();
+        names
+    };
+    let left = files();
+    let is_half_made = |name: &std::ffi::OsString| name.to_string_lossy().ends_with(".new");
+    assert!(!left.iter().any(is_half_made), "{left:?}");
+    drop(node);
+    assert_eq!(files(), left);
+}
+
 #[test]
 fn a_segment_cut_short_keeps_what_is_left_in_it() {
     let dir = tempfile::tempdir().unwrap();

@@ -13,7 +13,7 @@ use super::files::{self, Disk, Lock};
 use super::inspect::{self, LoadError};
 use super::log::{Log, QUEUE_MAX};
 use super::queue::{self, Bell};
-use super::thread::{self, CleanerAnswer, Clocks, Command, Figures, Worker};
+use super::thread::{CleanerAnswer, Clocks, Command, Figures, Preparer, Worker};
 use crate::batch::{Segment, Wrote};
 use crate::cipher::Keyring;
 use crate::link::LogFound;
@@ -250,14 +250,10 @@ impl Opening {
         };
         let bell = Bell::default();
         let (sender, commands) = queue::bounded(QUEUE_MAX, &bell);
-        let (preparing, wanted) = channel::bounded(1);
         let (done, prepared) = queue::bounded(1, &bell);
-        let (preparer_dir, bytes) = (dir.clone(), self.config.segment_bytes);
         let figures = Arc::new(Figures::new(loaded.segments.len()));
-        let shown = figures.clone();
-        std::thread::Builder::new()
-            .name("log-prepare".into())
-            .spawn(move || thread::prepare_segments(preparer_dir, bytes, wanted, done, &shown))
+        let bytes = self.config.segment_bytes;
+        let preparer = Preparer::start(dir.clone(), bytes, done, figures.clone())
             .map_err(os(dir, "starting a thread"))?;
         let worker = Worker {
             writer: Writer::new(writer, clocks.now()),
@@ -265,7 +261,7 @@ impl Opening {
             clocks,
             bell,
             commands,
-            preparing,
+            preparer,
             prepared,
             tap: self.config.tap.clone(),
             recent: VecDeque::new(),

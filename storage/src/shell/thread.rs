@@ -4,10 +4,12 @@
 //! written, and a build or a backup beside it must not take that second away.
 
 use std::collections::VecDeque;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crossbeam::channel::{self, Sender};
@@ -116,7 +118,7 @@ pub(super) struct Worker {
     /// Rung by both queues.
     pub(super) bell: Bell,
     pub(super) commands: queue::Receiver<Command>,
-    pub(super) preparing: Sender<u32>,
+    pub(super) preparer: Preparer,
     pub(super) prepared: queue::Receiver<Option<Segment>>,
     pub(super) tap: Option<Tap>,
     pub(super) recent: VecDeque<Arc<Wrote>>,
@@ -163,7 +165,7 @@ impl Worker {
                 }
                 Output::Prepare(number) => {
                     // One at a time is asked for and the queue holds one.
-                    let _ = self.preparing.send(number);
+                    self.preparer.ask_for(number);
                 }
                 Output::Probe => {
                     let bytes = self.disk.free_bytes();
@@ -325,8 +327,50 @@ impl Worker {
     }
 }
 
-/// The thread that prepares segments, until nobody asks any more.
-pub(super) fn prepare_segments(
+/// The thread that prepares segments. Dropping this waits for its end, so that nothing is written into the
+/// log's folder any more once the log's lock is given back.
+#[derive(Debug)]
+pub(super) struct Preparer {
+    wanted: Option<Sender<u32>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Preparer {
+    pub(super) fn start(
+        dir: PathBuf,
+        bytes: u64,
+        done: queue::Sender<Option<Segment>>,
+        figures: Arc<Figures>,
+    ) -> io::Result<Preparer> {
+        let (wanted, asked) = channel::bounded(1);
+        let thread = std::thread::Builder::new()
+            .name("log-prepare".into())
+            .spawn(move || prepare_segments(dir, bytes, asked, done, &figures))?;
+        Ok(Preparer {
+            wanted: Some(wanted),
+            thread: Some(thread),
+        })
+    }
+
+    fn ask_for(&self, number: u32) {
+        if let Some(wanted) = &self.wanted {
+            let _ = wanted.send(number);
+        }
+    }
+}
+
+impl Drop for Preparer {
+    fn drop(&mut self) {
+        self.wanted = None;
+        if let Some(thread) = self.thread.take() {
+            // It ends with what it is at; should it have panicked, there is nothing to wait for.
+            let _ = thread.join();
+        }
+    }
+}
+
+/// Prepares segments, until nobody asks any more.
+fn prepare_segments(
     dir: PathBuf,
     bytes: u64,
     wanted: channel::Receiver<u32>,
