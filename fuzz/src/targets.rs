@@ -18,6 +18,7 @@ mod rtp;
 mod sdp;
 mod shim;
 mod sip;
+mod snapshot;
 mod sound;
 mod worker;
 
@@ -51,6 +52,7 @@ pub const TARGETS: &[Target] = &[
     bytes("recovery_any", recovery::any_bytes),
     bytes("recovery_damaged", recovery::damaged),
     bytes("restore", restore::run),
+    bytes("snapshot", snapshot::run),
     bytes("link", link::run),
 ];
 

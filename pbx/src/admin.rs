@@ -5,7 +5,7 @@ use tandem_storage::name::Id;
 use tandem_storage::seam::Refusal;
 
 use crate::exchange::{SAMPLES_PER_MS, Waiter};
-use crate::mailbox::{Message, deleted_key};
+use crate::mailbox::{self, Message, deleted_key};
 use crate::pbx::Pbx;
 use crate::quota::{self, messages_max_key, quota_minutes_key};
 use crate::retention::{hold_key, keep_heard_key};
@@ -216,10 +216,11 @@ impl Pbx {
     }
 
     fn message_json(&self, message: &Message) -> Value {
+        let from = mailbox::from(&self.x.view, message.id);
         json!({
             "id": message.id,
             "at": message.at,
-            "from": { "number": message.from.number, "name": message.from.name },
+            "from": { "number": from.number, "name": from.name },
             "folder": message.folder().name(),
             "heard": message.heard,
             "urgent": message.urgent,

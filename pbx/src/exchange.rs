@@ -114,9 +114,7 @@ impl Exchange {
             self.warned.apply(key, Some(value));
         }
         let samples_min = samples(self.config.message_min);
-        for sound in self.view.sounds() {
-            self.mailboxes.sealed(&self.view, sound, samples_min);
-        }
+        self.mailboxes = Mailboxes::read(&self.view, samples_min);
         for user in self.office.users().collect::<Vec<_>>() {
             if let Some(pause) = self.view.register(&pause_key(user)) {
                 self.guard.restore(user, pause, self.now, &self.config);

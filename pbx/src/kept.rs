@@ -42,10 +42,7 @@ pub fn knows(view: &View, user: Id) -> bool {
 
 /// The messages that a mailbox had, oldest first.
 pub fn messages(view: &View, mailbox: Id) -> Vec<Kept> {
-    let mut mailboxes = Mailboxes::default();
-    for sound in view.sounds() {
-        mailboxes.sealed(view, sound, 0);
-    }
+    let mailboxes = Mailboxes::read(view, 0);
     let there = mailboxes.of(mailbox).filter(|message| !message.deleted);
     let kept = there.filter_map(|message| {
         let sound = view.sound(message.id)?;

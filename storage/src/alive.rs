@@ -39,6 +39,12 @@ impl Alive {
         })
     }
 
+    /// The same, entries aside.
+    #[cfg(any(test, feature = "sim"))]
+    pub(crate) fn bytes_without_entries(&self, segment: u32) -> u64 {
+        self.0.get(&segment).map_or(0, |alive| alive.bytes)
+    }
+
     /// Since when this segment hides something.
     pub fn hides_since(&self, segment: u32) -> Option<WallTime> {
         self.0.get(&segment)?.hides_since
@@ -52,7 +58,8 @@ impl Alive {
     }
 
     pub(crate) fn add(&mut self, segment: u32, bytes: u64) {
-        self.0.entry(segment).or_default().bytes += bytes;
+        let alive = self.0.entry(segment).or_default();
+        alive.bytes = alive.bytes.saturating_add(bytes);
     }
 
     pub(crate) fn remove(&mut self, segment: u32, bytes: u64) {
@@ -62,14 +69,47 @@ impl Alive {
     }
 
     pub(crate) fn add_entry(&mut self, segment: u32, at: WallTime, bytes: u64) {
-        let entries = &mut self.0.entry(segment).or_default().entries;
-        *entries.entry(month(at)).or_default() += bytes;
+        self.add_entries(segment, month(at), bytes);
     }
 
     pub(crate) fn remove_entry(&mut self, segment: u32, at: WallTime, bytes: u64) {
         let entries = self.0.get_mut(&segment).map(|alive| &mut alive.entries);
         if let Some(of_month) = entries.and_then(|entries| entries.get_mut(&month(at))) {
             *of_month = of_month.saturating_sub(bytes);
+        }
+    }
+
+    /// The same, of entries that are counted already.
+    pub(crate) fn add_entries(&mut self, segment: u32, month: u16, bytes: u64) {
+        let entries = &mut self.0.entry(segment).or_default().entries;
+        let of_month = entries.entry(month).or_default();
+        *of_month = of_month.saturating_add(bytes);
+    }
+
+    /// Segment, month, and how long its entries are.
+    pub(crate) fn all_entries(&self) -> impl Iterator<Item = (u32, u16, u64)> {
+        self.0.iter().flat_map(|(segment, alive)| {
+            let entries = alive.entries.iter();
+            entries.map(|(month, bytes)| (*segment, *month, *bytes))
+        })
+    }
+
+    /// The segments that hide something, and since when.
+    pub(crate) fn all_hides(&self) -> impl Iterator<Item = (u32, WallTime)> {
+        let hides = |(segment, alive): (&u32, &SegmentAlive)| Some((*segment, alive.hides_since?));
+        self.0.iter().filter_map(hides)
+    }
+
+    /// Adds what was counted elsewhere.
+    pub(crate) fn join(&mut self, other: &Alive) {
+        for (segment, alive) in &other.0 {
+            self.add(*segment, alive.bytes);
+        }
+        for (segment, month, bytes) in other.all_entries() {
+            self.add_entries(segment, month, bytes);
+        }
+        for (segment, since) in other.all_hides() {
+            self.hide(segment, since);
         }
     }
 

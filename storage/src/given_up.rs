@@ -54,6 +54,14 @@ impl GivenUp {
         GivenUp(gap.into_iter().collect())
     }
 
+    /// These, and all segments before `segment`, which itself was not given up.
+    pub fn and_all_before(&self, segment: u32) -> GivenUp {
+        let mut all = GivenUp::all_before(segment);
+        let later = self.0.iter().filter(|gap| gap.first > segment);
+        all.0.extend(later);
+        all
+    }
+
     /// The segments from `first` to before `next` that were not given up.
     pub fn others(&self, first: u32, next: u32) -> impl Iterator<Item = u32> {
         let mut number = first;

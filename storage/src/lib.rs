@@ -2,7 +2,7 @@
 //!
 //! Reading order: `seam` (what goes in and comes out), `record` and `segment` (its bytes), `writer`
 //! and `batch` (how it gets there), `scan` and `recovery` (what a disk may show, and what it means), `view` (what
-//! the log says), `shell` (files and threads). All but `shell` is pure: no clock, no file.
+//! the log says), `snapshot` (that, written down), `shell` (files and threads). All but `shell` is pure: no clock, no file.
 #![deny(unsafe_code)]
 
 pub mod alive;
@@ -29,6 +29,7 @@ pub mod segment;
 mod shell;
 #[cfg(any(test, feature = "sim"))]
 pub mod sim;
+pub mod snapshot;
 pub mod time;
 pub mod view;
 pub mod wav;
@@ -43,7 +44,7 @@ pub use shell::{
 };
 pub use shell::{
     CleanerHelp, CleanerSeat, Cleaning, Log, LogConfig, LogStats, OpenError, Opened, QUEUE_MAX,
-    ReadError, RecoveryReport, ShownRecord, SoundReader, Tap, VerifyReport, log_owner, open, show,
-    verify,
+    ReadError, RecoveryReport, ShownRecord, Snapshots, SoundReader, Tap, VerifyReport, log_owner,
+    open, show, verify,
 };
 pub use view::{Sound, View};

@@ -12,6 +12,7 @@ use crate::recovery::{Damage, Ending, NotOurs, Recovery, Verdict};
 use crate::scan::{self, Found};
 use crate::seam::{Append, Committed, SealKind};
 use crate::segment::{self, FirstBlock};
+use crate::snapshot::Snapshot;
 use crate::view::View;
 
 /// Damages that a reading lists; more are counted.
@@ -24,6 +25,8 @@ pub struct Reading {
     loaded: Loaded,
     end: (u32, u64),
     given_up: GivenUp,
+    /// What lies in segments before this one is known already.
+    from: u32,
 }
 
 /// A log that was read.
@@ -71,6 +74,7 @@ impl Reading {
             loaded: Loaded::default(),
             end,
             given_up: GivenUp::default(),
+            from: 0,
         }
     }
 
@@ -81,6 +85,38 @@ impl Reading {
             given_up,
             ..self
         }
+    }
+
+    /// Of which a snapshot tells what lies before a segment. After [`Reading::with_given_up`].
+    pub fn after(mut self, snapshot: &Snapshot) -> Reading {
+        let heard = snapshot.view.heard();
+        self.loaded.ending.hlc = heard.hlc;
+        self.loaded.found.authors = heard.authors.clone();
+        self.loaded.found.epochs = snapshot.epochs.clone();
+        Reading {
+            recovery: self
+                .recovery
+                .with_given_up(self.given_up.and_all_before(snapshot.segment)),
+            from: snapshot.segment,
+            ..self
+        }
+    }
+
+    /// This segment lies before what must be read; it is so long.
+    pub fn pass(&mut self, number: u32, bytes: u64) -> bool {
+        if number >= self.from {
+            return false;
+        }
+        match self.given_up.contains(number) {
+            true => self.loaded.left_over.push(number),
+            false => self.loaded.segments.push(LoadedSegment {
+                number,
+                bytes,
+                used_bytes: bytes,
+                has_header: true,
+            }),
+        }
+        true
     }
 
     /// Reads the next segment and hands what counts to `apply`.
@@ -120,10 +156,15 @@ impl Reading {
 
     /// All segments were handed in.
     pub fn finish(mut self, apply: &mut impl FnMut(&Committed)) -> Loaded {
+        let hlc_known = self.loaded.ending.hlc;
         self.loaded.ending = self.recovery.finish();
+        self.loaded.ending.hlc = self.loaded.ending.hlc.max(hlc_known);
         self.drain(apply);
         self.loaded.given_up = self.given_up;
-        self.loaded.found.epochs = self.recovery.epochs().clone();
+        for (epoch, last) in self.recovery.epochs() {
+            let known = self.loaded.found.epochs.entry(*epoch).or_default();
+            *known = (*known).max(*last);
+        }
         self.loaded.found.damages = self.loaded.ending.damages;
         self.loaded
     }

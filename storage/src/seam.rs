@@ -25,7 +25,7 @@ pub enum SoundCodec {
 }
 
 /// How a sound ended. Written once, in its seal.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[repr(u8)]
 pub enum SealKind {
     /// It is whole: everything that was said is in it.

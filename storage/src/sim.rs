@@ -12,6 +12,7 @@ mod company;
 mod crashes;
 #[cfg(test)]
 mod pictures;
+mod snapshots;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -28,6 +29,8 @@ use crate::recovery::NotOurs;
 use crate::seam::{Append, ChunkPlace, Committed, LogEvent, Token};
 use crate::time::{Now, Time};
 use crate::view::View;
+pub use snapshots::{SimSnapshots, snapshot_of, snapshot_parts, snapshot_rows};
+
 use crate::writer::{Input, Output, WriteFault, Writer, WriterConfig};
 
 /// The smallest piece a disk writes whole.
@@ -46,6 +49,8 @@ pub struct SimDisk {
     pub reserve_bytes: u64,
     /// What the next write fails with, if anything.
     pub fault: Option<WriteFault>,
+    /// The file `snapshot`.
+    pub snapshot: Option<Vec<u8>>,
 }
 
 /// A log on a [`SimDisk`].
@@ -69,6 +74,8 @@ pub struct SimOpened {
     pub ids: Ids,
     /// What was found.
     pub loaded: Loaded,
+    /// The first segment that had to be read; 0: all, there was no snapshot.
+    pub read_from: u32,
     /// Sounds sealed as cut short.
     pub cut_short: usize,
 }
@@ -83,6 +90,7 @@ impl SimDisk {
             segment_bytes,
             reserve_bytes: 0,
             fault: None,
+            snapshot: None,
         }
     }
 
@@ -92,19 +100,22 @@ impl SimDisk {
         node: NodeName,
         mut apply: impl FnMut(&Committed),
     ) -> Result<Loaded, NotOurs> {
-        let mut reading = Reading::new(node);
-        let numbers: Vec<u32> = self.segments.keys().copied().collect();
-        if reading::has_gaps(&numbers) {
-            let newest = self.segments.iter().rev();
-            let given_up = newest
-                .filter_map(|(number, bytes)| reading::newest_given_up(*number, bytes))
-                .next();
-            reading = reading.with_given_up(given_up.unwrap_or_default());
-        }
+        let mut reading = Reading::new(node).with_given_up(self.given_up());
         for (number, bytes) in &self.segments {
             reading.take(*number, bytes, &mut apply)?;
         }
         Ok(reading.finish(&mut apply))
+    }
+
+    fn given_up(&self) -> GivenUp {
+        let numbers: Vec<u32> = self.segments.keys().copied().collect();
+        if !reading::has_gaps(&numbers) {
+            return GivenUp::default();
+        }
+        let mut newest = self.segments.iter().rev();
+        newest
+            .find_map(|(number, bytes)| reading::newest_given_up(*number, bytes))
+            .unwrap_or_default()
     }
 
     /// The samples of a chunk.
@@ -159,7 +170,7 @@ impl SimLog {
     /// Opens the log of `node`: reads it, opens an epoch, seals what was cut short.
     ///
     /// # Panics
-    /// If the disk has no room for even one segment.
+    /// If the disk has no room for even one segment; if its snapshot says anything else than the log.
     pub fn open(disk: SimDisk, node: NodeName, now: Now) -> Result<SimOpened, NotOurs> {
         SimLog::open_for_link(disk, node, now, None)
     }
@@ -172,8 +183,7 @@ impl SimLog {
         now: Now,
         epoch_min: Option<u32>,
     ) -> Result<SimOpened, NotOurs> {
-        let mut view = View::new();
-        let loaded = disk.read(node, |record| view.apply(record))?;
+        let (view, loaded, read_from) = disk.read_both_ways(node)?;
         let (number, used_bytes) = loaded.go_on_in();
         let segment = disk.prepare(number).expect("room for a segment");
         let config = WriterConfig {
@@ -204,6 +214,7 @@ impl SimLog {
             view,
             ids,
             loaded,
+            read_from,
             cut_short,
         };
         Ok(opened.settled(now))

@@ -20,7 +20,9 @@
 //! [`ENTRIES_PER_TOPIC_MAX`] entries are kept (the rest stays in the log), of at most
 //! [`TOPICS_MAX`] topics.
 
-use std::collections::BTreeMap;
+pub(crate) mod rows;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,7 +32,7 @@ use crate::block::BLOCK_BYTES;
 use crate::cipher::ENCRYPTED;
 use crate::name::{Id, NodeName};
 use crate::record::{kept_begin_bytes, kept_bytes, kept_register_bytes, kept_seal_bytes};
-use crate::seam::{ChunkPlace, Committed, SOUND_REGISTERS, SealKind, SoundCodec, Stamp, What};
+use crate::seam::{ChunkPlace, Committed, Hlc, SOUND_REGISTERS, SealKind, SoundCodec, Stamp, What};
 use crate::time::WallTime;
 
 /// The entries of one topic that a view keeps.
@@ -46,10 +48,25 @@ pub struct View {
     topics: BTreeMap<Arc<str>, BTreeMap<Stamp, Entry>>,
     entries_skipped: u64,
     alive: Alive,
+    /// Sounds that it heard being destroyed.
+    destroyed: u64,
+    heard: Heard,
+}
+
+/// How far a view has listened.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Heard {
+    /// The last segment a record of which was heard: all before it were heard whole, for records come
+    /// in the order of the log.
+    pub segment: u32,
+    /// The highest stamp.
+    pub hlc: Hlc,
+    /// All who said something.
+    pub authors: BTreeSet<NodeName>,
 }
 
 /// What an entry says and the segment it lies in.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 struct Entry {
     body: Arc<str>,
     segment: u32,
@@ -92,7 +109,7 @@ impl SealRank {
 }
 
 /// A sound and what is needed to hear of it in any order.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 struct Tale {
     /// Not for others before its beginning was heard of.
     begun: Option<Stamp>,
@@ -108,7 +125,7 @@ struct Tale {
 }
 
 /// A removed register stays, so that an older value that comes later cannot bring it back.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 struct Register {
     stamp: Stamp,
     value: Option<Arc<str>>,
@@ -132,6 +149,7 @@ impl View {
     /// Takes a record in.
     pub fn apply(&mut self, record: &Committed) {
         let (stamp, segment) = (record.stamp, record.segment);
+        self.heard.take(stamp, segment);
         match &record.what {
             What::Begin {
                 id,
@@ -148,7 +166,10 @@ impl View {
             }
             What::Seal { id, kind, about } => {
                 let (tale, alive) = self.tale(*id);
+                let was_destroyed = tale.is_destroyed();
                 tale.seal(alive, (stamp, segment), *kind, about);
+                let is_destroyed = tale.is_destroyed() && !was_destroyed;
+                self.destroyed += u64::from(is_destroyed);
                 if *kind == SealKind::Discarded {
                     self.forget_registers_of(*id);
                 }
@@ -156,6 +177,16 @@ impl View {
             What::Register { key, value } => self.set(stamp, segment, key, value),
             What::Entry { topic, body } => self.enter(stamp, segment, topic, body),
         }
+    }
+
+    /// How far it has listened.
+    pub fn heard(&self) -> &Heard {
+        &self.heard
+    }
+
+    /// How many sounds it heard being destroyed; of those before a snapshot it does not count any.
+    pub(crate) fn destroyed(&self) -> u64 {
+        self.destroyed
     }
 
     /// How much of each segment is alive.
@@ -392,6 +423,16 @@ impl View {
         entries.insert(stamp, Entry { body, segment });
         if entries.len() > ENTRIES_PER_TOPIC_MAX {
             entries.pop_first();
+        }
+    }
+}
+
+impl Heard {
+    fn take(&mut self, stamp: Stamp, segment: u32) {
+        self.segment = self.segment.max(segment);
+        self.hlc = self.hlc.max(stamp.hlc);
+        if !self.authors.contains(&stamp.node) {
+            self.authors.insert(stamp.node);
         }
     }
 }

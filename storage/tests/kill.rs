@@ -21,6 +21,7 @@ const VICTIM_DIR: &str = "TANDEM_KILL_VICTIM_DIR";
 fn config(dir: &Path) -> LogConfig {
     LogConfig {
         segment_bytes: 512 << 10,
+        snapshot_every_bytes: 1 << 20,
         ..LogConfig::new(dir, "office".parse().unwrap())
     }
 }
@@ -33,6 +34,7 @@ fn victim() {
     let (sender, events) = channel();
     let mut opened = open(config(Path::new(&dir)), move |e| drop(sender.send(e))).unwrap();
     let log = opened.log.clone();
+    println!("\nfrom {}", opened.report.read_from);
     // Bounded, should nobody kill it.
     for round in 0..10_000u64 {
         let id = opened.ids.next_id();
@@ -65,6 +67,8 @@ fn victim() {
             let Ok(LogEvent::Committed { record, .. }) = events.recv() else {
                 panic!()
             };
+            opened.view.apply(&record);
+            opened.snapshots.turn(&opened.view);
             match record.what {
                 What::Begin { id, .. } => println!("\nbegun {id}"),
                 What::Chunk { id, index, .. } => println!("\nchunk {id} {index}"),
@@ -88,7 +92,7 @@ fn kill_after(dir: &Path, lines_max: usize) -> Vec<String> {
     let mut said = vec![];
     let mut lines = BufReader::new(victim.stdout.take().unwrap()).lines();
     let is_confirmation = |line: &String| {
-        ["begun ", "chunk ", "sealed ", "round "]
+        ["begun ", "chunk ", "sealed ", "round ", "from "]
             .iter()
             .any(|start| line.starts_with(start))
     };
@@ -117,11 +121,22 @@ fn killed_at_any_moment_nothing_confirmed_is_lost() {
             "life {life}: {report:?}"
         );
     }
-    let opened = open(config(dir.path()), |_| {}).unwrap();
-    assert_eq!(opened.report.epoch, 26);
+    let restored = said.iter().filter_map(|line| line.strip_prefix("from "));
+    let restored = restored.filter(|from| *from != "0").count();
+    println!("{restored} of 25 lives began with a snapshot");
+    assert!(restored > 0);
+    let from = check(dir.path(), &said, 26);
+    std::fs::remove_file(dir.path().join("snapshot")).unwrap();
+    assert!(from > 0 && check(dir.path(), &said, 27) == 0);
+}
+
+/// All that was said is there; returns from where the log was read.
+fn check(dir: &Path, said: &[String], epoch: u32) -> u32 {
+    let opened = open(config(dir), |_| {}).unwrap();
+    assert_eq!(opened.report.epoch, epoch);
     let reader = opened.log.reader();
     let mut round = None;
-    for line in &said {
+    for line in said.iter().filter(|line| !line.starts_with("from ")) {
         let words: Vec<&str> = line.split(' ').collect();
         let id: Id = words[1].parse().unwrap();
         let sound = opened.view.sound(id).unwrap_or_else(|| panic!("{line}"));
@@ -142,4 +157,5 @@ fn killed_at_any_moment_nothing_confirmed_is_lost() {
     let last: Id = opened.view.register("round").unwrap().parse().unwrap();
     assert!(Some(last) >= round, "{last} {round:?}");
     opened.log.close();
+    opened.report.read_from
 }

@@ -1,118 +1,17 @@
 //! The log on real files: what is confirmed is there after every stop.
 #![allow(clippy::unwrap_used)]
 
-use std::path::Path;
+mod node;
+
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
 use tandem_storage::block::{BLOCK_BYTES, CHUNK_SAMPLES_MAX};
 use tandem_storage::cipher::{KEY_BYTES, Keyring, Locked, MasterKey, SALT_BYTES};
-use tandem_storage::name::Id;
-use tandem_storage::seam::{
-    Append, Committed, LogEvent, SealKind, SoundCodec, TEXT_LEN_MAX, Token, What,
-};
-use tandem_storage::time::WallTime;
-use tandem_storage::{Log, LogConfig, OpenError, Opened, ReadError, open, show, verify};
+use tandem_storage::seam::{Append, LogEvent, SealKind, TEXT_LEN_MAX, Token, What};
+use tandem_storage::{LogConfig, OpenError, ReadError, open, show, verify};
 
-const PATIENCE: Duration = Duration::from_secs(20);
-
-struct Node {
-    opened: Opened,
-    events: Receiver<LogEvent>,
-    token: u64,
-}
-
-fn config(dir: &Path) -> LogConfig {
-    LogConfig {
-        segment_bytes: 1 << 20,
-        ..LogConfig::new(dir, "office".parse().unwrap())
-    }
-}
-
-fn start(dir: &Path) -> Node {
-    start_with(config(dir))
-}
-
-fn start_with(config: LogConfig) -> Node {
-    let (sender, events) = channel();
-    let opened = open(config, move |event| drop(sender.send(event))).unwrap();
-    Node {
-        opened,
-        events,
-        token: 0,
-    }
-}
-
-impl Node {
-    fn log(&self) -> &Log {
-        &self.opened.log
-    }
-
-    fn submit(&mut self, append: Append) {
-        self.token += 1;
-        self.log().submit(Token(self.token), append).unwrap();
-    }
-
-    fn committed(&mut self) -> Committed {
-        loop {
-            match self.events.recv_timeout(PATIENCE).unwrap() {
-                LogEvent::Committed { record, .. } => {
-                    self.opened.view.apply(&record);
-                    return record;
-                }
-                LogEvent::Refused { why, .. } => panic!("refused: {why}"),
-                LogEvent::Room { .. } => {}
-            }
-        }
-    }
-
-    fn write(&mut self, append: Append) -> Committed {
-        self.submit(append);
-        self.committed()
-    }
-
-    fn begin(&mut self, about: &str) -> Id {
-        let id = self.opened.ids.next_id();
-        let (codec, at) = (SoundCodec::Pcmu, WallTime(1000));
-        self.write(Append::Begin {
-            id,
-            codec,
-            at,
-            about: about.into(),
-        });
-        id
-    }
-
-    fn speak(&mut self, id: Id, index: u32, samples: usize) {
-        let mut block = self.log().chunk();
-        block.push(&vec![(index % 250) as u8 + 1; samples]);
-        self.write(Append::Chunk { id, index, block });
-    }
-
-    fn seal(&mut self, id: Id) {
-        self.write(Append::Seal {
-            id,
-            kind: SealKind::Whole,
-            about: "".into(),
-        });
-    }
-
-    fn samples(&self, id: Id) -> Vec<u8> {
-        let mut samples = Vec::new();
-        for place in &self.opened.view.sound(id).unwrap().chunks {
-            self.log().reader().read(place, &mut samples).unwrap();
-        }
-        samples
-    }
-}
-
-fn register(key: &str, value: &str) -> Append {
-    Append::Register {
-        key: key.into(),
-        value: Some(value.into()),
-    }
-}
+use node::{PATIENCE, config, register, start, start_with};
 
 #[test]
 fn encrypted_sound_is_read_with_the_key_alone_and_lies_nowhere_in_plain() {

@@ -36,7 +36,7 @@ use tandem_storage::name::{Id, NodeName};
 use tandem_storage::recovery::Ending;
 use tandem_storage::seam::{Append, ChunkPlace, LogEvent, Token};
 use tandem_storage::time::{Now, Time, WallTime};
-use tandem_storage::{Cleaning, Log};
+use tandem_storage::{Cleaning, Log, Snapshots};
 use tokio::sync::oneshot;
 
 use crate::backups::Backups;
@@ -115,6 +115,7 @@ pub(crate) struct Parts {
     pub(crate) log: Log,
     /// What was found in the log at start.
     pub(crate) log_found: Ending,
+    pub(crate) snapshots: Snapshots,
     pub(crate) sip: SipShell,
     pub(crate) pins: Pins,
     pub(crate) backups: Backups,
@@ -287,6 +288,7 @@ impl Control {
             let now = self.parts.clock.now();
             self.look_at_deadlines(now);
             self.drain(now);
+            self.parts.snapshots.turn(self.parts.pbx.view());
         }
         self.parts
     }
@@ -314,7 +316,8 @@ impl Control {
     }
 
     fn wait_limit(&self) -> Option<Duration> {
-        let retry_log = (!self.log_waiting.is_empty()).then_some(Duration::from_millis(2));
+        let is_soon = !self.log_waiting.is_empty() || self.parts.snapshots.is_busy();
+        let soon = is_soon.then_some(Duration::from_millis(2));
         let now = self.parts.clock.now().mono;
         let drain_end = match self.stopping {
             Stopping::Draining(until) => Some(until),
@@ -333,7 +336,7 @@ impl Control {
             .flatten()
             .min()
             .map(|at| at.since(now));
-        [next, retry_log].into_iter().flatten().min()
+        [next, soon].into_iter().flatten().min()
     }
 
     fn take(&mut self, input: In) {

@@ -153,6 +153,7 @@ fn start_on(
         report,
         cleaner,
         found,
+        snapshots,
     } = opened;
     let pins_done = handle.clone();
     let start = LinkStart {
@@ -182,6 +183,7 @@ fn start_on(
         engine,
         log: log.clone(),
         log_found: report.ending,
+        snapshots,
         sip,
         pins: Pins::start(move |input| pins_done.pbx(input)).map_err(|e| e.to_string())?,
         backups: Backups::start(config).map_err(|e| format!("cannot start a thread: {e}"))?,
@@ -298,7 +300,8 @@ fn tell_found(report: &RecoveryReport) {
         ..
     } = report.ending;
     let (segments, cut_short) = (report.segments, report.cut_short);
-    tracing::info!(records, segments, cut_short, torn, "the log was read");
+    let from = report.read_from;
+    tracing::info!(records, segments, from, cut_short, torn, "the log was read");
     for damage in &report.damages {
         tracing::error!(%damage, "the log is damaged here; the rest is whole");
     }

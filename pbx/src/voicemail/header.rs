@@ -1,7 +1,7 @@
 //! What is said about messages: how many there are, when one came and from whom.
 
 use crate::exchange::Exchange;
-use crate::mailbox::{Folder, Message};
+use crate::mailbox::{self, Folder, Message};
 use crate::quota::Room;
 use crate::say::Say;
 use crate::seam::Lamp;
@@ -73,11 +73,12 @@ pub(crate) fn header(x: &Exchange, message: &Message, index: usize, count: usize
 }
 
 fn from(x: &Exchange, message: &Message) -> Say {
-    let extension = message.from.user.and_then(|user| x.office.account(user));
+    let from = mailbox::from(&x.view, message.id);
+    let extension = from.user.and_then(|user| x.office.account(user));
     match extension {
         Some(account) => Say::one(words::FROM_EXTENSION).digits(&account.extension),
-        None if message.from.number.is_empty() => Say::one(words::FROM_UNKNOWN),
-        None => Say::one(words::FROM_NUMBER).digits(&message.from.number),
+        None if from.number.is_empty() => Say::one(words::FROM_UNKNOWN),
+        None => Say::one(words::FROM_NUMBER).digits(&from.number),
     }
 }
 

@@ -298,19 +298,24 @@ fn wiped_half(dir: &Path) -> Vec<PathBuf> {
 /// Writes zeros over a file and removes it.
 fn wipe(path: &Path) {
     let wiped = || -> io::Result<()> {
-        let file = OpenOptions::new().write(true).open(path)?;
-        let zeros = vec![0; PIECE_BYTES as usize];
-        let (mut at, end) = (0, file.metadata()?.len());
-        while at < end {
-            let piece = zeros.len().min((end - at) as usize);
-            file.write_all_at(&zeros[..piece], at)?;
-            file.sync_data()?;
-            at += piece as u64;
-            std::thread::sleep(WIPE_PAUSE);
-        }
+        write_zeros(&OpenOptions::new().write(true).open(path)?)?;
         std::fs::remove_file(path)
     };
     if let Err(e) = wiped() {
         tracing::warn!(file = %path.display(), "cannot wipe what was given up: {e}");
     }
+}
+
+/// Writes zeros over all of a file, a piece at a time so that the disk has time for others.
+pub(super) fn write_zeros(file: &File) -> io::Result<()> {
+    let zeros = vec![0; PIECE_BYTES as usize];
+    let (mut at, end) = (0, file.metadata()?.len());
+    while at < end {
+        let piece = zeros.len().min((end - at) as usize);
+        file.write_all_at(&zeros[..piece], at)?;
+        file.sync_data()?;
+        at += piece as u64;
+        std::thread::sleep(WIPE_PAUSE);
+    }
+    Ok(())
 }

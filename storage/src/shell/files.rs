@@ -283,10 +283,15 @@ pub(super) fn prepare(dir: &Path, number: u32, bytes: u64) -> io::Result<Segment
     }
 }
 
-fn fill(path: &Path, bytes: u64) -> io::Result<()> {
+/// An empty file, for this user only.
+pub(super) fn create_private(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
     options.write(true).create(true).truncate(true).mode(0o600);
-    sys::allocate(&options.open(path)?, bytes)?;
+    options.open(path)
+}
+
+fn fill(path: &Path, bytes: u64) -> io::Result<()> {
+    sys::allocate(&create_private(path)?, bytes)?;
     let (mut file, _) = open_direct(path)?;
     let zeros: Vec<BatchBlock> = (0..BATCH_BLOCKS_MAX)
         .map(|_| BatchBlock::Packed(Block::zeroed()))

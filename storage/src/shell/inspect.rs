@@ -8,6 +8,7 @@ use std::io;
 use std::path::Path;
 
 use super::files::{self, Lock};
+use super::snapshot as shell_snapshot;
 use crate::given_up::GivenUp;
 use crate::name::NodeName;
 use crate::reading::{self, Loaded, Reading};
@@ -16,6 +17,7 @@ use crate::recovery::{Damage, Ending, NotOurs};
 use crate::scan::{self, Found};
 use crate::seam::Committed;
 use crate::segment::{self, FirstBlock};
+use crate::snapshot::{self, Snapshot};
 use crate::view::View;
 
 /// Why a log was not read.
@@ -111,26 +113,72 @@ pub fn show(dir: &Path, mut shown: impl FnMut(&ShownRecord)) -> io::Result<()> {
     Ok(())
 }
 
-/// Reads the log of `node` and hands what counts to `apply`.
-pub(super) fn load(
-    dir: &Path,
-    node: NodeName,
-    apply: impl FnMut(&Committed),
-) -> Result<Loaded, LoadError> {
-    read(dir, Reading::new(node), apply)
+/// What the log of a node says.
+pub(super) struct LoadedLog {
+    pub(super) view: View,
+    pub(super) loaded: Loaded,
+    /// The first segment that was read; 0: there was no snapshot, all were.
+    pub(super) from: u32,
 }
 
-fn read(
+/// Reads the log of `node`: its snapshot, and what comes after it.
+pub(super) fn load(dir: &Path, node: NodeName) -> Result<LoadedLog, LoadError> {
+    let there = shell_snapshot::lengths(dir).map_err(LoadError::Os)?;
+    let numbers: Vec<u32> = there.iter().map(|(number, _)| *number).collect();
+    let given_up = given_up(dir, &numbers).map_err(LoadError::Os)?;
+    if let Some(snapshot) = shell_snapshot::read(dir, node, &there, &given_up) {
+        if let Some(log) = load_after(dir, node, &there, given_up.clone(), snapshot)? {
+            return Ok(log);
+        }
+        tracing::warn!("what the snapshot says is not enough; all of the log is read");
+    }
+    let mut view = View::new();
+    let reading = Reading::new(node).with_given_up(given_up);
+    let loaded = read_segments(dir, &numbers, reading, |record| view.apply(record))?;
+    let from = 0;
+    Ok(LoadedLog { view, loaded, from })
+}
+
+/// Reads what comes after a snapshot; `None`: the whole log may say more.
+fn load_after(
     dir: &Path,
+    node: NodeName,
+    there: &[(u32, u64)],
+    given_up: GivenUp,
+    snapshot: Snapshot,
+) -> Result<Option<LoadedLog>, LoadError> {
+    let mut reading = Reading::new(node).with_given_up(given_up).after(&snapshot);
+    let (mut view, from) = (snapshot.view, snapshot.segment);
+    let unread = there
+        .iter()
+        .filter(|(number, bytes)| !reading.pass(*number, *bytes));
+    let unread: Vec<u32> = unread.map(|(number, _)| *number).collect();
+    let loaded = read_segments(dir, &unread, reading, |record| view.apply(record))?;
+    let is_enough = snapshot::is_enough(&snapshot.full_topics, &view, &loaded);
+    Ok(is_enough.then_some(LoadedLog { view, loaded, from }))
+}
+
+/// Reads the log, whole.
+fn read(dir: &Path, reading: Reading, apply: impl FnMut(&Committed)) -> Result<Loaded, LoadError> {
+    let numbers = files::segments(dir).map_err(LoadError::Os)?;
+    let given_up = given_up(dir, &numbers).map_err(LoadError::Os)?;
+    read_segments(dir, &numbers, reading.with_given_up(given_up), apply)
+}
+
+fn given_up(dir: &Path, numbers: &[u32]) -> io::Result<GivenUp> {
+    match reading::has_gaps(numbers) {
+        true => newest_given_up(dir, numbers),
+        false => Ok(GivenUp::default()),
+    }
+}
+
+fn read_segments(
+    dir: &Path,
+    numbers: &[u32],
     mut reading: Reading,
     mut apply: impl FnMut(&Committed),
 ) -> Result<Loaded, LoadError> {
     let mut bytes = Vec::new();
-    let numbers = files::segments(dir).map_err(LoadError::Os)?;
-    if reading::has_gaps(&numbers) {
-        let given_up = newest_given_up(dir, &numbers).map_err(LoadError::Os)?;
-        reading = reading.with_given_up(given_up);
-    }
     for (at, number) in numbers.iter().copied().enumerate() {
         // The disk reads the next one while this one is looked at.
         numbers

@@ -15,6 +15,7 @@ mod log;
 mod open;
 mod queue;
 mod reader;
+mod snapshot;
 mod sys;
 mod thread;
 
@@ -31,3 +32,4 @@ pub use inspect::{ShownRecord, VerifyReport, log_owner, show, verify};
 pub use log::{Log, LogStats, QUEUE_MAX};
 pub use open::{LogConfig, OpenError, Opened, RecoveryReport, Tap, open};
 pub use reader::{ReadError, SoundReader};
+pub use snapshot::Snapshots;

@@ -5,14 +5,16 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::time::Duration;
 
 use crossbeam::channel::{self, Sender};
 
 use super::clean::{ANSWERS_MAX, CleanerSeat};
 use super::files::{self, Disk, Lock};
-use super::inspect::{self, LoadError};
+use super::inspect::{self, LoadError, LoadedLog};
 use super::log::{Log, QUEUE_MAX};
 use super::queue::{self, Bell};
+use super::snapshot::{Plan, Snapshots};
 use super::thread::{CleanerAnswer, Clocks, Command, Figures, Preparer, Worker};
 use crate::batch::{Segment, Wrote};
 use crate::cipher::Keyring;
@@ -45,10 +47,15 @@ pub struct LogConfig {
     pub epoch_min: u32,
     /// What sound is encrypted and read with.
     pub keys: Keyring,
+    /// The log grows by so much from one snapshot to the next, in whole segments.
+    pub snapshot_every_bytes: u64,
+    /// A snapshot that names sounds which were destroyed since is replaced after this.
+    pub snapshot_forgets_after: Duration,
 }
 
 impl LogConfig {
-    /// Segments of 32 MiB, a reserve of 64 MiB.
+    /// Segments of 32 MiB, a reserve of 64 MiB, a snapshot every 256 MiB: so much is read in a
+    /// fraction of a second. It forgets within an hour what was destroyed.
     pub fn new(dir: impl Into<PathBuf>, node: NodeName) -> LogConfig {
         LogConfig {
             dir: dir.into(),
@@ -58,6 +65,8 @@ impl LogConfig {
             tap: None,
             epoch_min: 1,
             keys: Keyring::default(),
+            snapshot_every_bytes: 256 << 20,
+            snapshot_forgets_after: Duration::from_secs(3600),
         }
     }
 }
@@ -86,6 +95,8 @@ pub struct Opened {
     pub cleaner: CleanerSeat,
     /// For the link.
     pub found: LogFound,
+    /// To be called now and then by whoever holds the view.
+    pub snapshots: Snapshots,
 }
 
 /// What was found when the log was opened.
@@ -93,9 +104,11 @@ pub struct Opened {
 pub struct RecoveryReport {
     /// The epoch that was opened.
     pub epoch: u32,
-    /// Segments read.
+    /// Segments there are.
     pub segments: usize,
-    /// Counts.
+    /// The first of them that was read, what lies before is known from a snapshot; 0: all were.
+    pub read_from: u32,
+    /// Counts of what was read.
     pub ending: Ending,
     /// What is damaged; at most [`crate::reading::DAMAGES_LISTED_MAX`].
     pub damages: Vec<Damage>,
@@ -188,9 +201,11 @@ impl Opening {
         mut self,
         events: impl FnMut(LogEvent) + Send + 'static,
     ) -> Result<Opened, OpenError> {
-        let mut view = View::new();
-        let loaded = inspect::load(&self.config.dir, self.config.node, |r| view.apply(r))
-            .map_err(|e| self.load_error(e))?;
+        let LoadedLog {
+            mut view,
+            loaded,
+            from,
+        } = inspect::load(&self.config.dir, self.config.node).map_err(|e| self.load_error(e))?;
         let epoch = loaded.ending.epoch.max(self.lock.before.epoch) + 1;
         let epoch = epoch.max(self.config.epoch_min).min(EPOCH_MAX);
         self.lock
@@ -202,6 +217,7 @@ impl Opening {
         let report = RecoveryReport {
             epoch,
             segments: loaded.segments.len(),
+            read_from: from,
             ending: loaded.ending,
             damages: loaded.damages,
             cut_short,
@@ -213,6 +229,7 @@ impl Opening {
             left_over: loaded.left_over,
             segment_bytes: self.config.segment_bytes,
         };
+        let snapshots = self.snapshots(&loaded.found, from);
         let dir = self.config.dir.clone();
         let ids = Ids::new(self.config.node, epoch);
         let log = self
@@ -225,7 +242,28 @@ impl Opening {
             report,
             cleaner,
             found: loaded.found,
+            snapshots,
         })
+    }
+
+    fn snapshots(&self, found: &LogFound, last: u32) -> Snapshots {
+        let config = &self.config;
+        let plan = Plan {
+            dir: config.dir.clone(),
+            node: config.node,
+            epochs: found.epochs.clone(),
+            segments_between: config
+                .snapshot_every_bytes
+                .div_ceil(config.segment_bytes)
+                .max(1),
+            forget_after: config.snapshot_forgets_after,
+            reserve_bytes: config.reserve_bytes,
+        };
+        let snapshots = Snapshots::new(plan, last);
+        if found.damages > 0 {
+            return snapshots.off();
+        }
+        snapshots
     }
 
     fn worker(

@@ -18,7 +18,7 @@ use rand::RngExt;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
-use super::{SimDisk, SimLog, SimOpened};
+use super::{SimDisk, SimLog, SimOpened, SimSnapshots};
 use crate::block::ChunkBlock;
 use crate::clean::{CLEANER_TOKENS, Cleaner, Input as CleanerInput};
 use crate::link::frame::VERSIONS;
@@ -64,6 +64,8 @@ struct Company {
     dropped: BTreeSet<Stamp>,
     /// Sounds that were wanted and came.
     fetched: usize,
+    /// Starts with a snapshot.
+    restored: usize,
 }
 
 /// A node, alive or dead.
@@ -90,6 +92,7 @@ struct Life {
     ids: Ids,
     link: Link,
     cleaner: Cleaner,
+    snapshots: SimSnapshots,
     /// When the write in flight is done.
     write_done: Option<Time>,
     /// Answers that are on their way.
@@ -140,6 +143,7 @@ impl Company {
             said: BTreeMap::new(),
             dropped: BTreeSet::new(),
             fetched: 0,
+            restored: 0,
         };
         for n in 0..count {
             company.nodes.push(Node {
@@ -184,8 +188,11 @@ impl Company {
             view,
             ids,
             loaded,
+            read_from,
             ..
         } = opened.expect("a node's own disk");
+        self.restored += usize::from(read_from > 0);
+        let snapshots = SimSnapshots::new(node.name, &loaded, read_from, 2);
         for segment in &loaded.left_over {
             log.disk_mut().segments.remove(segment);
         }
@@ -219,6 +226,7 @@ impl Company {
             ids,
             link,
             cleaner: cleaning::cleaner(node.name, loaded.given_up, now),
+            snapshots,
             write_done: None,
             answers: VecDeque::new(),
             speaking: Vec::new(),
@@ -440,6 +448,7 @@ impl Company {
         let (token, input) = match event {
             LogEvent::Committed { token, record } if token.0 >= CLEANER_TOKENS => {
                 life.view.apply(&record);
+                life.snapshots.turn(&life.view, life.log.disk_mut());
                 let place = match &record.what {
                     What::Chunk { place, .. } => Some(*place),
                     _ => None,
@@ -453,6 +462,7 @@ impl Company {
             }
             LogEvent::Committed { token, record } => {
                 life.view.apply(&record);
+                life.snapshots.turn(&life.view, life.log.disk_mut());
                 if is_said(&record) {
                     node.has.insert(record.stamp);
                     self.said.insert(record.stamp, record.what.clone());

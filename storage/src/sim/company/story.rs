@@ -31,6 +31,8 @@ pub(super) struct Told {
     pub(super) fetched: usize,
     /// Sounds that were destroyed.
     pub(super) destroyed: usize,
+    /// Starts with a snapshot.
+    pub(super) restored: usize,
 }
 
 /// Lives through the story of a seed and panics if anything is not as it must be.
@@ -51,6 +53,7 @@ pub(super) fn live(seed: u64, acts: usize) -> Told {
     told.destroyed = company.see_destroyed_gone();
     told.records = company.promised.len();
     told.fetched = company.fetched;
+    told.restored = company.restored;
     told
 }
 
@@ -340,6 +343,7 @@ mod tests {
                 panic!("seed {seed}: replay with COMPANY_FIRST={seed} COMPANY_SEEDS=1");
             };
             all.records += told.records;
+            all.restored += told.restored;
             all.deaths += told.deaths;
             all.replaced += told.replaced;
             all.cuts += told.cuts;
