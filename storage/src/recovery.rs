@@ -29,6 +29,7 @@
 //! | segments missing that were given up (see `given_up.rs`) | nothing is lost: what was alive in them is further on; what lies before counts as far as the gap says, numbers go on as the segment behind it says |
 //! | the same, together with others that were not | damage: those are reported; how many records were in them is not known |
 //! | a segment that was given up and is still there | it was about to be removed: not looked at |
+//! | a snapshot that fits (see `snapshot.rs`) | the segments before the one it names are not looked at, as if they were given up; with any damage behind them all of the log is read |
 //! | a part that cannot be read (I/O error) | counts as garbage |
 //! | a file cut short | what was in the missing part counts as lost |
 //! | the record that opens an epoch is lost | damage; in doubt, what is whole of the epoch before counts |
