@@ -15,14 +15,17 @@
 //!
 //! Invariants: this thread never waits for the disk, the network or a lock. What comes from the
 //! network is bounded ([`WIRE_WAITING_MAX`]: more is refused by the SIP shell, which counts it);
-//! what comes from the log and the engine is bounded by what was asked of them.
+//! what comes from the log and the engine is bounded by what was asked of them. The log's events have a
+//! channel to themselves: so its thread, which goes before others, never meets one that is in the
+//! middle of putting something in.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use crossbeam::channel::{Receiver, RecvTimeoutError, Sender, bounded, unbounded};
+use crossbeam::channel::{Receiver, Sender, bounded, never, unbounded};
+use crossbeam::select;
 use serde_json::Value;
 use tandem_engine::Engine;
 use tandem_pbx::seam::{AdminAnswer, AdminAsk, AdminRequest, Input, Output};
@@ -137,7 +140,7 @@ pub(crate) struct Clock {
 
 pub(crate) struct Control {
     parts: Parts,
-    queue: Receiver<In>,
+    queues: Queues,
     wire_waiting: Arc<AtomicUsize>,
     started: Time,
     /// When call control looks next for what is to be deleted.
@@ -168,20 +171,34 @@ enum Stopping {
     Ended,
 }
 
-/// Both ends of the queue to the control thread: threads that feed it start before it does.
-pub(crate) fn queue() -> (ControlHandle, Receiver<In>) {
-    let (sender, receiver) = unbounded();
-    (
-        ControlHandle {
-            queue: sender,
-            wire_waiting: Arc::default(),
-        },
-        receiver,
-    )
+/// What the control thread takes from.
+pub(crate) struct Queues {
+    inputs: Receiver<In>,
+    log: Receiver<LogEvent>,
+}
+
+/// The log thread's way to the control thread; it alone has it.
+pub(crate) struct LogEvents(Sender<LogEvent>);
+
+/// All ends of the queues to the control thread: threads that feed it start before it does.
+pub(crate) fn queues() -> (ControlHandle, LogEvents, Queues) {
+    let (queue, inputs) = unbounded();
+    let (events, log) = unbounded();
+    let handle = ControlHandle {
+        queue,
+        wire_waiting: Arc::default(),
+    };
+    (handle, LogEvents(events), Queues { inputs, log })
+}
+
+impl LogEvents {
+    pub(crate) fn put(&self, event: LogEvent) {
+        self.0.send(event).ok();
+    }
 }
 
 impl ControlHandle {
-    /// From the log, the engine or the PIN thread.
+    /// From the engine or the PIN thread.
     pub(crate) fn pbx(&self, input: Input) {
         self.queue.send(In::Pbx(input)).ok();
     }
@@ -254,12 +271,12 @@ impl Clock {
 }
 
 impl Control {
-    pub(crate) fn new(parts: Parts, handle: &ControlHandle, queue: Receiver<In>) -> Control {
+    pub(crate) fn new(parts: Parts, handle: &ControlHandle, queues: Queues) -> Control {
         Control {
             started: parts.clock.now().mono,
             sweep_at: parts.clock.now().mono,
             parts,
-            queue,
+            queues,
             wire_waiting: handle.wire_waiting.clone(),
             askers: HashMap::new(),
             asker_last: 0,
@@ -294,28 +311,37 @@ impl Control {
     }
 
     fn wait_and_take(&mut self) {
-        let first = match self.wait_limit() {
-            None => self
-                .queue
-                .recv()
-                .map_err(|_| RecvTimeoutError::Disconnected),
-            Some(limit) => self.queue.recv_timeout(limit),
-        };
-        match first {
-            Ok(input) => self.take(input),
-            Err(RecvTimeoutError::Timeout) => return,
-            // Every handle is gone: nobody is left to serve.
-            Err(RecvTimeoutError::Disconnected) => self.stopping = Stopping::Ended,
+        select! {
+            recv(self.queues.log) -> event => match event {
+                Ok(event) => self.take_log(event),
+                // The log thread has ended.
+                Err(_) => self.queues.log = never(),
+            },
+            recv(self.queues.inputs) -> input => match input {
+                Ok(input) => self.take(input),
+                // Every handle is gone: nobody is left to serve.
+                Err(_) => self.stopping = Stopping::Ended,
+            },
+            default(self.wait_limit()) => return,
         }
         for _ in 1..BATCH_MAX {
-            match self.queue.try_recv() {
-                Ok(input) => self.take(input),
-                Err(_) => break,
+            if let Ok(event) = self.queues.log.try_recv() {
+                self.take_log(event);
+            } else if let Ok(input) = self.queues.inputs.try_recv() {
+                self.take(input);
+            } else {
+                break;
             }
         }
     }
 
-    fn wait_limit(&self) -> Option<Duration> {
+    fn take_log(&mut self, event: LogEvent) {
+        let now = self.parts.clock.now();
+        self.parts.gate.handle(now.mono, GateInput::Event(event));
+        self.drain(now);
+    }
+
+    fn wait_limit(&self) -> Duration {
         let is_soon = !self.log_waiting.is_empty() || self.parts.snapshots.is_busy();
         let soon = is_soon.then_some(Duration::from_millis(2));
         let now = self.parts.clock.now().mono;
@@ -336,7 +362,8 @@ impl Control {
             .flatten()
             .min()
             .map(|at| at.since(now));
-        [next, soon].into_iter().flatten().min()
+        let limits = [next, soon].into_iter().flatten();
+        limits.min().unwrap_or(SWEEP_EVERY)
     }
 
     fn take(&mut self, input: In) {
@@ -345,9 +372,6 @@ impl Control {
             In::Wire(message) => {
                 self.wire_waiting.fetch_sub(1, Ordering::Relaxed);
                 self.parts.shim.handle(now, ShimInput::Wire(message));
-            }
-            In::Pbx(Input::Log(event)) => {
-                self.parts.gate.handle(now.mono, GateInput::Event(event));
             }
             In::Pbx(input) => self.parts.pbx.handle(now, input),
             In::Link(event) => self.on_link(now, event),

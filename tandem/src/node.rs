@@ -33,7 +33,7 @@ use crate::admin::AdminServer;
 use crate::backups::Backups;
 use crate::company::write_address;
 use crate::config::Config;
-use crate::control::{self, Answer, Ask, Clock, Control, ControlHandle, Parts};
+use crate::control::{self, Answer, Ask, Clock, Control, ControlHandle, LogEvents, Parts};
 use crate::keys;
 use crate::membership::{LinkStart, Membership};
 use crate::office::{self, Office};
@@ -61,9 +61,9 @@ impl Node {
         first_office: Option<&Office>,
     ) -> Result<Node, String> {
         let clock = Clock::start();
-        let (handle, queue) = control::queue();
+        let (handle, events, queues) = control::queues();
         let membership = Membership::read(config)?;
-        let mut opened = open_log(config, &handle, &membership)?;
+        let mut opened = open_log(config, events, &membership)?;
         tell_found(&opened.report);
         let log = opened.log.clone();
         let runtime = runtime()?;
@@ -77,7 +77,7 @@ impl Node {
         let node = membership.node;
         match start_on(config, file, clock, &handle, opened, membership, &runtime) {
             Ok((parts, portal, admin, linking)) => {
-                let control = Control::new(parts, &handle, queue);
+                let control = Control::new(parts, &handle, queues);
                 let control = std::thread::Builder::new()
                     .name("control".into())
                     .spawn(move || control.run())
@@ -211,11 +211,7 @@ fn start_on(
     Ok((parts, portal, admin, linking))
 }
 
-fn open_log(
-    config: &Config,
-    handle: &ControlHandle,
-    membership: &Membership,
-) -> Result<Opened, String> {
+fn open_log(config: &Config, events: LogEvents, membership: &Membership) -> Result<Opened, String> {
     let data = &config.node.data;
     make_dir(data)?;
     let mut log = LogConfig::new(data.join("log"), membership.node);
@@ -225,9 +221,8 @@ fn open_log(
     if let Some(key) = log.keys.writes_with() {
         tracing::info!(%key, "new sound is encrypted");
     }
-    let events = handle.clone();
     let Some(joined) = &membership.joined else {
-        return tandem_storage::open(log, move |event| events.pbx(Input::Log(event)))
+        return tandem_storage::open(log, move |event| events.put(event))
             .map_err(|e| e.to_string());
     };
     log.tap = Some(joined.tap.clone());
@@ -235,7 +230,7 @@ fn open_log(
     let linker = joined.linker.clone();
     let tell = move |event| {
         if !linker.on_log(&event) {
-            events.pbx(Input::Log(event));
+            events.put(event);
         }
     };
     tandem_storage::open(log, tell).map_err(|e| e.to_string())

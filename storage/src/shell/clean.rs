@@ -57,8 +57,6 @@ impl Cleaning {
     }
 }
 
-/// As many answers may wait as the cleaner has appends under way, and some.
-pub(super) const ANSWERS_MAX: usize = 1024;
 /// The log's queue is full: when it is tried again.
 const QUEUE_FULL_WAIT: Duration = Duration::from_millis(20);
 /// Between two pieces of zeros.

@@ -196,7 +196,7 @@ impl Log {
 
     /// An empty chunk, from memory that was used before if there is some.
     pub fn chunk(&self) -> ChunkBlock {
-        self.0.figures.spare_chunks.pop().unwrap_or_default()
+        self.0.figures.spare_chunks.take().unwrap_or_default()
     }
 
     /// To read sound back.

@@ -9,6 +9,7 @@ mod backup_store;
 mod bare;
 mod clean;
 mod files;
+mod handover;
 mod inspect;
 pub mod link;
 mod log;

@@ -4,13 +4,14 @@ use std::collections::VecDeque;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use crossbeam::channel::{self, Sender};
+use crossbeam::channel::Receiver;
 
-use super::clean::{ANSWERS_MAX, CleanerSeat};
+use super::clean::CleanerSeat;
 use super::files::{self, Disk, Lock};
+use super::handover::{Handover, handover};
 use super::inspect::{self, LoadError, LoadedLog};
 use super::log::{Log, QUEUE_MAX};
 use super::queue::{self, Bell};
@@ -18,7 +19,7 @@ use super::snapshot::{Plan, Snapshots};
 use super::thread::{CleanerAnswer, Clocks, Command, Figures, Preparer, Worker};
 use crate::batch::{Segment, Wrote};
 use crate::cipher::Keyring;
-use crate::link::LogFound;
+use crate::link::{LinkInput, LogFound};
 use crate::name::{Ids, NodeName};
 use crate::reading::{self, Loaded};
 use crate::record::EPOCH_MAX;
@@ -71,13 +72,43 @@ impl LogConfig {
     }
 }
 
-/// Where commits are handed on to.
+/// Where commits are handed on to, and what became of the link's own appends, in their order.
 #[derive(Clone, Debug)]
-pub struct Tap {
-    /// What finds no room is left out.
-    pub wrote: Sender<Arc<Wrote>>,
-    /// How many were.
-    pub missed: Arc<AtomicU64>,
+pub struct Tap(Arc<TapEnds>);
+
+#[derive(Debug)]
+struct TapEnds {
+    link: Handover<LinkInput>,
+    missed: AtomicU64,
+}
+
+/// Commits that may wait for the link; what finds no room it reads from the disk.
+const TAP_MAX: usize = 4096;
+
+impl Tap {
+    /// A tap, and where it leads.
+    pub(super) fn new() -> (Tap, Receiver<LinkInput>) {
+        let (link, inputs) = handover();
+        let missed = AtomicU64::new(0);
+        (Tap(Arc::new(TapEnds { link, missed })), inputs)
+    }
+
+    /// From the log thread: this is durable now. What finds no room is left out.
+    pub(super) fn wrote(&self, wrote: Arc<Wrote>) {
+        if !self.0.link.put_within(TAP_MAX, LinkInput::Wrote(wrote)) {
+            self.0.missed.fetch_add(1, Ordering::Release);
+        }
+    }
+
+    /// From the log thread: what became of an append of the link, which has only so many under way.
+    pub(super) fn answer(&self, input: LinkInput) {
+        self.0.link.put(input);
+    }
+
+    /// How many commits were left out.
+    pub(super) fn missed(&self) -> u64 {
+        self.0.missed.load(Ordering::Acquire)
+    }
 }
 
 /// A log that is open, and what it said.
@@ -211,7 +242,7 @@ impl Opening {
         self.lock
             .sign(epoch)
             .map_err(os(&self.config.dir, "writing its lock"))?;
-        let (cleaner, answers) = channel::bounded(ANSWERS_MAX);
+        let (cleaner, answers) = handover();
         let (mut worker, commands) = self.worker(epoch, &loaded, cleaner)?;
         let cut_short = self.seal_cut_short(&mut worker, &mut view)?;
         let report = RecoveryReport {
@@ -270,7 +301,7 @@ impl Opening {
         &self,
         epoch: u32,
         loaded: &Loaded,
-        cleaner: Sender<CleanerAnswer>,
+        cleaner: Handover<CleanerAnswer>,
     ) -> Result<(Worker, queue::Sender<Command>), OpenError> {
         let dir = &self.config.dir;
         let (segment, used_bytes) = self.segment_to_go_on_in(loaded)?;

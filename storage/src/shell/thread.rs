@@ -12,24 +12,20 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use crossbeam::channel::{self, Sender};
-use crossbeam::queue::ArrayQueue;
+use crossbeam::channel::Receiver;
 
 use super::files::{self, Disk};
+use super::handover::{Handover, SpareChunks, handover};
 use super::open::Tap;
 use super::queue::{self, Bell};
 use super::sys;
 use crate::batch::{Segment, Wrote};
-use crate::block::ChunkBlock;
 use crate::clean::{CLEANER_TOKENS, CleanerStats};
 use crate::given_up::GivenUp;
 use crate::histogram::Histogram;
 use crate::seam::{Append, ChunkPlace, LogEvent, Refusal, Token, What};
 use crate::time::{Now, Time, WallTime};
 use crate::writer::{Input, Output, Writer, WriterStats};
-
-/// Chunks kept for reuse: 16 MiB, the half second of 4,096 sounds.
-pub(super) const SPARE_CHUNKS_MAX: usize = 4096;
 
 /// Commits that were handed on are kept until so many blocks came after them: 16 MiB. Longer than the
 /// link needs them, so that their memory mostly comes back.
@@ -58,7 +54,7 @@ pub(super) struct Figures {
     /// The segment that is written to, and how much of it is used.
     pub(super) position: Mutex<(u32, u64)>,
     pub(super) cleaner: Mutex<CleanerStats>,
-    pub(super) spare_chunks: ArrayQueue<ChunkBlock>,
+    pub(super) spare_chunks: SpareChunks,
 }
 
 impl Figures {
@@ -71,7 +67,7 @@ impl Figures {
             segments: AtomicUsize::new(segments),
             position: Mutex::default(),
             cleaner: Mutex::default(),
-            spare_chunks: ArrayQueue::new(SPARE_CHUNKS_MAX),
+            spare_chunks: SpareChunks::default(),
         }
     }
 }
@@ -123,7 +119,7 @@ pub(super) struct Worker {
     pub(super) tap: Option<Tap>,
     pub(super) recent: VecDeque<Arc<Wrote>>,
     /// Answers to the cleaner.
-    pub(super) cleaner: Sender<CleanerAnswer>,
+    pub(super) cleaner: Handover<CleanerAnswer>,
     pub(super) figures: Arc<Figures>,
 }
 
@@ -164,7 +160,7 @@ impl Worker {
                     self.publish();
                 }
                 Output::Prepare(number) => {
-                    // One at a time is asked for and the queue holds one.
+                    // One at a time is asked for.
                     self.preparer.ask_for(number);
                 }
                 Output::Probe => {
@@ -179,10 +175,7 @@ impl Worker {
                     }
                 }
                 Output::Took(took) => self.figures.latency.count(took),
-                Output::Spare(mut chunk) => {
-                    chunk.clear();
-                    let _ = self.figures.spare_chunks.push(chunk);
-                }
+                Output::Spare(chunk) => self.figures.spare_chunks.give(chunk),
                 Output::GaveUp(token) => self.tell_cleaner(token, Ok(None)),
                 Output::Wrote(wrote) => self.hand_on(wrote),
                 Output::Closed => is_open = false,
@@ -211,16 +204,13 @@ impl Worker {
     }
 
     fn tell_cleaner(&self, token: Token, result: Result<Option<ChunkPlace>, Refusal>) {
-        // It has a few appends under way at most; if it is gone nobody waits.
-        let _ = self.cleaner.try_send((token, result));
+        // It has a few appends under way at most.
+        self.cleaner.put((token, result));
     }
 
     fn hand_on(&mut self, wrote: Arc<Wrote>) {
         if let Some(tap) = &self.tap {
-            // Who takes it reads what is missing from the disk.
-            if tap.wrote.try_send(wrote.clone()).is_err() {
-                tap.missed.fetch_add(1, Ordering::Release);
-            }
+            tap.wrote(wrote.clone());
         }
         self.recent.push_back(wrote);
         let blocks = |wrote: &Arc<Wrote>| wrote.batch.blocks.len();
@@ -331,7 +321,7 @@ impl Worker {
 /// log's folder any more once the log's lock is given back.
 #[derive(Debug)]
 pub(super) struct Preparer {
-    wanted: Option<Sender<u32>>,
+    wanted: Option<Handover<u32>>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -342,7 +332,7 @@ impl Preparer {
         done: queue::Sender<Option<Segment>>,
         figures: Arc<Figures>,
     ) -> io::Result<Preparer> {
-        let (wanted, asked) = channel::bounded(1);
+        let (wanted, asked) = handover();
         let thread = std::thread::Builder::new()
             .name("log-prepare".into())
             .spawn(move || prepare_segments(dir, bytes, asked, done, &figures))?;
@@ -354,7 +344,7 @@ impl Preparer {
 
     fn ask_for(&self, number: u32) {
         if let Some(wanted) = &self.wanted {
-            let _ = wanted.send(number);
+            wanted.put(number);
         }
     }
 }
@@ -373,10 +363,13 @@ impl Drop for Preparer {
 fn prepare_segments(
     dir: PathBuf,
     bytes: u64,
-    wanted: channel::Receiver<u32>,
+    wanted: Receiver<u32>,
     done: queue::Sender<Option<Segment>>,
     figures: &Figures,
 ) {
+    // The log thread may have to wait for a segment, so this one goes as it does. What it may not, that
+    // one has told of.
+    let _ = sys::go_before_others();
     for number in wanted {
         let made = files::prepare(&dir, number, bytes);
         if let Err(e) = &made {

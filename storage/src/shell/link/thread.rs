@@ -4,11 +4,10 @@
 //! the core, and does what that asks. Reading the log, and asking where a sound lies, is done by a
 //! second thread (`pieces.rs`), so that acknowledgements never wait for a disk.
 //!
-//! Order: a commit is handed in before what it made durable is told of. The log puts it into the tap
-//! first, and the tap is emptied before anything else is taken.
+//! Order: a commit is handed in before what it made durable is told of. Both come through the tap, in
+//! the order in which the log thread put them in.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -23,7 +22,6 @@ use super::members::Members;
 use super::pieces::{Ask, Reader};
 use super::site::Site;
 use super::wires::{Waiting, Wire};
-use crate::batch::Wrote;
 use crate::clean::CLEANER_TOKENS;
 use crate::link::{
     ConnId, LINK_TOKENS, Link, LinkConfig, LinkEvent, LinkInput, LinkOutput, LinkStatus, Position,
@@ -34,8 +32,6 @@ use crate::shell::log::Log;
 use crate::shell::open::Tap;
 use crate::time::Time;
 
-/// Commits that may wait for the link; what finds no room it reads from the disk.
-const TAP_MAX: usize = 4096;
 /// The log's queue is full: when it is tried again.
 const QUEUE_FULL_WAIT: Duration = Duration::from_millis(2);
 /// The longest wait, so that what is shown of the link is not old.
@@ -82,6 +78,7 @@ impl Inbox {
 #[derive(Clone, Debug)]
 pub struct Linker {
     inbox: Inbox,
+    tap: Tap,
     status: Arc<Mutex<(LinkStatus, LinkStats)>>,
 }
 
@@ -99,8 +96,7 @@ pub struct LinkStats {
 pub struct LinkSeat {
     linker: Linker,
     inputs: Receiver<In>,
-    tap: Receiver<Arc<Wrote>>,
-    missed: Arc<AtomicU64>,
+    tap: Receiver<LinkInput>,
 }
 
 /// Who helps the link. Called on its threads.
@@ -139,35 +135,34 @@ pub struct Linking {
 /// A way to a link that is not started yet: for the log's events, its tap, and the link itself.
 pub fn link() -> (Linker, Tap, LinkSeat) {
     let (sender, inputs) = channel::unbounded();
-    let (wrote, tap) = channel::bounded(TAP_MAX);
-    let missed = Arc::new(AtomicU64::new(0));
+    let (tap, tapped) = Tap::new();
     let linker = Linker {
         inbox: Inbox(sender),
+        tap: tap.clone(),
         status: Arc::default(),
     };
     let seat = LinkSeat {
         linker: linker.clone(),
         inputs,
-        tap,
-        missed: missed.clone(),
+        tap: tapped,
     };
-    (linker, Tap { wrote, missed }, seat)
+    (linker, tap, seat)
 }
 
 impl Linker {
-    /// Tells the link what became of its own appends. True: the event concerns nobody else.
+    /// From the log thread alone: tells the link what became of its own appends. True: the event
+    /// concerns nobody else.
     pub fn on_log(&self, event: &LogEvent) -> bool {
         let is_link = |token: &Token| (LINK_TOKENS..CLEANER_TOKENS).contains(&token.0);
         match event {
             LogEvent::Committed { token, .. } if is_link(token) => {
                 let token = *token;
-                self.inbox.put(In::Link(LinkInput::Stored { token }));
+                self.tap.answer(LinkInput::Stored { token });
                 false
             }
             LogEvent::Refused { token, why } if is_link(token) => {
                 let (token, why) = (*token, *why);
-                self.inbox
-                    .put(In::Link(LinkInput::NotStored { token, why }));
+                self.tap.answer(LinkInput::NotStored { token, why });
                 true
             }
             _ => false,
@@ -323,10 +318,16 @@ impl Worker {
     }
 
     fn take_tap(&mut self) {
-        while let Ok(wrote) = self.seat.tap.try_recv() {
-            self.hand_in(LinkInput::Wrote(wrote));
+        while let Ok(input) = self.seat.tap.try_recv() {
+            self.look_for_missed();
+            self.hand_in(input);
         }
-        let missed = self.seat.missed.load(Ordering::Acquire);
+        self.look_for_missed();
+    }
+
+    /// What an answer tells of may lie in a commit that found no room.
+    fn look_for_missed(&mut self) {
+        let missed = self.seat.linker.tap.missed();
         if missed != self.missed {
             self.missed = missed;
             self.hand_in(LinkInput::Missed);
@@ -336,9 +337,6 @@ impl Worker {
     fn take(&mut self, input: In) {
         match input {
             In::Link(input) => {
-                if matches!(input, LinkInput::Stored { .. }) {
-                    self.take_tap();
-                }
                 if let LinkInput::Disconnected { conn } = &input {
                     self.wires.remove(conn);
                 }

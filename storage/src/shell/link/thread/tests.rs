@@ -1,6 +1,7 @@
 //! Two nodes on loopback with real logs, sockets and certificates; and connections that misbehave.
 
 use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::task::{Context, Poll};
 
