@@ -19,6 +19,22 @@ impl Pbx {
         let answer = match ask {
             AdminAsk::Calls => Ok(AdminAnswer::Json(self.calls_json())),
             AdminAsk::Users => Ok(AdminAnswer::Json(self.users_json())),
+            AdminAsk::AddUser { account, pin_hash } => {
+                match self.add_user(asker, &account, &pin_hash) {
+                    Ok(()) => return,
+                    Err(why) => Err(why),
+                }
+            }
+            AdminAsk::SetUser { extension, change } => {
+                match self.set_user(asker, &extension, change) {
+                    Ok(()) => return,
+                    Err(why) => Err(why),
+                }
+            }
+            AdminAsk::RemoveUser { extension } => match self.remove_user(asker, &extension) {
+                Ok(()) => return,
+                Err(why) => Err(why),
+            },
             AdminAsk::Counts => Ok(AdminAnswer::Json(self.counts_json())),
             AdminAsk::Mailbox { extension } => self.mailbox_json(&extension),
             AdminAsk::Deleted { extension } => self.deleted_json(&extension),
@@ -237,6 +253,11 @@ impl Pbx {
             .mailboxes
             .message(id)
             .filter(|m| m.mailbox == mailbox);
+        if message.is_some_and(|m| self.x.is_incomplete(m) || self.x.is_coming(m.id)) {
+            return Err(format!(
+                "not all of message {id} is at this node; listen to it here once, which fetches it, or export it where it was left"
+            ));
+        }
         let sound = message.and_then(|message| self.x.view.sound(message.id));
         let sound = sound.ok_or_else(|| {
             format!("extension {extension} has no message {id}; tandem mailbox list {extension} lists them")

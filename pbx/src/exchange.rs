@@ -274,7 +274,16 @@ impl Exchange {
         key: Arc<str>,
         value: Option<&T>,
     ) -> Token {
-        let value = value.map(crate::office::json);
+        self.append_register(waiter, key, value.map(crate::office::json))
+    }
+
+    /// The same with a value that is a register's text already.
+    pub(crate) fn append_register(
+        &mut self,
+        waiter: Waiter,
+        key: Arc<str>,
+        value: Option<Arc<str>>,
+    ) -> Token {
         self.append(waiter, Append::Register { key, value })
     }
 

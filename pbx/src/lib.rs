@@ -24,6 +24,7 @@ mod say;
 pub mod seam;
 #[cfg(any(test, feature = "sim"))]
 pub mod sim;
+pub mod users;
 mod voicemail;
 mod words;
 

@@ -343,6 +343,23 @@ pub struct AdminRequest {
     pub ask: AdminAsk,
 }
 
+/// What is to be different about a user; `None`: as it was.
+#[derive(Clone, Debug, Default)]
+pub struct UserChange {
+    /// For display.
+    pub name: Option<Arc<str>>,
+    /// What one dials. It is part of the password's digests, so they must come with it.
+    pub extension: Option<Arc<str>>,
+    /// MD5 and SHA-256 of `extension:realm:password`, lower-case hex.
+    pub ha1: Option<(Arc<str>, Arc<str>)>,
+    /// Argon2 hash of the PIN, PHC form.
+    pub pin_hash: Option<Arc<str>>,
+    /// No calls are wanted.
+    pub dnd: Option<bool>,
+    /// The extension all calls go to; `Some(None)`: no longer.
+    pub forward: Option<Option<Arc<str>>>,
+}
+
 /// What an administrator can ask of call control.
 #[derive(Clone, Debug)]
 pub enum AdminAsk {
@@ -352,6 +369,25 @@ pub enum AdminAsk {
     Users,
     /// Counts for status and metrics, as JSON.
     Counts,
+    /// Make a user. Answered when it is durable.
+    AddUser {
+        /// Who.
+        account: crate::office::Account,
+        /// Argon2 hash of the PIN, PHC form.
+        pin_hash: Arc<str>,
+    },
+    /// Change a user. Answered when it is durable.
+    SetUser {
+        /// The extension.
+        extension: Arc<str>,
+        /// To what.
+        change: UserChange,
+    },
+    /// Remove a user. Answered when it is durable.
+    RemoveUser {
+        /// The extension.
+        extension: Arc<str>,
+    },
     /// Messages of an extension, as JSON.
     Mailbox {
         /// The extension.

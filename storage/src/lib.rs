@@ -23,6 +23,7 @@ pub mod reading;
 pub mod record;
 pub mod recovery;
 pub mod resample;
+mod riff;
 pub mod scan;
 pub mod seam;
 pub mod segment;

@@ -1,36 +1,42 @@
 //! Sound out to WAV files and in from them.
 //!
-//! Out: 16-bit PCM at 8 kHz, one channel, chunk by chunk as it is read from the log. In: 16-bit
-//! PCM at 8 to 48 kHz, one channel or two (mixed to one), brought to 8 kHz by `resample`.
+//! Out: 16-bit PCM at 8 kHz, one channel, chunk by chunk as it is read from the log. In: what `riff` reads,
+//! at 8 to 48 kHz, brought to 8 kHz by `resample`.
 
 use std::io::{Read, Seek, Write};
-use std::ops::RangeInclusive;
 
-use hound::{SampleFormat, WavReader, WavSpec, WavWriter};
+use hound::{SampleFormat, WavSpec, WavWriter};
 
 use crate::g711;
 pub use crate::resample::RATE_HZ;
 use crate::resample::to_8_khz;
+use crate::riff;
 use crate::seam::{ChunkPlace, SoundCodec};
 use crate::{ReadError, SoundReader};
-
-const RATES_HZ: RangeInclusive<u32> = RATE_HZ..=48_000;
 
 /// Why a WAV file was not written or read.
 #[derive(Debug, thiserror::Error)]
 pub enum WavError {
-    /// It is no WAV file, or none that is understood, or could not be read or written.
-    #[error("not a WAV file of 16-bit PCM: {0}")]
-    Wav(#[from] hound::Error),
-    /// The file could not be opened.
-    #[error("cannot be opened: {0}")]
+    /// It could not be written.
+    #[error("the WAV file cannot be written: {0}")]
+    Write(#[from] hound::Error),
+    /// The file could not be opened or read.
+    #[error("cannot be read: {0}")]
     Open(#[from] std::io::Error),
+    /// It is no WAV file.
+    #[error("this is not a WAV file")]
+    NotWav,
+    /// It ends before it should.
+    #[error("the WAV file is cut short")]
+    Cut,
     /// It is one, of another kind.
     #[error(
-        "a WAV file of {bits} bits, {channels} channels, {rate_hz} Hz; wanted are 16-bit PCM, \
-         1 or 2 channels, 8000 to 48000 Hz"
+        "a WAV file of format {tag}, {bits} bits, {channels} channels, {rate_hz} Hz; taken are PCM of 8 to 32 bits, \
+         floating point, A-law and mu-law, 1 or 2 channels, 8000 to 48000 Hz"
     )]
     Kind {
+        /// The format's number (RFC 2361).
+        tag: u16,
         /// Bits a sample.
         bits: u16,
         /// Channels.
@@ -89,38 +95,10 @@ pub fn import(input: impl Read, seconds_max: u32) -> Result<Vec<u8>, WavError> {
 
 /// Reads a WAV file of at most `seconds_max` as linear samples at 8 kHz.
 pub fn read_linear(input: impl Read, seconds_max: u32) -> Result<Vec<i16>, WavError> {
-    let wav = WavReader::new(input)?;
-    let spec = wav.spec();
-    let is_pcm = spec.sample_format == SampleFormat::Int && spec.bits_per_sample == 16;
-    if !is_pcm || !matches!(spec.channels, 1 | 2) || !RATES_HZ.contains(&spec.sample_rate) {
-        return Err(WavError::Kind {
-            bits: spec.bits_per_sample,
-            channels: spec.channels,
-            rate_hz: spec.sample_rate,
-        });
-    }
-    if u64::from(wav.duration()) > u64::from(seconds_max) * u64::from(spec.sample_rate) {
-        return Err(WavError::TooLong { seconds_max });
-    }
-    let telephone = to_8_khz(one_channel(wav)?, spec.sample_rate);
+    let sound = riff::read(input, seconds_max)?;
+    let telephone = to_8_khz(sound.mono, sound.rate_hz);
     // `as` saturates: the filter may overshoot a sample at full scale.
     Ok(telephone.iter().map(|s| s.round() as i16).collect())
-}
-
-fn one_channel(wav: WavReader<impl Read>) -> Result<Vec<f32>, hound::Error> {
-    let is_stereo = wav.spec().channels == 2;
-    let mut samples = wav.into_samples::<i16>();
-    let mut mono = Vec::new();
-    while let Some(first) = samples.next() {
-        let first = f32::from(first?);
-        let second = if is_stereo {
-            samples.next().transpose()?.map(f32::from)
-        } else {
-            None
-        };
-        mono.push(second.map_or(first, |second| (first + second) / 2.0));
-    }
-    Ok(mono)
 }
 
 #[cfg(test)]
@@ -199,11 +177,11 @@ mod tests {
         );
         let kind = refuse(&wav(spec(1, 96_000), [0].into_iter()));
         assert!(
-            kind.starts_with("a WAV file of 16 bits, 1 channels, 96000 Hz; wanted"),
+            kind.starts_with("a WAV file of format 1, 16 bits, 1 channels, 96000 Hz; taken are"),
             "{kind}"
         );
-        assert!(refuse(b"hello").starts_with("not a WAV file of 16-bit PCM"));
+        assert_eq!(refuse(b"hello"), "this is not a WAV file");
         let cut = wav(spec(1, 8000), tone(8000, 440.0));
-        assert!(import(&cut[..1000], 1).is_err());
+        assert_eq!(refuse(&cut[..1000]), "the WAV file is cut short");
     }
 }

@@ -14,25 +14,22 @@
 //!
 //! Only the user who runs the node can reach the socket (mode 0600).
 
+mod server;
+mod users;
+
 use std::io::{BufRead, BufReader, Read, Write};
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::Value;
 use tandem_pbx::kept::Kept;
-use tandem_pbx::seam::{AdminAnswer, AdminAsk};
-use tandem_storage::name::{Id, NodeName};
-use tandem_storage::seam::{ChunkPlace, SoundCodec};
-use tandem_storage::site::{Site, backups_key, cert_key, value};
-use tandem_storage::time::WallTime;
-use tandem_storage::{SoundReader, wav};
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt};
-use tokio::net::{UnixListener, UnixStream};
+use tandem_storage::SoundReader;
+use tandem_storage::site::Site;
 
-use crate::control::{Answer, Ask, ControlHandle};
+use crate::control::ControlHandle;
+
+pub(crate) use server::AdminServer;
 
 pub(crate) const NO_COMPANY: &str =
     "this node belongs to no company yet; stop it, type tandem site init, and start it again";
@@ -53,6 +50,20 @@ pub(crate) enum Question {
     Status,
     Calls,
     Phones,
+    UserList,
+    UserAdd {
+        extension: String,
+        name: String,
+        password: Option<String>,
+        pin: Option<String>,
+    },
+    UserSet {
+        extension: String,
+        settings: Vec<String>,
+    },
+    UserRemove {
+        extension: String,
+    },
     MailboxList {
         extension: String,
     },
@@ -106,6 +117,17 @@ pub(crate) enum Question {
         name: String,
         backups: Option<String>,
     },
+}
+
+/// What questions are answered with.
+#[derive(Clone)]
+pub(crate) struct Answerer {
+    pub(crate) control: ControlHandle,
+    pub(crate) reader: SoundReader,
+    /// The other nodes' way in, if this one belongs to a company.
+    pub(crate) inviter: Option<Inviter>,
+    /// Part of every password's digest.
+    pub(crate) realm: String,
 }
 
 /// What is needed to invite a machine.
@@ -172,288 +194,6 @@ pub(crate) fn ask(
         Some(error) => Err(error),
         None => Ok((reply.ok.unwrap_or_default(), bytes)),
     }
-}
-
-/// The node's side of the socket.
-pub(crate) struct AdminServer {
-    path: PathBuf,
-    task: tokio::task::JoinHandle<()>,
-}
-
-impl AdminServer {
-    /// Listens in `data`. The data directory's lock is held, so an old socket is nobody's.
-    pub(crate) fn start(
-        data: &Path,
-        control: ControlHandle,
-        reader: SoundReader,
-        inviter: Option<Inviter>,
-    ) -> std::io::Result<AdminServer> {
-        let path = socket_path(data);
-        if path.exists() {
-            std::fs::remove_file(&path)?;
-        }
-        let listener = UnixListener::bind(&path)?;
-        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600))?;
-        let task = tokio::spawn(async move {
-            while let Ok((stream, _)) = listener.accept().await {
-                let served = serve(stream, control.clone(), reader.clone(), inviter.clone());
-                tokio::spawn(served);
-            }
-        });
-        Ok(AdminServer { path, task })
-    }
-
-    pub(crate) fn close(self) {
-        self.task.abort();
-        std::fs::remove_file(&self.path).ok();
-    }
-}
-
-async fn serve(
-    stream: UnixStream,
-    control: ControlHandle,
-    reader: SoundReader,
-    inviter: Option<Inviter>,
-) {
-    let (input, mut output) = stream.into_split();
-    let mut input = tokio::io::BufReader::new(input);
-    let (reply, bytes) = match answer(&mut input, &control, reader, inviter).await {
-        Ok((value, bytes)) => (
-            Reply {
-                ok: Some(value),
-                ..Reply::default()
-            },
-            bytes,
-        ),
-        Err(error) => (
-            Reply {
-                error: Some(error),
-                ..Reply::default()
-            },
-            Vec::new(),
-        ),
-    };
-    let reply = Reply {
-        bytes: bytes.len() as u64,
-        ..reply
-    };
-    let mut line = serde_json::to_vec(&reply).unwrap_or_default();
-    line.push(b'\n');
-    // An asker who has gone needs no answer.
-    if output.write_all(&line).await.is_ok() {
-        output.write_all(&bytes).await.ok();
-    }
-}
-
-async fn answer(
-    input: &mut (impl AsyncBufReadExt + AsyncReadExt + Unpin),
-    control: &ControlHandle,
-    reader: SoundReader,
-    inviter: Option<Inviter>,
-) -> Result<(Value, Vec<u8>), String> {
-    let mut line = String::new();
-    (&mut *input)
-        .take(LINE_BYTES_MAX)
-        .read_line(&mut line)
-        .await
-        .map_err(|e| e.to_string())?;
-    let question = serde_json::from_str(&line).map_err(|e| format!("not a question: {e}"))?;
-    let ask = match question {
-        Question::Status => Ask::Status,
-        Question::SiteToken { name } => {
-            return Ok((invite(&name, inviter, control).await?, Vec::new()));
-        }
-        Question::SiteList => Ask::Nodes,
-        Question::SiteRemove { name } => {
-            let node = known_node(&name, control).await?;
-            if inviter.is_some_and(|inviter| inviter.site.node() == node) {
-                return Err(format!(
-                    "{name} is this node; remove it at another one, which goes on without it"
-                ));
-            }
-            Ask::Registers(vec![(cert_key(node), None)])
-        }
-        Question::SiteKeeps { name, backups } => {
-            let node = known_node(&name, control).await?;
-            for name in backups.iter().flat_map(|names| names.split(' ')) {
-                known_node(name, control).await?;
-            }
-            Ask::Registers(vec![(backups_key(node), backups.as_deref().map(value))])
-        }
-        Question::Phones => Ask::Phones,
-        Question::Calls => Ask::Pbx(AdminAsk::Calls),
-        Question::MailboxList { extension } => Ask::Pbx(AdminAsk::Mailbox {
-            extension: extension.into(),
-        }),
-        Question::MailboxDeleted { extension } => Ask::Pbx(AdminAsk::Deleted {
-            extension: extension.into(),
-        }),
-        Question::MailboxUndelete { extension, id } => Ask::Pbx(AdminAsk::Undelete {
-            extension: extension.into(),
-            id: id.parse().map_err(|e| format!("'{id}': {e}"))?,
-        }),
-        Question::MailboxHold { extension, hold } => Ask::Pbx(AdminAsk::Hold {
-            extension: extension.into(),
-            hold,
-        }),
-        Question::MailboxKeepHeard { extension, days } => Ask::Pbx(AdminAsk::KeepHeard {
-            extension: extension.into(),
-            days: (days > 0.0).then_some(days),
-        }),
-        Question::MailboxQuota { extension } => Ask::Pbx(AdminAsk::Quota {
-            extension: extension.into(),
-        }),
-        Question::MailboxSetQuota {
-            extension,
-            minutes,
-            messages,
-        } => Ask::Pbx(AdminAsk::SetQuota {
-            extension: extension.into(),
-            minutes,
-            messages,
-        }),
-        Question::MailboxThere { extension } => Ask::Pbx(AdminAsk::There {
-            extension: extension.into(),
-        }),
-        Question::MailboxRestore {
-            extension,
-            kept,
-            bytes,
-        } => Ask::Pbx(AdminAsk::Restore {
-            extension: extension.into(),
-            kept,
-            samples: read_samples(input, bytes).await?.into(),
-        }),
-        Question::MailboxExport { extension, id } => {
-            let id: Id = id.parse().map_err(|e| format!("'{id}': {e}"))?;
-            Ask::Pbx(AdminAsk::Message {
-                extension: extension.into(),
-                id,
-            })
-        }
-        Question::MailboxImport { extension, bytes } => {
-            let (codec, samples) = read_wav(input, bytes).await?;
-            Ask::Pbx(AdminAsk::Import {
-                extension: extension.into(),
-                codec,
-                samples,
-            })
-        }
-    };
-    let stopping = |_| "the node is stopping".to_owned();
-    match control.ask(ask).await.map_err(stopping)?? {
-        Answer::Json(value) => Ok((value, Vec::new())),
-        Answer::Text(text) => Ok((Value::String(text), Vec::new())),
-        Answer::Pbx(AdminAnswer::Json(value)) => Ok((value, Vec::new())),
-        Answer::Pbx(AdminAnswer::Done) => Ok((Value::Null, Vec::new())),
-        Answer::Pbx(AdminAnswer::Imported { id }) => {
-            Ok((Value::String(id.to_string()), Vec::new()))
-        }
-        Answer::Pbx(AdminAnswer::Sound { codec, places }) => {
-            Ok((Value::Null, write_wav(reader, codec, places).await?))
-        }
-        Answer::Done => Ok((Value::Null, Vec::new())),
-    }
-}
-
-async fn invite(
-    name: &str,
-    inviter: Option<Inviter>,
-    control: &ControlHandle,
-) -> Result<Value, String> {
-    let node: NodeName = name.parse().map_err(|e| format!("'{name}': {e}"))?;
-    let inviter = inviter.ok_or(NO_COMPANY)?;
-    if node == inviter.site.node() {
-        return Err(format!(
-            "{name} is this node; give the new one another name"
-        ));
-    }
-    let replaces = known_node(name, control).await.is_ok();
-    let now = SystemTime::now().duration_since(UNIX_EPOCH);
-    let now = WallTime(now.unwrap_or_default().as_millis() as u64);
-    let make = move || {
-        inviter
-            .site
-            .invite(node, &inviter.address, rand::random(), now)
-            .map_err(|e| e.to_string())
-    };
-    let invitation = tokio::task::spawn_blocking(make)
-        .await
-        .map_err(|e| e.to_string())??;
-    Ok(json!({ "token": invitation.to_string(), "replaces": replaces }))
-}
-
-/// A node that belongs to the company.
-async fn known_node(name: &str, control: &ControlHandle) -> Result<NodeName, String> {
-    let stopping = |_| "the node is stopping".to_owned();
-    let rows = match control.ask(Ask::Nodes).await.map_err(stopping)?? {
-        Answer::Json(rows) => rows,
-        _ => Value::Null,
-    };
-    let mut rows = rows.as_array().into_iter().flatten();
-    if !rows.any(|row| row["name"].as_str() == Some(name)) {
-        return Err(format!(
-            "there is no node {name}; tandem site list names them"
-        ));
-    }
-    name.parse().map_err(|e| format!("'{name}': {e}"))
-}
-
-async fn read_wav(
-    input: &mut (impl AsyncReadExt + Unpin),
-    bytes: u64,
-) -> Result<(SoundCodec, Arc<[u8]>), String> {
-    if bytes > WAV_BYTES_MAX {
-        return Err(format!("a WAV file of {bytes} bytes is too large"));
-    }
-    let wav_bytes = read_bytes(input, bytes).await?;
-    let read = move || {
-        wav::import(std::io::Cursor::new(wav_bytes), WAV_SECONDS_MAX).map_err(|e| e.to_string())
-    };
-    let samples = tokio::task::spawn_blocking(read)
-        .await
-        .map_err(|e| e.to_string())??;
-    Ok((SoundCodec::Pcmu, samples.into()))
-}
-
-/// Samples as they are kept: one byte each.
-async fn read_samples(
-    input: &mut (impl AsyncReadExt + Unpin),
-    bytes: u64,
-) -> Result<Vec<u8>, String> {
-    if bytes > u64::from(WAV_SECONDS_MAX) * 8000 {
-        return Err(format!("a message of {bytes} samples is too long"));
-    }
-    let samples = read_bytes(input, bytes).await?;
-    match samples.len() as u64 == bytes {
-        true => Ok(samples),
-        false => Err("the message did not come whole".into()),
-    }
-}
-
-async fn read_bytes(
-    input: &mut (impl AsyncReadExt + Unpin),
-    bytes: u64,
-) -> Result<Vec<u8>, String> {
-    let mut read = Vec::new();
-    let all = input.take(bytes).read_to_end(&mut read).await;
-    all.map_err(|e| e.to_string())?;
-    Ok(read)
-}
-
-async fn write_wav(
-    reader: SoundReader,
-    codec: SoundCodec,
-    places: Arc<[ChunkPlace]>,
-) -> Result<Vec<u8>, String> {
-    let write = move || {
-        let mut file = std::io::Cursor::new(Vec::new());
-        wav::export(&reader, codec, &places, &mut file).map_err(|e| e.to_string())?;
-        Ok(file.into_inner())
-    };
-    tokio::task::spawn_blocking(write)
-        .await
-        .map_err(|e| e.to_string())?
 }
 
 fn is_zero(n: &u64) -> bool {

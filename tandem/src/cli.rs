@@ -32,6 +32,9 @@ enum Command {
     Calls(Ask),
     /// Who is registered where
     Phones(Ask),
+    /// Users: add, set, remove, list
+    #[command(subcommand)]
+    User(User),
     /// Messages: list, export, import
     #[command(subcommand)]
     Mailbox(Mailbox),
@@ -100,6 +103,45 @@ pub(crate) struct WhichNode {
     pub(crate) data: Option<PathBuf>,
 }
 
+/// `tandem user …`
+#[derive(Debug, Subcommand)]
+pub(crate) enum User {
+    /// Make a user: somebody with an extension, phones and a mailbox
+    Add {
+        /// What one dials: 2 to 10 digits
+        extension: String,
+        /// For displays
+        name: String,
+        /// Of its phones [default: one is made and printed]
+        #[arg(long, value_name = "P")]
+        password: Option<String>,
+        /// Of its mailbox [default: one is made and printed]
+        #[arg(long, value_name = "N")]
+        pin: Option<String>,
+        #[command(flatten)]
+        ask: Ask,
+    },
+    /// Change a user: name=…, extension=…, password=…, pin=…, dnd=on|off, forward=EXT (or forward= for no longer)
+    Set {
+        /// Whom, by extension
+        extension: String,
+        /// What, and to what
+        #[arg(value_name = "KEY=VALUE", required = true)]
+        settings: Vec<String>,
+        #[command(flatten)]
+        node: WhichNode,
+    },
+    /// Remove a user; its messages are in nobody's mailbox then
+    Remove {
+        /// Whom, by extension
+        extension: String,
+        #[command(flatten)]
+        node: WhichNode,
+    },
+    /// All users
+    List(Ask),
+}
+
 /// `tandem mailbox …`
 #[derive(Debug, Subcommand)]
 pub(crate) enum Mailbox {
@@ -165,8 +207,11 @@ pub(crate) enum Mailbox {
         extension: String,
         /// Which, from the list
         id: String,
-        /// Where to; an existing file is overwritten
+        /// Where to
         file: PathBuf,
+        /// Even if there is such a file already
+        #[arg(long)]
+        overwrite: bool,
         #[command(flatten)]
         node: WhichNode,
     },
@@ -174,7 +219,7 @@ pub(crate) enum Mailbox {
     Import {
         /// Whose, by extension
         extension: String,
-        /// 16-bit PCM
+        /// PCM of 8 to 32 bits, floating point, A-law or mu-law
         file: PathBuf,
         #[command(flatten)]
         node: WhichNode,
@@ -321,6 +366,7 @@ pub(crate) fn run() -> ExitCode {
         Command::Status(ask) => commands::lists::status(&ask),
         Command::Calls(ask) => commands::lists::calls(&ask),
         Command::Phones(ask) => commands::lists::phones(&ask),
+        Command::User(user) => commands::user::run(&user),
         Command::Mailbox(mailbox) => commands::mailbox::run(&mailbox),
         Command::Log(log) => commands::log::run(&log),
         Command::Storage(storage) => commands::storage::run(&storage),

@@ -14,12 +14,15 @@ use std::time::Duration;
 use serde::Deserialize;
 use tandem_pbx::{KeyMap, PbxConfig, days};
 
-use faults::{line_of, line_of_key};
+use faults::{FAULTS_MAX, line_of, line_of_key, without_line};
 
 pub(crate) use faults::Fault;
 pub(crate) use sections::{
     Backup, Calls, Link, Media, Node, PortRange, Portal, Rtp, Sip, Storage, TrustedPeer, Voicemail,
 };
+
+/// Gives the values that are wrong: key as `section.name`, and why.
+type Wrong = fn(&Config) -> Vec<(&'static str, String)>;
 
 /// Everything that can be set for one node.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
@@ -40,6 +43,19 @@ pub(crate) struct Config {
 impl Config {
     /// Reads a file; gives every fault that could be found.
     pub(crate) fn read(path: &Path) -> Result<Config, Vec<Fault>> {
+        Config::read_as(path, Config::wrong_values)
+    }
+
+    /// The same, and what a node could start with and yet would not do well.
+    pub(crate) fn check(path: &Path) -> Result<Config, Vec<Fault>> {
+        Config::read_as(path, |config| {
+            let mut wrong = config.wrong_values();
+            wrong.extend(config.unwell());
+            wrong
+        })
+    }
+
+    fn read_as(path: &Path, wrong: Wrong) -> Result<Config, Vec<Fault>> {
         let file = path.display().to_string();
         let text = std::fs::read_to_string(path).map_err(|e| {
             vec![Fault {
@@ -48,32 +64,37 @@ impl Config {
                 what: format!("cannot be read: {e}"),
             }]
         })?;
-        Config::parse(&file, &text)
+        Config::parse(&file, &text, wrong)
     }
 
-    fn parse(file: &str, text: &str) -> Result<Config, Vec<Fault>> {
-        let config: Config = toml::from_str(text).map_err(|e| {
-            let line = e.span().map_or(0, |s| line_of(text, s.start));
-            vec![Fault {
-                file: file.into(),
-                line,
-                what: e.message().replace('\n', " "),
-            }]
-        })?;
-        let faults: Vec<Fault> = config
-            .wrong_values()
-            .into_iter()
-            .map(|(key, what)| Fault {
-                file: file.into(),
-                line: line_of_key(text, key),
-                what,
-            })
-            .collect();
+    /// What cannot be read is told and left out, until the rest can be: so all faults are told at once.
+    fn parse(file: &str, text: &str, wrong: Wrong) -> Result<Config, Vec<Fault>> {
+        let mut faults = Vec::new();
+        let mut rest = text.to_owned();
+        let config = loop {
+            let e = match toml::from_str::<Config>(&rest) {
+                Ok(config) => break config,
+                Err(e) => e,
+            };
+            let line = e.span().map_or(0, |s| line_of(&rest, s.start));
+            let file = file.to_owned();
+            let what = e.message().replace('\n', " ");
+            faults.push(Fault { file, line, what });
+            match without_line(&rest, line) {
+                Some(shorter) if faults.len() < FAULTS_MAX => rest = shorter,
+                _ => return Err(faults),
+            }
+        };
+        faults.extend(wrong(&config).into_iter().map(|(key, what)| Fault {
+            file: file.into(),
+            line: line_of_key(text, key),
+            what,
+        }));
         if faults.is_empty() {
-            Ok(config)
-        } else {
-            Err(faults)
+            return Ok(config);
         }
+        faults.sort_by_key(|fault| fault.line);
+        Err(faults)
     }
 
     /// The address phones are told: as set, else the one bound to, else the one this machine
@@ -183,7 +204,9 @@ mod tests {
     use super::*;
 
     fn faults(text: &str) -> Vec<String> {
-        let faults = Config::parse("tandem.toml", text).err().unwrap_or_default();
+        let wrong = Config::wrong_values;
+        let faults = Config::parse("tandem.toml", text, wrong);
+        let faults = faults.err().unwrap_or_default();
         faults.iter().map(Fault::to_string).collect()
     }
 
@@ -218,6 +241,46 @@ mod tests {
     }
 
     #[test]
+    fn what_cannot_be_read_hides_no_other_fault() {
+        let text = "[node]\nnmae = \"a\"\n[sip]\nport = \"high\"\nbind = 7\n[pbx]\nx = 1\ny = 2\n\
+                    [rtp]\nworkers = 1000\nports = \"9\"\nthis is nothing\n";
+        let faults = faults(text);
+        let lines: Vec<_> = faults.iter().filter_map(|f| f.split(": ").next()).collect();
+        let expected = [2, 4, 5, 6, 10, 11, 12].map(|line| format!("tandem.toml:{line}"));
+        assert_eq!(lines, expected, "{faults:?}");
+    }
+
+    #[test]
+    fn what_a_node_would_not_do_well_with_is_told_with_its_line() {
+        let text = "[sip]\nport = 10500\n[rtp]\nprompts = \"/nowhere\"\n";
+        let faults = Config::parse("tandem.toml", text, Config::unwell).unwrap_err();
+        let faults: Vec<_> = faults.iter().map(Fault::to_string).collect();
+        assert!(
+            faults[0].starts_with("tandem.toml:2: port 10500 is one of rtp.ports"),
+            "{faults:?}"
+        );
+        assert!(
+            faults[1].starts_with("tandem.toml:4: there are no spoken prompts in"),
+            "{faults:?}"
+        );
+    }
+
+    #[test]
+    fn two_that_want_the_same_port_are_told_apart() {
+        let one = |text: &str| faults(text).join("; ");
+        let same = one("[sip]\nport = 8080\n[portal]\nport = 8080\n");
+        assert!(
+            same.starts_with("tandem.toml:4: port 8080 is sip.port's"),
+            "{same}"
+        );
+        let apart = "[sip]\nport = 8080\nbind = \"192.0.2.1\"\n[portal]\nport = 8080\n";
+        assert_eq!(faults(apart), [""; 0]);
+        let link = one("[link]\nport = 5060\n");
+        assert!(link.contains("port 5060 is sip.port's"), "{link}");
+        assert!(one("[node]\ndata = \"\"\n").starts_with("tandem.toml:2: name a folder"));
+    }
+
+    #[test]
     fn a_number_with_which_no_call_could_live_is_refused() {
         let faults = faults(
             "[rtp]\ntimeout_s = 0\n[calls]\nmax = 0\n[voicemail]\nmessage_min_ms = 200000\n\
@@ -226,18 +289,19 @@ mod tests {
         assert_eq!(
             faults,
             [
-                "tandem.toml:9: must be 1 to 1000000",
                 "tandem.toml:2: must be 1 to 86400",
                 "tandem.toml:4: must be 1 to 1000000",
-                "tandem.toml:7: must be 1 to 3600",
                 "tandem.toml:6: the shortest message must be shorter than message_max_s",
+                "tandem.toml:7: must be 1 to 3600",
+                "tandem.toml:9: must be 1 to 1000000",
             ]
         );
     }
 
     #[test]
     fn only_what_cannot_change_while_running_needs_a_restart() {
-        let parse = |text: &str| Config::parse("tandem.toml", text).unwrap();
+        let wrong = Config::wrong_values;
+        let parse = |text: &str| Config::parse("tandem.toml", text, wrong).unwrap();
         let old = parse("");
         let soft =
             parse("[node]\nstop_grace_s = 5\ntime_zone = \"Europe/Vienna\"\n[calls]\nring_s = 9\n");

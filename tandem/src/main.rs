@@ -19,7 +19,9 @@ mod membership;
 mod metrics;
 mod node;
 mod office;
+mod out;
 mod pins;
+mod secrets;
 mod signals;
 
 use std::process::ExitCode;

@@ -149,6 +149,8 @@ pub(crate) fn status_json(
         Some("the log is closed: its disk failed")
     } else if engine.workers_dead > 0 {
         Some("a media worker died; restart the node")
+    } else if engine.prompts == 0 {
+        Some("there are no spoken prompts; see rtp.prompts, and restart the node")
     } else {
         is_stopping.then_some("stopping")
     };

@@ -7,6 +7,7 @@
 
 use std::io::ErrorKind;
 use std::net::SocketAddr;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -29,7 +30,7 @@ use tandem_storage::{CleanerHelp, CleanerSeat, Cleaning, Log, LogConfig, Opened,
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 
-use crate::admin::AdminServer;
+use crate::admin::{AdminServer, Answerer};
 use crate::backups::Backups;
 use crate::company::write_address;
 use crate::config::Config;
@@ -143,7 +144,7 @@ fn start_on(
     membership: Membership,
     runtime: &Runtime,
 ) -> Result<Started, String> {
-    let (sip, http) = runtime.block_on(bind(config, handle))?;
+    let (sip, http) = runtime.block_on(bind(config, file, handle))?;
     let engine = start_engine(config, &opened.log, handle)?;
     let seed: [u8; 32] = rand::random();
     let Opened {
@@ -201,7 +202,13 @@ fn start_on(
     let _inside = runtime.enter();
     let asked = handle.clone();
     let portal = Portal::serve(http, Arc::new(Asked(asked))).map_err(|e| e.to_string())?;
-    let admin = AdminServer::start(&config.node.data, handle.clone(), log.reader(), inviter)
+    let answerer = Answerer {
+        control: handle.clone(),
+        reader: log.reader(),
+        inviter,
+        realm: config.sip.realm.clone(),
+    };
+    let admin = AdminServer::start(&config.node.data, answerer)
         .map_err(|e| format!("cannot open the command socket: {e}"))?;
     let source = Source {
         file: file.map(Path::to_owned),
@@ -320,12 +327,17 @@ async fn write_office(
 }
 
 fn make_dir(dir: &Path) -> Result<(), String> {
-    std::fs::create_dir_all(dir).map_err(|e| {
-        format!(
-            "cannot make the data directory {}: {e}; name another with --data",
-            dir.display()
-        )
-    })
+    let mut private = std::fs::DirBuilder::new();
+    private
+        .mode(0o700)
+        .recursive(true)
+        .create(dir)
+        .map_err(|e| {
+            format!(
+                "cannot make the data directory {}: {e}; name another with --data",
+                dir.display()
+            )
+        })
 }
 
 fn runtime() -> Result<Runtime, String> {
@@ -337,23 +349,35 @@ fn runtime() -> Result<Runtime, String> {
         .map_err(|e| format!("cannot start network threads: {e}"))
 }
 
-async fn bind(config: &Config, handle: &ControlHandle) -> Result<(SipShell, TcpListener), String> {
+async fn bind(
+    config: &Config,
+    file: Option<&Path>,
+    handle: &ControlHandle,
+) -> Result<(SipShell, TcpListener), String> {
     let sip = SocketAddr::new(config.sip.bind, config.sip.port);
     let wire = handle.clone();
     let shell = SipShellConfig::new(sip, Some(sip));
     let shell = SipShell::bind(shell, move |message| wire.wire(message))
         .await
-        .map_err(|e| format!("{e}; {}", mend(&e, "--sip-port")))?;
+        .map_err(|e| format!("{e}; {}", mend(&e, file, ("--sip-port", "[sip] port"))))?;
     let portal = SocketAddr::new(config.portal.bind, config.portal.port);
     let http = TcpListener::bind(portal).await.map_err(|e| {
-        let mend = mend(&e, "--http-port");
+        let mend = mend(&e, file, ("--http-port", "[portal] port"));
         format!("the portal cannot listen on {portal}: {e}; {mend}")
     })?;
     Ok((shell, http))
 }
 
-/// What to do about an address that cannot be had.
-fn mend(error: &(dyn std::error::Error + 'static), port: &str) -> String {
+/// What to do about an address that cannot be had: with an option, or in the file there is.
+fn mend(
+    error: &(dyn std::error::Error + 'static),
+    file: Option<&Path>,
+    (option, key): (&str, &str),
+) -> String {
+    let port = match file {
+        Some(file) => format!("{key} in {}", file.display()),
+        None => option.to_owned(),
+    };
     let cause = std::iter::successors(Some(error), |e| e.source())
         .find_map(|e| e.downcast_ref::<std::io::Error>())
         .map(std::io::Error::kind);

@@ -4,11 +4,10 @@
 //! only digests of them.
 
 use tandem_pbx::office::{Account, new_user};
-use tandem_sip_shim::digest;
 use tandem_storage::Opened;
 use tandem_storage::name::Ids;
 
-use crate::pins;
+use crate::secrets;
 
 /// People, and what can be dialled.
 pub(crate) struct Office {
@@ -60,7 +59,7 @@ impl Office {
     ) -> Result<Vec<(String, String)>, String> {
         let mut registers = Vec::new();
         for user in &self.users {
-            let pin = pins::hash(&user.pin).ok_or("a PIN could not be hashed")?;
+            let pin = secrets::pin_hash(&user.pin)?;
             let account = user.account(realm);
             let pairs = new_user(ids.next_id(), &account, &pin);
             registers.extend(
@@ -75,12 +74,12 @@ impl Office {
 
 impl NewUser {
     fn account(&self, realm: &str) -> Account {
-        let (md5, sha256) = digest::ha1(&self.extension, realm, &self.password);
+        let (ha1_md5, ha1_sha256) = secrets::ha1(&self.extension, realm, &self.password);
         Account {
             extension: self.extension.as_str().into(),
             name: self.name.as_str().into(),
-            ha1_md5: md5.into(),
-            ha1_sha256: sha256.into(),
+            ha1_md5,
+            ha1_sha256,
         }
     }
 }

@@ -11,6 +11,7 @@ use crate::mailbox::About;
 use crate::office::{Greeting, greeting_key, pin_key};
 use crate::say::Say;
 use crate::seam::Output;
+use crate::users::{self, PinFault};
 use crate::voicemail::question::{Question, Reply};
 use crate::voicemail::session::{ANSWER_WAIT, After, Leave, Session, Step, goodbye};
 use crate::voicemail::take::{Length, Spoken, Take, Taken};
@@ -195,14 +196,11 @@ impl Session {
     /// What is wrong with a new PIN.
     fn fault(&self, x: &Exchange, pin: &str) -> Option<Word> {
         let account = x.office.account(self.mailbox);
-        if pin.len() < x.config.pin_digits_min {
-            Some(words::PIN_TOO_SHORT)
-        } else if pin.len() > x.config.pin_digits_max {
-            Some(words::PIN_TOO_LONG)
-        } else if is_row(pin) || account.is_some_and(|account| *account.extension == *pin) {
-            Some(words::PIN_TOO_SIMPLE)
-        } else {
-            None
+        let extension = account.map_or("", |account| &account.extension);
+        match users::pin_fault(&x.config, extension, pin)? {
+            PinFault::TooShort => Some(words::PIN_TOO_SHORT),
+            PinFault::TooLong => Some(words::PIN_TOO_LONG),
+            PinFault::TooSimple => Some(words::PIN_TOO_SIMPLE),
         }
     }
 
@@ -248,16 +246,4 @@ fn ask(which: Greeting) -> Word {
         Greeting::Temporary => words::RECORD_TEMPORARY,
         Greeting::Name => words::RECORD_NAME,
     }
-}
-
-/// 1111, 1234, 9876: what everybody tries first.
-fn is_row(pin: &str) -> bool {
-    let steps: Vec<i16> = pin
-        .as_bytes()
-        .windows(2)
-        .map(|pair| i16::from(pair[1]) - i16::from(pair[0]))
-        .collect();
-    [-1, 0, 1]
-        .iter()
-        .any(|step| steps.iter().all(|s| s == step))
 }

@@ -8,6 +8,7 @@ use crate::backups;
 use crate::cli::Backup;
 use crate::commands::lists::{print_json, when};
 use crate::commands::progress::Progress;
+use crate::out::say;
 
 pub(crate) fn run(args: &Backup) -> Result<(), String> {
     let data = args.node.data();
@@ -53,24 +54,24 @@ fn verify(place: &str, node: NodeName) -> Result<(), String> {
 
 fn print(report: &BackupReport, to: &str) {
     if let Some(why) = &report.afresh {
-        println!("the backup before could not be built upon, so all was copied: {why}");
+        say!("the backup before could not be built upon, so all was copied: {why}");
     }
     if report.damages > 0 {
-        println!(
+        say!(
             "{} damaged places of the log were passed over; tandem log verify shows them",
             report.damages
         );
     }
     if report.destroyed > 0 {
-        println!(
+        say!(
             "{} sounds were destroyed since the backup before and are not in this one",
             report.destroyed
         );
     }
     if report.pruned > 0 {
-        println!("{} older backups deleted", report.pruned);
+        say!("{} older backups deleted", report.pruned);
     }
-    println!(
+    say!(
         "backup {} of {} in {to}: {} records, {} bytes; {} records new, {} bytes written, {}",
         report.number,
         report.node,

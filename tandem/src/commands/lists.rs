@@ -5,6 +5,7 @@ use serde_json::Value;
 use super::site;
 use crate::admin::{Question, ask};
 use crate::cli::Ask;
+use crate::out::say;
 
 pub(crate) fn status(how: &Ask) -> Result<(), String> {
     let (status, _) = ask(&how.node.data(), &Question::Status, &[])?;
@@ -14,16 +15,16 @@ pub(crate) fn status(how: &Ask) -> Result<(), String> {
     let sections = status.as_object().into_iter().flatten();
     let (groups, single): (Vec<_>, Vec<_>) = sections.partition(|(_, value)| value.is_object());
     for (name, value) in single.into_iter().filter(|(_, value)| !value.is_null()) {
-        println!("{:<24}{}", words(name), text(value));
+        say!("{:<24}{}", words(name), text(value));
     }
     for (name, group) in groups {
-        println!("\n{}", words(name));
+        say!("\n{}", words(name));
         for (key, value) in group.as_object().into_iter().flatten() {
             let said = match (key.as_str(), value.as_array()) {
                 ("missing", Some(rows)) => site::missing(rows),
                 _ => text(value),
             };
-            println!("  {:<22}{said}", words(key));
+            say!("  {:<22}{said}", words(key));
         }
     }
     Ok(())
@@ -67,7 +68,7 @@ pub(crate) fn phones(how: &Ask) -> Result<(), String> {
 
 /// For programs: one JSON document.
 pub(crate) fn print_json(value: &Value) -> Result<(), String> {
-    println!(
+    say!(
         "{}",
         serde_json::to_string_pretty(value).map_err(|e| e.to_string())?
     );
@@ -82,7 +83,7 @@ pub(crate) fn print_table(
 ) {
     let rows: Vec<Vec<String>> = rows.collect();
     if rows.is_empty() {
-        println!("{if_empty}");
+        say!("{if_empty}");
         return;
     }
     let width = |column: usize| {
@@ -98,7 +99,7 @@ pub(crate) fn print_table(
             .zip(&widths)
             .map(|(cell, w)| format!("{cell:<w$}"))
             .collect();
-        println!("{}", padded.join("  ").trim_end());
+        say!("{}", padded.join("  ").trim_end());
     };
     line(&mut header.iter().copied());
     for row in &rows {

@@ -8,6 +8,7 @@ use tandem_storage::{ShownRecord, VerifyReport};
 
 use crate::cli::Log;
 use crate::commands::lists::print_json;
+use crate::out::say;
 
 pub(crate) fn run(log: &Log) -> Result<(), String> {
     match log {
@@ -19,8 +20,8 @@ pub(crate) fn run(log: &Log) -> Result<(), String> {
         Log::Show(how) => {
             let dir = log_dir(&how.node.data())?;
             let print = |shown: &ShownRecord| match how.json {
-                true => println!("{}", as_json(shown)),
-                false => println!("{}", as_line(shown)),
+                true => say!("{}", as_json(shown)),
+                false => say!("{}", as_line(shown)),
             };
             tandem_storage::show(&dir, print).map_err(|e| unreadable(&dir, &e))
         }
@@ -60,21 +61,22 @@ fn print_report(report: &VerifyReport, as_json: bool) -> Result<(), String> {
             "clean": report.is_clean(),
         }))?;
     } else {
-        println!(
-            "{} records and {} sounds in {} segments, {} starts",
-            ending.records, report.sounds, report.segments, ending.epoch
+        say!(
+            "{} records and {} sounds in {} segments; the last start is epoch {}",
+            ending.records,
+            report.sounds,
+            report.segments,
+            ending.epoch
         );
-        damages
-            .iter()
-            .for_each(|damage| println!("damaged: {damage}"));
+        damages.iter().for_each(|damage| say!("damaged: {damage}"));
         if ending.torn > 0 {
-            println!(
+            say!(
                 "{} torn by a crash while being written, promised to nobody",
                 ending.torn
             );
         }
         if report.is_clean() {
-            println!("every record is whole");
+            say!("every record is whole");
         }
     }
     match report.is_clean() {

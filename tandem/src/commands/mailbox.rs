@@ -5,6 +5,7 @@ use serde_json::Value;
 use crate::admin::{Question, ask};
 use crate::cli::Mailbox;
 use crate::commands::lists::{party, print_json, print_table, text, when};
+use crate::out::say;
 
 pub(crate) fn run(mailbox: &Mailbox) -> Result<(), String> {
     match mailbox {
@@ -95,8 +96,15 @@ pub(crate) fn run(mailbox: &Mailbox) -> Result<(), String> {
             extension,
             id,
             file,
+            overwrite,
             node,
         } => {
+            if !overwrite && file.exists() {
+                return Err(format!(
+                    "{} is there already; name another file, or say --overwrite",
+                    file.display()
+                ));
+            }
             let question = Question::MailboxExport {
                 extension: extension.clone(),
                 id: id.clone(),
@@ -115,7 +123,7 @@ pub(crate) fn run(mailbox: &Mailbox) -> Result<(), String> {
                 bytes: wav.len() as u64,
             };
             let (id, _) = ask(&node.data(), &question, &wav)?;
-            println!("{}", text(&id));
+            say!("{}", text(&id));
             Ok(())
         }
     }
@@ -131,9 +139,9 @@ fn print_quota(standing: &Value) {
         ("minutes", of("minutes", "quota_minutes")),
     ];
     for (what, of) in rows {
-        println!("{what:<10}{}", of.join(" "));
+        say!("{what:<10}{}", of.join(" "));
     }
-    println!("{:<10}{} %", "used", text(&standing["percent"]));
+    say!("{:<10}{} %", "used", text(&standing["percent"]));
 }
 
 fn print_messages(list: &Value) {

@@ -12,6 +12,7 @@ pub(crate) mod serve;
 pub(crate) mod site;
 pub(crate) mod stopped;
 pub(crate) mod storage;
+pub(crate) mod user;
 
 use std::path::{Path, PathBuf};
 

@@ -9,6 +9,7 @@ use crate::cli::Restore;
 use crate::commands::lists::{print_json, when};
 use crate::commands::progress::Progress;
 use crate::commands::restore_mailbox;
+use crate::out::say;
 
 pub(crate) fn run(args: &Restore) -> Result<(), String> {
     let node: Option<NodeName> = match &args.node {
@@ -46,7 +47,7 @@ pub(crate) fn run(args: &Restore) -> Result<(), String> {
             "cut_short": report.cut_short,
         }));
     }
-    println!(
+    say!(
         "backup {} of {}, made {}: {} records and {} sounds restored to {}",
         report.number,
         report.node,
@@ -56,12 +57,12 @@ pub(crate) fn run(args: &Restore) -> Result<(), String> {
         data.display(),
     );
     if report.cut_short > 0 {
-        println!(
+        say!(
             "{} sounds were being spoken when it was made; they end there",
             report.cut_short
         );
     }
-    println!(
+    say!(
         "start the node with [node] name = \"{}\" and data = \"{}\"",
         report.node,
         data.display()

@@ -24,6 +24,7 @@ use crate::commands::lists::{print_json, when};
 use crate::commands::progress::Progress;
 use crate::commands::stopped::Stopped;
 use crate::keys;
+use crate::out::say;
 
 /// Messages whose sound is in memory at once.
 const MESSAGES_AT_ONCE: usize = 32;
@@ -250,7 +251,7 @@ fn print(backup: &Backup, extension: &str, outcome: &Outcome, as_json: bool) -> 
             "without_sound": without_sound,
         }));
     }
-    println!(
+    say!(
         "backup {} of {}, made {}: {had} messages of {extension}; {there} are there, {} were put back",
         manifest.number,
         manifest.node,
@@ -258,7 +259,7 @@ fn print(backup: &Backup, extension: &str, outcome: &Outcome, as_json: bool) -> 
         restored.len(),
     );
     if *without_sound > 0 {
-        println!("{without_sound} have no sound in the backup");
+        say!("{without_sound} have no sound in the backup");
     }
     Ok(())
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use crate::cli::{ConfigFile, Demo};
 use crate::commands::demo_data;
-use crate::config::{Config, Node as NodeConfig, Portal, Rtp, Sip, TrustedPeer};
+use crate::config::{Config, Fault, Node as NodeConfig, Portal, Rtp, Sip, TrustedPeer};
 use crate::logging;
 use crate::node::Node;
 use crate::office::Office;
@@ -46,24 +46,29 @@ pub(crate) fn demo(args: &Demo) -> Result<(), String> {
 
 pub(crate) fn run(file: &ConfigFile) -> Result<(), String> {
     logging::start();
-    let config = read(file)?;
+    let config = told(Config::read(&file.config))?;
     for warning in config.warnings() {
         tracing::warn!("{warning}");
+    }
+    for (key, what) in config.unwell() {
+        tracing::warn!("{key}: {what}");
     }
     let node = Node::start(&config, Some(&file.config), None)?;
     serve(node)
 }
 
 pub(crate) fn check(file: &ConfigFile) -> Result<(), String> {
-    for warning in read(file)?.warnings() {
+    let config = told(Config::check(&file.config))?;
+    for warning in config.warnings() {
         eprintln!("warning: {warning}");
     }
     println!("{} is right", file.config.display());
     Ok(())
 }
 
-fn read(file: &ConfigFile) -> Result<Config, String> {
-    Config::read(&file.config).map_err(|faults| {
+/// All faults but the last are printed.
+fn told(read: Result<Config, Vec<Fault>>) -> Result<Config, String> {
+    read.map_err(|faults| {
         let (last, others) = faults.split_last().expect("a refused file has a fault");
         others.iter().for_each(|fault| eprintln!("{fault}"));
         last.to_string()

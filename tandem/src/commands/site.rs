@@ -10,6 +10,7 @@ use tandem_storage::site::{Invitation, Site, SiteError, join};
 use super::lists::{print_json, print_table};
 use crate::admin::{Question, ask, socket_path};
 use crate::cli::{Ask, Site as Command, SiteInit, SiteJoin, WhichNode};
+use crate::out::say;
 
 pub(crate) fn run(command: &Command) -> Result<(), String> {
     match command {
@@ -39,12 +40,12 @@ fn make(init: &SiteInit) -> Result<(), String> {
     make_dir(&data)?;
     let site = Site::init(&data, name).map_err(|e| e.to_string())?;
     let folder = Site::folder(&data);
-    println!("This machine is node {} of a new company.", site.node());
-    println!(
+    say!("This machine is node {} of a new company.", site.node());
+    say!(
         "Its certificates are in {}; keep a copy of them in a safe place.",
         folder.display()
     );
-    println!("Start it, then invite another machine: tandem site token NAME");
+    say!("Start it, then invite another machine: tandem site token NAME");
     Ok(())
 }
 
@@ -60,7 +61,7 @@ fn token(name: &str, node: &WhichNode) -> Result<(), String> {
         eprintln!("{name} is a node already: the machine that joins with this takes its place.");
     }
     eprintln!("On the new machine, within an hour, once:");
-    println!("tandem site join {token}");
+    say!("tandem site join {token}");
     Ok(())
 }
 
@@ -76,8 +77,8 @@ fn join_with(with: &SiteJoin) -> Result<(), String> {
         ),
         other => other.to_string(),
     })?;
-    println!("This machine is node {} now.", site.node());
-    println!("Start it: what the company knows comes by itself.");
+    say!("This machine is node {} now.", site.node());
+    say!("Start it: what the company knows comes by itself.");
     Ok(())
 }
 
@@ -150,7 +151,7 @@ fn remove(name: &str, node: &WhichNode) -> Result<(), String> {
         &Question::SiteRemove { name: name.clone() },
         &[],
     )?;
-    println!("{name} is no longer a node of the company. What it said stays.");
+    say!("{name} is no longer a node of the company. What it said stays.");
     Ok(())
 }
 
@@ -170,8 +171,8 @@ fn keeps(name: &str, backups: &str, node: &WhichNode) -> Result<(), String> {
     };
     ask(&node.data(), &question, &[])?;
     match backups {
-        None => println!("All nodes keep the sound that {name} records."),
-        Some(names) => println!("The sound that {name} records is kept there and at: {names}"),
+        None => say!("All nodes keep the sound that {name} records."),
+        Some(names) => say!("The sound that {name} records is kept there and at: {names}"),
     }
     Ok(())
 }

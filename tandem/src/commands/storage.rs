@@ -2,6 +2,7 @@
 
 use crate::cli::Storage;
 use crate::keys;
+use crate::out::say;
 
 pub(crate) fn run(command: &Storage) -> Result<(), String> {
     match command {
@@ -10,11 +11,11 @@ pub(crate) fn run(command: &Storage) -> Result<(), String> {
             passphrase_file,
         } => {
             let key = keys::make(file, passphrase_file.as_deref())?;
-            println!("Key {} is in {}.", key.name(), file.display());
-            println!(
+            say!("Key {} is in {}.", key.name(), file.display());
+            say!(
                 "Put a copy on every node, name it in [storage] key_file, and keep one in a safe place:"
             );
-            println!("without it nobody can hear what was encrypted with it.");
+            say!("without it nobody can hear what was encrypted with it.");
             Ok(())
         }
     }

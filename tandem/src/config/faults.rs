@@ -1,13 +1,14 @@
 //! What can be wrong with a file: each fault with its line, and how to mend it.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use tandem_pbx::PbxConfig;
 use tandem_sip_shim::Net;
 use tandem_storage::name::NodeName;
 
-use super::Config;
+use super::{Config, PortRange};
 use crate::{backups, keys};
 
 /// One thing that is wrong with a configuration, and how to mend it.
@@ -19,6 +20,9 @@ pub(crate) struct Fault {
     pub(crate) what: String,
 }
 
+/// So many faults of a file are told at once.
+pub(super) const FAULTS_MAX: usize = 50;
+
 impl Config {
     /// Values that are of the right type and yet cannot work: key as `section.name`, and why.
     pub(crate) fn wrong_values(&self) -> Vec<(&'static str, String)> {
@@ -26,6 +30,11 @@ impl Config {
         if let Err(e) = self.node.name.parse::<NodeName>() {
             wrong.push(("node.name", format!("'{}': {e}", self.node.name)));
         }
+        if self.node.data.as_os_str().is_empty() {
+            let what = "name a folder, as in \"/var/lib/tandem\"".into();
+            wrong.push(("node.data", what));
+        }
+        wrong.extend(self.ports_wanted_twice());
         if self.rtp.ports.last - self.rtp.ports.first < 3 {
             wrong.push((
                 "rtp.ports",
@@ -92,6 +101,49 @@ impl Config {
             wrong.push(("node.time_zone", what));
         }
         wrong
+    }
+
+    /// Who cannot listen because another does.
+    fn ports_wanted_twice(&self) -> Vec<(&'static str, String)> {
+        let listeners = [
+            ("sip.port", self.sip.bind, self.sip.port),
+            ("portal.port", self.portal.bind, self.portal.port),
+            ("link.port", self.link.bind, self.link.port),
+        ];
+        let mut wrong = Vec::new();
+        for (nth, (key, bind, port)) in listeners.iter().enumerate() {
+            let meets = |(_, other, at): &&(&str, IpAddr, u16)| {
+                at == port && (other == bind || other.is_unspecified() || bind.is_unspecified())
+            };
+            if let Some((first, ..)) = listeners[..nth].iter().find(meets) {
+                wrong.push((
+                    *key,
+                    format!("port {port} is {first}'s already; choose another"),
+                ));
+            }
+        }
+        wrong
+    }
+
+    /// With what a node can start, and yet would not do well.
+    pub(crate) fn unwell(&self) -> Vec<(&'static str, String)> {
+        let mut unwell = Vec::new();
+        let (PortRange { first, last }, port) = (self.rtp.ports, self.sip.port);
+        if (first..=last).contains(&port) {
+            let what = format!(
+                "port {port} is one of rtp.ports ({first}-{last}), where sound comes in; choose another"
+            );
+            unwell.push(("sip.port", what));
+        }
+        let prompts = self.prompts();
+        if !prompts.is_dir() {
+            let what = format!(
+                "there are no spoken prompts in {}; name the folder that holds them",
+                prompts.display()
+            );
+            unwell.push(("rtp.prompts", what));
+        }
+        unwell
     }
 
     /// What works, and yet is hardly meant so.
@@ -179,6 +231,24 @@ pub(super) fn line_of(text: &str, offset: usize) -> usize {
         .filter(|b| **b == b'\n')
         .count()
         + 1
+}
+
+/// The same without a line, or without the section that the line begins; `None`: it is empty already.
+pub(super) fn without_line(text: &str, line: usize) -> Option<String> {
+    let wrong = line.checked_sub(1)?;
+    let lines: Vec<&str> = text.lines().collect();
+    let is_header = |line: &str| line.trim_start().starts_with('[');
+    if lines.get(wrong)?.trim().is_empty() {
+        return None;
+    }
+    let after = lines[wrong + 1..].iter().position(|line| is_header(line));
+    let end = match is_header(lines[wrong]) {
+        true => after.map_or(lines.len(), |n| wrong + 1 + n),
+        false => wrong + 1,
+    };
+    let kept = |(n, line)| if (wrong..end).contains(&n) { "" } else { line };
+    let kept: Vec<&str> = lines.iter().copied().enumerate().map(kept).collect();
+    Some(kept.join("\n"))
 }
 
 /// The line on which `section.name` is set, or that of its section, or 0.

@@ -31,7 +31,14 @@ pub fn wait_messages(node: &Node, count: usize) -> Vec<Value> {
 pub fn sound_of(node: &Node, message: &Value) -> Vec<i16> {
     let file: PathBuf = node.data().with_extension("wav");
     let id = message["id"].as_str().expect("an id");
-    let said = node.cli(&["mailbox", "export", "102", id, &file.display().to_string()]);
+    let said = node.cli(&[
+        "mailbox",
+        "export",
+        "102",
+        id,
+        &file.display().to_string(),
+        "--overwrite",
+    ]);
     assert_eq!(said.code, 0, "{}", said.err);
     sound::read_wav(&file)
 }

@@ -37,7 +37,7 @@ fn heard_as(samples: &[i16]) -> Vec<i16> {
 
 fn export(node: &Node, id: &str) -> Said {
     let file = node.data().with_extension("privacy.wav");
-    node.cli(&["mailbox", "export", "102", id, path(&file)])
+    node.cli(&["mailbox", "export", "102", id, path(&file), "--overwrite"])
 }
 
 /// Stops a node and starts it with this configuration.

@@ -36,7 +36,14 @@ pub fn names(node: &Node, list: &str, extension: &str) -> Vec<String> {
 /// A message's sound, as it is exported.
 pub fn exported(node: &Node, extension: &str, id: &str) -> Vec<u8> {
     let file: PathBuf = node.data().with_extension("export.wav");
-    let said = node.cli(&["mailbox", "export", extension, id, path(&file)]);
+    let said = node.cli(&[
+        "mailbox",
+        "export",
+        extension,
+        id,
+        path(&file),
+        "--overwrite",
+    ]);
     assert_eq!(said.code, 0, "{}", said.err);
     std::fs::read(file).unwrap()
 }

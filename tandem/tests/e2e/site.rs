@@ -463,7 +463,7 @@ fn a_piece_that_rots_on_one_disk_is_found_and_had_back_from_another() {
     // What cannot be read is not served: the export fails.
     let is_whole = |id: &str| {
         let file = b.data().with_extension("wav").display().to_string();
-        let said = b.cli(&["mailbox", "export", "102", id, &file]);
+        let said = b.cli(&["mailbox", "export", "102", id, &file, "--overwrite"]);
         said.code == 0 && sound::read_wav(std::path::Path::new(&file)) == whole
     };
     let damaged = || -> usize {

@@ -1,0 +1,178 @@
+//! Users as an administrator makes, changes and removes them.
+//!
+//! Passwords and PINs come as their digests: whoever asks has made them from what was typed. Each thing
+//! that is set is a register of its own (`office.rs`); the asker is answered when the last of them is
+//! durable. A user who is removed leaves the directory; its messages stay in the log under its identity.
+
+use std::sync::Arc;
+
+use tandem_storage::name::Id;
+
+use crate::config::PbxConfig;
+use crate::exchange::Waiter;
+use crate::office::{self, Account, account_key, dnd_key, forward_key, json, pin_key};
+use crate::pbx::Pbx;
+use crate::seam::UserChange;
+
+/// Extensions are so many digits.
+const EXTENSION_DIGITS: std::ops::RangeInclusive<usize> = 2..=10;
+/// The longest name, in characters.
+const NAME_CHARS_MAX: usize = 64;
+
+/// What is wrong with an extension, for the one who typed it.
+pub fn extension_fault(extension: &str) -> Option<String> {
+    let is_right = EXTENSION_DIGITS.contains(&extension.len())
+        && extension.bytes().all(|byte| byte.is_ascii_digit());
+    let (least, most) = (EXTENSION_DIGITS.start(), EXTENSION_DIGITS.end());
+    (!is_right).then(|| format!("'{extension}' is not an extension: {least} to {most} digits"))
+}
+
+/// What is wrong with a name, likewise.
+pub fn name_fault(name: &str) -> Option<String> {
+    let is_right = !name.trim().is_empty()
+        && name.chars().count() <= NAME_CHARS_MAX
+        && !name.chars().any(char::is_control);
+    (!is_right).then(|| {
+        format!(
+            "'{}' is not a name: 1 to {NAME_CHARS_MAX} characters",
+            name.escape_debug()
+        )
+    })
+}
+
+/// What is wrong with a new PIN.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PinFault {
+    /// It has fewer digits than [`PbxConfig::pin_digits_min`].
+    TooShort,
+    /// It has more digits than [`PbxConfig::pin_digits_max`].
+    TooLong,
+    /// It is the extension, or a row of digits: 1111, 1234, 9876.
+    TooSimple,
+}
+
+/// What is wrong with a new PIN for this extension.
+pub fn pin_fault(config: &PbxConfig, extension: &str, pin: &str) -> Option<PinFault> {
+    if pin.len() < config.pin_digits_min {
+        Some(PinFault::TooShort)
+    } else if pin.len() > config.pin_digits_max {
+        Some(PinFault::TooLong)
+    } else if is_row(pin) || pin == extension {
+        Some(PinFault::TooSimple)
+    } else {
+        None
+    }
+}
+
+/// What everybody tries first.
+fn is_row(pin: &str) -> bool {
+    let pairs = pin.as_bytes().windows(2);
+    let steps: Vec<i16> = pairs
+        .map(|pair| i16::from(pair[1]) - i16::from(pair[0]))
+        .collect();
+    [-1, 0, 1]
+        .iter()
+        .any(|step| steps.iter().all(|s| s == step))
+}
+
+/// A register and its text; `None`: it is removed.
+type Setting = (Arc<str>, Option<Arc<str>>);
+
+impl Pbx {
+    pub(crate) fn add_user(
+        &mut self,
+        asker: u64,
+        account: &Account,
+        pin_hash: &str,
+    ) -> Result<(), String> {
+        let fault = extension_fault(&account.extension).or_else(|| name_fault(&account.name));
+        fault.map_or(Ok(()), Err)?;
+        self.is_free(&account.extension)?;
+        let mut registers = office::new_user(self.x.new_id(), account, pin_hash);
+        let last = registers.pop();
+        for (key, value) in registers {
+            self.x.append_register(Waiter::Nobody, key, Some(value));
+        }
+        if let Some((key, value)) = last {
+            self.x
+                .append_register(Waiter::Asker(asker), key, Some(value));
+        }
+        Ok(())
+    }
+
+    pub(crate) fn set_user(
+        &mut self,
+        asker: u64,
+        extension: &str,
+        change: UserChange,
+    ) -> Result<(), String> {
+        let user = self.mailbox_of(extension)?;
+        let mut registers = self.registers_of(user, change)?;
+        let (key, value) = registers.pop().ok_or("there is nothing to set")?;
+        for (key, value) in registers {
+            self.x.append_register(Waiter::Nobody, key, value);
+        }
+        self.x.append_register(Waiter::Asker(asker), key, value);
+        Ok(())
+    }
+
+    /// Nothing of a change is written unless all of it can be.
+    fn registers_of(&self, user: Id, change: UserChange) -> Result<Vec<Setting>, String> {
+        let old = self.x.office.account(user).ok_or("the user is gone")?;
+        let mut account = old.clone();
+        if let Some(name) = change.name {
+            name_fault(&name).map_or(Ok(()), Err)?;
+            account.name = name;
+        }
+        if let Some(extension) = change.extension.filter(|to| *to != old.extension) {
+            extension_fault(&extension).map_or(Ok(()), Err)?;
+            self.is_free(&extension)?;
+            if change.ha1.is_none() {
+                return Err("a new extension needs a new password: add password=…".into());
+            }
+            account.extension = extension;
+        }
+        if let Some((ha1_md5, ha1_sha256)) = change.ha1 {
+            (account.ha1_md5, account.ha1_sha256) = (ha1_md5, ha1_sha256);
+        }
+        let mut registers = Vec::new();
+        if account != *old {
+            registers.push((account_key(user), Some(json(&account))));
+        }
+        if let Some(hash) = change.pin_hash {
+            registers.push((pin_key(user), Some(json(&hash))));
+        }
+        if let Some(on) = change.dnd {
+            registers.push((dnd_key(user), on.then(|| json(&true))));
+        }
+        if let Some(forward) = change.forward {
+            if let Some(to) = &forward {
+                let there = self.mailbox_of(to)?;
+                if there == user {
+                    return Err("calls cannot be forwarded to where they come from".into());
+                }
+            }
+            registers.push((forward_key(user), forward.map(|to| json(&to))));
+        }
+        Ok(registers)
+    }
+
+    pub(crate) fn remove_user(&mut self, asker: u64, extension: &str) -> Result<(), String> {
+        let user = self.mailbox_of(extension)?;
+        self.x.append_register(Waiter::Nobody, pin_key(user), None);
+        self.x
+            .append_register(Waiter::Asker(asker), account_key(user), None);
+        Ok(())
+    }
+
+    fn is_free(&self, extension: &str) -> Result<(), String> {
+        let holder = self.x.office.by_extension(extension);
+        let Some(account) = holder.and_then(|id| self.x.office.account(id)) else {
+            return Ok(());
+        };
+        Err(format!(
+            "{} has the extension {extension} already",
+            account.name
+        ))
+    }
+}
