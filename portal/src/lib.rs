@@ -4,6 +4,8 @@
 //! It asks the node through [`Source`] and knows nothing of SIP or media; if it dies, calls go on.
 #![forbid(unsafe_code)]
 
+mod door;
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -13,7 +15,8 @@ use axum::http::{StatusCode, header};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::get;
 use tokio::net::TcpListener;
-use tokio::sync::oneshot;
+
+use door::Door;
 
 /// What the portal asks of the node. Calls may block for as long as the node needs to answer.
 pub trait Source: Send + Sync + 'static {
@@ -26,7 +29,6 @@ pub trait Source: Send + Sync + 'static {
 /// A running portal.
 pub struct Portal {
     local: SocketAddr,
-    stop: oneshot::Sender<()>,
     task: tokio::task::JoinHandle<()>,
 }
 
@@ -34,20 +36,9 @@ impl Portal {
     /// Serves `source` on `listener`.
     pub fn serve(listener: TcpListener, source: Arc<dyn Source>) -> std::io::Result<Portal> {
         let local = listener.local_addr()?;
-        let (stop, stopped) = oneshot::channel::<()>();
-        let app = routes(source);
-        let task = tokio::spawn(async move {
-            let until = async {
-                stopped.await.ok();
-            };
-            if let Err(e) = axum::serve(listener, app)
-                .with_graceful_shutdown(until)
-                .await
-            {
-                tracing::error!(error = %e, "the portal has stopped; calls go on");
-            }
-        });
-        Ok(Portal { local, stop, task })
+        let door = Door::default();
+        let task = tokio::spawn(door.clone().serve(listener, routes(source, door.clone())));
+        Ok(Portal { local, task })
     }
 
     /// Where it listens.
@@ -55,34 +46,34 @@ impl Portal {
         self.local
     }
 
-    /// Ends it; requests under way are cut after a moment.
-    pub async fn close(self) {
-        self.stop.send(()).ok();
-        let abort = self.task.abort_handle();
-        if tokio::time::timeout(std::time::Duration::from_millis(500), self.task)
-            .await
-            .is_err()
-        {
-            abort.abort();
-        }
+    /// Ends it: nobody is let in any more. Requests under way end with the program.
+    pub fn close(self) {
+        self.task.abort();
     }
 }
 
-fn routes(source: Arc<dyn Source>) -> Router {
+/// What pages are made from.
+#[derive(Clone)]
+struct Pages {
+    source: Arc<dyn Source>,
+    door: Door,
+}
+
+fn routes(source: Arc<dyn Source>, door: Door) -> Router {
     Router::new()
         .route("/", get(front))
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics))
-        .with_state(source)
+        .with_state(Pages { source, door })
 }
 
 async fn front() -> Html<&'static str> {
     Html(FRONT)
 }
 
-async fn readyz(State(source): State<Arc<dyn Source>>) -> Response {
-    match blocking(move || source.ready()).await {
+async fn readyz(State(pages): State<Pages>) -> Response {
+    match blocking(move || pages.source.ready()).await {
         Ok(()) => "ready\n".into_response(),
         Err(missing) => (
             StatusCode::SERVICE_UNAVAILABLE,
@@ -92,14 +83,15 @@ async fn readyz(State(source): State<Arc<dyn Source>>) -> Response {
     }
 }
 
-async fn metrics(State(source): State<Arc<dyn Source>>) -> Response {
-    match blocking(move || source.metrics()).await {
+async fn metrics(State(pages): State<Pages>) -> Response {
+    let refused = pages.door.refused();
+    match blocking(move || pages.source.metrics()).await {
         Ok(text) => (
             [(
                 header::CONTENT_TYPE,
                 "text/plain; version=0.0.4; charset=utf-8",
             )],
-            text,
+            format!("{text}{REFUSED} counter\ntandem_portal_refused_total {refused}\n"),
         )
             .into_response(),
         Err(e) => (StatusCode::SERVICE_UNAVAILABLE, e + "\n").into_response(),
@@ -114,6 +106,9 @@ async fn blocking<T: Send + 'static>(
         .await
         .unwrap_or_else(|e| Err(e.to_string()))
 }
+
+/// Before the figure of the portal's own.
+const REFUSED: &str = "# TYPE tandem_portal_refused_total";
 
 const FRONT: &str = "<!doctype html><html lang=en><meta charset=utf-8>\
 <meta name=viewport content='width=device-width'><title>Tandem</title>\
@@ -148,7 +143,7 @@ mod tests {
         stream.write_all(request.as_bytes()).await.unwrap();
         let mut reply = String::new();
         stream.read_to_string(&mut reply).await.unwrap();
-        portal.close().await;
+        portal.close();
         reply
     }
 
@@ -164,6 +159,24 @@ mod tests {
     async fn metrics_are_prometheus_text() {
         let reply = get(Ok(()), "/metrics").await;
         assert!(reply.contains("text/plain; version=0.0.4"), "{reply}");
-        assert!(reply.ends_with("tandem_calls 2\n"), "{reply}");
+        assert!(reply.contains("tandem_calls 2\n"), "{reply}");
+        assert!(
+            reply.ends_with("tandem_portal_refused_total 0\n"),
+            "{reply}"
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_does_not_finish_a_request_is_let_go_and_others_are_served() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let portal = Portal::serve(listener, Arc::new(Node(Ok(())))).unwrap();
+        let mut slow = TcpStream::connect(portal.local()).await.unwrap();
+        slow.write_all(b"GET / HTTP/1.1\r\nHo").await.unwrap();
+        let mut rest = Vec::new();
+        // Closed, with or without a word: the clock of this test runs on when nothing else does.
+        slow.read_to_end(&mut rest).await.ok();
+        assert!(!rest.starts_with(b"HTTP/1.1 200"));
+        assert!(get(Ok(()), "/healthz").await.starts_with("HTTP/1.1 200"));
+        portal.close();
     }
 }

@@ -119,7 +119,7 @@ impl Node {
         self.admin.close();
         self.runtime.block_on(async {
             parts.sip.close().await;
-            self.portal.close().await;
+            self.portal.close();
         });
         parts.backups.close();
         parts.engine.stop();
