@@ -21,7 +21,7 @@ use tandem_storage::link::frame::VERSIONS;
 use tandem_storage::link::{LinkConfig, LinkEvent, Position};
 use tandem_storage::name::{Id, Ids};
 use tandem_storage::seam::{
-    Append, ChunkPlace, LOCAL_KEYS, LogEvent, SoundCodec, Stamp, Token, What,
+    Append, ChunkPlace, Hlc, LOCAL_KEYS, LogEvent, SoundCodec, Stamp, Token, What,
 };
 use tandem_storage::site::{
     Door, Invitation, LinkHelp, LinkParts, Linking, Members, Site, WriteRegisters, address_key,
@@ -302,7 +302,7 @@ impl Node {
             joiner(opened.log.clone()),
         ))?;
         let address = door.0.local().to_string();
-        members.apply(&address_key(site.node()), Some(&value(&address)));
+        members.take(&address_key(site.node()), Hlc(0), Some(&value(&address)));
         let kept = opened.view.registers(LOCAL_KEYS);
         let config = LinkConfig {
             node: site.node(),
@@ -365,7 +365,7 @@ impl Node {
             if let What::Register { key, value } = &record.what
                 && key.starts_with("node/")
             {
-                self.members.apply(key, value.as_deref());
+                self.members.take(key, record.stamp.hlc, value.as_deref());
                 self.linking.members(self.members.clone());
             }
             if record.stamp.node == self.site.node() {
@@ -580,7 +580,7 @@ fn second(folder: &Path, token: Option<&str>) -> Result<()> {
     if let Some(token) = token {
         std::fs::create_dir_all(folder)?;
         let invitation: Invitation = token.parse().map_err(String::from)?;
-        join(folder, &invitation)?;
+        join(folder, &invitation, false)?;
     }
     let node = Node::open(folder)?;
     println!("ready");

@@ -312,6 +312,20 @@ impl View {
         self.registers.get(key)?.value.as_deref()
     }
 
+    /// What a register says and since when; `None` inside: it was removed. `None`: nothing was heard of it.
+    pub fn stamped(&self, key: &str) -> Option<(Stamp, Option<&str>)> {
+        let register = self.registers.get(key)?;
+        Some((register.stamp, register.value.as_deref()))
+    }
+
+    /// The keys that begin with `prefix`, of registers that were removed as well, in their order.
+    pub fn keys<'a>(&'a self, prefix: &'a str) -> impl Iterator<Item = &'a str> {
+        self.registers
+            .range::<str, _>((Bound::Included(prefix), Bound::Unbounded))
+            .map(|(key, _)| &**key)
+            .take_while(move |key| key.starts_with(prefix))
+    }
+
     /// A register was set once and is no longer.
     pub fn is_removed(&self, key: &str) -> bool {
         let register = self.registers.get(key);

@@ -346,6 +346,9 @@ pub(crate) struct SiteInit {
 pub(crate) struct SiteJoin {
     /// As `tandem site token` printed it
     pub(crate) token: String,
+    /// Though it is a node already: it was removed, or is to join another company
+    #[arg(long)]
+    pub(crate) again: bool,
     #[command(flatten)]
     pub(crate) node: WhichNode,
 }

@@ -11,7 +11,6 @@ use tandem_storage::View;
 use tandem_storage::gate::GateStatus;
 use tandem_storage::link::{LinkStatus, PeerStatus, Position};
 use tandem_storage::name::{Id, NodeName};
-use tandem_storage::seam::{LogEvent, What};
 use tandem_storage::site::{LinkStats, Linker, Members, Site, address_key, value};
 
 use crate::control::{Ask, ControlHandle};
@@ -54,14 +53,9 @@ impl Company {
         }
     }
 
-    /// Takes note of a record that may change who belongs to it.
-    pub(crate) fn note(&mut self, event: &LogEvent) {
-        let LogEvent::Committed { record, .. } = event else {
-            return;
-        };
-        if let What::Register { key, value } = &record.what
-            && self.members.apply(key, value.as_deref())
-        {
+    /// Takes note of a register that may change who belongs to it; the view has it already.
+    pub(crate) fn note(&mut self, view: &View, key: &str) {
+        if self.members.see(view, key) {
             self.linker.members(self.members.clone());
         }
     }

@@ -37,7 +37,7 @@ use tandem_storage::gate::{Gate, GateInput};
 use tandem_storage::link::{LINK_TOKENS, LinkEvent};
 use tandem_storage::name::{Id, NodeName};
 use tandem_storage::recovery::Ending;
-use tandem_storage::seam::{Append, ChunkPlace, LogEvent, Token};
+use tandem_storage::seam::{Append, ChunkPlace, LogEvent, Token, What};
 use tandem_storage::time::{Now, Time, WallTime};
 use tandem_storage::{Cleaning, Log, Snapshots};
 use tokio::sync::oneshot;
@@ -579,10 +579,17 @@ impl Control {
             LogEvent::Committed { token, .. } if is_of_link(token) => Some(*token),
             _ => None,
         };
-        if let Some(company) = &mut self.parts.company {
-            company.note(&event);
-        }
+        let register = match &event {
+            LogEvent::Committed { record, .. } => match &record.what {
+                What::Register { key, .. } => Some(key.clone()),
+                _ => None,
+            },
+            _ => None,
+        };
         self.parts.pbx.handle(now, Input::Log(event));
+        if let (Some(company), Some(key)) = (&mut self.parts.company, register) {
+            company.note(self.parts.pbx.view(), &key);
+        }
         if let Some(token) = link_told {
             self.link_told = token;
             self.hand_on_fetched(now);

@@ -10,7 +10,8 @@ use std::time::Duration;
 use tandem_storage::batch::{Batch, Wrote, WroteRecord};
 use tandem_storage::link::frame::{self, Message};
 use tandem_storage::link::{
-    ConnId, Link, LinkConfig, LinkInput, LinkOutput, LogFound, LogPiece, PeerConfig, Position,
+    CloseReason, ConnId, Link, LinkConfig, LinkInput, LinkOutput, LogFound, LogPiece, PeerConfig,
+    Position,
 };
 use tandem_storage::name::{Id, NodeName};
 use tandem_storage::record;
@@ -235,7 +236,10 @@ impl World {
                 }
                 LinkOutput::ReadLog { token, .. } => self.reads.push(token),
                 LinkOutput::FindSound { token, .. } => self.finds.push(token),
-                LinkOutput::Dial { peer } => self.hand_in(LinkInput::NotConnected { peer }),
+                LinkOutput::Dial { peer } => self.hand_in(LinkInput::NotConnected {
+                    peer,
+                    why: CloseReason::Unreachable,
+                }),
                 LinkOutput::Event(_) => {}
             }
         }

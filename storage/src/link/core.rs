@@ -29,7 +29,7 @@ use crate::batch::Wrote;
 use crate::name::NodeName;
 use crate::record::SEQ_MAX;
 use crate::seam::Token;
-use crate::time::Time;
+use crate::time::{Time, WallTime};
 
 /// What the log here did not take is followed again after so long.
 const FOLLOW_AGAIN: Duration = Duration::from_secs(10);
@@ -62,6 +62,8 @@ pub struct Link {
     unseen: Option<Time>,
     outputs: VecDeque<LinkOutput>,
     status: LinkStatus,
+    /// What this machine's clock showed at a time.
+    clock: Option<(Time, WallTime)>,
 }
 
 /// A connection.
@@ -145,13 +147,14 @@ impl Link {
             unseen: Some(now),
             outputs: VecDeque::new(),
             status: LinkStatus::default(),
+            clock: None,
             config,
         }
     }
 
     /// Takes an input.
     pub fn handle(&mut self, now: Time, input: LinkInput) {
-        let is_seen = matches!(input, LinkInput::Heard { .. });
+        let is_seen = matches!(input, LinkInput::Heard { .. } | LinkInput::Clock(_));
         match input {
             LinkInput::Peers(peers) => self.on_peers(now, &peers),
             LinkInput::Connected {
@@ -159,10 +162,10 @@ impl Link {
                 peer,
                 dialled,
             } => self.on_connected(now, conn, peer, dialled),
-            LinkInput::NotConnected { peer } => {
+            LinkInput::NotConnected { peer, why } => {
                 let chance = self.chance();
                 if let Some(peer) = self.peers.get_mut(&peer) {
-                    peer.on_not_connected(now, chance);
+                    peer.on_not_connected(now, chance, why);
                 }
             }
             LinkInput::Disconnected { conn } => self.drop_conn(now, conn, CloseReason::Ended),
@@ -188,6 +191,7 @@ impl Link {
                 sealed,
                 chunks,
             } => self.on_want(now, sound, sealed, chunks),
+            LinkInput::Clock(wall) => self.clock = Some((now, wall)),
             LinkInput::Tick => {}
         }
         // From that nothing follows.
@@ -218,6 +222,14 @@ impl Link {
         let rest = [self.keep_at, self.budget.deadline()];
         let rest = rest.into_iter().flatten();
         peers.chain(conns).chain(wants).chain(rest).min()
+    }
+
+    /// What the clock on the wall shows, as far as was told.
+    fn wall_at(&self, now: Time) -> Option<WallTime> {
+        let (at, wall) = self.clock?;
+        Some(WallTime(
+            wall.0.saturating_add(now.since(at).as_millis() as u64),
+        ))
     }
 
     /// How it stands.
@@ -256,6 +268,7 @@ impl Link {
             followed: followed.map_or(Position::default(), |f| f.place.position),
             is_whole: conn.is_some_and(|c| c.followers.values().all(|f| f.is_whole)),
             theirs: peer.tip,
+            clock_off_ms: peer.clock_off_ms,
         }
     }
 

@@ -15,6 +15,8 @@
 //! | 8 ack | follower | u32 feed, position, u64 bytes of this feed's records that are done with |
 //! | 9 want | follower | id of a sound |
 //! | 10 wanted | feeder | id of a sound, u8 0: more follow, 1: that was all, 2: is not here; records to the end |
+//! | 64 sorry | door | u8 why the other one is not let in; instead of a hello, and the last frame |
+//! | 65 clock | both | u64 milliseconds since 1970 on the sender's clock |
 //! | 11 packed | both | u32 length of another frame, and that as zstd makes it shorter; from version 2 on, see `pack.rs` |
 //!
 //! A name is 16 bytes, an id 28 as in a record; a position u32 epoch, u64 sequence number; a place a
@@ -34,9 +36,12 @@ use crate::batch::{Wrote, WroteRecord};
 use crate::link::seam::Position;
 use crate::name::{Id, NodeName};
 use crate::record::{EPOCH_MAX, SEQ_MAX};
+use crate::time::WallTime;
 
 /// The longest frame.
 pub const FRAME_BYTES_MAX: usize = 1 << 20;
+const SORRY: u8 = 64;
+const CLOCK: u8 = 65;
 /// The versions this program speaks.
 pub const VERSIONS: (u16, u16) = (1, 2);
 /// The most epochs of one author that are told or remembered: one for each start of a node. The
@@ -148,8 +153,33 @@ pub enum Message<'a> {
         /// One after the other.
         records: &'a [u8],
     },
+    /// The other one is not let in. Comes instead of a hello, and last.
+    Sorry {
+        /// Why.
+        why: Sorry,
+    },
+    /// What the sender's clock shows.
+    Clock {
+        /// It.
+        at: WallTime,
+    },
     /// Of a kind this version does not know.
     Unknown(u8),
+}
+
+/// Why somebody with a certificate of the company is not let in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[repr(u8)]
+pub enum Sorry {
+    /// Nothing is known of it: it joined at a node that has not been heard of since.
+    #[error("this node is not known there; join the company again with a new token")]
+    Unknown = 1,
+    /// It was taken out of the company.
+    #[error("this node was removed from the company; to come back, join again with a new token")]
+    Removed = 2,
+    /// Another machine has joined in its name.
+    #[error("another machine has taken this node's place")]
+    Replaced = 3,
 }
 
 /// Who speaks, and what contradicts it.
@@ -341,6 +371,11 @@ pub fn encode(message: &Message<'_>) -> Frame {
             out.push(*more as u8);
             out.extend_from_slice(records);
         }
+        Message::Sorry { why } => out.extend([SORRY, *why as u8]),
+        Message::Clock { at } => {
+            out.push(CLOCK);
+            out.extend_from_slice(&at.0.to_le_bytes());
+        }
         Message::Unknown(kind) => out.push(*kind),
     }
     Frame::new(out)
@@ -397,6 +432,21 @@ pub fn decode(frame: &[u8]) -> Result<Message<'_>, Nonsense> {
             sound: rest.id()?,
             more: rest.more()?,
             records: rest.all(),
+        },
+        SORRY => match rest.all() {
+            [1] => Message::Sorry {
+                why: Sorry::Unknown,
+            },
+            [2] => Message::Sorry {
+                why: Sorry::Removed,
+            },
+            [3] => Message::Sorry {
+                why: Sorry::Replaced,
+            },
+            _ => Message::Unknown(SORRY),
+        },
+        CLOCK => Message::Clock {
+            at: WallTime(rest.u64()?),
         },
         kind => {
             rest.all();

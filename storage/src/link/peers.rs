@@ -33,6 +33,8 @@ pub(super) struct Peer {
     /// It keeps a copy of the own log, as far as was told.
     pub(super) is_backup: bool,
     pub(super) away_why: Option<CloseReason>,
+    /// By how much its clock is ahead, as it said last.
+    pub(super) clock_off_ms: Option<i64>,
     /// Of whom it holds something.
     pub(super) has: BTreeSet<(NodeName, Lane)>,
     /// Where to go on in its log.
@@ -69,6 +71,7 @@ impl Peer {
             is_up: false,
             is_backup: false,
             away_why: None,
+            clock_off_ms: None,
             has: BTreeSet::new(),
             places: BTreeMap::new(),
             places_changed: false,
@@ -92,8 +95,11 @@ impl Peer {
     }
 
     /// It could not be reached. `chance`: from 0 to below 1.
-    pub(super) fn on_not_connected(&mut self, now: Time, chance: f64) {
+    pub(super) fn on_not_connected(&mut self, now: Time, chance: f64, why: CloseReason) {
         self.dialling = false;
+        if self.conn.is_none() {
+            self.away_why = Some(why);
+        }
         self.back_off(now, chance);
     }
 

@@ -5,9 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::batch::Wrote;
-use crate::link::frame::Frame;
+use crate::link::frame::{Frame, Sorry};
 use crate::name::{Id, NodeName};
 use crate::seam::{Append, ChunkPlace, Refusal, Token};
+use crate::time::WallTime;
 
 /// The tokens of what the link appends are from here to below twice this. Whoever else appends to
 /// the same log uses others, so that events find their way.
@@ -85,7 +86,11 @@ pub enum LinkInput {
     NotConnected {
         /// Which.
         peer: NodeName,
+        /// Why.
+        why: CloseReason,
     },
+    /// What this machine's clock shows now.
+    Clock(WallTime),
     /// A connection is gone, whoever ended it.
     Disconnected {
         /// Which.
@@ -305,6 +310,18 @@ pub enum CloseReason {
     /// It is not, or no longer, one of the peers.
     #[error("it is not one of the nodes of this company")]
     Stranger,
+    /// The other one does not let this node in.
+    #[error("{0}")]
+    Refused(Sorry),
+    /// Nobody answers at its address.
+    #[error("nobody answers at its address")]
+    Unreachable,
+    /// Somebody else answers there, or what is known of it is old.
+    #[error("who answers at its address shows another certificate than its own")]
+    OtherCertificate,
+    /// Nobody has said where it is.
+    #[error("its address is not known")]
+    NoAddress,
 }
 
 /// A place in the order of a node's log: epoch, and number in it.
@@ -365,4 +382,6 @@ pub struct PeerStatus {
     pub is_whole: bool,
     /// How far the peer's log is, as it said last.
     pub theirs: Position,
+    /// By how much its clock is ahead of this node's, in milliseconds.
+    pub clock_off_ms: Option<i64>,
 }

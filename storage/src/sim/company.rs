@@ -23,8 +23,8 @@ use crate::block::ChunkBlock;
 use crate::clean::{CLEANER_TOKENS, Cleaner, Input as CleanerInput};
 use crate::link::frame::VERSIONS;
 use crate::link::{
-    ConnId, LINK_TOKENS, Link, LinkConfig, LinkEvent, LinkInput, LinkOutput, LogPiece, PeerConfig,
-    Position,
+    CloseReason, ConnId, LINK_TOKENS, Link, LinkConfig, LinkEvent, LinkInput, LinkOutput, LogPiece,
+    PeerConfig, Position,
 };
 use crate::name::{Id, Ids, NodeName};
 use crate::seam::{
@@ -567,8 +567,13 @@ impl Company {
         if !is_open {
             if let Some(life) = &mut self.nodes[n].life {
                 let due = self.now + delay;
-                life.answers
-                    .push_back((due, LinkInput::NotConnected { peer }));
+                life.answers.push_back((
+                    due,
+                    LinkInput::NotConnected {
+                        peer,
+                        why: CloseReason::Unreachable,
+                    },
+                ));
                 life.answers.make_contiguous().sort_by_key(|(at, _)| *at);
             }
             return;

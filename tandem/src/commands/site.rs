@@ -5,7 +5,7 @@ use std::path::Path;
 use serde_json::Value;
 use tandem_storage::log_owner;
 use tandem_storage::name::NodeName;
-use tandem_storage::site::{Invitation, Site, SiteError, join};
+use tandem_storage::site::{Invitation, Joined, Site, SiteError, join};
 
 use super::lists::{print_json, print_table};
 use crate::admin::{Question, ask, socket_path};
@@ -71,14 +71,22 @@ fn join_with(with: &SiteJoin) -> Result<(), String> {
     let invitation: Invitation = with.token.parse().map_err(str::to_owned)?;
     refuse_other(log_owner(&data.join("log")), invitation.node)?;
     make_dir(&data)?;
-    let site = join(&data, &invitation).map_err(|e| match e {
+    let joined = join(&data, &invitation, with.again).map_err(|e| match e {
         SiteError::Network(address, why) => format!(
             "{address} cannot be reached: {why}; is the node running there, and the port open?"
         ),
         other => other.to_string(),
     })?;
-    say!("This machine is node {} now.", site.node());
-    say!("Start it: what the company knows comes by itself.");
+    match joined {
+        Joined::Node(site) => {
+            say!("This machine is node {} now.", site.node());
+            say!("Start it: what the company knows comes by itself.");
+        }
+        Joined::Met(node) => {
+            say!("This machine is a node of that company already, and knows now where {node} is.");
+            say!("Start it: the others are told where this one is by itself.");
+        }
+    }
     Ok(())
 }
 

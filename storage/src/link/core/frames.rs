@@ -37,6 +37,10 @@ impl Link {
             return Ok(());
         };
         conn.heard_at = now;
+        if let Message::Sorry { why } = message {
+            self.drop_conn(now, id, CloseReason::Refused(why));
+            return Ok(());
+        }
         if conn.hello.is_none() != matches!(message, Message::Hello(_)) {
             return Err(Nonsense("a hello is the first frame, and only that"));
         }
@@ -74,6 +78,13 @@ impl Link {
                 more,
                 records,
             } => return self.on_wanted(now, id, sound, more, records),
+            Message::Clock { at } => {
+                let peer = conn.peer;
+                let off = self.wall_at(now).map(|own| at.0.wrapping_sub(own.0) as i64);
+                let peer = self.peers.get_mut(&peer);
+                peer.into_iter().for_each(|peer| peer.clock_off_ms = off);
+            }
+            Message::Sorry { .. } => {}
             Message::Unknown(_) => self.status.frames_unknown += 1,
         }
         Ok(())

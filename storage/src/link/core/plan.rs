@@ -58,6 +58,9 @@ impl Link {
         let tip = self.own.tip.position;
         for id in due {
             self.send(now, id, frame::encode(&Message::Heartbeat { tip }));
+            if let Some(at) = self.wall_at(now) {
+                self.send(now, id, frame::encode(&Message::Clock { at }));
+            }
         }
     }
 

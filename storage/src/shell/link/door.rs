@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinHandle;
@@ -21,7 +22,8 @@ use super::ca::Fingerprint;
 use super::join::{self, WriteRegisters};
 use super::members::Members;
 use super::site::{Site, SiteError};
-use super::tls::{Accepted, Tls};
+use super::tls::{self, Accepted, Tls};
+use crate::link::frame::{self, FRAME_BYTES_MAX, Message, Sorry};
 use crate::name::NodeName;
 use crate::time::WallTime;
 
@@ -171,8 +173,9 @@ impl Inside {
                 let peer = self.members.borrow().by_cert(&cert);
                 let Some(peer) = peer else {
                     self.strangers.fetch_add(1, Ordering::Relaxed);
-                    tracing::warn!(cert, "the link is refused to who is no member");
-                    return Ok(());
+                    let why = self.why_not(&stream);
+                    tracing::debug!(cert, ?why, "the link is refused to who is no member");
+                    return sorry(*stream, why).await;
                 };
                 self.admitted.fetch_add(1, Ordering::Relaxed);
                 let arrival = Arrival { peer, cert, stream };
@@ -180,6 +183,36 @@ impl Inside {
             }
         }
     }
+}
+
+impl Inside {
+    /// Why somebody is no member who has a certificate of the company.
+    fn why_not(&self, stream: &server::TlsStream<TcpStream>) -> Sorry {
+        let members = self.members.borrow();
+        let mut names = members.ever();
+        match names.find(|(node, _)| tls::is_named(stream, *node)) {
+            Some((_, Some(_))) => Sorry::Replaced,
+            Some((_, None)) => Sorry::Removed,
+            None => Sorry::Unknown,
+        }
+    }
+}
+
+/// Tells why, in the one frame that needs no hello before it.
+async fn sorry(mut stream: server::TlsStream<TcpStream>, why: Sorry) -> io::Result<()> {
+    let frame = frame::encode(&Message::Sorry { why });
+    stream.write_u32_le(frame.len() as u32).await?;
+    for part in frame.parts() {
+        stream.write_all(part).await?;
+    }
+    stream.shutdown().await?;
+    // Closed with something unread, the connection would take the answer with it.
+    tokio::io::copy(
+        &mut stream.take(FRAME_BYTES_MAX as u64),
+        &mut tokio::io::sink(),
+    )
+    .await
+    .map(drop)
 }
 
 impl std::fmt::Debug for Inside {

@@ -2,10 +2,11 @@
 //! that is to join it.
 //!
 //! ```text
-//! tandem1.<base64url of: 16 bytes name of the new node, zero-padded
+//! tandem2.<base64url of: 16 bytes name of the new node, zero-padded
 //!                        32 bytes SHA-256 of the inviting node's certificate
 //!                        16 bytes secret
-//!                        address of the inviting node's link, to the end>
+//!                        address of the inviting node's link
+//!                        4 bytes CRC-32C of all this, little-endian>
 //! ```
 //!
 //! The joining machine needs nothing else: it dials the address, goes on only if the certificate
@@ -27,7 +28,7 @@ pub(super) const OPEN_MAX: usize = 32;
 /// How long one is good.
 pub const LIFE_MS: u64 = 60 * 60 * 1000;
 
-const PREFIX: &str = "tandem1.";
+const PREFIX: &str = "tandem2.";
 const NAME_BYTES: usize = NodeName::LEN_MAX;
 const CERT_BYTES: usize = 32;
 const SECRET_BYTES: usize = 16;
@@ -94,6 +95,7 @@ impl std::fmt::Display for Invitation {
         bytes.extend_from_slice(&self.cert);
         bytes.extend_from_slice(&self.secret);
         bytes.extend_from_slice(self.address.as_bytes());
+        bytes.extend_from_slice(&crc_fast::crc32_iscsi(&bytes).to_le_bytes());
         write!(f, "{PREFIX}{}", URL_SAFE_NO_PAD.encode(bytes))
     }
 }
@@ -108,6 +110,10 @@ impl std::str::FromStr for Invitation {
         }
         let encoded = text.strip_prefix(PREFIX).ok_or(wrong)?;
         let bytes = URL_SAFE_NO_PAD.decode(encoded).map_err(|_| wrong)?;
+        let (bytes, sum) = bytes.split_last_chunk().ok_or(wrong)?;
+        if crc_fast::crc32_iscsi(bytes) != u32::from_le_bytes(*sum) {
+            return Err(wrong);
+        }
         let (front, address) = bytes.split_at_checked(FRONT_BYTES).ok_or(wrong)?;
         let (name, rest) = front.split_at(NAME_BYTES);
         let (cert, secret) = rest.split_at(CERT_BYTES);
@@ -142,7 +148,18 @@ mod tests {
         let invitation = invitation("branch-2", 1);
         let text = invitation.to_string();
         assert_eq!(format!(" {text}\n").parse(), Ok(invitation));
-        for bad in ["", "tandem1.", "tandem2.AAAA", &text[..60], &text[1..]] {
+        let changed = text.replace("AAAA", "AAAB");
+        assert_ne!(changed, text);
+        let short = &text[..text.len() - 3];
+        for bad in [
+            "",
+            "tandem2.",
+            "tandem2.AAAA",
+            &text[..60],
+            &text[1..],
+            &changed,
+            short,
+        ] {
             assert!(bad.parse::<Invitation>().is_err(), "{bad}");
         }
     }

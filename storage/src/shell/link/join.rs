@@ -58,8 +58,28 @@ enum Answer {
     Error(String),
 }
 
-/// Makes the machine that keeps its data in `data` a node. Blocks for as long as it takes.
-pub fn join(data: &Path, invitation: &Invitation) -> Result<Site, SiteError> {
+/// What became of a token.
+#[derive(Debug)]
+pub enum Joined {
+    /// This machine is a node now.
+    Node(Site),
+    /// It is one already, and knows now where the node is that made the token. The token is not used up.
+    Met(NodeName),
+}
+
+/// Makes the machine that keeps its data in `data` a node. Blocks for as long as it takes. Nothing is asked
+/// of the other node before it is clear that the answer can be kept. `again`: its place in the company
+/// was lost, and what is left of it is put aside.
+pub fn join(data: &Path, invitation: &Invitation, again: bool) -> Result<Joined, SiteError> {
+    if let Some((site, mut members)) = Site::open(data)?.filter(|_| !again) {
+        let met = members.by_cert(&hex(&invitation.cert));
+        let met = met.filter(|node| *node != site.node());
+        let met = met.ok_or_else(|| SiteError::Exists(Site::folder(data)))?;
+        members.tell_address(met, &invitation.address);
+        site.keep_members(&members)?;
+        return Ok(Joined::Met(met));
+    }
+    Site::can_keep(data)?;
     let network = |e: io::Error| SiteError::Network(invitation.address.clone(), e.to_string());
     let own = NodeKey::make()?;
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -75,7 +95,10 @@ pub fn join(data: &Path, invitation: &Invitation) -> Result<Site, SiteError> {
     match asked.map_err(network)? {
         Answer::Papers(mut papers) => {
             know_where(&mut papers, invitation);
-            Site::keep(data, &own.key, &papers)
+            if again {
+                Site::put_aside(data)?;
+            }
+            Site::keep(data, &own.key, &papers).map(Joined::Node)
         }
         Answer::Error(why) => Err(SiteError::Refused(invitation.address.clone(), why)),
     }

@@ -10,6 +10,10 @@
 //! Each in a register of its own, so that a node that moves while it is being removed does not
 //! come back by it. A node that joins again under its name has another certificate: with the old
 //! one nobody is let in any more.
+//!
+//! What counts is what the view says, which merges all that came in any order, and never a record
+//! alone. A log that was damaged or lost may know less than was known before: so what is kept beside it has
+//! the time of each value, and of two the later one counts.
 
 use std::collections::BTreeMap;
 
@@ -18,6 +22,7 @@ use serde::{Deserialize, Serialize};
 use super::ca::Fingerprint;
 use crate::link::PeerConfig;
 use crate::name::NodeName;
+use crate::seam::Hlc;
 use crate::view::View;
 
 /// More registers of members than this are not looked at.
@@ -38,9 +43,30 @@ pub struct Member {
     /// Who keeps the sound it records, with spaces between the names. `None`: all nodes do.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub backups: Option<String>,
+    /// Where its link was said to be by whoever brought a token from there (`join.rs`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) told_address: Option<String>,
+    /// Since when each of them is so.
+    #[serde(default)]
+    pub(super) since: Since,
+}
+
+/// Since when a member's values are so, by the hybrid clocks of those who wrote them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Since {
+    cert: u64,
+    address: u64,
+    backups: u64,
 }
 
 impl Member {
+    /// Where its link may be, the likeliest first.
+    pub(super) fn addresses(&self) -> Vec<String> {
+        let told = self.told_address.iter();
+        let told = told.filter(|told| Some(*told) != self.address.as_ref());
+        self.address.iter().chain(told).cloned().collect()
+    }
+
     /// Itself as a peer of the node `own`.
     pub(super) fn as_peer(&self, name: NodeName, own: NodeName) -> PeerConfig {
         let backups = self.backups.as_deref();
@@ -52,6 +78,14 @@ impl Member {
 /// All nodes that were ever heard of.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Members(BTreeMap<NodeName, Member>);
+
+/// The registers of members begin with this.
+const KEYS: &str = "node/";
+
+fn split(key: &str) -> Option<(NodeName, &str)> {
+    let (name, what) = key.strip_prefix(KEYS)?.split_once('/')?;
+    Some((name.parse().ok()?, what))
+}
 
 /// A value as its register has it.
 pub fn value(text: &str) -> String {
@@ -74,41 +108,53 @@ pub fn backups_key(node: NodeName) -> String {
 }
 
 impl Members {
-    /// As the log says it; where it says nothing, as it is in `kept`.
+    /// As the log says it; where what was `kept` is later, as that says.
     pub fn read(view: &View, kept: Members) -> Members {
         let mut members = kept;
-        for member in &mut members.0 {
-            if view.is_removed(&cert_key(*member.0)) {
-                member.1.cert = None;
-            }
-        }
-        for (key, value) in view.registers("node/") {
-            members.apply(key, Some(value));
+        for key in view.keys(KEYS) {
+            members.see(view, key);
         }
         members
     }
 
-    /// Takes in a register, if it is one of a member. True: something changed.
-    pub fn apply(&mut self, key: &str, value: Option<&str>) -> bool {
-        let Some((name, what)) = key.strip_prefix("node/").and_then(|k| k.split_once('/')) else {
+    /// Takes in what the view says of a register now, if it is one of a member. True: something changed.
+    pub fn see(&mut self, view: &View, key: &str) -> bool {
+        let said = view.stamped(key);
+        said.is_some_and(|(stamp, value)| self.take(key, stamp.hlc, value))
+    }
+
+    /// Takes in a register's value and since when it has it, unless a later one is known. True: something
+    /// changed.
+    pub fn take(&mut self, key: &str, at: Hlc, value: Option<&str>) -> bool {
+        let Some((node, what)) = split(key) else {
             return false;
         };
-        let Ok(node) = name.parse() else { return false };
         if !self.0.contains_key(&node) && self.0.len() >= MEMBERS_MAX {
             return false;
         }
         let member = self.0.entry(node).or_default();
-        let field = match what {
-            "cert" => &mut member.cert,
-            "address" => &mut member.address,
-            "backups" => &mut member.backups,
+        let (field, since) = match what {
+            "cert" => (&mut member.cert, &mut member.since.cert),
+            "address" => (&mut member.address, &mut member.since.address),
+            "backups" => (&mut member.backups, &mut member.since.backups),
             _ => return false,
         };
+        if at.0 < *since {
+            return false;
+        }
+        *since = at.0;
         let value = value.and_then(|json| serde_json::from_str::<String>(json).ok());
         let value = value.filter(|text| text.len() <= TEXT_LEN_MAX);
         let changed = *field != value;
         *field = value;
         changed
+    }
+
+    /// Where a node's link is, told from outside. It counts beside what that node has said itself.
+    pub(super) fn tell_address(&mut self, node: NodeName, address: &str) {
+        if let Some(member) = self.0.get_mut(&node) {
+            member.told_address = Some(address.to_owned());
+        }
     }
 
     /// Adds or replaces one.
@@ -142,10 +188,17 @@ impl Members {
             .map(|(node, _)| node)
     }
 
+    /// Everybody who was ever heard of: who it is, and the certificate if it is a member.
+    pub(super) fn ever(&self) -> impl Iterator<Item = (NodeName, Option<&str>)> {
+        let all = self.0.iter();
+        all.map(|(node, member)| (*node, member.cert.as_deref()))
+    }
+
     /// By name, as a file keeps them.
+    /// Those who are no members any more are in it, too.
     pub(super) fn to_map(&self) -> BTreeMap<String, Member> {
-        self.iter()
-            .map(|(node, member)| (node.to_string(), member.clone()))
+        let all = self.0.iter();
+        all.map(|(node, member)| (node.to_string(), member.clone()))
             .collect()
     }
 
@@ -161,21 +214,68 @@ impl Members {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::seam::{Committed, Stamp, What};
+
+    /// A view that was told so in this order, at these times.
+    fn view(said: &[(u64, String, Option<&str>)]) -> View {
+        let mut view = View::new();
+        for (seq, (at, key, value)) in (1..).zip(said) {
+            let stamp = Stamp {
+                hlc: Hlc(*at),
+                node: "a".parse().unwrap(),
+                epoch: 1,
+                seq,
+            };
+            let value = value.map(|text| super::value(text).into());
+            let key = key.as_str().into();
+            let what = What::Register { key, value };
+            view.apply(&Committed {
+                stamp,
+                what,
+                segment: 1,
+            });
+        }
+        view
+    }
+
+    fn b() -> NodeName {
+        "b".parse().unwrap()
+    }
 
     #[test]
     fn a_member_is_who_has_a_certificate() {
         let mut members = Members::default();
-        let node: NodeName = "b".parse().unwrap();
-        assert!(members.apply(&address_key(node), Some("\"192.0.2.1:7650\"")));
-        assert_eq!(members.get(node), None);
-        assert!(members.apply(&cert_key(node), Some("\"ab\"")));
-        assert!(
-            !members.apply(&cert_key(node), Some("\"ab\"")),
-            "nothing new"
-        );
-        assert_eq!(members.by_cert("ab"), Some(node));
-        assert!(members.apply(&cert_key(node), None));
-        assert_eq!((members.get(node), members.by_cert("ab")), (None, None));
+        let told = view(&[(1, address_key(b()), Some("192.0.2.1:7650"))]);
+        assert!(members.see(&told, &address_key(b())));
+        assert_eq!(members.get(b()), None);
+        let told = view(&[(2, cert_key(b()), Some("ab"))]);
+        assert!(members.see(&told, &cert_key(b())));
+        assert!(!members.see(&told, &cert_key(b())), "nothing new");
+        assert_eq!(members.by_cert("ab"), Some(b()));
+        assert!(members.see(&view(&[(3, cert_key(b()), None)]), &cert_key(b())));
+        assert_eq!((members.get(b()), members.by_cert("ab")), (None, None));
+    }
+
+    #[test]
+    fn an_old_record_that_comes_late_lets_nobody_in() {
+        let removed = (9, cert_key(b()), None);
+        let late = (5, cert_key(b()), Some("ab"));
+        let mut members = Members::read(&view(std::slice::from_ref(&removed)), Members::default());
+        assert!(!members.see(&view(&[removed, late.clone()]), &cert_key(b())));
+        assert_eq!(members.get(b()), None);
+        // Nor does one that is all that a damaged log still knows, or a lost one had back from others.
+        let kept = Members::from_map(members.to_map());
+        let members = Members::read(&view(&[late]), kept);
+        assert_eq!(members.get(b()), None);
+    }
+
+    #[test]
+    fn of_what_is_kept_and_what_the_log_says_the_later_counts() {
+        let old = view(&[(5, cert_key(b()), Some("old"))]);
+        let new = view(&[(6, cert_key(b()), Some("new"))]);
+        let [kept_old, kept_new] = [&old, &new].map(|v| Members::read(v, Members::default()));
+        assert_eq!(Members::read(&new, kept_old).by_cert("new"), Some(b()));
+        assert_eq!(Members::read(&old, kept_new).by_cert("new"), Some(b()));
     }
 
     #[test]
@@ -188,7 +288,8 @@ mod tests {
             "node/b/colour",
             "user/b/cert",
         ] {
-            assert!(!members.apply(key, Some("\"x\"")), "{key}");
+            let said = view(&[(1, key.to_owned(), Some("x"))]);
+            assert!(!members.see(&said, key), "{key}");
         }
         assert_eq!(members.iter().count(), 0);
     }

@@ -17,7 +17,7 @@ mod wires;
 
 pub use door::{Arrival, Door, DoorStats, dial};
 pub use invite::{Invitation, LIFE_MS};
-pub use join::{WriteRegisters, join};
+pub use join::{Joined, WriteRegisters, join};
 pub use members::{MEMBERS_MAX, Member, Members, address_key, backups_key, cert_key, value};
 pub use site::{Site, SiteError};
 pub use thread::{LinkHelp, LinkParts, LinkSeat, LinkStats, Linker, Linking, link};

@@ -38,6 +38,10 @@ const NODE_KEY: &str = "node-key.pem";
 const MEMBERS: &str = "members.json";
 const TOKENS: &str = "tokens.json";
 const EPOCH: &str = "epoch.json";
+const PROBE: &str = "probe";
+
+/// Sites that may be put aside.
+const ASIDE_MAX: usize = 100;
 
 /// This machine's part in a company.
 #[derive(Debug)]
@@ -73,7 +77,9 @@ struct Kept {
 #[derive(Debug, thiserror::Error)]
 pub enum SiteError {
     /// There is one already.
-    #[error("{0} exists: this machine belongs to a company already")]
+    #[error(
+        "{0} exists: this machine belongs to a company already; if it was removed from it, or to join another one, say --again"
+    )]
     Exists(PathBuf),
     /// A file could not be read or written.
     #[error("{0}: {1}")]
@@ -119,6 +125,24 @@ impl Site {
             members: BTreeMap::from([(node.to_string(), member)]),
         };
         Site::keep(data, &own.key, &papers)
+    }
+
+    /// Whether a site can be written here, before anything is asked of others.
+    pub(super) fn can_keep(data: &Path) -> Result<(), SiteError> {
+        let folder = Site::folder(data);
+        fs::create_dir_all(&folder).map_err(|e| SiteError::File(folder.clone(), e))?;
+        write(&folder, PROBE, b"")?;
+        fs::remove_file(folder.join(PROBE)).map_err(|e| SiteError::File(folder.join(PROBE), e))
+    }
+
+    /// Puts a site that was lost aside, under another name.
+    pub(super) fn put_aside(data: &Path) -> Result<(), SiteError> {
+        let folder = Site::folder(data);
+        let aside = (1..).map(|n| data.join(format!("{FOLDER}.old-{n}")));
+        match aside.take(ASIDE_MAX).find(|aside| !aside.exists()) {
+            Some(aside) => fs::rename(&folder, aside).map_err(|e| SiteError::File(folder, e)),
+            None => Err(SiteError::Exists(folder)),
+        }
     }
 
     /// Writes what makes this machine a member, its name in the company last: with that it is one.

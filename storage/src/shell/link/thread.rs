@@ -18,13 +18,14 @@ use tokio::sync::{mpsc, watch};
 
 use super::ca::Fingerprint;
 use super::door::{Arrival, Door, DoorStats, dial};
-use super::members::Members;
+use super::members::{Member, Members};
 use super::pieces::{Ask, Reader};
-use super::site::Site;
+use super::site::{Site, SiteError};
 use super::wires::{Waiting, Wire};
 use crate::clean::CLEANER_TOKENS;
 use crate::link::{
-    ConnId, LINK_TOKENS, Link, LinkConfig, LinkEvent, LinkInput, LinkOutput, LinkStatus, Position,
+    CloseReason, ConnId, LINK_TOKENS, Link, LinkConfig, LinkEvent, LinkInput, LinkOutput,
+    LinkStatus, Position,
 };
 use crate::name::{Id, NodeName};
 use crate::seam::{Append, ChunkPlace, LogEvent, Token};
@@ -45,7 +46,7 @@ pub(super) enum In {
     Link(LinkInput),
     Frame(ConnId, Waiting),
     Opened(NodeName, Fingerprint, Opened),
-    NotConnected(NodeName),
+    NotConnected(NodeName, CloseReason),
     Members(Members),
     Stop,
 }
@@ -278,6 +279,8 @@ impl Worker {
             self.carry_out();
             if self.shown_at + SHOWN_EVERY <= now {
                 self.shown_at = now;
+                let wall = self.parts.log.clocks().now().wall;
+                self.hand_in(LinkInput::Clock(wall));
                 self.publish();
             }
         }
@@ -347,7 +350,7 @@ impl Worker {
                 self.hand_in(LinkInput::Frame { conn, bytes });
             }
             In::Opened(peer, cert, opened) => self.open(peer, cert, opened),
-            In::NotConnected(peer) => self.hand_in(LinkInput::NotConnected { peer }),
+            In::NotConnected(peer, why) => self.hand_in(LinkInput::NotConnected { peer, why }),
             In::Members(members) => self.on_members(members),
             In::Stop => {}
         }
@@ -362,7 +365,8 @@ impl Worker {
         // It was a member's when hands were shaken.
         if !self.parts.members.has(peer, &cert) {
             if matches!(opened, Opened::Dialled(_)) {
-                self.hand_in(LinkInput::NotConnected { peer });
+                let why = CloseReason::OtherCertificate;
+                self.hand_in(LinkInput::NotConnected { peer, why });
             }
             return;
         }
@@ -475,20 +479,29 @@ impl Worker {
 
     fn dial(&self, peer: NodeName) {
         let inbox = self.seat.linker.inbox.clone();
-        let member = self.parts.members.get(peer).cloned();
-        let Some((address, cert)) = member.and_then(|m| m.address.zip(m.cert)) else {
-            return inbox.put(In::NotConnected(peer));
+        let member = self.parts.members.get(peer);
+        let cert = member.and_then(|member| member.cert.clone());
+        let addresses = member.map_or(Vec::new(), Member::addresses);
+        let Some(cert) = cert.filter(|_| !addresses.is_empty()) else {
+            return inbox.put(In::NotConnected(peer, CloseReason::NoAddress));
         };
         let site = self.parts.site.clone();
         self.parts.runtime.spawn(async move {
-            let input = match dial(&site, peer, &address, &cert).await {
-                Ok(stream) => In::Opened(peer, cert, Opened::Dialled(stream)),
-                Err(e) => {
-                    tracing::debug!(%peer, "not reached: {e}");
-                    In::NotConnected(peer)
+            let mut why = CloseReason::Unreachable;
+            for address in addresses {
+                match dial(&site, peer, &address, &cert).await {
+                    Ok(stream) => {
+                        return inbox.put(In::Opened(peer, cert, Opened::Dialled(stream)));
+                    }
+                    Err(e) => {
+                        tracing::debug!(%peer, "not reached: {e}");
+                        if matches!(e, SiteError::Refused(..)) {
+                            why = CloseReason::OtherCertificate;
+                        }
+                    }
                 }
-            };
-            inbox.put(input);
+            }
+            inbox.put(In::NotConnected(peer, why));
         });
     }
 

@@ -12,15 +12,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::TcpStream;
-use tokio_rustls::rustls::client::Resumption;
 use tokio_rustls::rustls::client::danger::{
     HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier,
 };
+use tokio_rustls::rustls::client::{Resumption, verify_server_name};
 use tokio_rustls::rustls::crypto::{
     CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature,
 };
 use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use tokio_rustls::rustls::server::{Acceptor, NoServerSessionStorage, WebPkiClientVerifier};
+use tokio_rustls::rustls::server::{
+    Acceptor, NoServerSessionStorage, ParsedCertificate, WebPkiClientVerifier,
+};
 use tokio_rustls::rustls::time_provider::TimeProvider;
 use tokio_rustls::rustls::version::TLS13;
 use tokio_rustls::rustls::{
@@ -138,6 +140,15 @@ pub(super) async fn dial_to_join(
     TlsConnector::from(Arc::new(config))
         .connect(name, stream)
         .await
+}
+
+/// The certificate shown on this connection is one that this node was given once.
+pub(super) fn is_named(stream: &server::TlsStream<TcpStream>, node: NodeName) -> bool {
+    let certs = stream.get_ref().1.peer_certificates();
+    let cert = certs.and_then(|certs| ParsedCertificate::try_from(certs.first()?).ok());
+    let name = ServerName::try_from(server_name(node)).ok();
+    cert.zip(name)
+        .is_some_and(|(cert, name)| verify_server_name(&cert, &name).is_ok())
 }
 
 fn serve(config: &mut ServerConfig, protocol: &[u8]) {

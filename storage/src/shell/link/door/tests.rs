@@ -7,6 +7,7 @@ use tokio::sync::oneshot;
 
 use super::super::invite::{Invitation, LIFE_MS};
 use super::*;
+use crate::seam::Hlc;
 
 /// A node with its door open. Its log is a list of members.
 struct Office {
@@ -35,7 +36,7 @@ impl Office {
             let (done, answer) = oneshot::channel();
             log.send_modify(|members| {
                 for (key, value) in &registers {
-                    members.apply(key, value.as_deref());
+                    members.take(key, Hlc(wall().0 << 16), value.as_deref());
                 }
             });
             done.send(Ok(())).unwrap();
@@ -75,11 +76,24 @@ impl Office {
         self.runtime.block_on(dial(from, node, &address, cert))
     }
 
-    /// The connection is ended from the other side without a word.
-    fn hears_nothing(&self, mut stream: Box<client::TlsStream<TcpStream>>) {
-        let mut byte = [0];
-        let read = self.runtime.block_on(stream.read(&mut byte));
-        assert!(!matches!(read, Ok(1..)), "{read:?}");
+    /// The connection is ended from the other side, with nothing but why.
+    fn hears_only(&self, mut stream: Box<client::TlsStream<TcpStream>>, why: Sorry) {
+        let mut heard = Vec::new();
+        let read = async {
+            stream.read_to_end(&mut heard).await.ok();
+        };
+        self.runtime.block_on(read);
+        let (length, said) = heard.split_first_chunk().unwrap();
+        assert_eq!(u32::from_le_bytes(*length) as usize, said.len());
+        assert_eq!(frame::decode(said), Ok(Message::Sorry { why }));
+    }
+}
+
+/// A machine that joins, which must succeed.
+fn joined(data: &std::path::Path, invitation: &Invitation) -> Site {
+    match join::join(data, invitation, false).unwrap() {
+        join::Joined::Node(site) => site,
+        join::Joined::Met(node) => panic!("a node already, which met {node}"),
     }
 }
 
@@ -88,7 +102,7 @@ fn a_machine_joins_with_a_token_once_and_is_let_in() {
     let mut office = Office::open("office");
     let token = office.invite("branch", wall()).to_string();
     let branch = tempfile::tempdir().unwrap();
-    let site = join::join(branch.path(), &token.parse().unwrap()).unwrap();
+    let site = joined(branch.path(), &token.parse().unwrap());
     assert_eq!(site.node().as_str(), "branch");
     let (_, members) = Site::open(branch.path()).unwrap().unwrap();
     assert!(members.get(office.site.node()).is_some(), "{members:?}");
@@ -100,7 +114,7 @@ fn a_machine_joins_with_a_token_once_and_is_let_in() {
 
     // A second machine with the same token is not.
     let other = tempfile::tempdir().unwrap();
-    let refused = join::join(other.path(), &token.parse().unwrap());
+    let refused = join::join(other.path(), &token.parse().unwrap(), false);
     assert!(
         matches!(refused, Err(SiteError::Refused(..))),
         "{refused:?}"
@@ -112,12 +126,12 @@ fn a_machine_joins_with_a_token_once_and_is_let_in() {
 fn any_node_lets_others_in_when_the_first_is_lost() {
     let office = Office::open("office");
     let dir = tempfile::tempdir().unwrap();
-    join::join(dir.path(), &office.invite("branch", wall())).unwrap();
+    join::join(dir.path(), &office.invite("branch", wall()), false).unwrap();
     drop(office);
 
     let mut branch = Office::at(dir);
     let third = tempfile::tempdir().unwrap();
-    let site = join::join(third.path(), &branch.invite("third", wall())).unwrap();
+    let site = joined(third.path(), &branch.invite("third", wall()));
     let _stream = branch.dialled_by(&site).unwrap();
     let arrival = branch.runtime.block_on(branch.arrivals.recv()).unwrap();
     assert_eq!(arrival.peer, site.node());
@@ -128,7 +142,7 @@ fn a_token_that_is_too_old_lets_nobody_in() {
     let office = Office::open("office");
     let old = office.invite("branch", WallTime(wall().0 - LIFE_MS));
     let branch = tempfile::tempdir().unwrap();
-    let refused = join::join(branch.path(), &old);
+    let refused = join::join(branch.path(), &old, false);
     assert!(
         matches!(refused, Err(SiteError::Refused(..))),
         "{refused:?}"
@@ -142,7 +156,7 @@ fn a_token_is_shown_to_nobody_but_the_node_that_made_it() {
     let mut token = office.invite("branch", wall());
     token.address = thief.door.local().to_string();
     let branch = tempfile::tempdir().unwrap();
-    let failed = join::join(branch.path(), &token);
+    let failed = join::join(branch.path(), &token, false);
     assert!(matches!(failed, Err(SiteError::Network(..))), "{failed:?}");
 }
 
@@ -158,22 +172,64 @@ fn a_node_of_another_company_is_refused_by_both() {
 fn a_node_that_was_removed_is_refused_at_once_and_its_old_certificate_for_good() {
     let mut office = Office::open("office");
     let old = tempfile::tempdir().unwrap();
-    let site = join::join(old.path(), &office.invite("branch", wall())).unwrap();
+    let site = joined(old.path(), &office.invite("branch", wall()));
     let key = super::super::members::cert_key(site.node());
     office.members.send_modify(|members| {
-        members.apply(&key, None);
+        members.take(&key, Hlc(wall().0 << 16), None);
     });
     // TLS 1.3 tells the one who dials before it is known whether it is let in.
     let stream = office.dialled_by(&site).unwrap();
-    office.hears_nothing(stream);
+    office.hears_only(stream, Sorry::Removed);
     assert_eq!(office.door.stats().strangers, 1);
 
     let fresh = tempfile::tempdir().unwrap();
-    let again = join::join(fresh.path(), &office.invite("branch", wall())).unwrap();
+    let again = joined(fresh.path(), &office.invite("branch", wall()));
     let _stream = office.dialled_by(&again).unwrap();
     let arrival = office.runtime.block_on(office.arrivals.recv()).unwrap();
     assert_eq!(arrival.cert, again.fingerprint());
     let stream = office.dialled_by(&site).unwrap();
-    office.hears_nothing(stream);
+    office.hears_only(stream, Sorry::Replaced);
     assert_eq!(office.door.stats().strangers, 2);
+}
+
+#[test]
+fn a_node_that_joins_where_it_is_a_node_already_learns_where_the_other_is_and_loses_nothing() {
+    let office = Office::open("office");
+    let branch = tempfile::tempdir().unwrap();
+    let site = joined(branch.path(), &office.invite("branch", wall()));
+    let mut token = office.invite("branch", wall());
+    token.address = "192.0.2.7:7650".into();
+    let met = join::join(branch.path(), &token, false).unwrap();
+    assert!(
+        matches!(met, join::Joined::Met(node) if node == office.site.node()),
+        "{met:?}"
+    );
+    let (again, members) = Site::open(branch.path()).unwrap().unwrap();
+    assert_eq!(again.fingerprint(), site.fingerprint());
+    let member = members.get(office.site.node()).unwrap();
+    assert!(member.addresses().contains(&token.address), "{member:?}");
+    // The token is not used up, and of another company's nothing is taken.
+    let stranger = Office::open("stranger");
+    let refused = join::join(branch.path(), &stranger.invite("branch", wall()), false);
+    assert!(matches!(refused, Err(SiteError::Exists(_))), "{refused:?}");
+}
+
+#[test]
+fn a_node_that_was_removed_joins_again_when_that_is_said() {
+    let mut office = Office::open("office");
+    let branch = tempfile::tempdir().unwrap();
+    let old = joined(branch.path(), &office.invite("branch", wall()));
+    let key = super::super::members::cert_key(old.node());
+    office.members.send_modify(|members| {
+        members.take(&key, Hlc(wall().0 << 16), None);
+    });
+    let again = join::join(branch.path(), &office.invite("branch", wall()), true).unwrap();
+    let join::Joined::Node(site) = again else {
+        panic!("{again:?}");
+    };
+    assert_ne!(site.fingerprint(), old.fingerprint());
+    let _stream = office.dialled_by(&site).unwrap();
+    let arrival = office.runtime.block_on(office.arrivals.recv()).unwrap();
+    assert_eq!(arrival.cert, site.fingerprint());
+    assert!(branch.path().join("site.old-1/node.pem").exists());
 }

@@ -128,7 +128,7 @@ impl Office {
         let now = WallTime(now.as_millis() as u64);
         let node = "b".parse().unwrap();
         let token: Invitation = self.site.invite(node, &self.address, [7; 16], now).unwrap();
-        join(dir.path(), &token).unwrap();
+        join(dir.path(), &token, false).unwrap();
     }
 
     /// The next thing said, when it is taken note of.
@@ -137,8 +137,8 @@ impl Office {
         match &said {
             Said::Log(LogEvent::Committed { record, .. }) => {
                 self.view.apply(record);
-                if let What::Register { key, value } = &record.what
-                    && self.members.apply(key, value.as_deref())
+                if let What::Register { key, .. } = &record.what
+                    && self.members.see(&self.view, key)
                 {
                     self.linking.members(self.members.clone());
                 }
