@@ -97,7 +97,10 @@ impl Shim {
             .check(&mut self.kit, &credentials, request, user, ip)
         {
             // A right answer is never given for nobody.
-            Check::Right => user.map_or(Access::Refused, |u| Access::Granted(u.id)),
+            Check::Right => user.map_or(Access::Refused, |u| {
+                self.kit.keep(flow);
+                Access::Granted(u.id)
+            }),
             Check::Stale => {
                 self.challenge(server, flow, request, true);
                 Access::Refused

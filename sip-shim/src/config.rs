@@ -11,7 +11,7 @@ use tandem_engine::seam::Codec;
 use tandem_pbx::seam::ClassOfService;
 
 use crate::agree::CODECS;
-use crate::wire::Transport;
+use crate::wire::{Flow, Transport};
 
 /// Everything the core can be told beforehand.
 #[derive(Clone, Debug)]
@@ -139,6 +139,12 @@ impl Trusted {
             asserts_identity: true,
             class: ClassOfService::Internal,
         }
+    }
+
+    /// Does a flow come from it, by its transport?
+    pub(crate) fn is_at(&self, flow: &Flow) -> bool {
+        let transport = self.transport.is_none_or(|it| it == flow.transport);
+        transport && self.net.contains(flow.peer.ip())
     }
 }
 

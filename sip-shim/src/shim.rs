@@ -249,6 +249,9 @@ impl Shim {
                 return self.reply_stateless(flow, &request, &Answer::new(503).headers(&retry));
             }
         };
+        if self.kit.is_trusted_host(&flow) {
+            self.kit.keep(flow);
+        }
         if let Some((status, headers)) = self.refusal(&request) {
             self.reply(server, &request, &Answer::new(status).headers(&headers));
             return;
