@@ -248,10 +248,10 @@ impl Registrar {
         let phone = |user: &User, b: &Binding| Phone {
             user: user.sip.id,
             extension: user.sip.extension.clone(),
-            contact: b.contact.to_string(),
+            contact: shown(&b.contact),
             source: b.flow.peer,
             transport: b.flow.transport,
-            user_agent: b.user_agent.to_string(),
+            user_agent: shown(&b.user_agent),
             expires_s: b.expires.due().since(now).as_secs(),
         };
         let all = self
@@ -376,6 +376,16 @@ impl User {
         }
         text
     }
+}
+
+/// What a phone says of itself, for people: an escape sequence must not reach a terminal. Our own check of
+/// URIs knows only the ASCII ones.
+fn shown(text: &str) -> String {
+    let safe = |c: char| match c.is_control() {
+        true => char::REPLACEMENT_CHARACTER,
+        false => c,
+    };
+    text.chars().map(safe).collect()
 }
 
 /// Call control writes down where phones are.
