@@ -20,7 +20,7 @@ use tandem_pbx::seam::{Lamp, SipEvent, SipUser};
 use tandem_storage::name::Id;
 use tandem_storage::time::Time;
 
-use self::binding::{Asked, Contact};
+use self::binding::{Asked, Contact, shown};
 pub(crate) use self::binding::{Binding, behind_nat};
 use crate::kit::{Alarm, Kit, TextMap};
 use crate::message::{Message, Name};
@@ -376,16 +376,6 @@ impl User {
         }
         text
     }
-}
-
-/// What a phone says of itself, for people: an escape sequence must not reach a terminal. Our own check of
-/// URIs knows only the ASCII ones.
-fn shown(text: &str) -> String {
-    let safe = |c: char| match c.is_control() {
-        true => char::REPLACEMENT_CHARACTER,
-        false => c,
-    };
-    text.chars().map(safe).collect()
 }
 
 /// Call control writes down where phones are.
