@@ -97,7 +97,11 @@ impl Shim {
             .check(&mut self.kit, &credentials, request, user, ip)
         {
             // A right answer is never given for nobody.
-            Check::Right => user.map_or(Access::Refused, |u| Access::Granted(u.id)),
+            Check::Right => user.map_or(Access::Refused, |u| {
+                self.kit.keep(flow);
+                self.servers.vouch(server);
+                Access::Granted(u.id)
+            }),
             Check::Stale => {
                 self.challenge(server, flow, request, true);
                 Access::Refused
@@ -114,6 +118,11 @@ impl Shim {
     }
 
     fn challenge(&mut self, server: ServerId, flow: Flow, request: &Message, stale: bool) {
+        if !self.may_challenge(&flow, request) {
+            // No answer at all: where the source is no forgery, the phone asks again.
+            self.kit.counters.challenges_suppressed += 1;
+            return self.servers.drop_silently(server);
+        }
         let agent = request.header_or_empty(Name::UserAgent);
         let mut md5_only = self.kit.config.md5_only_agents.iter();
         let algorithms: &[&str] = match md5_only.any(|start| agent.starts_with(start.as_str())) {
@@ -127,6 +136,19 @@ impl Shim {
         let tag = self.kit.random();
         self.servers
             .refuse_stranger(&mut self.kit, server, request, &answer.tag(tag));
+    }
+
+    /// A challenge is larger than what it answers, and goes to whatever address a datagram claims to come
+    /// from: so that nobody can have us flood a victim, an address gets so many and no more. Those of
+    /// whom we know that they are there, and streams, whose other end has answered, get all of theirs.
+    fn may_challenge(&mut self, flow: &Flow, request: &Message) -> bool {
+        if flow.is_reliable() || self.kit.is_trusted_host(flow) {
+            return true;
+        }
+        let extension = number_of(request, Name::From);
+        let now = self.kit.now.mono;
+        let is_phone = self.registrar.is_phone_of(now, &extension, flow).is_some();
+        is_phone || self.sources.take_challenge(&self.kit, flow.peer.ip())
     }
 
     fn slow_down(&mut self, server: ServerId, request: &Message) {

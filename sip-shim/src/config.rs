@@ -11,7 +11,7 @@ use tandem_engine::seam::Codec;
 use tandem_pbx::seam::ClassOfService;
 
 use crate::agree::CODECS;
-use crate::wire::Transport;
+use crate::wire::{Flow, Transport};
 
 /// Everything the core can be told beforehand.
 #[derive(Clone, Debug)]
@@ -53,6 +53,8 @@ pub struct ShimConfig {
     pub subscriptions_max: usize,
     /// Server transactions that still wait for something; beyond it new requests get 503.
     pub transactions_max: usize,
+    /// Of them, those of one source address that is not trusted.
+    pub transactions_per_source_max: usize,
     /// Server transactions that are remembered at all, to recognise what comes again.
     pub finished_max: usize,
     /// Failed logins a user may make at once at one source address before they are refused there.
@@ -67,7 +69,11 @@ pub struct ShimConfig {
     pub registers_burst_max: u32,
     /// How many REGISTERs per second a source address may send in the long run.
     pub registers_per_second: u32,
-    /// Source addresses watched at once by the two limits above.
+    /// Challenges that may go at once to one source address, by datagrams, before it is sent none.
+    pub challenges_burst_max: u32,
+    /// How many per second in the long run.
+    pub challenges_per_second: u32,
+    /// Source addresses watched at once by the limits above.
     pub sources_max: usize,
     /// `Retry-After` of a 503.
     pub retry_after_s: u32,
@@ -99,14 +105,19 @@ impl Default for ShimConfig {
             subscriptions_per_user_max: 20,
             subscriptions_max: 10_000,
             transactions_max: 20_000,
+            transactions_per_source_max: 2_000,
             // 4,000 calls a second leave 4,000 x 32 s of BYEs and 4,000 x 5 s of INVITEs.
             finished_max: 300_000,
             failures_burst_max: 10,
             failures_per_minute: 6,
             address_failures_burst_max: 60,
             address_failures_per_minute: 30,
-            registers_burst_max: 200,
+            // An office of 200 phones behind one NAT after a power cut: two REGISTERs each, one
+            // challenge, and some room.
+            registers_burst_max: 500,
             registers_per_second: 50,
+            challenges_burst_max: 300,
+            challenges_per_second: 20,
             sources_max: 4096,
             retry_after_s: 5,
             user_agent: concat!("Tandem/", env!("CARGO_PKG_VERSION")).to_owned(),
@@ -139,6 +150,12 @@ impl Trusted {
             asserts_identity: true,
             class: ClassOfService::Internal,
         }
+    }
+
+    /// Does a flow come from it, by its transport?
+    pub(crate) fn is_at(&self, flow: &Flow) -> bool {
+        let transport = self.transport.is_none_or(|it| it == flow.transport);
+        transport && self.net.contains(flow.peer.ip())
     }
 }
 

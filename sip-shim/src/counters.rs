@@ -31,6 +31,8 @@ pub struct ShimCounters {
     pub nonces_replayed: u64,
     /// Requests dropped or refused because their source tries too often.
     pub slowed: u64,
+    /// Challenges not sent because their address has been sent too many.
+    pub challenges_suppressed: u64,
     /// Calls that came in.
     pub calls_in: u64,
     /// Calls that went out, one for each phone.
@@ -39,6 +41,8 @@ pub struct ShimCounters {
     pub calls_refused_full: u64,
     /// Requests refused 503 because too many transactions are waiting.
     pub overload: u64,
+    /// Requests refused 503 because too many transactions of their source are waiting.
+    pub overload_source: u64,
     /// Re-INVITEs that met one of ours (491).
     pub glares: u64,
     /// Calls ended because the session timer ran out or an answer was never confirmed.

@@ -371,11 +371,12 @@ pub(crate) fn overloaded(
     retry_after_s: u32,
 ) -> Option<(Flow, Arc<[u8]>)> {
     let request = crate::sanity::read_datagram(bytes).ok()?.message;
-    // Within a dialog nothing is refused: what is dropped comes again.
     let to = request
         .header(Name::To)
         .and_then(crate::uri::NameAddr::parse)?;
-    if !request.is_request() || request.method() == Method::Ack || to.tag().is_some() {
+    // Within a dialog no datagram is refused: what is dropped comes again. On a stream it does not.
+    let comes_again = !flow.is_reliable() && to.tag().is_some();
+    if !request.is_request() || request.method() == Method::Ack || comes_again {
         return None;
     }
     let headers = format!("Retry-After: {retry_after_s}\r\n");

@@ -62,6 +62,10 @@ impl Shim {
         if Dialog::from_request(&request, flow, 0).is_none() {
             return self.reply(server, &request, &Answer::new(400).reason("Bad Contact"));
         }
+        // Whoever is refused is told at once; only who has to wait is told so.
+        let trying = Answer::new(100);
+        self.servers
+            .respond(&mut self.kit, server, &request, &trying);
         let takes_update = request.lists(Name::Allow, "UPDATE");
         let invite = Invite {
             server,
@@ -427,7 +431,10 @@ pub(crate) fn read_description(message: &Message) -> Option<Session> {
 /// What was dialled.
 fn dialed(request: &Message) -> Option<Arc<str>> {
     let number = Uri::parse(request.uri())?.number()?;
-    let fits = !number.is_empty() && number.chars().count() <= CALLER_CHARS_MAX;
+    // It is shown to people, on terminals, too.
+    let fits = !number.is_empty()
+        && number.chars().count() <= CALLER_CHARS_MAX
+        && !number.chars().any(char::is_control);
     fits.then(|| number.as_ref().into())
 }
 

@@ -129,6 +129,14 @@ impl Kit {
         self.send(flow, bytes);
     }
 
+    /// Somebody on this flow has shown who they are.
+    pub(crate) fn keep(&mut self, flow: Flow) {
+        if flow.is_reliable() {
+            self.outputs
+                .push_back(ShimOutput::Wire(WireOut::Keep { flow }));
+        }
+    }
+
     pub(crate) fn tell(&mut self, event: SipEvent) {
         self.outputs.push_back(ShimOutput::Pbx(event));
     }
@@ -137,18 +145,19 @@ impl Kit {
         self.outputs.push_back(ShimOutput::Media(command));
     }
 
+    /// Does a flow come from a trusted host, whoever it speaks for?
+    pub(crate) fn is_trusted_host(&self, flow: &Flow) -> bool {
+        self.config.trusted.iter().any(|t| t.is_at(flow))
+    }
+
     /// The gateway whose calls need no password that a request comes from. One that a front end there passed
     /// on from somebody else (it has a Via of its own and a Record-Route, so as to stay in the dialog) is
     /// not the gateway's own, unless it answers for those.
     pub(crate) fn trusted(&self, flow: &Flow, request: &Message) -> Option<&Trusted> {
         let hops = request.headers(Name::Via).flat_map(split_list);
         let is_passed_on = hops.take(2).count() > 1 && request.header(Name::RecordRoute).is_some();
-        self.config.trusted.iter().find(|t| {
-            t.net.contains(flow.peer.ip())
-                && t.transport
-                    .is_none_or(|transport| transport == flow.transport)
-                && (t.is_proxy || !is_passed_on)
-        })
+        let mut trusted = self.config.trusted.iter();
+        trusted.find(|t| t.is_at(flow) && (t.is_proxy || !is_passed_on))
     }
 }
 

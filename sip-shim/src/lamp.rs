@@ -98,7 +98,10 @@ impl Shim {
             .registrar
             .is_phone_of(self.kit.now.mono, &extension, &flow);
         let user = match known.map(|u| u.sip.id) {
-            Some(user) => user,
+            Some(user) => {
+                self.servers.vouch(server);
+                user
+            }
             None => match self.authenticate(server, flow, request, Some(&extension)) {
                 Access::Granted(user) => user,
                 Access::Refused => return,
@@ -153,6 +156,7 @@ impl Shim {
         let Some(subscription) = own.filter(|s| s.dialog.owns(request) && s.over.is_none()) else {
             return self.reply(server, request, &Answer::new(481));
         };
+        self.servers.vouch(server);
         let number = request.cseq().map_or(0, |(n, _, _)| n);
         if !subscription.dialog.take_cseq(number) {
             return self.reply(

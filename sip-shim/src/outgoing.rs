@@ -218,7 +218,9 @@ impl Shim {
         let contact = response.headers(Name::Contact).flat_map(split_list).next();
         let address = contact.and_then(NameAddr::parse);
         let number = address.and_then(|a| Uri::parse(a.uri)?.number());
-        let fits = |n: &std::borrow::Cow<'_, str>| (1..=64).contains(&n.chars().count());
+        let fits = |n: &std::borrow::Cow<'_, str>| {
+            (1..=64).contains(&n.chars().count()) && !n.chars().any(char::is_control)
+        };
         let Some(to) = number.filter(fits) else {
             return self.failed(leg, index, Cause::Failed, false);
         };

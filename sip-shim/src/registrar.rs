@@ -20,7 +20,7 @@ use tandem_pbx::seam::{Lamp, SipEvent, SipUser};
 use tandem_storage::name::Id;
 use tandem_storage::time::Time;
 
-use self::binding::{Asked, Contact};
+use self::binding::{Asked, Contact, shown};
 pub(crate) use self::binding::{Binding, behind_nat};
 use crate::kit::{Alarm, Kit, TextMap};
 use crate::message::{Message, Name};
@@ -248,10 +248,10 @@ impl Registrar {
         let phone = |user: &User, b: &Binding| Phone {
             user: user.sip.id,
             extension: user.sip.extension.clone(),
-            contact: b.contact.to_string(),
+            contact: shown(&b.contact),
             source: b.flow.peer,
             transport: b.flow.transport,
-            user_agent: b.user_agent.to_string(),
+            user_agent: shown(&b.user_agent),
             expires_s: b.expires.due().since(now).as_secs(),
         };
         let all = self

@@ -7,14 +7,19 @@
 //! A transaction is found by a keyed hash of what identifies it (branch, sent-by, method; RFC
 //! 3261 §17.2.3). It holds the text it may have to send again, shared with the sender.
 //!
-//! Invariants: no more than `transactions_max` wait for our answer (the answer to "full" is 503,
-//! given without a transaction); no more than `finished_max` are remembered (beyond it a request
-//! that comes again is served again). Each ends by a timer, at the latest 64*T1 after our answer.
+//! Invariants: no more than `transactions_max` wait for our answer, and `transactions_per_source_max` of
+//! one source that is not trusted (the answer to "full" is 503, given without a transaction); no more
+//! than `finished_max` are remembered (beyond it a request that comes again is served again). Each ends
+//! by a timer, at the latest 64*T1 after our answer. A stranger, who has shown no password, gets one
+//! answer to one request: its address may be a victim's, so nothing is sent there by a timer, and no
+//! 100 (RFC 3261 §17.2.1 wants none, since strangers are answered at once).
 //!
 //! Sources: RFC 3261 §13.3.1.4, §17.2, RFC 6026 (a 2xx does not end an INVITE transaction). We
 //! depart once: after the ACK of a 2xx the transaction is kept for T4 instead of 64*T1, since
 //! whoever sent an ACK has its 2xx and will not repeat the INVITE.
 
+use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,6 +29,7 @@ use tandem_storage::time::Time;
 use crate::draft::{self, Answer};
 use crate::kit::{Alarm, Kit, NumberMap, T1, T1_64, T2, T4};
 use crate::message::{Message, Method, Name};
+use crate::sources::block_of;
 use crate::uri::{NameAddr, Via};
 use crate::wire::Flow;
 
@@ -31,7 +37,14 @@ use crate::wire::Flow;
 #[derive(Debug, Default)]
 pub(crate) struct Servers {
     table: NumberMap<u64, Server>,
-    waiting: usize,
+    waiting: Waiting,
+}
+
+/// How many wait for our answer. A source is in the map only while one of its own waits.
+#[derive(Debug, Default)]
+struct Waiting {
+    all: usize,
+    by_source: BTreeMap<IpAddr, usize>,
 }
 
 /// A server transaction's number.
@@ -42,6 +55,10 @@ pub(crate) struct ServerId(u64);
 struct Server {
     invite: bool,
     state: State,
+    /// The address that it counts for; `None`: a trusted host.
+    source: Option<IpAddr>,
+    /// Nobody has shown a password for it.
+    is_stranger: bool,
     /// Where answers go.
     flow: Flow,
     last: Option<Arc<[u8]>>,
@@ -85,11 +102,21 @@ impl Servers {
             }
             return Arrival::Known;
         }
-        if self.waiting >= kit.config.transactions_max && !within_dialog(request) {
-            return Arrival::Full;
+        let is_trusted = kit.is_trusted_host(&flow);
+        let source = (!is_trusted).then(|| block_of(flow.peer.ip()));
+        if !within_dialog(request) {
+            if self.waiting.all >= kit.config.transactions_max {
+                kit.counters.overload += 1;
+                return Arrival::Full;
+            }
+            if self.waiting.at(source) >= kit.config.transactions_per_source_max {
+                kit.counters.overload_source += 1;
+                return Arrival::Full;
+            }
         }
-        self.waiting += 1;
-        self.table.insert(number, Server::new(kit, flow, request));
+        self.waiting.add(source);
+        self.table
+            .insert(number, Server::new(flow, request, source));
         Arrival::New(ServerId(number))
     }
 
@@ -137,7 +164,11 @@ impl Servers {
         if answer.status < 200 || server.state != State::Waiting {
             return;
         }
-        self.waiting -= 1;
+        self.waiting.remove(server.source);
+        if server.is_stranger {
+            self.table.remove(&id.0);
+            return;
+        }
         server.gives_up = kit.now.mono + T1_64;
         match (server.invite, answer.status) {
             (false, _) => server.finish(kit, id.0, T1_64),
@@ -150,8 +181,15 @@ impl Servers {
         }
     }
 
-    /// Refuses a stranger and forgets it: its INVITE leaves no state behind, and its address,
-    /// which may be a victim's, gets no repetitions. Whoever missed the answer asks again.
+    /// The request belongs to somebody who has shown a password, or to a call of ours.
+    pub(crate) fn vouch(&mut self, id: ServerId) {
+        if let Some(server) = self.table.get_mut(&id.0) {
+            server.is_stranger = false;
+        }
+    }
+
+    /// Refuses a stranger and forgets it, even one that came through a trusted host. Whoever missed
+    /// the answer asks again.
     pub(crate) fn refuse_stranger(
         &mut self,
         kit: &mut Kit,
@@ -159,9 +197,17 @@ impl Servers {
         request: &Message,
         answer: &Answer<'_>,
     ) {
+        if let Some(server) = self.table.get_mut(&id.0) {
+            server.is_stranger = true;
+        }
         self.respond(kit, id, request, answer);
-        if request.method() == Method::Invite {
-            self.table.remove(&id.0);
+    }
+
+    /// Forgets a request that gets no answer.
+    pub(crate) fn drop_silently(&mut self, id: ServerId) {
+        let waiting = |s: &Server| s.state == State::Waiting;
+        if let Some(server) = self.table.remove(&id.0).filter(waiting) {
+            self.waiting.remove(server.source);
         }
     }
 
@@ -195,7 +241,7 @@ impl Servers {
 
     /// Those that wait for our answer.
     pub(crate) fn waiting(&self) -> usize {
-        self.waiting
+        self.waiting.all
     }
 
     /// On a stream nothing comes twice, so there is nothing to recognise.
@@ -220,23 +266,41 @@ impl Servers {
     }
 }
 
-impl Server {
-    fn new(kit: &mut Kit, flow: Flow, request: &Message) -> Server {
-        let invite = request.method() == Method::Invite;
-        let flow = draft::reply_flow(request, flow);
-        let trying = invite.then(|| draft::response(kit, request, &flow, &Answer::new(100)));
-        if let Some(bytes) = trying.clone() {
-            kit.send(flow, bytes);
+impl Waiting {
+    fn at(&self, source: Option<IpAddr>) -> usize {
+        let count = source.and_then(|source| self.by_source.get(&source));
+        count.copied().unwrap_or(0)
+    }
+
+    fn add(&mut self, source: Option<IpAddr>) {
+        self.all += 1;
+        if let Some(source) = source {
+            *self.by_source.entry(source).or_default() += 1;
         }
+    }
+
+    fn remove(&mut self, source: Option<IpAddr>) {
+        self.all -= 1;
+        let Some(source) = source else { return };
+        let left = self.at(Some(source)).saturating_sub(1);
+        match left {
+            0 => self.by_source.remove(&source),
+            _ => self.by_source.insert(source, left),
+        };
+    }
+}
+
+impl Server {
+    fn new(flow: Flow, request: &Message, source: Option<IpAddr>) -> Server {
         let never = Time(u64::MAX);
-        let state = State::Waiting;
-        let (last, interval) = (trying, T1);
         Server {
-            invite,
-            state,
-            flow,
-            last,
-            interval,
+            invite: request.method() == Method::Invite,
+            state: State::Waiting,
+            source,
+            is_stranger: source.is_some(),
+            flow: draft::reply_flow(request, flow),
+            last: None,
+            interval: T1,
             due: never,
             gives_up: never,
             leg: None,

@@ -244,11 +244,13 @@ impl Shim {
             Arrival::New(server) => server,
             Arrival::Known => return,
             Arrival::Full => {
-                self.kit.counters.overload += 1;
                 let retry = self.retry_after();
                 return self.reply_stateless(flow, &request, &Answer::new(503).headers(&retry));
             }
         };
+        if self.kit.is_trusted_host(&flow) {
+            self.kit.keep(flow);
+        }
         if let Some((status, headers)) = self.refusal(&request) {
             self.reply(server, &request, &Answer::new(status).headers(&headers));
             return;
@@ -312,6 +314,7 @@ impl Shim {
         let Some(leg) = self.servers.cancelled(&self.kit, cancel) else {
             return self.reply(server, cancel, &Answer::new(481));
         };
+        self.servers.vouch(server);
         // §9.2: the To tag is that of the answers to the INVITE.
         let tag = leg.and_then(|l| self.calls.get(l)).map_or(0, |c| c.tag);
         let tag = if tag == 0 { self.kit.random() } else { tag };

@@ -1,5 +1,5 @@
 //! Who tries too often: an allowance of failed logins for each user at each source address, and for the
-//! address as a whole one of failed logins and one of REGISTERs.
+//! address as a whole one of failed logins, one of REGISTERs and one of challenges.
 //!
 //! Whoever has used up an allowance waits until it has grown back; nobody else notices: a phone with an
 //! old password does not shut out the others behind its router. Two
@@ -30,6 +30,7 @@ const USER_BYTES_MAX: usize = 64;
 struct Source {
     failures: Allowance,
     registers: Allowance,
+    challenges: Allowance,
 }
 
 /// So many at once, and one more each interval.
@@ -53,6 +54,15 @@ impl Sources {
         let most = kit.config.registers_burst_max;
         self.of(kit, ip, "")
             .registers
+            .take(kit.now.mono, most, interval)
+    }
+
+    /// A challenge is to go there. `false`: one too many.
+    pub(crate) fn take_challenge(&mut self, kit: &Kit, ip: IpAddr) -> bool {
+        let interval = Duration::from_secs(1) / kit.config.challenges_per_second.max(1);
+        let most = kit.config.challenges_burst_max;
+        self.of(kit, ip, "")
+            .challenges
             .take(kit.now.mono, most, interval)
     }
 
@@ -107,7 +117,7 @@ fn address_limits(kit: &Kit) -> (u32, Duration) {
 }
 
 /// Whoever has one IPv6 address has 2^64 of them.
-fn block_of(ip: IpAddr) -> IpAddr {
+pub(crate) fn block_of(ip: IpAddr) -> IpAddr {
     match ip.to_canonical() {
         IpAddr::V6(ip) => IpAddr::V6((u128::from(ip) >> 64 << 64).into()),
         v4 => v4,
@@ -127,6 +137,7 @@ impl Source {
         Source {
             failures: full(failures),
             registers: full(kit.config.registers_burst_max),
+            challenges: full(kit.config.challenges_burst_max),
         }
     }
 }

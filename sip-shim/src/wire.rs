@@ -56,6 +56,12 @@ pub enum WireOut {
         /// The message. Retransmissions share it.
         bytes: std::sync::Arc<[u8]>,
     },
+    /// Somebody on this stream has shown who they are: it is kept as long as any phone's. Others are
+    /// closed soon.
+    Keep {
+        /// Which.
+        flow: Flow,
+    },
 }
 
 impl Flow {

@@ -26,6 +26,7 @@ impl Shim {
         let Some(leg) = self.dialog_of(&request) else {
             return self.reply(server, &request, &Answer::new(481));
         };
+        self.servers.vouch(server);
         let Some(call) = self.calls.get_mut(leg) else {
             return;
         };

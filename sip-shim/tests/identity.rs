@@ -95,7 +95,7 @@ fn a_gateway_is_believed_as_far_as_its_record_says() {
     assert_eq!(w.out()[1], "pbx: Incoming 1:  \"\" -> 102");
     let mut w = gateway(|gate| gate.transport = Some(tandem_sip_shim::Transport::Tcp));
     w.receive(GATE, &invite(1, ""));
-    assert_eq!(w.out()[1], "10.7.0.1:5060: 401 (1 INVITE)");
+    assert_eq!(w.out()[0], "10.7.0.1:5060: 401 (1 INVITE)");
 }
 
 #[test]
@@ -107,7 +107,7 @@ fn who_comes_through_a_trusted_host_is_not_trusted_for_it() {
     };
     let mut w = gateway(|_| {});
     w.receive(GATE, &passed_on(1));
-    assert_eq!(w.out()[1], "10.7.0.1:5060: 401 (1 INVITE)");
+    assert_eq!(w.out()[0], "10.7.0.1:5060: 401 (1 INVITE)");
     let mut w = gateway(|gate| gate.is_proxy = true);
     w.receive(GATE, &passed_on(1));
     assert_eq!(w.out()[1], "pbx: Incoming 1: 555 \"Gate\" -> 102");

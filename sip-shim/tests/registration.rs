@@ -169,7 +169,7 @@ fn who_guesses_is_slowed_and_others_are_not() {
 #[test]
 fn a_flood_from_one_address_is_slowed() {
     let mut w = World::new();
-    for n in 0..300 {
+    for n in 0..600 {
         w.receive(DESK, &register_text(101, DESK, n, ""));
     }
     assert_eq!(w.shim.counters().slowed, 100);

@@ -124,7 +124,7 @@ fn what_is_remembered_is_bounded() {
     for n in 0..100 {
         let text =
             request("OPTIONS", "sip:10.0.0.9", "").replace("OPTIONS0;", &format!("OPTIONS{n};"));
-        w.receive(DESK, &text);
+        w.receive(GATE, &text);
     }
     assert_eq!((w.sent.len(), w.shim.waiting()), (100, 0));
 }

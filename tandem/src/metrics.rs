@@ -35,6 +35,8 @@ pub(crate) fn render(parts: &Parts, phones: usize) -> String {
     page.counter("sip_receiver_full", shell.receiver_full);
     page.counter("sip_send_full", shell.send_full);
     page.counter("sip_connections_refused", shell.connections_refused);
+    page.counter("sip_streams_slow", shell.streams_slow);
+    page.counter("sip_streams_unknown", shell.streams_unknown);
 
     let engine = parts.engine.stats();
     page.gauge("media_ports_free", engine.ports_free as f64);

@@ -199,6 +199,7 @@ impl Story {
             assert!(outputs < OUTPUTS_MAX, "one input, too many outputs");
             match output {
                 ShimOutput::Wire(WireOut::Send { bytes, .. }) => self.said.hear(&bytes),
+                ShimOutput::Wire(WireOut::Keep { flow }) => assert!(flow.is_reliable()),
                 ShimOutput::Pbx(event) => self.hear(event),
                 ShimOutput::Media(Command::Close { leg }) => {
                     assert!(self.open.remove(&leg), "closed and not open: {leg:?}");

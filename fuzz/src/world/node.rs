@@ -290,6 +290,7 @@ impl Node {
                     bytes,
                 });
             }
+            ShimOutput::Wire(WireOut::Keep { .. }) => {}
             ShimOutput::Pbx(event) => {
                 self.trace.say(now, || format!("shim: {event:?}"));
                 self.pbx.handle(here, Input::Sip(event));

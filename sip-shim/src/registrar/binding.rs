@@ -240,6 +240,16 @@ impl Binding {
     }
 }
 
+/// What a phone says of itself, for people: an escape sequence must not reach a terminal. Our own check of
+/// URIs knows only the ASCII ones.
+pub(super) fn shown(text: &str) -> String {
+    let safe = |c: char| match c.is_control() {
+        true => char::REPLACEMENT_CHARACTER,
+        false => c,
+    };
+    text.chars().map(safe).collect()
+}
+
 /// The addresses of a Path header.
 fn paths(request: &Message) -> Vec<String> {
     let all = request.headers(Name::Path).flat_map(split_list);

@@ -5,6 +5,7 @@
 //! the core wants sent comes in by [`SipShell::send`], from any thread. Nothing is decided here
 //! but what is dropped when a queue is full, and that is counted.
 
+mod patience;
 mod tcp;
 mod udp;
 
@@ -33,6 +34,10 @@ pub struct SipShellConfig {
     pub stream_queue_max: usize,
     /// A stream on which nothing has come for so long is closed.
     pub idle_s: u64,
+    /// A message that has begun to come on a stream must be there after so long.
+    pub message_s: u64,
+    /// A stream on which nobody has shown who they are is closed after so long.
+    pub stranger_s: u64,
     /// `Retry-After` of the 503 with which requests are refused that `wire_in` has no room for.
     pub retry_after_s: u32,
 }
@@ -75,6 +80,10 @@ pub struct ShellStats {
     pub connections: u64,
     /// Streams refused because there were too many.
     pub connections_refused: u64,
+    /// Streams closed because a message took too long to come.
+    pub streams_slow: u64,
+    /// Streams closed because nobody on them showed who they are.
+    pub streams_unknown: u64,
 }
 
 /// The same, as it is counted.
@@ -87,6 +96,8 @@ struct Counts {
     send_full: AtomicU64,
     connections: AtomicU64,
     connections_refused: AtomicU64,
+    streams_slow: AtomicU64,
+    streams_unknown: AtomicU64,
 }
 
 /// The open sockets. Dropping it closes them; [`SipShell::close`] waits for that.
@@ -147,9 +158,12 @@ impl SipShell {
         })
     }
 
-    /// Sends, from any thread, without waiting.
+    /// Does what the core asks of the network, from any thread, without waiting.
     pub fn send(&self, out: WireOut) {
-        let WireOut::Send { flow, bytes } = out;
+        let (flow, bytes) = match out {
+            WireOut::Send { flow, bytes } => (flow, bytes),
+            WireOut::Keep { flow } => return self.tcp.keep(flow),
+        };
         let taken = match flow.transport {
             Transport::Udp => self.udp.send(flow.peer, &bytes),
             Transport::Tcp => self.tcp.send(flow, bytes),
@@ -181,6 +195,8 @@ impl SipShell {
             send_full: read(&c.send_full),
             connections: read(&c.connections),
             connections_refused: read(&c.connections_refused),
+            streams_slow: read(&c.streams_slow),
+            streams_unknown: read(&c.streams_unknown),
         }
     }
 
@@ -214,6 +230,8 @@ impl SipShellConfig {
             stream_queue_max: 256,
             // Longer than the longest registration, so that a silent phone stays reachable.
             idle_s: 2 * 3600,
+            message_s: 30,
+            stranger_s: 30,
             retry_after_s: 5,
         }
     }

@@ -6,25 +6,26 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
+use tokio::net::tcp::OwnedWriteHalf;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
+use super::patience::{Limit, Limits, Patience};
 use super::{Counts, Receiver, SipShellConfig};
+use crate::draft;
 use crate::sanity::{Frame, Garbage, frame, read_datagram};
 use crate::wire::{Flow, Transport, WireIn};
 
 /// How long a connection may take to come about.
 const CONNECT_MAX: Duration = Duration::from_secs(5);
-/// How long the rest of a message may take to arrive once its beginning is there.
-const MESSAGE_MAX: Duration = Duration::from_secs(30);
 /// How long what is queued may take to be written when we close.
 const CLOSE_MAX: Duration = Duration::from_secs(1);
 
@@ -38,7 +39,8 @@ pub(super) struct Streams {
     per_source_max: usize,
     message_bytes_max: usize,
     queue_max: usize,
-    idle: Duration,
+    retry_after_s: u32,
+    limits: Limits,
 }
 
 #[derive(Default)]
@@ -51,7 +53,16 @@ struct Table {
 struct Stream {
     peer: SocketAddr,
     queue: mpsc::Sender<Arc<[u8]>>,
+    /// Somebody on it has shown who they are, or we opened it.
+    is_known: Arc<AtomicBool>,
     reader: Option<JoinHandle<()>>,
+}
+
+/// What the tasks of a stream need of it.
+struct Entered {
+    number: u64,
+    queue: mpsc::Receiver<Arc<[u8]>>,
+    is_known: Arc<AtomicBool>,
 }
 
 impl std::fmt::Debug for Streams {
@@ -82,7 +93,12 @@ impl Streams {
             per_source_max: config.connections_per_source_max,
             message_bytes_max: config.message_bytes_max,
             queue_max: config.stream_queue_max,
-            idle: Duration::from_secs(config.idle_s),
+            retry_after_s: config.retry_after_s,
+            limits: Limits {
+                idle: Duration::from_secs(config.idle_s),
+                message: Duration::from_secs(config.message_s),
+                stranger: Duration::from_secs(config.stranger_s),
+            },
         }
     }
 
@@ -105,9 +121,10 @@ impl Streams {
 
     /// Opens a stream, with a first message in its queue.
     fn open(self: &Arc<Self>, table: &mut Table, peer: SocketAddr, first: Arc<[u8]>) -> bool {
-        let Some((number, receiver)) = self.enter(table, peer) else {
+        let Some(entered) = self.enter(table, peer, true) else {
             return false;
         };
+        let number = entered.number;
         let Some(stream) = table.by_number.get_mut(&number) else {
             return false;
         };
@@ -115,7 +132,7 @@ impl Streams {
         let streams = self.clone();
         stream.reader = Some(self.runtime.spawn(async move {
             match tokio::time::timeout(CONNECT_MAX, TcpStream::connect(peer)).await {
-                Ok(Ok(stream)) => streams.serve(stream, peer, number, receiver).await,
+                Ok(Ok(stream)) => streams.serve(stream, peer, entered).await,
                 _ => {
                     streams
                         .leave(
@@ -135,24 +152,28 @@ impl Streams {
 
     fn admit(self: &Arc<Self>, stream: TcpStream, peer: SocketAddr) {
         let mut table = self.table();
-        let Some((number, receiver)) = self.enter(&mut table, peer) else {
+        let Some(entered) = self.enter(&mut table, peer, false) else {
             super::count(&self.counts.connections_refused);
             return;
         };
+        let number = entered.number;
         let streams = self.clone();
         let task = self.runtime.spawn(async move {
-            streams.serve(stream, peer, number, receiver).await;
+            streams.serve(stream, peer, entered).await;
         });
         if let Some(entry) = table.by_number.get_mut(&number) {
             entry.reader = Some(task);
         }
     }
 
-    fn enter(
-        &self,
-        table: &mut Table,
-        peer: SocketAddr,
-    ) -> Option<(u64, mpsc::Receiver<Arc<[u8]>>)> {
+    /// The core says that a stream may stay.
+    pub(super) fn keep(&self, flow: Flow) {
+        if let Some(stream) = self.table().by_number.get(&flow.connection) {
+            stream.is_known.store(true, Ordering::Relaxed);
+        }
+    }
+
+    fn enter(&self, table: &mut Table, peer: SocketAddr, is_known: bool) -> Option<Entered> {
         let same_source = |s: &&Stream| s.peer.ip() == peer.ip();
         let full = table.by_number.len() >= self.connections_max
             || table.by_number.values().filter(same_source).count() >= self.per_source_max;
@@ -160,6 +181,7 @@ impl Streams {
             return None;
         }
         let (queue, receiver) = mpsc::channel(self.queue_max);
+        let is_known = Arc::new(AtomicBool::new(is_known));
         table.numbers += 1;
         let number = table.numbers;
         table.by_number.insert(
@@ -167,6 +189,7 @@ impl Streams {
             Stream {
                 peer,
                 queue,
+                is_known: is_known.clone(),
                 reader: None,
             },
         );
@@ -174,48 +197,65 @@ impl Streams {
         self.counts
             .connections
             .store(table.by_number.len() as u64, Ordering::Relaxed);
-        Some((number, receiver))
+        Some(Entered {
+            number,
+            queue: receiver,
+            is_known,
+        })
     }
 
     /// Reads and writes until either side has enough.
-    async fn serve(
-        self: &Arc<Self>,
-        stream: TcpStream,
-        peer: SocketAddr,
-        number: u64,
-        queue: mpsc::Receiver<Arc<[u8]>>,
-    ) {
+    async fn serve(self: &Arc<Self>, stream: TcpStream, peer: SocketAddr, entered: Entered) {
         // Messages are small and wait for nothing.
         let _ = stream.set_nodelay(true);
         let flow = Flow {
             transport: Transport::Tcp,
             peer,
-            connection: number,
+            connection: entered.number,
         };
         let (read, write) = stream.into_split();
-        let writer = write_all(write, queue);
+        let writer = write_all(write, entered.queue);
         tokio::select! {
-            () = self.read_all(read, flow) => {}
+            () = self.read_all(read, flow, &entered.is_known) => {}
             () = writer => {}
         }
-        self.leave(number, flow).await;
+        self.leave(entered.number, flow).await;
     }
 
-    async fn read_all(&self, mut read: OwnedReadHalf, flow: Flow) {
+    async fn read_all<R>(&self, mut read: R, flow: Flow, is_known: &AtomicBool)
+    where
+        R: AsyncRead + Unpin,
+    {
         let mut bytes: Vec<u8> = Vec::with_capacity(4096);
+        let mut patience = Patience::new(self.limits, Instant::now());
         loop {
-            let patience = if bytes.is_empty() {
-                self.idle
-            } else {
-                MESSAGE_MAX
-            };
-            match tokio::time::timeout(patience, read.read_buf(&mut bytes)).await {
-                Ok(Ok(1..)) => {}
-                _ => return,
+            let (until, limit) = patience.until(is_known.load(Ordering::Relaxed));
+            // Whoever never stops sending is measured as well.
+            if until <= Instant::now() {
+                return self.note(limit);
             }
+            match tokio::time::timeout_at(until, read.read_buf(&mut bytes)).await {
+                Ok(Ok(1..)) => {}
+                Ok(_) => return,
+                // The stream may have become known meanwhile, and is measured again.
+                Err(_) => continue,
+            }
+            let before = bytes.len();
             if !self.take_messages(&mut bytes, flow) {
                 return;
             }
+            let (took, rest) = (bytes.len() < before, !bytes.is_empty());
+            patience.heard(Instant::now(), took, rest);
+        }
+    }
+
+    /// A stream is closed because of a limit.
+    fn note(&self, limit: Limit) {
+        match limit {
+            // A phone that has long gone.
+            Limit::Idle => {}
+            Limit::Message => super::count(&self.counts.streams_slow),
+            Limit::Stranger => super::count(&self.counts.streams_unknown),
         }
     }
 
@@ -233,7 +273,8 @@ impl Streams {
                 Frame::Blank(length) => at += length,
                 Frame::Ping(length) => {
                     at += length;
-                    self.pong(flow);
+                    // RFC 5626 §3.5.1. A queue that is full tells the peer soon enough that we are alive.
+                    self.answer(flow, Arc::from(*b"\r\n"));
                 }
                 Frame::Message(length) => {
                     self.take(&rest[..length], flow);
@@ -251,6 +292,11 @@ impl Streams {
             Ok(message) => {
                 if !(self.wire_in)(WireIn::Message { flow, message }) {
                     super::count(&self.counts.receiver_full);
+                    let refusal = draft::overloaded(bytes, flow, self.retry_after_s);
+                    let sent = refusal.is_none_or(|(to, text)| self.answer(to, text));
+                    if !sent {
+                        super::count(&self.counts.send_full);
+                    }
                 }
             }
             Err(Garbage::KeepAlive) => {}
@@ -258,13 +304,11 @@ impl Streams {
         }
     }
 
-    /// RFC 5626 §3.5.1.
-    fn pong(&self, flow: Flow) {
+    /// Queues something on the stream it answers. `false`: there is no room.
+    fn answer(&self, flow: Flow, bytes: Arc<[u8]>) -> bool {
         let table = self.table();
-        if let Some(stream) = table.by_number.get(&flow.connection) {
-            // A queue that is full will tell the peer that we are alive soon enough.
-            let _ = stream.queue.try_send(Arc::from(*b"\r\n"));
-        }
+        let stream = table.by_number.get(&flow.connection);
+        stream.is_some_and(|s| s.queue.try_send(bytes).is_ok())
     }
 
     async fn leave(&self, number: u64, flow: Flow) {
@@ -324,3 +368,6 @@ async fn write_all(mut write: OwnedWriteHalf, mut queue: mpsc::Receiver<Arc<[u8]
     }
     let _ = write.shutdown().await;
 }
+
+#[cfg(test)]
+mod tests;

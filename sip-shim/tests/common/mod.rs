@@ -32,6 +32,8 @@ pub struct World {
     /// Every message sent, with where to.
     pub sent: Vec<(Flow, String)>,
     pub lines: Vec<String>,
+    /// Streams that are to be kept.
+    pub kept: Vec<Flow>,
     pub ports_left: usize,
     port: u16,
     cseq: u32,
@@ -81,6 +83,7 @@ impl World {
             },
             sent: Vec::new(),
             lines: Vec::new(),
+            kept: Vec::new(),
             ports_left: usize::MAX,
             port: 10_000,
             phones: BTreeMap::new(),
@@ -132,6 +135,7 @@ impl World {
         while let Some(output) = self.shim.poll() {
             match output {
                 ShimOutput::Wire(WireOut::Send { flow, bytes }) => self.note_sent(flow, &bytes),
+                ShimOutput::Wire(WireOut::Keep { flow }) => self.kept.push(flow),
                 ShimOutput::Pbx(SipEvent::PhoneSeen { user, slot, seen }) => {
                     self.phones.insert((user.number, slot), seen);
                 }
