@@ -20,8 +20,9 @@ use crossbeam::channel::{Receiver, Sender, TrySendError};
 use tandem_storage::time::Time;
 
 use super::machine;
+use super::outage::Outage;
 use super::reader_thread::{Piece, Request};
-use super::ring::{BUFFER_BYTES, COMPLETIONS, Completion, Ring};
+use super::ring::{BUFFER_BYTES, COMPLETIONS, Completion, Received, Ring};
 use super::socket::{self, KernelAddress, Pair};
 use super::store::SoundStore;
 use crate::awaited::{Awaited, Names};
@@ -158,8 +159,9 @@ enum Ending {
 }
 
 struct Thread<S, E> {
-    setup: Setup<S, E>,
+    /// Dropped first: it names the sockets and the pipe that follow.
     ring: Ring,
+    setup: Setup<S, E>,
     legs: Vec<Option<Leg>>,
     legs_open: usize,
     /// Requests the reader had no room for, in order; a leg has a handful under way at most.
@@ -173,6 +175,7 @@ struct Thread<S, E> {
     batch: Vec<Completion>,
     /// How many of them are each slot's.
     here: Vec<u32>,
+    outage: Outage,
     stopping: Option<Time>,
 }
 
@@ -186,8 +189,8 @@ pub(crate) fn run<S: SoundStore, E: Fn(Event)>(setup: Setup<S, E>, ready: &Sende
         Err(error) => return drop(ready.send(Err(error))),
     };
     let mut thread = Thread {
-        setup,
         ring,
+        setup,
         legs: Vec::new(),
         legs_open: 0,
         requests_waiting: VecDeque::new(),
@@ -197,6 +200,7 @@ pub(crate) fn run<S: SoundStore, E: Fn(Event)>(setup: Setup<S, E>, ready: &Sende
         starved: VecDeque::new(),
         batch: Vec::with_capacity(COMPLETIONS as usize),
         here: Vec::with_capacity(LEGS_MAX),
+        outage: Outage::default(),
         stopping: None,
     };
     thread
@@ -221,8 +225,14 @@ impl<S: SoundStore, E: Fn(Event)> Thread<S, E> {
         }
         let (wait, first) = self.patience();
         if let Err(error) = self.ring.enter(wait, first) {
-            tracing::error!(%error, "the media ring failed");
+            self.setup.core.counters().rounds_failed += 1;
+            // The enter did not wait.
             std::thread::sleep(ROUND);
+            if self.outage.begins() {
+                tracing::error!(%error, "the media ring fails; the worker goes on");
+            }
+        } else if let Some(rounds) = self.outage.ends() {
+            tracing::info!(rounds, "the media ring works again");
         }
         self.setup.wake.asleep.store(false, Ordering::SeqCst);
         self.arm_starved();
@@ -341,6 +351,7 @@ impl<S: SoundStore, E: Fn(Event)> Thread<S, E> {
         let counters = self.setup.core.counters();
         counters.rounds += 1;
         counters.sends_failed += self.ring.take_failed();
+        counters.submissions_refused += self.ring.take_refusals();
         // Before a long sleep everything is said.
         if now >= self.publish_at || self.legs_open == 0 {
             self.publish_at = now + PUBLISH;
