@@ -8,7 +8,7 @@
 //! This file and the two below it are three of the five in the crate that may be unsafe. What keeps
 //! them sound:
 //! - **Memory.** Whatever an entry points to lies in one mapping (`ring/memory.rs`). It is unmapped
-//!   when no request is under way any more, and otherwise never.
+//!   when no request is under way any more, and otherwise never (`ring/drain.rs`).
 //! - **Buffers.** A received one is touched by its token alone, [`Received`]. Spent buffers are lent
 //!   again, and places of the arena are used again, only after an `enter` that took every
 //!   submission.
@@ -25,6 +25,7 @@
 #![allow(unsafe_code)]
 
 mod buffers;
+mod drain;
 mod memory;
 #[cfg(test)]
 mod tests;
@@ -33,7 +34,6 @@ use std::collections::VecDeque;
 use std::io;
 use std::ops::Range;
 use std::os::fd::RawFd;
-use std::rc::Rc;
 use std::time::Duration;
 
 use io_uring::{IoUring, cqueue, opcode, squeue, types};
@@ -54,9 +54,6 @@ pub(crate) const COMPLETIONS: u32 = 32_768;
 const SUBMITS_TRIED: usize = 3;
 /// A wait for more completions than there can be ends by time alone.
 const MORE_THAN_CAN_COME: usize = COMPLETIONS as usize;
-/// How long, and how often, a ring that ends waits for its receives to end.
-const DRAIN_WAIT: Duration = Duration::from_millis(1);
-const DRAIN_ENTERS: usize = 200;
 /// The one group of provided buffers.
 const GROUP: u16 = 0;
 
@@ -116,7 +113,7 @@ impl Ring {
             .build(SUBMISSIONS)?;
         let buffers = Buffers::new()?;
         // SAFETY: the entries are mapped, page-aligned and zero. The mapping is kept until nothing
-        // is under way, as `drop` sees to.
+        // is under way (`ring/drain.rs`).
         unsafe {
             let at = buffers.memory().entries();
             ring.submitter()
@@ -375,36 +372,6 @@ impl Ring {
             }
         }
         self.refuses = true;
-    }
-
-    /// Ends all requests and takes what comes of it. False: the kernel may still use the memory.
-    fn drain(&mut self) -> bool {
-        for _ in 0..DRAIN_ENTERS {
-            if self.under_way == 0 && self.ring.submission().is_empty() {
-                return true;
-            }
-            let all = opcode::AsyncCancel2::new(types::CancelBuilder::any()).build();
-            // If there is no room, the enter makes some.
-            let _ = self.push(&all.user_data(MARK_CANCEL));
-            if self.enter(DRAIN_WAIT, false).is_err() {
-                return false;
-            }
-            while self.next().is_some() {}
-        }
-        false
-    }
-}
-
-impl Drop for Ring {
-    fn drop(&mut self) {
-        // Closing a ring ends its requests at some later time, so it is not enough.
-        if !self.drain() {
-            tracing::error!(
-                requests = self.under_way,
-                "the media ring did not end; its memory is left to the kernel"
-            );
-            std::mem::forget(Rc::clone(self.buffers.shared()));
-        }
     }
 }
 

@@ -7,31 +7,32 @@
 
 mod arrivals;
 mod legs;
+mod messages;
 
 use std::collections::VecDeque;
-use std::io::{self, PipeReader, PipeWriter, Read, Write};
-use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::io::{self, Read};
+use std::net::{SocketAddr, UdpSocket};
 use std::os::fd::{AsRawFd, RawFd};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::sync::atomic::Ordering;
+use std::time::Duration;
 
-use crossbeam::channel::{Receiver, Sender, TrySendError};
+use crossbeam::channel::{Sender, TrySendError};
 use tandem_storage::time::Time;
 
+pub(crate) use self::messages::{Message, Moved, Setup, Wake};
 use super::machine;
 use super::outage::Outage;
 use super::reader_thread::{Piece, Request};
 use super::ring::{BUFFER_BYTES, COMPLETIONS, Completion, Received, Ring};
 use super::socket::{self, KernelAddress, Pair};
 use super::store::SoundStore;
-use crate::awaited::{Awaited, Names};
+use crate::awaited::Awaited;
 use crate::leg;
 use crate::output::{Channel, Output, Slot};
 use crate::pace::{Pace, ROUND};
 use crate::seam::{Command, Event, LegId, LegReport};
-use crate::stats::Published;
-use crate::worker::{Forward, LEGS_MAX, Worker};
+use crate::worker::{Forward, LEGS_MAX};
 
 /// The longest sleep without legs.
 const SLEEP: Duration = Duration::from_secs(1);
@@ -45,91 +46,6 @@ const PUBLISH: Duration = Duration::from_millis(50);
 const STOP_MAX: Duration = Duration::from_secs(3);
 /// Datagrams read at once from a socket that has just been connected: more than its queue holds.
 const DRAIN_MAX: usize = 2048;
-
-/// What the control thread tells a worker.
-pub(crate) enum Message {
-    Open {
-        leg: LegId,
-        pair: Pair,
-        port: u16,
-    },
-    Command(Command),
-    /// The leg goes to another worker.
-    Move {
-        leg: LegId,
-        to: Sender<Moved>,
-        wake: Arc<Wake>,
-    },
-    /// The leg is on its way here; what is said to it waits until it has come.
-    Await(LegId),
-    Reports(Sender<Vec<(LegId, LegReport)>>),
-    Stop,
-}
-
-/// A leg on its way from one worker to another; `None` if it was gone.
-pub(crate) struct Moved(LegId, Option<(Box<leg::Leg>, Leg)>);
-
-impl Names for Message {
-    fn legs(&self) -> [Option<LegId>; 2] {
-        match self {
-            Message::Command(Command::Bridge { a, b }) => [Some(*a), Some(*b)],
-            Message::Command(command) => [Some(command.leg()), None],
-            Message::Open { leg, .. } | Message::Move { leg, .. } | Message::Await(leg) => {
-                [Some(*leg), None]
-            }
-            Message::Reports(_) | Message::Stop => [None, None],
-        }
-    }
-
-    fn outlasts(&self) -> bool {
-        matches!(self, Message::Move { .. })
-    }
-}
-
-/// Wakes a worker that sleeps.
-pub(crate) struct Wake {
-    asleep: AtomicBool,
-    pipe: PipeWriter,
-}
-
-impl Wake {
-    pub(crate) fn new() -> io::Result<(Wake, PipeReader)> {
-        let (reader, pipe) = io::pipe()?;
-        Ok((
-            Wake {
-                asleep: AtomicBool::new(false),
-                pipe,
-            },
-            reader,
-        ))
-    }
-
-    /// To be called after something was put where the worker looks.
-    pub(crate) fn wake(&self) {
-        if self.asleep.swap(false, Ordering::SeqCst) {
-            // A byte a sleep at most, so the pipe cannot fill.
-            let _ = (&self.pipe).write_all(&[1]);
-        }
-    }
-}
-
-/// What a worker's thread is given.
-pub(crate) struct Setup<S, E> {
-    pub(crate) core: Worker,
-    pub(crate) pin_to: Option<usize>,
-    pub(crate) bind: IpAddr,
-    pub(crate) clock: Instant,
-    pub(crate) inbox: Receiver<Message>,
-    pub(crate) wake: Arc<Wake>,
-    pub(crate) woken: PipeReader,
-    pub(crate) moved: Receiver<Moved>,
-    pub(crate) pieces: (Sender<Piece>, Receiver<Piece>),
-    pub(crate) requests: Sender<Request>,
-    pub(crate) ports_back: Sender<u16>,
-    pub(crate) published: Arc<Published>,
-    pub(crate) store: S,
-    pub(crate) events: E,
-}
 
 /// How a leg's RTP is received.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -317,13 +233,8 @@ impl<S: SoundStore, E: Fn(Event)> Thread<S, E> {
 
     fn take_pieces(&mut self) {
         while let Ok(piece) = self.setup.pieces.1.try_recv() {
-            let Piece {
-                slot,
-                serial,
-                samples,
-                read,
-            } = piece;
-            self.setup.core.on_piece(slot, serial, samples, read);
+            let core = &mut self.setup.core;
+            core.on_piece(piece.slot, piece.serial, piece.samples, piece.read);
         }
         while let Some(request) = self.requests_waiting.pop_front() {
             if let Err(request) = self.offer(request) {

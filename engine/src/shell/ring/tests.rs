@@ -3,7 +3,7 @@
 
 use std::net::{SocketAddr, UdpSocket};
 use std::os::fd::AsRawFd;
-use std::rc::Weak;
+use std::rc::{Rc, Weak};
 
 use super::buffers::Shared;
 use super::*;
@@ -185,7 +185,7 @@ fn a_kernel_that_refuses_is_not_asked_without_end_and_loses_no_receive() {
     ring.enter(Duration::ZERO, true).unwrap();
     assert!(ring.has_submitted_all());
     let received = take(&mut ring);
-    assert!(memory(&ring).strong_count() > 1 && received.part(&(0..4)).is_some());
+    assert!(received.part(&(0..4)).is_some());
 }
 
 #[test]
