@@ -23,7 +23,7 @@ use tandem_storage::time::Time;
 pub(crate) use self::messages::{Message, Moved, Setup, Wake};
 use super::machine;
 use super::outage::Outage;
-use super::reader_thread::{Piece, Request};
+use super::reader_thread::Request;
 use super::ring::{BUFFER_BYTES, COMPLETIONS, Completion, Received, Ring};
 use super::socket::{self, KernelAddress, Pair};
 use super::store::SoundStore;
