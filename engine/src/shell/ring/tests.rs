@@ -107,18 +107,31 @@ fn what_is_given_back_is_lent_again_and_nothing_is_lost() {
 }
 
 #[test]
-fn the_kernel_does_not_get_what_a_token_holds() {
+fn a_buffer_has_one_owner() {
     let (mut ring, _ours, theirs) = receiving();
-    theirs.send(&u32::MAX.to_be_bytes()).unwrap();
-    let mut held = take(&mut ring);
-    for n in 0..2 * LENT as u32 {
+    let mut next = |ring: &mut Ring, n: u32| {
         theirs.send(&n.to_be_bytes()).unwrap();
-        let received = take(&mut ring);
-        assert_ne!(received.number(), held.number());
+        take(ring)
+    };
+    // Each has been lent and given back before.
+    for n in 0..2 * LENT as u32 {
+        drop(next(&mut ring, n));
     }
-    assert_eq!(number_in(&mut held), u32::MAX, "nobody has written to it");
-    ring.enter(Duration::ZERO, true).unwrap();
-    assert_eq!(ring.buffers_free(), LENT - 1);
+    let mut held: Vec<Received> = (0..LENT as u32).map(|n| next(&mut ring, n)).collect();
+    assert_eq!(ring.buffers_free(), 0);
+    for (n, received) in held.iter_mut().enumerate() {
+        assert_eq!(number_in(received), n as u32, "nobody has written to it");
+    }
+    let mut numbers: Vec<u16> = held.iter().map(Received::number).collect();
+    numbers.sort_unstable();
+    numbers.dedup();
+    assert_eq!(numbers.len(), LENT);
+
+    // There is none for another datagram, which waits in the socket.
+    theirs.send(&[7; 4]).unwrap();
+    ring.enter(WAIT, true).unwrap();
+    let done = ring.next().unwrap();
+    assert_eq!((done.result, done.more), (-libc::ENOBUFS, false));
     drop(held);
     ring.enter(Duration::ZERO, true).unwrap();
     assert_eq!(ring.buffers_free(), LENT);
