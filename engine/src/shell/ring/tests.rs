@@ -109,7 +109,7 @@ fn what_is_given_back_is_lent_again_and_nothing_is_lost() {
 #[test]
 fn a_buffer_has_one_owner() {
     let (mut ring, _ours, theirs) = receiving();
-    let mut next = |ring: &mut Ring, n: u32| {
+    let next = |ring: &mut Ring, n: u32| {
         theirs.send(&n.to_be_bytes()).unwrap();
         take(ring)
     };
