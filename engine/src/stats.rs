@@ -77,6 +77,11 @@ counters! {
     reports_sent,
     /// Sends that the system refused.
     sends_failed,
+    /// Submissions for which the ring had no room, because the system took none from it. Sends
+    /// among them are left out; the rest is tried again.
+    submissions_refused,
+    /// Rounds in which the system did not serve the ring.
+    rounds_failed,
     /// Times that receiving paused for want of buffers.
     buffers_short,
     /// Packets dropped because the worker had been behind for long and newer ones were there.

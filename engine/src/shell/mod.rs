@@ -6,6 +6,7 @@
 //! with the next one or by [`Engine::flush`].
 
 mod machine;
+mod outage;
 mod prompt_files;
 mod reader_thread;
 mod ring;

@@ -1,6 +1,6 @@
 //! A leg's two sockets: bound, marked, connected; and addresses as the kernel writes them.
 //!
-//! This file is one of three in the crate that may be unsafe: it talks to the kernel in its own
+//! This file is one of five in the crate that may be unsafe: it talks to the kernel in its own
 //! structures.
 
 #![allow(unsafe_code)]

@@ -7,7 +7,7 @@ const FRESH_MAX: u32 = 3;
 
 /// A packet that is one of a stream; a mark is always that of a leg there was.
 fn is_rtp(done: &Completion) -> bool {
-    done.mark != MARK_WOKEN && done.buffer.is_some() && unmark(done.mark).1 != Kind::Rtcp
+    done.mark != MARK_WOKEN && done.received.is_some() && unmark(done.mark).1 != Kind::Rtcp
 }
 
 impl<S: SoundStore, E: Fn(Event)> Thread<S, E> {
@@ -18,7 +18,7 @@ impl<S: SoundStore, E: Fn(Event)> Thread<S, E> {
         } else {
             for _ in 0..self.ring.ready() {
                 let Some(done) = self.ring.next() else { break };
-                self.on_completion(now, &done, false);
+                self.on_completion(now, done, false);
             }
         }
         self.carry_out(now);
@@ -43,12 +43,12 @@ impl<S: SoundStore, E: Fn(Event)> Thread<S, E> {
                 stale = *left > FRESH_MAX;
                 *left -= 1;
             }
-            self.on_completion(now, &done, stale);
+            self.on_completion(now, done, stale);
         }
         self.batch = batch;
     }
 
-    fn on_completion(&mut self, now: Time, done: &Completion, stale: bool) {
+    fn on_completion(&mut self, now: Time, done: Completion, stale: bool) {
         if done.mark == MARK_WOKEN {
             let _ = self.setup.woken.read(&mut [0; 64]);
             self.ring
@@ -56,13 +56,12 @@ impl<S: SoundStore, E: Fn(Event)> Thread<S, E> {
             return;
         }
         let (slot, kind) = unmark(done.mark);
-        if let Some(buffer) = done.buffer {
+        if let Some(received) = done.received {
             if stale {
                 self.setup.core.counters().packets_stale += 1;
-            } else {
-                self.on_datagram(now, slot, kind, buffer, done.result);
+            } else if done.result >= 0 {
+                self.on_datagram(now, slot, kind, received);
             }
-            self.ring.give_back(buffer);
         }
         if !done.more {
             let short = done.result == -libc::ENOBUFS;
@@ -71,10 +70,8 @@ impl<S: SoundStore, E: Fn(Event)> Thread<S, E> {
         }
     }
 
-    fn on_datagram(&mut self, now: Time, slot: Slot, kind: Kind, buffer: u16, result: i32) {
-        let Ok(len) = usize::try_from(result) else {
-            return;
-        };
+    /// The buffer is given back when `received` ends, here or behind the send it is used for.
+    fn on_datagram(&mut self, now: Time, slot: Slot, kind: Kind, mut received: Received) {
         let Some(Some(leg)) = self.legs.get(slot.0 as usize) else {
             return;
         };
@@ -83,24 +80,23 @@ impl<S: SoundStore, E: Fn(Event)> Thread<S, E> {
             if leg.mode != Mode::Connected {
                 return;
             }
-            let bytes = self.ring.datagram(buffer, len);
-            let forward = self.setup.core.on_rtp(now, slot, None, bytes);
-            return self.forward(buffer, 0, forward);
+            let forward = self.setup.core.on_rtp(now, slot, None, received.bytes());
+            return self.forward(received, 0, forward);
         }
-        let Some((from, range)) = self.ring.with_address(buffer, len) else {
+        let Some((from, range)) = received.with_address() else {
             self.setup.core.counters().packets_malformed += 1;
             return;
         };
         let start = range.start;
-        let bytes = &mut self.ring.datagram(buffer, len)[range];
+        let bytes = &mut received.bytes()[range];
         if kind == Kind::Rtcp {
             return self.setup.core.on_rtcp(now, slot, from, bytes);
         }
         let forward = self.setup.core.on_rtp(now, slot, Some(from), bytes);
-        self.forward(buffer, start, forward);
+        self.forward(received, start, forward);
     }
 
-    fn forward(&mut self, buffer: u16, start: usize, forward: Option<Forward>) {
+    fn forward(&mut self, received: Received, start: usize, forward: Option<Forward>) {
         let Some(Forward { slot, range }) = forward else {
             return;
         };
@@ -109,6 +105,6 @@ impl<S: SoundStore, E: Fn(Event)> Thread<S, E> {
         };
         let range = range.start + start..range.end + start;
         self.ring
-            .send_from(to.rtp_fd(), buffer, range, to.unless_connected());
+            .send_from(to.rtp_fd(), received, range, to.unless_connected());
     }
 }

@@ -91,8 +91,12 @@ impl<S: SoundStore, E: Fn(Event)> Thread<S, E> {
         }
     }
 
-    /// Right after an enter: the buffers spent before it are back, and all sends are submitted.
+    /// Right after an enter: if it took everything, the buffers spent before it are back, and all
+    /// sends are submitted.
     pub(super) fn arm_starved(&mut self) {
+        if !self.ring.has_submitted_all() {
+            return;
+        }
         let mut most = (self.ring.buffers_free() / 2).min(ARMED_PER_ROUND);
         while most > 0
             && let Some(slot) = self.starved.pop_front()
@@ -194,8 +198,12 @@ impl<S: SoundStore, E: Fn(Event)> Thread<S, E> {
         self.end_if_idle(slot);
     }
 
-    /// Closes an ending leg, or sends it off, if it receives nothing any more.
+    /// Closes an ending leg, or sends it off, if it receives nothing any more. What was sent for it
+    /// was queued before the last enter; if that did not take everything, it is looked at again.
     fn end_if_idle(&mut self, slot: Slot) {
+        if !self.ring.has_submitted_all() {
+            return self.starve(slot);
+        }
         let Some(place) = self.legs.get_mut(slot.0 as usize) else {
             return;
         };
