@@ -26,6 +26,7 @@ use crate::guard::{Guard, Verdict, pause_key};
 use crate::mailbox::{Mailboxes, Message};
 use crate::office::{Office, greeting_of};
 use crate::quota::{self, Warned};
+use crate::returned::Returned;
 use crate::say;
 use crate::seam::{Lamp, Output, SipCommand};
 
@@ -67,6 +68,7 @@ pub(crate) struct Exchange {
     legs: BTreeMap<LegId, CallId>,
     waiting: BTreeMap<Token, Waiter>,
     pub(crate) coming: Coming,
+    pub(crate) returned: Returned,
     out: VecDeque<Output>,
     leg_last: u64,
     play_last: u64,
@@ -92,6 +94,7 @@ impl Exchange {
             legs: BTreeMap::new(),
             waiting: BTreeMap::new(),
             coming: Coming::default(),
+            returned: Returned::default(),
             out: VecDeque::new(),
             leg_last: 0,
             play_last: 0,
@@ -156,8 +159,9 @@ impl Exchange {
         match &record.what {
             What::Register { key, .. } => self.on_register(record.stamp.node, key),
             What::Seal { id, .. } => self.on_seal(record.stamp.node, *id),
-            // From another node the parts of a sound may come in any order.
-            What::Begin { id, .. } | What::Chunk { id, .. } if id.node != self.node() => {
+            // From another node the parts of a sound may come in any order, and so they may from an
+            // earlier life of this one.
+            What::Begin { id, .. } | What::Chunk { id, .. } if !self.is_of_this_life(*id) => {
                 self.on_part(record.stamp.node, *id);
                 self.on_piece(*id);
             }
@@ -349,6 +353,16 @@ impl Exchange {
 
     pub(crate) fn new_id(&mut self) -> Id {
         self.ids.next_id()
+    }
+
+    /// It is made here, since this node started.
+    fn is_of_this_life(&self, id: Id) -> bool {
+        (id.node, id.epoch) == (self.node(), self.epoch())
+    }
+
+    /// The epoch of this node's log.
+    pub(crate) fn epoch(&self) -> u32 {
+        self.ids.epoch()
     }
 
     /// This node.

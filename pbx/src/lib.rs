@@ -20,6 +20,7 @@ pub mod office;
 mod pbx;
 pub mod quota;
 pub mod retention;
+mod returned;
 mod say;
 pub mod seam;
 #[cfg(any(test, feature = "sim"))]

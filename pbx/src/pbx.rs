@@ -24,6 +24,7 @@ use crate::counters::Counters;
 use crate::exchange::{CallId, Exchange, Waiter};
 use crate::imports::Imports;
 use crate::retention;
+use crate::returned;
 use crate::seam::{Caller, Cause, Input, Output, SipCommand, SipEvent};
 use crate::voicemail::login::note_verdict;
 
@@ -77,7 +78,10 @@ impl Pbx {
             Input::Fetched { sound, found } => self.on_fetched(sound, found),
             Input::NodeAway(node) => self.x.end_sounds_of(node),
             Input::Admin(request) => self.on_admin(request),
-            Input::Sweep => retention::sweep(&mut self.x),
+            Input::Sweep => {
+                retention::sweep(&mut self.x);
+                returned::sweep(&mut self.x);
+            }
             Input::Drain => self.on_drain(),
             Input::Stop => self.on_stop(),
         }

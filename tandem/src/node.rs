@@ -41,6 +41,10 @@ use crate::office::{self, Office};
 use crate::pins::Pins;
 use crate::signals::{self, Source};
 
+/// An old disk that is put back opens an epoch that was used with a chance of one in so many, and only if
+/// the clock was ahead as well. So many seconds may its epochs run ahead of the clock.
+const EPOCHS_SKIPPED_MAX: u32 = 4096;
+
 /// How long the portal waits for the control thread before it calls the node unwell.
 const ANSWER_WITHIN: Duration = Duration::from_secs(2);
 
@@ -234,6 +238,7 @@ fn open_log(config: &Config, events: LogEvents, membership: &Membership) -> Resu
     };
     log.tap = Some(joined.tap.clone());
     log.epoch_min = joined.epoch_min();
+    log.epochs_skipped = rand::random_range(0..EPOCHS_SKIPPED_MAX);
     let linker = joined.linker.clone();
     let tell = move |event| {
         if !linker.on_log(&event) {

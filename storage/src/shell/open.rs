@@ -46,6 +46,9 @@ pub struct LogConfig {
     /// The epoch opened is not below this. A node of a company says the time, so that a log begun
     /// anew on an empty disk never opens an epoch that the one before had.
     pub epoch_min: u32,
+    /// So many more epochs are left out. A node of a company says a number by chance: then an old copy of
+    /// its disk, put back, does not open one that the disk opened after the copy was made.
+    pub epochs_skipped: u32,
     /// What sound is encrypted and read with.
     pub keys: Keyring,
     /// The log grows by so much from one snapshot to the next, in whole segments.
@@ -65,6 +68,7 @@ impl LogConfig {
             reserve_bytes: 64 << 20,
             tap: None,
             epoch_min: 1,
+            epochs_skipped: 0,
             keys: Keyring::default(),
             snapshot_every_bytes: 256 << 20,
             snapshot_forgets_after: Duration::from_secs(3600),
@@ -238,7 +242,9 @@ impl Opening {
             from,
         } = inspect::load(&self.config.dir, self.config.node).map_err(|e| self.load_error(e))?;
         let epoch = loaded.ending.epoch.max(self.lock.before.epoch) + 1;
-        let epoch = epoch.max(self.config.epoch_min).min(EPOCH_MAX);
+        let epoch = epoch.max(self.config.epoch_min);
+        let epoch = epoch.saturating_add(self.config.epochs_skipped);
+        let epoch = epoch.min(EPOCH_MAX);
         self.lock
             .sign(epoch)
             .map_err(os(&self.config.dir, "writing its lock"))?;
