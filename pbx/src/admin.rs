@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 use tandem_storage::name::Id;
 use tandem_storage::seam::Refusal;
 
+use crate::conflicts;
 use crate::exchange::{SAMPLES_PER_MS, Waiter};
 use crate::mailbox::{self, Message, deleted_key};
 use crate::pbx::Pbx;
@@ -35,6 +36,7 @@ impl Pbx {
                 Ok(()) => return,
                 Err(why) => Err(why),
             },
+            AdminAsk::Conflicts => Ok(AdminAnswer::Json(conflicts::list(&self.x))),
             AdminAsk::Counts => Ok(AdminAnswer::Json(self.counts_json())),
             AdminAsk::Mailbox { extension } => self.mailbox_json(&extension),
             AdminAsk::Deleted { extension } => self.deleted_json(&extension),

@@ -21,6 +21,7 @@ use tandem_storage::time::{Now, Time, WallTime};
 
 use crate::coming::Coming;
 use crate::config::PbxConfig;
+use crate::conflicts;
 use crate::counters::Counters;
 use crate::guard::{Guard, Verdict, pause_key};
 use crate::mailbox::{Mailboxes, Message};
@@ -155,6 +156,7 @@ impl Exchange {
 
     /// Takes in what has become durable.
     pub(crate) fn apply(&mut self, record: &Committed) {
+        conflicts::see(self, record);
         self.view.apply(record);
         match &record.what {
             What::Register { key, .. } => self.on_register(record.stamp.node, key),

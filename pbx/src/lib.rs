@@ -10,6 +10,7 @@ mod admin;
 mod call;
 mod coming;
 pub mod config;
+mod conflicts;
 pub mod counters;
 mod exchange;
 mod guard;

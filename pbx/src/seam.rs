@@ -369,6 +369,8 @@ pub enum AdminAsk {
     Users,
     /// Counts for status and metrics, as JSON.
     Counts,
+    /// What lost in a merge, as JSON.
+    Conflicts,
     /// Make a user. Answered when it is durable.
     AddUser {
         /// Who.

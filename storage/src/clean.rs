@@ -61,6 +61,9 @@ const UNWRITTEN_WAIT: Duration = Duration::from_secs(5);
 /// A segment with damage that nobody could mend is tried again after so long.
 const KEPT_WAIT: Duration = Duration::from_secs(24 * 3600);
 
+/// The first time such a one is tried again; each further time after twice as long.
+const MISSING_WAIT_MIN: Duration = Duration::from_secs(5);
+
 /// How the cleaner works.
 #[derive(Clone, Copy, Debug)]
 pub struct CleanerConfig {
@@ -112,6 +115,9 @@ pub enum Input {
     Answered(Token, Result<Option<ChunkPlace>, Refusal>),
     /// The file is gone.
     Removed,
+    /// These are damaged, and all that other nodes have of what was in them has come: they are read
+    /// again before others.
+    Damaged(BTreeSet<u32>),
     /// The deadline has come.
     Tick,
 }
@@ -200,6 +206,10 @@ pub struct Cleaner {
     left: (u32, Time),
     /// Where scrubbing was at last.
     scrubbed: u32,
+    /// Damaged segments that are to be looked at.
+    damaged: BTreeSet<u32>,
+    /// How long one of them that still misses sound is left alone, so that it can come.
+    patience: BTreeMap<u32, Duration>,
     /// Damaged segments whose damage was mended by copies further on.
     to_clean: BTreeSet<u32>,
     /// Damaged segments that are kept, and until when. At most as many as there are segments.
@@ -240,6 +250,8 @@ impl Cleaner {
             noted_in: 0,
             left: (0, now.mono),
             scrubbed: 0,
+            damaged: BTreeSet::new(),
+            patience: BTreeMap::new(),
             to_clean: BTreeSet::new(),
             kept: BTreeMap::new(),
             token_last: CLEANER_TOKENS,
@@ -254,6 +266,10 @@ impl Cleaner {
         self.now = now;
         self.phase = match (std::mem::replace(&mut self.phase, Phase::Idle), input) {
             (phase, Input::Tick) => phase,
+            (phase, Input::Damaged(segments)) => {
+                self.damaged = segments;
+                phase
+            }
             (Phase::Looking, Input::Standing(standing)) => self.on_standing(&standing),
             (Phase::Reading(work), Input::Piece(bytes)) => self.on_piece(work, bytes),
             (Phase::ReadingNext(work), Input::Next(bytes)) => self.on_next(work, &bytes),
@@ -359,6 +375,9 @@ impl Cleaner {
         let hidden_for = self.config.hidden_for;
         let choice = standing.overdue(self.now.wall, hidden_for, &can_go);
         let choice = choice.or_else(|| self.to_clean.pop_first().map(Choice::Clean));
+        let choice = choice.or_else(|| self.next_damaged(standing));
+        let kept = |segment| self.kept.contains_key(&segment);
+        let can_go = |segment| !kept(segment) && self.given_up.has_room_for(segment);
         let choice = choice.or_else(|| standing.least_alive(&can_go));
         let choice = choice.or_else(|| {
             let choice = standing.to_scrub(self.now.wall, self.config.scrub_every)?;
@@ -373,6 +392,24 @@ impl Cleaner {
             None => Phase::Idle,
             Some(choice) => self.begin(choice),
         }
+    }
+
+    /// A damaged segment that is full. The one that is written to is left, so that it is.
+    fn next_damaged(&mut self, standing: &Standing) -> Option<Choice> {
+        if self.damaged.remove(&standing.writing) {
+            self.outputs.push_back(Output::Leave(standing.writing));
+            self.patience.insert(standing.writing, MISSING_WAIT_MIN);
+        }
+        let full = |number: &u32| standing.segments.iter().any(|s| s.number == *number);
+        let next = self
+            .damaged
+            .iter()
+            .copied()
+            .chain(self.patience.keys().copied());
+        let next = next.filter(full).find(|n| !self.kept.contains_key(n))?;
+        self.damaged.remove(&next);
+        self.patience.entry(next).or_insert(MISSING_WAIT_MIN);
+        Some(Choice::Scrub(next))
     }
 
     fn begin(&mut self, choice: Choice) -> Phase {
@@ -530,8 +567,14 @@ impl Cleaner {
 
     fn mended(&mut self, work: Work) -> Phase {
         if work.misses_sound {
-            return self.keep(work.segment);
+            let wait = self.patience.get_mut(&work.segment);
+            let wait = wait.map_or(KEPT_WAIT, |patience| {
+                *patience = (*patience * 2).min(KEPT_WAIT);
+                *patience
+            });
+            return self.keep_for(work.segment, wait);
         }
+        self.patience.remove(&work.segment);
         if !work.moves {
             self.to_clean.insert(work.segment);
             self.look_at = self.now.mono;

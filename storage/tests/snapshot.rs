@@ -164,6 +164,10 @@ impl CleanerHelp for Help {
         Some(question.answer(&mut self.0, WallTime(2000)))
     }
 
+    fn has_mended(&mut self) -> bool {
+        false
+    }
+
     fn missing(&mut self, _: Id, _: u32) {}
 }
 

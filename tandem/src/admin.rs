@@ -51,6 +51,7 @@ pub(crate) enum Question {
     Calls,
     Phones,
     UserList,
+    Conflicts,
     UserAdd {
         extension: String,
         name: String,

@@ -35,6 +35,8 @@ enum Command {
     /// Users: add, set, remove, list
     #[command(subcommand)]
     User(User),
+    /// What lost when nodes that were apart met again
+    Conflicts(Ask),
     /// Messages: list, export, import
     #[command(subcommand)]
     Mailbox(Mailbox),
@@ -370,6 +372,7 @@ pub(crate) fn run() -> ExitCode {
         Command::Calls(ask) => commands::lists::calls(&ask),
         Command::Phones(ask) => commands::lists::phones(&ask),
         Command::User(user) => commands::user::run(&user),
+        Command::Conflicts(ask) => commands::lists::conflicts(&ask),
         Command::Mailbox(mailbox) => commands::mailbox::run(&mailbox),
         Command::Log(log) => commands::log::run(&log),
         Command::Storage(storage) => commands::storage::run(&storage),

@@ -11,7 +11,7 @@ use tandem_storage::View;
 use tandem_storage::gate::GateStatus;
 use tandem_storage::link::{LinkStatus, PeerStatus, Position};
 use tandem_storage::name::{Id, NodeName};
-use tandem_storage::site::{LinkStats, Linker, Members, Site, address_key, value};
+use tandem_storage::site::{LinkStats, Linker, Members, Site, address_key, epoch_key, value};
 
 use crate::control::{Ask, ControlHandle};
 
@@ -145,23 +145,24 @@ fn fill(row: &mut Value, peer: &PeerStatus) {
     row["we_have_all_of_theirs"] = peer.is_whole.into();
 }
 
-/// Writes where this node's link is, if the log says something else. A log that does not take it is no
-/// reason not to serve.
-pub(crate) async fn write_address(
+/// Writes in which epoch this node's log is, and where its link is, if the log says something else. A log
+/// that does not take it is no reason not to serve.
+pub(crate) async fn write_self(
     view_says: Option<String>,
     node: NodeName,
+    epoch: u32,
     address: &str,
     control: &ControlHandle,
 ) -> Result<(), String> {
-    let value = value(address);
-    if view_says.as_deref() == Some(&value) {
-        return Ok(());
+    let mut registers = vec![(epoch_key(node), Some(value(&epoch.to_string())))];
+    let address = value(address);
+    if view_says.as_deref() != Some(&address) {
+        registers.push((address_key(node), Some(address)));
     }
-    let registers = vec![(address_key(node), Some(value))];
     match control.ask(Ask::Registers(registers)).await {
         Ok(Ok(_)) => Ok(()),
         Ok(Err(e)) => {
-            tracing::warn!("the other nodes are not told where the link is: {e}");
+            tracing::warn!("the other nodes are not told of this one's start: {e}");
             Ok(())
         }
         Err(_) => Err("call control died; see the log lines".into()),

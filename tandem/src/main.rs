@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 mod admin;
+mod alarms;
 mod backups;
 mod cli;
 mod commands;

@@ -90,8 +90,11 @@ impl Membership {
 
 impl Joined {
     /// The log is opened with no epoch below this: by the clock, and where that is wrong, as was noted.
+    ///
+    /// Epochs that are ahead of the clock do not protect an old copy of this disk from opening one that the
+    /// disk opened after the copy was made: there chance does.
     pub(crate) fn epoch_min(&self) -> u32 {
-        epoch_of_now().max(self.site.epoch_min())
+        epoch_min(epoch_of_now(), self.site.epoch_min(), rand::random())
     }
 }
 
@@ -151,6 +154,18 @@ impl LinkStart<'_> {
     }
 }
 
+/// More than quick restarts can get ahead of the clock, in seconds.
+const AHEAD_MAX: u32 = 60;
+/// One of so many epochs is opened by chance.
+const CHANCES: u32 = 4096;
+
+fn epoch_min(by_clock: u32, noted: u32, chance: u32) -> u32 {
+    match noted > by_clock.saturating_add(AHEAD_MAX) {
+        true => noted.saturating_add(chance % CHANCES),
+        false => by_clock.max(noted),
+    }
+}
+
 /// Seconds since 2020: a log begun anew never opens an epoch that the one before had.
 fn epoch_of_now() -> u32 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH);
@@ -183,5 +198,23 @@ impl LinkHelp for Help {
 
     fn event(&self, event: LinkEvent) {
         self.0.link(event);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn epochs_follow_the_clock_and_where_they_are_ahead_of_it_chance() {
+        assert_eq!(epoch_min(1000, 1, 77), 1000, "an empty disk");
+        assert_eq!(epoch_min(1000, 1003, 77), 1003, "started again at once");
+        assert_eq!(
+            epoch_min(1000, 90_000, 77),
+            90_077,
+            "the clock was a day ahead"
+        );
+        let opened = (0..CHANCES).map(|chance| epoch_min(1000, 90_000, chance));
+        assert!(opened.is_sorted_by(|a, b| a < b), "all differ");
     }
 }

@@ -11,6 +11,7 @@ use tandem_sip_shim::Phone;
 use tandem_storage::gate::GateStatus;
 use tandem_storage::link::PeerStatus;
 
+use crate::alarms::{DISK_FULL, alarms};
 use crate::backups;
 use crate::company::Company;
 use crate::control::Parts;
@@ -21,6 +22,7 @@ pub(crate) fn render(parts: &Parts, phones: usize) -> String {
     page.build_info(&parts.node);
     page.gauge("calls", parts.pbx.calls_len() as f64);
     page.gauge("phones", phones as f64);
+    page.gauge("alarms", alarms(parts).len() as f64);
     let paused = parts.pbx.mailboxes_paused(parts.clock.now().mono);
     page.gauge("mailboxes_paused", paused as f64);
     page.counters("pbx", &json!(parts.pbx.counters()));
@@ -153,6 +155,8 @@ pub(crate) fn status_json(
         Some("a media worker died; restart the node")
     } else if engine.prompts == 0 {
         Some("there are no spoken prompts; see rtp.prompts, and restart the node")
+    } else if !log.can_record {
+        Some(DISK_FULL)
     } else {
         is_stopping.then_some("stopping")
     };
@@ -162,6 +166,7 @@ pub(crate) fn status_json(
         "uptime_s": uptime.as_secs(),
         "ready": not_ready.is_none(),
         "not_ready": not_ready,
+        "alarms": alarms(parts),
         "calls": {
             "now": parts.pbx.calls_len(),
             "since_start": pbx["calls"],

@@ -32,7 +32,7 @@ use tokio::runtime::Runtime;
 
 use crate::admin::{AdminServer, Answerer};
 use crate::backups::Backups;
-use crate::company::write_address;
+use crate::company::write_self;
 use crate::config::Config;
 use crate::control::{self, Answer, Ask, Clock, Control, ControlHandle, LogEvents, Parts};
 use crate::keys;
@@ -40,10 +40,6 @@ use crate::membership::{LinkStart, Membership};
 use crate::office::{self, Office};
 use crate::pins::Pins;
 use crate::signals::{self, Source};
-
-/// An old disk that is put back opens an epoch that was used with a chance of one in so many, and only if
-/// the clock was ahead as well. So many seconds may its epochs run ahead of the clock.
-const EPOCHS_SKIPPED_MAX: u32 = 4096;
 
 /// How long the portal waits for the control thread before it calls the node unwell.
 const ANSWER_WITHIN: Duration = Duration::from_secs(2);
@@ -79,7 +75,7 @@ impl Node {
         let registers = registers.transpose()?;
         let address = config.link_address();
         let said = crate::company::address_in(&opened.view, membership.node);
-        let node = membership.node;
+        let (node, epoch) = (membership.node, opened.ids.epoch());
         match start_on(config, file, clock, &handle, opened, membership, &runtime) {
             Ok((parts, portal, admin, linking)) => {
                 let control = Control::new(parts, &handle, queues);
@@ -91,7 +87,7 @@ impl Node {
                     runtime.block_on(write_office(&handle, registers))?;
                 }
                 if linking.is_some() {
-                    let write = write_address(said, node, &address, &handle);
+                    let write = write_self(said, node, epoch, &address, &handle);
                     runtime.block_on(write)?;
                 }
                 Ok(Node {
@@ -238,7 +234,6 @@ fn open_log(config: &Config, events: LogEvents, membership: &Membership) -> Resu
     };
     log.tap = Some(joined.tap.clone());
     log.epoch_min = joined.epoch_min();
-    log.epochs_skipped = rand::random_range(0..EPOCHS_SKIPPED_MAX);
     let linker = joined.linker.clone();
     let tell = move |event| {
         if !linker.on_log(&event) {
@@ -286,6 +281,11 @@ struct Help {
 impl CleanerHelp for Help {
     fn ask(&mut self, question: Question) -> Option<CleanerInput> {
         self.control.clean(question)
+    }
+
+    fn has_mended(&mut self) -> bool {
+        let linker = self.linker.as_ref();
+        linker.is_some_and(|linker| !linker.is_mending())
     }
 
     fn missing(&mut self, sound: Id, index: u32) {

@@ -42,8 +42,8 @@ pub struct Link {
     copies: Copies,
     /// Where to go on in the logs of peers that are not known yet.
     places: Places,
-    /// The own log has damages that were not seen to, as many.
-    mending: Option<u64>,
+    /// The own log has damages that were not seen to.
+    mending: Option<Mending>,
     peers: BTreeMap<NodeName, Peer>,
     conns: BTreeMap<ConnId, Conn>,
     /// Followers whose connection is gone, until what came is durable.
@@ -89,6 +89,23 @@ struct Conn {
     behind_since: Option<(Time, u64)>,
 }
 
+impl Conn {
+    /// All that the peer held when it was asked is here; it was asked.
+    fn is_whole(&self) -> bool {
+        let mut direct = self.followers.values().filter(|f| f.author == self.peer);
+        direct.any(|f| f.lane == Lane::Metadata) && self.followers.values().all(|f| f.is_whole)
+    }
+}
+
+/// What damaged records said is asked of the peers again.
+#[derive(Debug)]
+struct Mending {
+    /// So many damages there are.
+    damages: u64,
+    /// What is kept of authors and peers and tells too much, until it has been emptied.
+    emptied: Option<(Vec<NodeName>, Vec<NodeName>)>,
+}
+
 /// What an answer is for.
 #[derive(Clone, Copy, Debug)]
 enum Reading {
@@ -101,12 +118,36 @@ impl Link {
     pub fn new(config: LinkConfig, now: Time) -> Link {
         let mut kept = Kept::read(&config.kept);
         let damages = config.found.damages;
-        let mending = (damages > 0 && kept.mended != damages).then_some(damages);
-        if mending.is_some() {
+        let is_damaged = damages > 0 && kept.mended != damages;
+        let goes_on = is_damaged && kept.mending.0 == damages;
+        let mut mending = None;
+        if is_damaged {
+            mending = Some(Mending {
+                damages,
+                emptied: None,
+            });
+        }
+        if is_damaged && !goes_on {
             // What is missing is not known: all is asked for again, and what is here comes twice.
+            let authors = kept.copies.iter().map(|(author, _)| author).collect();
+            let peers = kept.places.keys().copied().collect();
+            mending = Some(Mending {
+                damages,
+                emptied: Some((authors, peers)),
+            });
             kept.copies = Copies::default();
             kept.places = Places::default();
         }
+        // Of the own epochs before the damage was found only what came again is known to be here.
+        let since = if goes_on {
+            kept.mending.1
+        } else {
+            config.epoch
+        };
+        let is_known = |epoch: u32| !is_damaged || epoch >= since;
+        let epochs = config.found.epochs.iter();
+        let epochs = epochs.filter(|(epoch, _)| is_known(**epoch));
+        let epochs = epochs.map(|(epoch, seq)| (*epoch, *seq)).collect();
         let own = Own {
             node: config.node,
             epoch: config.epoch,
@@ -118,9 +159,7 @@ impl Link {
             for author in &own.found.authors {
                 kept.copies.note(*author, lane);
             }
-            if mending.is_none() {
-                kept.copies.raise(own.node, lane, &own.found.epochs);
-            }
+            kept.copies.raise(own.node, lane, &epochs);
             // Nobody can know more of the epoch that is written.
             let written = [(own.epoch, SEQ_MAX)].into();
             kept.copies.raise(own.node, lane, &written);
@@ -191,6 +230,7 @@ impl Link {
                 sealed,
                 chunks,
             } => self.on_want(now, sound, sealed, chunks),
+            LinkInput::Ending => self.keep_at = Some(now),
             LinkInput::Clock(wall) => self.clock = Some((now, wall)),
             LinkInput::Tick => {}
         }
@@ -237,6 +277,7 @@ impl Link {
         let peers = self.peers.values();
         LinkStatus {
             tip: self.own.tip.position,
+            is_mending: self.mending.is_some(),
             peers: peers.map(|peer| self.peer_status(now, peer)).collect(),
             ..self.status.clone()
         }
@@ -266,7 +307,7 @@ impl Link {
             to_send_bytes: behind,
             to_send_time,
             followed: followed.map_or(Position::default(), |f| f.place.position),
-            is_whole: conn.is_some_and(|c| c.followers.values().all(|f| f.is_whole)),
+            is_whole: conn.is_some_and(Conn::is_whole),
             theirs: peer.tip,
             clock_off_ms: peer.clock_off_ms,
         }

@@ -5,6 +5,7 @@
 //! | `link/held/AUTHOR` | what is held of an author: `{"metadata":{"EPOCH":SEQ,…},"sound":{…}}` |
 //! | `link/at/PEER` | where in a peer's log to go on: `{"AUTHOR":{"metadata":[EPOCH,SEQ,SEGMENT,OFFSET],…},…}` |
 //! | `link/mended` | how many damages the own log had when everything had been asked of the peers again |
+//! | `link/mending` | `[DAMAGES,EPOCH]`: the registers above were emptied for so many damages in this epoch, and tell since then only what came again |
 //!
 //! They are written behind the records they speak of, so after a crash they say at most too little, and
 //! what comes twice changes nothing. A value that cannot be read counts as none.
@@ -25,6 +26,7 @@ use crate::seam::Append;
 const HELD: &str = "link/held/";
 const AT: &str = "link/at/";
 const MENDED: &str = "link/mended";
+const MENDING: &str = "link/mending";
 
 /// Where to go on in the logs of the peers.
 pub(super) type Places = BTreeMap<NodeName, BTreeMap<(NodeName, Lane), Place>>;
@@ -35,6 +37,7 @@ pub(super) struct Kept {
     pub(super) copies: Copies,
     pub(super) places: Places,
     pub(super) mended: u64,
+    pub(super) mending: (u64, u32),
 }
 
 #[derive(Serialize, Deserialize, Default)]
@@ -63,6 +66,8 @@ impl Kept {
                 kept.places.insert(peer, places(at));
             } else if &**key == MENDED {
                 kept.mended = value.parse().unwrap_or(0);
+            } else if &**key == MENDING {
+                kept.mending = serde_json::from_str(value).unwrap_or_default();
             }
         }
         let _ = (kept.copies.take_unkept(), kept.copies.take_unsaid());
@@ -129,6 +134,11 @@ pub(super) fn keep_mended(damages: u64) -> Append {
     register(MENDED.to_owned(), damages.to_string())
 }
 
+/// Keeps that what is held is asked for again because of so many damages, since this epoch.
+pub(super) fn keep_mending(damages: u64, since: u32) -> Append {
+    register(MENDING.to_owned(), format!("[{damages},{since}]"))
+}
+
 fn register(key: String, value: String) -> Append {
     Append::Register {
         key: key.into(),
@@ -171,6 +181,7 @@ mod tests {
             both(keep_held(&copies, a, &own)),
             both(keep_places(b, &places)),
             both(keep_mended(2)),
+            both(keep_mending(3, 7)),
             ("link/held/a!".into(), "{".into()),
             ("link/at/c".into(), "[]".into()),
         ]);
@@ -180,7 +191,7 @@ mod tests {
         );
         assert_eq!(kept.copies.of(a, Lane::Sound), copies.of(a, Lane::Sound));
         assert_eq!(kept.places.get(&b), Some(&places));
-        assert_eq!(kept.mended, 2);
+        assert_eq!((kept.mended, kept.mending), (2, (3, 7)));
         assert!(!kept.copies.has_unkept());
     }
 }

@@ -89,6 +89,8 @@ pub enum LinkInput {
         /// Why.
         why: CloseReason,
     },
+    /// The link is about to end: what is kept is written down now.
+    Ending,
     /// What this machine's clock shows now.
     Clock(WallTime),
     /// A connection is gone, whoever ended it.
@@ -346,6 +348,8 @@ impl Position {
 pub struct LinkStatus {
     /// How far the own log is.
     pub tip: Position,
+    /// Because of damage in the own log all is asked of the peers again, and has not come yet.
+    pub is_mending: bool,
     /// One of each peer.
     pub peers: Vec<PeerStatus>,
     /// Frames of a kind this version does not know; they were skipped.

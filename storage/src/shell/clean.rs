@@ -4,6 +4,7 @@
 //! segments that were given up: first their name, so that a segment is either there and whole or not
 //! there; then it writes zeros over what they held. What the view is asked goes to whoever holds it.
 
+use std::collections::BTreeSet;
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::FileExt;
@@ -32,12 +33,17 @@ pub struct CleanerSeat {
     pub(super) given_up: GivenUp,
     pub(super) left_over: Vec<u32>,
     pub(super) segment_bytes: u64,
+    /// Segments in which damage was found at start.
+    pub(super) damaged: BTreeSet<u32>,
 }
 
 /// Who helps the cleaner. Called on its thread, which may wait.
 pub trait CleanerHelp: Send + 'static {
     /// Puts a question to the view; `None`: nobody is there any more to answer.
     fn ask(&mut self, question: Question) -> Option<Input>;
+    /// What was damaged at start has been asked of the other nodes, and all they have has come. Without
+    /// others never: then damage is left for whoever can still read something out of it.
+    fn has_mended(&mut self) -> bool;
     /// This piece of a sound cannot be read here: another node may have it.
     fn missing(&mut self, sound: Id, index: u32);
 }
@@ -118,6 +124,10 @@ impl<H: CleanerHelp> Worker<H> {
 
     fn turn(&mut self) -> Result<(), Stop> {
         let now = self.log.clocks().now();
+        if !self.seat.damaged.is_empty() && self.help.has_mended() {
+            let damaged = std::mem::take(&mut self.seat.damaged);
+            self.cleaner.handle(now, Input::Damaged(damaged));
+        }
         self.cleaner.handle(now, Input::Tick);
         while let Some(output) = self.cleaner.poll() {
             if let Some(input) = self.carry(output)? {

@@ -46,9 +46,6 @@ pub struct LogConfig {
     /// The epoch opened is not below this. A node of a company says the time, so that a log begun
     /// anew on an empty disk never opens an epoch that the one before had.
     pub epoch_min: u32,
-    /// So many more epochs are left out. A node of a company says a number by chance: then an old copy of
-    /// its disk, put back, does not open one that the disk opened after the copy was made.
-    pub epochs_skipped: u32,
     /// What sound is encrypted and read with.
     pub keys: Keyring,
     /// The log grows by so much from one snapshot to the next, in whole segments.
@@ -68,7 +65,6 @@ impl LogConfig {
             reserve_bytes: 64 << 20,
             tap: None,
             epoch_min: 1,
-            epochs_skipped: 0,
             keys: Keyring::default(),
             snapshot_every_bytes: 256 << 20,
             snapshot_forgets_after: Duration::from_secs(3600),
@@ -242,9 +238,7 @@ impl Opening {
             from,
         } = inspect::load(&self.config.dir, self.config.node).map_err(|e| self.load_error(e))?;
         let epoch = loaded.ending.epoch.max(self.lock.before.epoch) + 1;
-        let epoch = epoch.max(self.config.epoch_min);
-        let epoch = epoch.saturating_add(self.config.epochs_skipped);
-        let epoch = epoch.min(EPOCH_MAX);
+        let epoch = epoch.max(self.config.epoch_min).min(EPOCH_MAX);
         self.lock
             .sign(epoch)
             .map_err(os(&self.config.dir, "writing its lock"))?;
@@ -265,6 +259,7 @@ impl Opening {
             given_up: loaded.given_up,
             left_over: loaded.left_over,
             segment_bytes: self.config.segment_bytes,
+            damaged: report.damages.iter().map(|damage| damage.segment).collect(),
         };
         let snapshots = self.snapshots(&loaded.found, from);
         let dir = self.config.dir.clone();

@@ -180,6 +180,7 @@ async fn answer(
             Ask::Registers(vec![(backups_key(node), backups.as_deref().map(value))])
         }
         Question::Phones => Ask::Phones,
+        Question::Conflicts => Ask::Pbx(AdminAsk::Conflicts),
         Question::UserList => Ask::Pbx(AdminAsk::Users),
         Question::UserAdd {
             extension,

@@ -14,7 +14,11 @@ pub(crate) fn status(how: &Ask) -> Result<(), String> {
     }
     let sections = status.as_object().into_iter().flatten();
     let (groups, single): (Vec<_>, Vec<_>) = sections.partition(|(_, value)| value.is_object());
-    for (name, value) in single.into_iter().filter(|(_, value)| !value.is_null()) {
+    for alarm in status["alarms"].as_array().into_iter().flatten() {
+        say!("{:<24}{}", "ALARM", text(alarm));
+    }
+    let is_told = |(name, value): &(&String, &Value)| !value.is_null() && *name != "alarms";
+    for (name, value) in single.into_iter().filter(is_told) {
         say!("{:<24}{}", words(name), text(value));
     }
     for (name, group) in groups {
@@ -62,6 +66,23 @@ pub(crate) fn phones(how: &Ask) -> Result<(), String> {
         &["USER", "ADDRESS", "BY", "PHONE", "EXPIRES"],
         rows,
         "no phones registered",
+    );
+    Ok(())
+}
+
+pub(crate) fn conflicts(how: &Ask) -> Result<(), String> {
+    let (conflicts, _) = ask(&how.node.data(), &Question::Conflicts, &[])?;
+    if how.json {
+        return print_json(&conflicts);
+    }
+    let rows = conflicts.as_array().into_iter().flatten().map(|row| {
+        let cells = ["what", "kept_of", "lost_of"].map(|key| text(&row[key]));
+        cells.into_iter().chain([when(&row["lost_at"])]).collect()
+    });
+    print_table(
+        &["WHAT", "COUNTS", "LOST", "SET AT"],
+        rows,
+        "nothing was lost in a merge",
     );
     Ok(())
 }

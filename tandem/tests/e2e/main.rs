@@ -15,6 +15,7 @@ mod damage;
 mod destroyed;
 mod first_hour;
 mod mailbox;
+mod nodes;
 mod old_disks;
 mod phones;
 mod pins;

@@ -15,7 +15,7 @@ use crate::kit::{SOON, until};
 use crate::mailbox::{at_the_beep, logged_in, messages, registered, sound_of, wait_messages};
 
 /// Long enough for a connection, a catch-up and a busy machine.
-const JOINED: Duration = Duration::from_secs(30);
+pub const JOINED: Duration = Duration::from_secs(30);
 
 /// `[link]` for a node, and whatever else; where it listens.
 pub fn with_link(node: &mut Node, name: &str, more: &str) -> SocketAddr {
@@ -486,7 +486,7 @@ fn a_piece_that_rots_on_one_disk_is_found_and_had_back_from_another() {
 }
 
 /// Turns a bit of a chunk in the first segment.
-fn rot(node: &Node) {
+pub fn rot(node: &Node) {
     use std::os::unix::fs::FileExt;
     let log = node.data().join("log");
     let mut segments: Vec<_> = std::fs::read_dir(log)

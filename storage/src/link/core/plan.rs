@@ -1,12 +1,14 @@
 //! What is done after each input: who is dialled, what is followed, read, told and written down.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::super::follow::{Follower, Owner};
 use super::super::frame::{self, Follow, Lane, Message};
 use super::super::kept;
+use super::super::peers::Peer;
 use super::super::seam::{CloseReason, ConnId, LinkEvent, LinkOutput, Position};
-use super::{Link, Reading};
+use super::{Conn, Link, Reading};
 use crate::name::NodeName;
 use crate::seam::{Append, Token};
 use crate::time::Time;
@@ -250,9 +252,24 @@ impl Link {
 
     /// Everything was asked of the peers again, and has come.
     fn see_mended(&mut self) {
-        let Some(damages) = self.mending else { return };
-        let all_up = !self.peers.is_empty() && self.peers.values().all(|peer| peer.is_up);
-        if all_up && self.followers().all(|follower| follower.is_whole) {
+        let Some(mending) = &mut self.mending else {
+            return;
+        };
+        let damages = mending.damages;
+        if let Some((authors, peers)) = mending.emptied.take() {
+            // In this order: a crash between them leaves what is empty, or asks for it once more.
+            for author in authors {
+                self.store_kept(kept::keep_held(&self.copies, author, &self.own));
+            }
+            for peer in peers {
+                self.store_kept(kept::keep_places(peer, &BTreeMap::new()));
+            }
+            self.store_kept(kept::keep_mending(damages, self.own.epoch));
+        }
+        let conn_of = |peer: &Peer| self.conns.get(&peer.conn?);
+        let is_whole = |peer| conn_of(peer).is_some_and(Conn::is_whole);
+        let all_whole = !self.peers.is_empty() && self.peers.values().all(is_whole);
+        if all_whole && self.leaving.is_empty() {
             self.mending = None;
             self.store_kept(kept::keep_mended(damages));
         }

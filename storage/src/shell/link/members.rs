@@ -5,6 +5,7 @@
 //! |---|---|
 //! | `node/NAME/cert` | fingerprint of its certificate; written by the node that let it in; removed: it is no member |
 //! | `node/NAME/address` | `host:port` of its link; written by itself |
+//! | `node/NAME/epoch` | the epoch of its log, written by itself at start: a machine that takes its place begins above |
 //! | `node/NAME/backups` | names of the nodes that keep the sound it records, with spaces between; removed: all do |
 //!
 //! Each in a register of its own, so that a node that moves while it is being removed does not
@@ -43,6 +44,9 @@ pub struct Member {
     /// Who keeps the sound it records, with spaces between the names. `None`: all nodes do.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub backups: Option<String>,
+    /// The epoch of its log.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) epoch: Option<String>,
     /// Where its link was said to be by whoever brought a token from there (`join.rs`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) told_address: Option<String>,
@@ -57,6 +61,8 @@ pub(super) struct Since {
     cert: u64,
     address: u64,
     backups: u64,
+    #[serde(default)]
+    epoch: u64,
 }
 
 impl Member {
@@ -102,6 +108,11 @@ pub fn address_key(node: NodeName) -> String {
     format!("node/{node}/address")
 }
 
+/// The register that says in which epoch a node's log is.
+pub fn epoch_key(node: NodeName) -> String {
+    format!("node/{node}/epoch")
+}
+
 /// The register that says who keeps the sound a node records.
 pub fn backups_key(node: NodeName) -> String {
     format!("node/{node}/backups")
@@ -137,6 +148,7 @@ impl Members {
             "cert" => (&mut member.cert, &mut member.since.cert),
             "address" => (&mut member.address, &mut member.since.address),
             "backups" => (&mut member.backups, &mut member.since.backups),
+            "epoch" => (&mut member.epoch, &mut member.since.epoch),
             _ => return false,
         };
         if at.0 < *since {
@@ -162,6 +174,11 @@ impl Members {
         if self.0.len() < MEMBERS_MAX || self.0.contains_key(&node) {
             self.0.insert(node, member);
         }
+    }
+
+    /// One that was ever heard of.
+    pub(super) fn ever_heard(&self, node: NodeName) -> Option<&Member> {
+        self.0.get(&node)
     }
 
     /// One that is a member now.

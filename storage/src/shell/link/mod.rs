@@ -18,6 +18,8 @@ mod wires;
 pub use door::{Arrival, Door, DoorStats, dial};
 pub use invite::{Invitation, LIFE_MS};
 pub use join::{Joined, WriteRegisters, join};
-pub use members::{MEMBERS_MAX, Member, Members, address_key, backups_key, cert_key, value};
+pub use members::{
+    MEMBERS_MAX, Member, Members, address_key, backups_key, cert_key, epoch_key, value,
+};
 pub use site::{Site, SiteError};
 pub use thread::{LinkHelp, LinkParts, LinkSeat, LinkStats, Linker, Linking, link};

@@ -158,6 +158,12 @@ impl Site {
         write(&folder, CA_KEY, papers.ca_key.as_bytes())?;
         write(&folder, NODE, papers.cert.as_bytes())?;
         write(&folder, NODE_KEY, key.as_bytes())?;
+        // The log of whoever had the name before went so far: this one's begins above.
+        let before = papers.members.get(&papers.node);
+        let epoch = before.and_then(|member| member.epoch.as_ref()?.parse::<u32>().ok());
+        if let Some(epoch) = epoch.filter(|epoch| *epoch <= EPOCH_MAX / 2) {
+            write_json(&folder, EPOCH, &epoch)?;
+        }
         write_json(&folder, MEMBERS, &kept)?;
         let site = Site::open(data)?;
         site.map(|(site, _)| site).ok_or_else(|| {
@@ -271,8 +277,10 @@ impl Site {
         let cert = self.ca.sign(node, request)?;
         let fingerprint = fingerprint_of(&cert)?;
         let mut members = members.clone();
+        let before = members.ever_heard(node).cloned().unwrap_or_default();
         let member = Member {
             cert: Some(fingerprint.clone()),
+            epoch: before.epoch,
             ..Member::default()
         };
         members.insert(node, member);

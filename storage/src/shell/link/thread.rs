@@ -137,10 +137,14 @@ pub struct Linking {
 pub fn link() -> (Linker, Tap, LinkSeat) {
     let (sender, inputs) = channel::unbounded();
     let (tap, tapped) = Tap::new();
+    let not_started = LinkStatus {
+        is_mending: true,
+        ..LinkStatus::default()
+    };
     let linker = Linker {
         inbox: Inbox(sender),
         tap: tap.clone(),
-        status: Arc::default(),
+        status: Arc::new(Mutex::new((not_started, LinkStats::default()))),
     };
     let seat = LinkSeat {
         linker: linker.clone(),
@@ -189,6 +193,12 @@ impl Linker {
     pub fn status(&self) -> LinkStatus {
         let shown = self.status.lock();
         shown.unwrap_or_else(PoisonError::into_inner).0.clone()
+    }
+
+    /// Because of damage in the own log all is asked of the others again, and has not come yet. So it is
+    /// as long as the link has not started.
+    pub fn is_mending(&self) -> bool {
+        self.status().is_mending
     }
 
     /// What its threads have counted, up to now or a moment ago.
@@ -293,6 +303,8 @@ impl Worker {
         self.take_tap();
         while let Ok(input) = self.seat.inputs.try_recv() {
             if matches!(input, In::Stop) {
+                self.hand_in(LinkInput::Ending);
+                self.carry_out();
                 return false;
             }
             self.take(input);

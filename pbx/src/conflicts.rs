@@ -1,0 +1,76 @@
+//! What lost in a merge, for the administrator: nobody was asked, so somebody should know.
+//!
+//! Of two nodes that set the same thing while apart the later one counts, on all nodes. The node that set it
+//! learns of the other's when the two meet again: an older value that comes from elsewhere after its own was
+//! not known when its own was set. It writes an entry, so that every node can list it. What was set is
+//! not in it: it may be a secret. And two users may claim one extension: the directory marks them.
+
+use serde_json::{Value, json};
+use tandem_storage::seam::{Committed, What};
+
+use crate::exchange::Exchange;
+
+/// The topic of the entries.
+const TOPIC: &str = "conflicts";
+/// The newest are listed.
+const LISTED_MAX: usize = 200;
+/// What people set; what nodes and phones write for themselves is no conflict.
+const SET_BY_PEOPLE: [&str; 2] = ["user/", "mailbox/"];
+
+/// Looks at a record before the view takes it in.
+pub(crate) fn see(x: &mut Exchange, record: &Committed) {
+    let What::Register { key, value } = &record.what else {
+        return;
+    };
+    if record.stamp.node == x.node() || !SET_BY_PEOPLE.iter().any(|p| key.starts_with(p)) {
+        return;
+    }
+    let Some((own, kept)) = x.view.stamped(key) else {
+        return;
+    };
+    let is_of_this_life = (own.node, own.epoch) == (x.node(), x.epoch());
+    if !is_of_this_life || own < record.stamp || kept == value.as_deref() {
+        return;
+    }
+    let body = json!({
+        "what": &**key,
+        "kept_of": own.node.as_str(),
+        "lost_of": record.stamp.node.as_str(),
+        "kept_at": own.hlc.0 >> 16,
+        "lost_at": record.stamp.hlc.0 >> 16,
+    });
+    x.entry(TOPIC, &body);
+}
+
+/// All of them, newest first, and users who claim another's extension.
+pub(crate) fn list(x: &Exchange) -> Value {
+    let mut rows = Vec::new();
+    for user in x.office.users().filter(|user| x.office.in_conflict(*user)) {
+        let Some(account) = x.office.account(user) else {
+            continue;
+        };
+        let holder = x.office.by_extension(&account.extension);
+        let holder = holder.and_then(|id| x.office.account(id));
+        rows.push(json!({
+            "what": format!("extension {}", account.extension),
+            "kept_of": holder.map(|account| &*account.name),
+            "lost_of": &*account.name,
+            "user": user,
+        }));
+    }
+    for (_, body) in x.view.entries(TOPIC, LISTED_MAX) {
+        let Ok(mut row) = serde_json::from_str::<Value>(body) else {
+            continue;
+        };
+        // People know users by their extensions.
+        let key = row["what"].as_str().unwrap_or_default();
+        let mut parts = key.splitn(3, '/').skip(1);
+        let user = parts.next().and_then(|id| id.parse().ok());
+        if let Some(account) = user.and_then(|id| x.office.account(id)) {
+            let setting = parts.next().unwrap_or("name, extension or password");
+            row["what"] = format!("{setting} of {}", account.extension).into();
+        }
+        rows.push(row);
+    }
+    rows.into()
+}

@@ -1,0 +1,96 @@
+//! What an administrator should see to, in words: for status, metrics and whoever watches them.
+
+use tandem_storage::link::{CloseReason, LinkStatus};
+use tandem_storage::recovery::Ending;
+
+use crate::control::Parts;
+
+/// Clocks that are further apart make "which was later" a matter of luck.
+const CLOCK_OFF_MS_MAX: u64 = 5000;
+
+/// All that is wrong now.
+pub(crate) fn alarms(parts: &Parts) -> Vec<String> {
+    let mut alarms = Vec::new();
+    let log = parts.log.stats();
+    if log.is_poisoned {
+        alarms.push("the log is closed: its disk failed; restart the node on a good one".into());
+    } else if !log.can_record {
+        alarms.push(DISK_FULL.into());
+    }
+    let Ending { damages, .. } = parts.log_found;
+    if damages > 0 && log.cleaner.segments_given_up == 0 {
+        alarms.push(format!(
+            "the log was damaged in {damages} places when it was opened; tandem log verify tells more"
+        ));
+    }
+    if let Some(company) = &parts.company {
+        alarms.extend(of_link(&company.link()));
+    }
+    alarms
+}
+
+/// What stands in `/readyz`, too.
+pub(crate) const DISK_FULL: &str =
+    "the disk is full: calls go on, but no messages are taken; free some space";
+
+fn of_link(link: &LinkStatus) -> impl Iterator<Item = String> {
+    link.peers.iter().filter_map(|peer| {
+        let name = peer.name;
+        if let Some(CloseReason::Refused(why)) = peer.away_why.filter(|_| !peer.is_up) {
+            return Some(format!("{name} does not let this node in: {why}"));
+        }
+        let off_ms = peer.clock_off_ms.filter(|_| peer.is_up)?;
+        let seconds = off_ms.unsigned_abs() / 1000;
+        let way = if off_ms > 0 { "ahead of" } else { "behind" };
+        (off_ms.unsigned_abs() > CLOCK_OFF_MS_MAX).then(|| {
+            format!("the clock of {name} is {seconds} s {way} this node's; set both right")
+        })
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use tandem_storage::link::PeerStatus;
+    use tandem_storage::link::frame::Sorry;
+
+    use super::*;
+
+    fn told(peer: PeerStatus) -> Vec<String> {
+        let link = LinkStatus {
+            peers: vec![peer],
+            ..LinkStatus::default()
+        };
+        of_link(&link).collect()
+    }
+
+    fn peer(clock_off_ms: Option<i64>, away_why: Option<CloseReason>) -> PeerStatus {
+        PeerStatus {
+            name: "b".parse().unwrap(),
+            is_up: away_why.is_none(),
+            away_why,
+            is_backup: true,
+            acked: Default::default(),
+            to_send_bytes: None,
+            to_send_time: None,
+            followed: Default::default(),
+            is_whole: true,
+            theirs: Default::default(),
+            clock_off_ms,
+        }
+    }
+
+    #[test]
+    fn clocks_apart_and_a_node_that_is_shut_out_are_alarms() {
+        assert_eq!(told(peer(Some(-5000), None)), [""; 0]);
+        let ahead = told(peer(Some(7900), None));
+        assert_eq!(
+            ahead,
+            ["the clock of b is 7 s ahead of this node's; set both right"]
+        );
+        let behind = told(peer(Some(-61_000), None));
+        assert!(behind[0].contains("61 s behind"), "{behind:?}");
+        let out = told(peer(None, Some(CloseReason::Refused(Sorry::Removed))));
+        assert!(out[0].contains("was removed from the company"), "{out:?}");
+        assert_eq!(told(peer(Some(9000), Some(CloseReason::Silent))), [""; 0]);
+    }
+}
