@@ -2,7 +2,7 @@
 //!
 //! Whoever makes a backup, the command or the running node, notes how it went in `backup.json` in the
 //! data directory; so status and metrics know of both, also after a restart. The node's thread `backup`
-//! wakes twice a minute, reads that note, and makes a backup if one is due: when the last is older
+//! wakes every other second, reads that note, and makes a backup if one is due: when the last is older
 //! than the time of day that passed last. One that failed is tried again half an hour later.
 
 use std::io::Write;
@@ -21,7 +21,7 @@ use tandem_storage::{BackupError, BackupJob, BackupProgress, BackupReport, backu
 use crate::config::Config;
 
 /// How often the note and the time are looked at.
-const WAKE_EVERY: Duration = Duration::from_secs(30);
+const WAKE_EVERY: Duration = Duration::from_secs(2);
 /// A backup that failed is tried again after this long, in milliseconds.
 const RETRY_AFTER_MS: i64 = 30 * 60 * 1000;
 
@@ -176,6 +176,7 @@ fn daily(config: &Config) -> Option<Daily> {
             to,
             endpoint: section.endpoint.clone(),
             keep: Some(section.keep),
+            afresh: None,
         },
         at: time_of_day(&section.at)?,
         zone: TimeZone::get(&config.node.time_zone).ok()?,
@@ -269,6 +270,7 @@ mod tests {
                 to: "there".into(),
                 endpoint: None,
                 keep: Some(1),
+                afresh: None,
             },
             at: time_of_day(at).unwrap(),
             zone: TimeZone::get(zone).unwrap(),

@@ -14,20 +14,22 @@
 //! for the next thing or the next deadline. It decides nothing.
 //!
 //! Invariants: this thread never waits for the disk, the network or a lock. What comes from the
-//! network is bounded ([`WIRE_WAITING_MAX`]: more is refused by the SIP shell, which counts it);
-//! what comes from the log and the engine is bounded by what was asked of them. The log's events have a
+//! network is bounded ([`WIRE_WAITING_MAX`]: more is refused by the SIP shell, which counts it), and so
+//! are keys that parties press and questions ([`WAITING_MAX`]: more are left out, or refused, and counted);
+//! what else comes from the log and the engine is bounded by what was asked of them. The log's events have a
 //! channel to themselves: so its thread, which goes before others, never meets one that is in the
 //! middle of putting something in.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crossbeam::channel::{Receiver, Sender, bounded, never, unbounded};
 use crossbeam::select;
 use serde_json::Value;
 use tandem_engine::Engine;
+use tandem_engine::seam::Event;
 use tandem_pbx::seam::{AdminAnswer, AdminAsk, AdminRequest, Input, Output};
 use tandem_pbx::{Pbx, PbxConfig};
 use tandem_sip_shim::{Shim, ShimInput, ShimOutput, SipShell, WireIn};
@@ -50,6 +52,9 @@ use crate::pins::{PinWork, Pins};
 
 /// Messages from the network that may wait for this thread.
 const WIRE_WAITING_MAX: usize = 8192;
+
+/// With so much waiting in all, keys that are pressed are left out and questions are refused.
+const WAITING_MAX: usize = 65_536;
 
 /// Things taken before deadlines are looked at again.
 const BATCH_MAX: usize = 512;
@@ -108,6 +113,8 @@ pub(crate) type Reply = oneshot::Sender<Result<Answer, String>>;
 pub(crate) struct ControlHandle {
     queue: Sender<In>,
     wire_waiting: Arc<AtomicUsize>,
+    /// What found no room, so far.
+    overflow: Arc<AtomicU64>,
 }
 
 /// What the loop runs on.
@@ -142,6 +149,7 @@ pub(crate) struct Control {
     parts: Parts,
     queues: Queues,
     wire_waiting: Arc<AtomicUsize>,
+    overflow: Arc<AtomicU64>,
     started: Time,
     /// When call control looks next for what is to be deleted.
     sweep_at: Time,
@@ -187,6 +195,7 @@ pub(crate) fn queues() -> (ControlHandle, LogEvents, Queues) {
     let handle = ControlHandle {
         queue,
         wire_waiting: Arc::default(),
+        overflow: Arc::default(),
     };
     (handle, LogEvents(events), Queues { inputs, log })
 }
@@ -200,6 +209,9 @@ impl LogEvents {
 impl ControlHandle {
     /// From the engine or the PIN thread.
     pub(crate) fn pbx(&self, input: Input) {
+        if matches!(input, Input::Media(Event::Digit { .. })) && !self.has_room() {
+            return;
+        }
         self.queue.send(In::Pbx(input)).ok();
     }
 
@@ -231,9 +243,24 @@ impl ControlHandle {
         self.queue.send(In::Link(event)).ok();
     }
 
+    /// There is room; else that is counted.
+    fn has_room(&self) -> bool {
+        let has_room = self.queue.len() < WAITING_MAX;
+        if !has_room {
+            self.overflow.fetch_add(1, Ordering::Relaxed);
+        }
+        has_room
+    }
+
     /// Asks, and gives where the answer will be.
     pub(crate) fn ask(&self, ask: Ask) -> oneshot::Receiver<Result<Answer, String>> {
         let (reply, answer) = oneshot::channel();
+        if !self.has_room() {
+            reply
+                .send(Err("too much waits for call control".into()))
+                .ok();
+            return answer;
+        }
         self.queue.send(In::Ask(ask, reply)).ok();
         answer
     }
@@ -278,6 +305,7 @@ impl Control {
             parts,
             queues,
             wire_waiting: handle.wire_waiting.clone(),
+            overflow: handle.overflow.clone(),
             askers: HashMap::new(),
             asker_last: 0,
             log_waiting: VecDeque::new(),
@@ -542,12 +570,21 @@ impl Control {
             }
             Ask::Metrics => {
                 let phones = self.parts.shim.phones(now).len();
-                drop(reply.send(Ok(Answer::Text(metrics::render(&self.parts, phones)))));
+                let waiting = metrics::Waiting {
+                    now: self.queues.inputs.len(),
+                    overflow: self.overflow.load(Ordering::Relaxed),
+                };
+                let page = metrics::render(&self.parts, phones, waiting);
+                drop(reply.send(Ok(Answer::Text(page))));
             }
         }
     }
 
     fn write_registers(&mut self, registers: Vec<(String, Option<String>)>, reply: Reply) {
+        if registers.is_empty() {
+            reply.send(Ok(Answer::Done)).ok();
+            return;
+        }
         for (key, value) in registers {
             self.own_token_last += 1;
             let append = Append::Register {

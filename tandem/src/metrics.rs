@@ -16,13 +16,22 @@ use crate::backups;
 use crate::company::Company;
 use crate::control::Parts;
 
+/// What waits for call control.
+pub(crate) struct Waiting {
+    pub(crate) now: usize,
+    /// What found no room, since start.
+    pub(crate) overflow: u64,
+}
+
 /// All figures, in the Prometheus text format.
-pub(crate) fn render(parts: &Parts, phones: usize) -> String {
+pub(crate) fn render(parts: &Parts, phones: usize, waiting: Waiting) -> String {
     let mut page = Page::default();
     page.build_info(&parts.node);
     page.gauge("calls", parts.pbx.calls_len() as f64);
     page.gauge("phones", phones as f64);
     page.gauge("alarms", alarms(parts).len() as f64);
+    page.gauge("control_waiting", waiting.now as f64);
+    page.counter("control_overflow", waiting.overflow);
     let paused = parts.pbx.mailboxes_paused(parts.clock.now().mono);
     page.gauge("mailboxes_paused", paused as f64);
     page.counters("pbx", &json!(parts.pbx.counters()));

@@ -40,6 +40,8 @@ pub struct BackupJob {
     pub endpoint: Option<String>,
     /// Delete backups before the newest so many; `None`: keep all.
     pub keep: Option<usize>,
+    /// Why it is made of the log alone and not built upon the backup before. `None`: it is, if it can be.
+    pub afresh: Option<String>,
 }
 
 /// How far it is.
@@ -154,6 +156,7 @@ pub fn backup(
     let number = names.last().map_or(1, |name| name.number + 1);
     let (before, mut afresh) = match names.last() {
         None => (None, None),
+        Some(_) if job.afresh.is_some() => (None, job.afresh.clone()),
         Some(name) => match folder.usable(name) {
             Ok(before) => (Some(before), None),
             // A store that does not answer is no reason to copy everything again.

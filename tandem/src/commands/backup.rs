@@ -1,5 +1,7 @@
 //! `tandem backup`: from the files of the log, whether or not a node runs on them.
 
+use std::path::Path;
+
 use serde_json::json;
 use tandem_storage::name::NodeName;
 use tandem_storage::{BackupJob, BackupReport};
@@ -17,13 +19,24 @@ pub(crate) fn run(args: &Backup) -> Result<(), String> {
         to: args.to.clone(),
         endpoint: None,
         keep: args.keep,
+        afresh: None,
     };
-    let mut progress = Progress::new("backing up");
-    let outcome = backups::make(&data, &job, &mut |p| progress.show(p));
-    progress.end();
-    let report = outcome.map_err(|e| e.to_string())?;
-    if args.verify {
-        verify(&args.to, report.node)?;
+    let mut report = make(&data, &job)?;
+    if args.verify
+        && let Err(why) = verify(&args.to, report.node)
+    {
+        eprintln!(
+            "the backup in {} is damaged ({why}); all is copied anew",
+            args.to
+        );
+        let afresh = Some(why);
+        report = make(&data, &BackupJob { afresh, ..job })?;
+        verify(&args.to, report.node).map_err(|why| {
+            format!(
+                "what is written to {} does not come back as it was ({why}): its disk may be failing; back up to another place",
+                args.to
+            )
+        })?;
     }
     if args.json {
         return print_json(&json!({
@@ -43,6 +56,13 @@ pub(crate) fn run(args: &Backup) -> Result<(), String> {
     }
     print(&report, &args.to);
     Ok(())
+}
+
+fn make(data: &Path, job: &BackupJob) -> Result<BackupReport, String> {
+    let mut progress = Progress::new("backing up");
+    let outcome = backups::make(data, job, &mut |p| progress.show(p));
+    progress.end();
+    outcome.map_err(|e| e.to_string())
 }
 
 fn verify(place: &str, node: NodeName) -> Result<(), String> {

@@ -44,7 +44,14 @@ pub fn mailbox(node: &Node, dir: &Path) -> Vec<(Value, Vec<u8>)> {
     let messages = list.as_array().unwrap().iter().map(|message| {
         let file = dir.join("export.wav");
         let id = message["id"].as_str().unwrap();
-        let said = node.cli(&["mailbox", "export", "102", id, file.to_str().unwrap()]);
+        let said = node.cli(&[
+            "mailbox",
+            "export",
+            "102",
+            id,
+            file.to_str().unwrap(),
+            "--overwrite",
+        ]);
         assert_eq!(said.code, 0, "{}", said.err);
         (message.clone(), fs::read(file).unwrap())
     });
@@ -118,6 +125,31 @@ fn a_bare_machine_has_every_message_again() {
     let one_message = 6 * 4096 + 16 * 1024;
     assert!(copied < one_message, "{third}");
     assert_eq!(restore(at, &data, &[]).code, 1, "over a log that is there");
+}
+
+#[test]
+fn a_backup_that_verify_finds_damaged_is_made_anew_and_one_by_hand_counts() {
+    let dir = TempDir::new().unwrap();
+    let place = dir.path().join("backup");
+    let at = place.to_str().unwrap();
+    let node = Node::demo();
+    import(&node, dir.path(), 1);
+    back_up(&node, at, &["--verify"]);
+    until("status knows of it", SOON, || {
+        (node.json(&["status"])["backup"]["last_to"] == at).then_some(())
+    });
+    let pack = files(&place, "packs").pop().unwrap();
+    let mut bytes = fs::read(&pack).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    fs::write(&pack, bytes).unwrap();
+    let said = node.cli(&["backup", at, "--verify"]);
+    assert!(
+        said.code == 0 && said.err.contains("copied anew"),
+        "{said:?}"
+    );
+    let whole = back_up(&node, at, &["--verify"]);
+    assert_eq!(whole["afresh"], Value::Null, "{whole}");
 }
 
 #[test]
