@@ -13,6 +13,7 @@ mod command_line;
 mod company;
 mod damage;
 mod destroyed;
+mod doors;
 mod first_hour;
 mod mailbox;
 mod nodes;
