@@ -103,6 +103,10 @@ impl MasterKey {
         self.name
     }
 
+    pub(crate) fn bytes(&self) -> &[u8; KEY_BYTES] {
+        &self.bytes
+    }
+
     fn sound_key(&self, salt: &[u8], id: Id) -> LessSafeKey {
         let master = Salt::new(HKDF_SHA256, salt).extract(&*self.bytes);
         let id = id_bytes(id);
@@ -127,7 +131,13 @@ impl Keyring {
         self.writer().map(MasterKey::name)
     }
 
-    fn writer(&self) -> Option<&MasterKey> {
+    /// The key of this name, as it is shown.
+    pub(crate) fn by_name(&self, name: &str) -> Result<&MasterKey, Locked> {
+        let there = self.0.keys.iter().find(|key| key.name.to_string() == name);
+        there.ok_or_else(|| Locked::NoKey(KeyName::of(name)))
+    }
+
+    pub(crate) fn writer(&self) -> Option<&MasterKey> {
         self.0.keys.first().filter(|_| self.0.writes)
     }
 
@@ -211,6 +221,14 @@ fn id_bytes(id: Id) -> [u8; ID_BYTES] {
 impl fmt::Debug for MasterKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "MasterKey({})", self.name)
+    }
+}
+
+impl KeyName {
+    /// As it is shown; zeros for what is no name.
+    fn of(shown: &str) -> KeyName {
+        let bytes = u64::from_str_radix(shown, 16).unwrap_or(0);
+        KeyName(bytes.to_be_bytes())
     }
 }
 

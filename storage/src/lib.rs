@@ -26,6 +26,7 @@ pub mod resample;
 mod riff;
 pub mod scan;
 pub mod seam;
+pub mod secret;
 pub mod segment;
 mod shell;
 #[cfg(any(test, feature = "sim"))]

@@ -28,6 +28,7 @@ use tandem_storage::SoundReader;
 use tandem_storage::site::Site;
 
 use crate::control::ControlHandle;
+use crate::secrets::Keeper;
 
 pub(crate) use server::AdminServer;
 
@@ -127,8 +128,7 @@ pub(crate) struct Answerer {
     pub(crate) reader: SoundReader,
     /// The other nodes' way in, if this one belongs to a company.
     pub(crate) inviter: Option<Inviter>,
-    /// Part of every password's digest.
-    pub(crate) realm: String,
+    pub(crate) keeper: Keeper,
 }
 
 /// What is needed to invite a machine.

@@ -20,7 +20,7 @@
 //! channel to themselves: so its thread, which goes before others, never meets one that is in the
 //! middle of putting something in.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -49,6 +49,7 @@ use crate::company::Company;
 use crate::config::Config;
 use crate::metrics;
 use crate::pins::{PinWork, Pins};
+use crate::secrets;
 
 /// Messages from the network that may wait for this thread.
 const WIRE_WAITING_MAX: usize = 8192;
@@ -167,6 +168,8 @@ pub(crate) struct Control {
     /// The last append of the link that the pbx was told of.
     link_told: Token,
     stopping: Stopping,
+    /// Users whose passwords are locked with a key that is not here.
+    locked: BTreeSet<Id>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -315,6 +318,7 @@ impl Control {
             fetched: VecDeque::new(),
             link_told: Token(0),
             stopping: Stopping::No,
+            locked: BTreeSet::new(),
         }
     }
 
@@ -501,11 +505,27 @@ impl Control {
             engine,
             pins,
             company,
+            log,
             ..
         } = &mut self.parts;
         match output {
             Output::Sip(command) => shim.handle(now, ShimInput::Pbx(command)),
-            Output::User { id, user } => shim.handle(now, ShimInput::User { id, user }),
+            Output::User { id, user } => {
+                let unlocked = user.map(|user| secrets::unlock_user(log.keys(), user));
+                let user = match unlocked {
+                    Some(Err(why)) => {
+                        tracing::error!(user = %id, "the phones of a user cannot log in: what their password is checked with: {why}");
+                        self.locked.insert(id);
+                        None
+                    }
+                    Some(Ok(user)) => Some(user),
+                    None => None,
+                };
+                if user.is_some() {
+                    self.locked.remove(&id);
+                }
+                shim.handle(now, ShimInput::User { id, user });
+            }
             Output::Media(command) => engine.send(command),
             Output::Log { token, append } => self.write(token, append),
             Output::CheckPin { leg, hash, pin } => pins.submit(PinWork::Check { leg, hash, pin }),
@@ -701,7 +721,17 @@ impl Control {
     fn status(&self, now: Now) -> Value {
         let phones = self.parts.shim.phones(now).len();
         let uptime = now.mono.since(self.started);
-        metrics::status_json(&self.parts, phones, uptime, self.stopping != Stopping::No)
+        let mut status =
+            metrics::status_json(&self.parts, phones, uptime, self.stopping != Stopping::No);
+        if !self.locked.is_empty()
+            && let Some(alarms) = status["alarms"].as_array_mut()
+        {
+            alarms.push(format!(
+                "the phones of {} users cannot log in here: their passwords are locked with a key that this node does not have",
+                self.locked.len()
+            ).into());
+        }
+        status
     }
 }
 

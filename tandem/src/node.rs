@@ -39,6 +39,7 @@ use crate::keys;
 use crate::membership::{LinkStart, Membership};
 use crate::office::{self, Office};
 use crate::pins::Pins;
+use crate::secrets::Keeper;
 use crate::signals::{self, Source};
 
 /// How long the portal waits for the control thread before it calls the node unwell.
@@ -71,7 +72,11 @@ impl Node {
         // Before the pbx is given the names to hand out: it goes on behind the office's. A node that
         // has others gets the company's office from them.
         let office = first_office.filter(|_| office::is_empty(&opened) && membership.is_alone());
-        let registers = office.map(|o| o.registers(&config.sip.realm, &mut opened.ids));
+        let keeper = Keeper {
+            realm: config.sip.realm.clone(),
+            keys: log.keys().clone(),
+        };
+        let registers = office.map(|o| o.registers(&keeper, &mut opened.ids));
         let registers = registers.transpose()?;
         let address = config.link_address();
         let said = crate::company::address_in(&opened.view, membership.node);
@@ -186,7 +191,8 @@ fn start_on(
         log_found: report.ending,
         snapshots,
         sip,
-        pins: Pins::start(move |input| pins_done.pbx(input)).map_err(|e| e.to_string())?,
+        pins: Pins::start(log.keys().clone(), move |input| pins_done.pbx(input))
+            .map_err(|e| e.to_string())?,
         backups: Backups::start(config).map_err(|e| format!("cannot start a thread: {e}"))?,
         cleaning: start_cleaning(config, &log, node, cleaner, handle, linker)?,
         company,
@@ -206,7 +212,10 @@ fn start_on(
         control: handle.clone(),
         reader: log.reader(),
         inviter,
-        realm: config.sip.realm.clone(),
+        keeper: Keeper {
+            realm: config.sip.realm.clone(),
+            keys: log.keys().clone(),
+        },
     };
     let admin = AdminServer::start(&config.node.data, answerer)
         .map_err(|e| format!("cannot open the command socket: {e}"))?;

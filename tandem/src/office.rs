@@ -7,7 +7,7 @@ use tandem_pbx::office::{Account, new_user};
 use tandem_storage::Opened;
 use tandem_storage::name::Ids;
 
-use crate::secrets;
+use crate::secrets::Keeper;
 
 /// People, and what can be dialled.
 pub(crate) struct Office {
@@ -54,13 +54,13 @@ impl Office {
     /// The registers that say it.
     pub(crate) fn registers(
         &self,
-        realm: &str,
+        keeper: &Keeper,
         ids: &mut Ids,
     ) -> Result<Vec<(String, String)>, String> {
         let mut registers = Vec::new();
         for user in &self.users {
-            let pin = secrets::pin_hash(&user.pin)?;
-            let account = user.account(realm);
+            let pin = keeper.pin_hash(&user.pin)?;
+            let account = user.account(keeper);
             let pairs = new_user(ids.next_id(), &account, &pin);
             registers.extend(
                 pairs
@@ -73,8 +73,8 @@ impl Office {
 }
 
 impl NewUser {
-    fn account(&self, realm: &str) -> Account {
-        let (ha1_md5, ha1_sha256) = secrets::ha1(&self.extension, realm, &self.password);
+    fn account(&self, keeper: &Keeper) -> Account {
+        let (ha1_md5, ha1_sha256) = keeper.ha1(&self.extension, &self.password);
         Account {
             extension: self.extension.as_str().into(),
             name: self.name.as_str().into(),
@@ -92,6 +92,12 @@ pub(crate) fn is_empty(opened: &Opened) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use tandem_storage::cipher::Keyring;
+
+    fn keeper(realm: &str) -> Keeper {
+        let (realm, keys) = (realm.into(), Keyring::default());
+        Keeper { realm, keys }
+    }
 
     #[test]
     fn digests_are_those_a_phone_computes() {
@@ -102,7 +108,7 @@ mod tests {
             password: "Circle Of Life".into(),
             pin: String::new(),
         };
-        let account = user.account("testrealm@host.com");
+        let account = user.account(&keeper("testrealm@host.com"));
         assert_eq!(&*account.ha1_md5, "939e7578ed9e3c518a452acee763bce9");
     }
 
@@ -110,7 +116,7 @@ mod tests {
     fn no_secret_is_in_a_register() {
         let mut ids = Ids::new("demo".parse().unwrap(), 1);
         let office = Office::demo();
-        let registers = office.registers("tandem", &mut ids).unwrap();
+        let registers = office.registers(&keeper("tandem"), &mut ids).unwrap();
         assert_eq!(registers.len(), 2 * office.users.len());
         for user in &office.users {
             let pin = format!("\"{}\"", user.pin);

@@ -11,6 +11,9 @@ use argon2::password_hash::{PasswordHasher, PasswordVerifier, phc::PasswordHash}
 use crossbeam::channel::{Receiver, Sender, unbounded};
 use tandem_engine::seam::LegId;
 use tandem_pbx::seam::Input;
+use tandem_storage::cipher::Keyring;
+
+use crate::secrets;
 
 /// What is to be done.
 pub(crate) enum PinWork {
@@ -33,11 +36,14 @@ pub(crate) struct Pins {
 
 impl Pins {
     /// `done` is called on the thread.
-    pub(crate) fn start(done: impl Fn(Input) + Send + 'static) -> std::io::Result<Pins> {
+    pub(crate) fn start(
+        keys: Keyring,
+        done: impl Fn(Input) + Send + 'static,
+    ) -> std::io::Result<Pins> {
         let (work, queue) = unbounded();
         let thread = std::thread::Builder::new()
             .name("pins".into())
-            .spawn(move || serve(&queue, &done))?;
+            .spawn(move || serve(&queue, &keys, &done))?;
         Ok(Pins {
             work: Some(work),
             thread: Some(thread),
@@ -61,16 +67,16 @@ impl Drop for Pins {
     }
 }
 
-fn serve(queue: &Receiver<PinWork>, done: &impl Fn(Input)) {
+fn serve(queue: &Receiver<PinWork>, keys: &Keyring, done: &impl Fn(Input)) {
     for work in queue {
         done(match work {
             PinWork::Check { leg, hash, pin } => Input::PinChecked {
                 leg,
-                right: is_right(&hash, &pin),
+                right: secrets::unlock_pin(keys, &hash).is_ok_and(|hash| is_right(&hash, &pin)),
             },
             PinWork::Hash { leg, pin } => Input::PinHashed {
                 leg,
-                hash: hash(&pin),
+                hash: secrets::hash_pin(keys, &pin),
             },
         });
     }

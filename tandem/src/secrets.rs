@@ -1,14 +1,18 @@
 //! Passwords and PINs of users: what is wrong with one, one made by chance, and what is kept of it.
 //!
 //! They are here in plain text for as long as a question of an administrator takes; what goes into the log
-//! are digests (RFC 7616 for passwords, Argon2 for PINs).
+//! are digests (RFC 7616 for passwords, Argon2 for PINs), and these locked where sound is encrypted: with the
+//! digest one can log in, and of four digits the hash is soon guessed.
 
 use std::sync::Arc;
 
 use rand::RngExt;
 use tandem_pbx::PbxConfig;
+use tandem_pbx::seam::SipUser;
 use tandem_pbx::users::{PinFault, pin_fault};
 use tandem_sip_shim::digest;
+use tandem_storage::cipher::{Keyring, Locked};
+use zeroize::Zeroizing;
 
 use crate::pins;
 
@@ -74,20 +78,57 @@ pub(crate) fn pin(given: Option<String>, extension: &str) -> Result<String, Stri
     }
 }
 
-/// What is kept of a password: MD5 and SHA-256 of `extension:realm:password`.
-pub(crate) fn ha1(extension: &str, realm: &str, password: &str) -> (Arc<str>, Arc<str>) {
-    let (md5, sha256) = digest::ha1(extension, realm, password);
-    (md5.into(), sha256.into())
+/// What digests are made with and kept under.
+#[derive(Clone)]
+pub(crate) struct Keeper {
+    /// Part of every password's digest.
+    pub(crate) realm: String,
+    pub(crate) keys: Keyring,
 }
 
-/// What is kept of a PIN. Takes some tens of milliseconds.
-pub(crate) fn pin_hash(pin: &str) -> Result<Arc<str>, String> {
-    pins::hash(pin).ok_or_else(|| "the PIN could not be hashed".into())
+/// Kinds of secrets, each authenticated with it.
+const HA1: &str = "ha1";
+const PIN: &str = "pin";
+
+impl Keeper {
+    /// What is kept of a password: MD5 and SHA-256 of `extension:realm:password`.
+    pub(crate) fn ha1(&self, extension: &str, password: &str) -> (Arc<str>, Arc<str>) {
+        let (md5, sha256) = digest::ha1(extension, &self.realm, password);
+        let lock = |digest: String| self.keys.lock(HA1, rand::random(), &digest).into();
+        (lock(md5), lock(sha256))
+    }
+
+    /// What is kept of a PIN. Takes some tens of milliseconds.
+    pub(crate) fn pin_hash(&self, pin: &str) -> Result<Arc<str>, String> {
+        hash_pin(&self.keys, pin).ok_or_else(|| "the PIN could not be hashed".into())
+    }
+}
+
+/// A PIN's hash, locked.
+pub(crate) fn hash_pin(keys: &Keyring, pin: &str) -> Option<Arc<str>> {
+    let hash = pins::hash(pin)?;
+    Some(keys.lock(PIN, rand::random(), &hash).into())
+}
+
+/// A PIN's hash, unlocked; `Err`: with a key that is not here, so no PIN is right.
+pub(crate) fn unlock_pin(keys: &Keyring, kept: &str) -> Result<Zeroizing<String>, Locked> {
+    keys.unlock(PIN, kept)
+}
+
+/// A user whose digests can be used; `Err`: they are locked with a key that is not here.
+pub(crate) fn unlock_user(keys: &Keyring, user: SipUser) -> Result<SipUser, Locked> {
+    let unlock = |kept: &str| keys.unlock(HA1, kept).map(|digest| digest.as_str().into());
+    Ok(SipUser {
+        ha1_md5: unlock(&user.ha1_md5)?,
+        ha1_sha256: unlock(&user.ha1_sha256)?,
+        ..user
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use tandem_storage::cipher::MasterKey;
 
     #[test]
     fn what_is_made_by_chance_is_right_and_differs() {
@@ -96,6 +137,31 @@ mod tests {
         assert_ne!(one, other);
         assert_eq!(password(Some(one.0.clone()), "101"), Ok(one.0));
         assert_eq!(pin(Some(one.1.clone()), "101"), Ok(one.1));
+    }
+
+    #[test]
+    fn what_is_kept_is_locked_with_the_nodes_key_and_of_use_with_it() {
+        let key = MasterKey::new([7; 32]);
+        let keys = Keyring::new(Some(key), Vec::new(), [0; 16]);
+        let keeper = Keeper {
+            realm: "tandem".into(),
+            keys: keys.clone(),
+        };
+        let (ha1_md5, ha1_sha256) = keeper.ha1("101", "a password");
+        assert!(ha1_md5.starts_with("locked:") && ha1_sha256.starts_with("locked:"));
+        let user = SipUser {
+            id: "a.1.1".parse().unwrap(),
+            extension: "101".into(),
+            name: "N".into(),
+            ha1_md5,
+            ha1_sha256,
+        };
+        let (md5, _) = digest::ha1("101", "tandem", "a password");
+        assert_eq!(*unlock_user(&keys, user.clone()).unwrap().ha1_md5, *md5);
+        assert!(unlock_user(&Keyring::default(), user).is_err());
+        let kept = keeper.pin_hash("4711").unwrap();
+        assert!(kept.starts_with("locked:"), "{kept}");
+        assert!(unlock_pin(&keys, &kept).unwrap().starts_with("$argon2id$"));
     }
 
     #[test]

@@ -147,7 +147,7 @@ async fn answer(
         control,
         reader,
         inviter,
-        realm,
+        keeper,
     } = answerer;
     let mut line = String::new();
     let read = (&mut *input).take(LINE_BYTES_MAX);
@@ -188,7 +188,7 @@ async fn answer(
             password,
             pin,
         } => {
-            let made = move || users::add(&realm, extension, name, password, pin);
+            let made = move || users::add(&keeper, extension, name, password, pin);
             let (ask, made) = blocking(made).await?;
             told = made;
             Ask::Pbx(ask)
@@ -196,7 +196,7 @@ async fn answer(
         Question::UserSet {
             extension,
             settings,
-        } => Ask::Pbx(blocking(move || users::set(&realm, extension, &settings)).await?),
+        } => Ask::Pbx(blocking(move || users::set(&keeper, extension, &settings)).await?),
         Question::UserRemove { extension } => Ask::Pbx(AdminAsk::RemoveUser {
             extension: extension.into(),
         }),

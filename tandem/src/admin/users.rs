@@ -5,11 +5,11 @@ use tandem_pbx::office::Account;
 use tandem_pbx::seam::{AdminAsk, UserChange};
 use tandem_pbx::users::{extension_fault, name_fault};
 
-use crate::secrets;
+use crate::secrets::{self, Keeper};
 
 /// A user to be made, and what is told of it to whoever asked: passwords are shown this once.
 pub(super) fn add(
-    realm: &str,
+    keeper: &Keeper,
     extension: String,
     name: String,
     password: Option<String>,
@@ -19,7 +19,7 @@ pub(super) fn add(
     fault.map_or(Ok(()), Err)?;
     let password = secrets::password(password, &extension)?;
     let pin = secrets::pin(pin, &extension)?;
-    let (ha1_md5, ha1_sha256) = secrets::ha1(&extension, realm, &password);
+    let (ha1_md5, ha1_sha256) = keeper.ha1(&extension, &password);
     let ask = AdminAsk::AddUser {
         account: Account {
             extension: extension.as_str().into(),
@@ -27,14 +27,18 @@ pub(super) fn add(
             ha1_md5,
             ha1_sha256,
         },
-        pin_hash: secrets::pin_hash(&pin)?,
+        pin_hash: keeper.pin_hash(&pin)?,
     };
     let told = json!({ "extension": extension, "name": name, "password": password, "pin": pin });
     Ok((ask, told))
 }
 
 /// A user to be changed, by `key=value`.
-pub(super) fn set(realm: &str, extension: String, settings: &[String]) -> Result<AdminAsk, String> {
+pub(super) fn set(
+    keeper: &Keeper,
+    extension: String,
+    settings: &[String],
+) -> Result<AdminAsk, String> {
     let mut change = UserChange::default();
     let mut password = None;
     for setting in settings {
@@ -47,7 +51,7 @@ pub(super) fn set(realm: &str, extension: String, settings: &[String]) -> Result
             "password" => password = Some(value.to_owned()),
             "pin" => {
                 let pin = secrets::pin(Some(value.into()), &extension)?;
-                change.pin_hash = Some(secrets::pin_hash(&pin)?);
+                change.pin_hash = Some(keeper.pin_hash(&pin)?);
             }
             "dnd" => change.dnd = Some(on_or_off(key, value)?),
             "forward" => change.forward = Some((!value.is_empty()).then(|| value.into())),
@@ -61,7 +65,7 @@ pub(super) fn set(realm: &str, extension: String, settings: &[String]) -> Result
     if let Some(password) = password {
         let dialled = change.extension.as_deref().unwrap_or(&extension);
         let password = secrets::password(Some(password), dialled)?;
-        change.ha1 = Some(secrets::ha1(dialled, realm, &password));
+        change.ha1 = Some(keeper.ha1(dialled, &password));
     }
     Ok(AdminAsk::SetUser {
         extension: extension.into(),

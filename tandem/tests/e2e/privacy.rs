@@ -9,6 +9,7 @@ use tempfile::TempDir;
 use crate::destroyed::{Pieces, files, import, leave, noise};
 use crate::kit::node::{Node, Said, tandem};
 use crate::kit::sound::{from_ulaw, read_wav, to_ulaw};
+use crate::kit::ua::Ua;
 use crate::kit::{SOON, until};
 use crate::mailbox::{logged_in, messages, registered, sound_of, wait_messages};
 use crate::retention::{MOMENT_DAYS, delete_by_phone, done, exported, names, path, wait_gone};
@@ -259,4 +260,53 @@ fn a_key_file_that_cannot_be_one_is_told_with_its_line_and_a_mend() {
     let again = tandem(&["storage", "key", path(&good)]);
     assert_eq!(again.code, 1);
     assert!(again.err.contains("exists"), "{}", again.err);
+}
+
+#[test]
+fn what_passwords_and_pins_are_checked_with_is_locked_as_well() {
+    let dir = TempDir::new().unwrap();
+    let (key, _) = key(dir.path(), "sound.key");
+    let mut node = Node::prepared();
+    node.write_config("office", &with_key(&key));
+    node.start();
+    let add = [
+        "user",
+        "add",
+        "102",
+        "Anna",
+        "--password",
+        "demo-102",
+        "--pin",
+        "1102",
+    ];
+    assert_eq!(node.cli(&add).code, 0);
+    let shown = node.cli(&["log", "show"]).out;
+    assert!(shown.contains("\"extension\":\"102\""), "{shown}");
+    assert!(
+        !shown.contains("$argon2id$"),
+        "a PIN's hash can be guessed from"
+    );
+    assert_eq!(shown.matches("locked:").count(), 3, "{shown}");
+    // They are of use all the same, also after a start.
+    node.ask_to_end();
+    assert!(node.ended(SOON).success());
+    node.start();
+    let mut phone = registered(&node);
+    let mut call = logged_in(&mut phone);
+    call.media.wait_phrase(0, "vm/no-messages", SOON);
+    phone.hang_up(&mut call);
+    // Without the key nobody gets in, and that is said.
+    node.ask_to_end();
+    assert!(node.ended(SOON).success());
+    node.write_config("office", "");
+    node.start();
+    assert_ne!(Ua::of(&node, "102").register_for(60).status(), Some(200));
+    let status = node.json(&["status"]);
+    assert!(
+        status["alarms"][0]
+            .as_str()
+            .unwrap()
+            .contains("locked with a key"),
+        "{status}"
+    );
 }
