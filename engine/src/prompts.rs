@@ -115,7 +115,9 @@ mod tests {
     fn kinds_not_taken_are_named() {
         let error = Prompt::from_wav(&wav(1, 16, 96_000, &[0; 100])[..]).unwrap_err();
         assert!(error.to_string().contains("96000 Hz"), "{error}");
-        assert!(Prompt::from_wav(&wav(1, 8, 8000, &[0; 100])[..]).is_err());
+        assert!(Prompt::from_wav(&wav(3, 16, 8000, &[0; 99])[..]).is_err());
+        let bytes = Prompt::from_wav(&wav(1, 8, 8000, &[0; 100])[..]).unwrap();
+        assert_eq!(bytes.bytes(Codec::Pcmu), [0xff; 100]);
         let stereo = Prompt::from_wav(&wav(2, 16, 8000, &[1000, -1000, 0, 0])[..]).unwrap();
         assert_eq!(stereo.bytes(Codec::Pcmu), [0xff, 0xff]);
     }

@@ -1,6 +1,7 @@
 //! `tandem demo | run | check`.
 
 use std::io::Write;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use crate::cli::{ConfigFile, Demo};
@@ -87,13 +88,13 @@ fn serve(node: Node) -> Result<(), String> {
 }
 
 fn print_demo(config: &Config, office: &Office, node: &Node) {
-    let address = config.advertised();
-    let port = config.sip.port;
+    // With brackets, where it is an IPv6 address.
+    let address = SocketAddr::new(config.advertised(), config.sip.port);
     println!(
         "Tandem demo office. Its data is kept in {}.\n",
         config.node.data.display()
     );
-    println!("Register phones at {address}:{port}, UDP or TCP:");
+    println!("Register phones at {address}, UDP or TCP:");
     for user in &office.users {
         let (name, extension) = (&user.name, &user.extension);
         println!(
