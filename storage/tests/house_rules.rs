@@ -1,5 +1,5 @@
 //! The rules of the house that the compiler does not check: which crate may use which, what a core
-//! must not touch, where unsafe code may be, and that ARCHITECTURE.md names files that exist.
+//! must not touch, where unsafe code may be, and that ARCHITECTURE.md and `docs/decisions` name files that exist.
 //!
 //! The sources are read as text: comments and a file's tests, which stand last, do not count.
 #![allow(clippy::unwrap_used)]
@@ -156,7 +156,28 @@ fn unsafe_code_is_where_it_is_said_to_be() {
 
 #[test]
 fn architecture_names_what_exists() {
+    let mut files = vec![root().join("ARCHITECTURE.md")];
+    let decisions = fs::read_dir(root().join("docs/decisions")).unwrap();
+    files.extend(decisions.map(|entry| entry.unwrap().path()));
+    for file in files {
+        names_what_exists(&file);
+    }
     let text = read(&root().join("ARCHITECTURE.md"));
+    assert!(text.matches("](docs/decisions/").count() > 10);
+    let linked = text
+        .split("](")
+        .skip(1)
+        .filter_map(|rest| rest.split(')').next());
+    for path in linked {
+        assert!(
+            root().join(path).exists(),
+            "ARCHITECTURE.md links to {path}"
+        );
+    }
+}
+
+fn names_what_exists(file: &Path) {
+    let text = read(file);
     let named = text.split('`').skip(1).step_by(2);
     let paths = named.filter(|n| {
         n.split_once('/')
@@ -166,9 +187,9 @@ fn architecture_names_what_exists() {
         .filter(|path| !path.contains([' ', '*']))
         .flat_map(alternatives)
         .collect();
-    assert!(paths.len() > 20, "{paths:?}");
     for path in paths {
-        assert!(root().join(&path).exists(), "ARCHITECTURE.md names {path}");
+        let (file, exists) = (file.display(), root().join(&path).exists());
+        assert!(exists, "{file} names {path}");
     }
 }
 

@@ -39,6 +39,11 @@ fn of_link(link: &LinkStatus) -> impl Iterator<Item = String> {
         if let Some(CloseReason::Refused(why)) = peer.away_why.filter(|_| !peer.is_up) {
             return Some(format!("{name} does not let this node in: {why}"));
         }
+        if peer.away_why == Some(CloseReason::Contradiction) && !peer.is_up {
+            return Some(format!(
+                "{name} has seen more of this node's log than is here: this disk is an old copy, or a second machine runs in this node's name"
+            ));
+        }
         let off_ms = peer.clock_off_ms.filter(|_| peer.is_up)?;
         let seconds = off_ms.unsigned_abs() / 1000;
         let way = if off_ms > 0 { "ahead of" } else { "behind" };

@@ -683,7 +683,7 @@ impl Control {
             }
             LinkEvent::Contradiction { peer, epoch } => tracing::error!(
                 %peer, epoch,
-                "this disk is an old copy and its log goes on where another life of this node was; set its clock right and start it again"
+                "another node has seen more of this node's log than is here: this disk is an old copy, or a second machine runs in this node's name. Use the newer disk, or stop the other machine; else start this node again with its clock right"
             ),
             LinkEvent::Relaying { peer, author } => {
                 tracing::debug!(%peer, %author, "what one node said is taken from another");

@@ -34,6 +34,9 @@ use crate::time::{Time, WallTime};
 /// What the log here did not take is followed again after so long.
 const FOLLOW_AGAIN: Duration = Duration::from_secs(10);
 
+/// A connection on which the two talked for so long was a good one.
+const LASTS_MIN: Duration = Duration::from_secs(2);
+
 /// One node's end of all its links.
 #[derive(Debug)]
 pub struct Link {
@@ -75,6 +78,7 @@ struct Conn {
     hello: Option<Hello>,
     /// The version both speak.
     version: u16,
+    opened_at: Time,
     heard_at: Time,
     sent_at: Time,
     feeds: BTreeMap<u32, Feed>,
@@ -398,7 +402,8 @@ impl Link {
         if peer.conn != Some(id) {
             return;
         }
-        peer.on_gone(now, chance, conn.hello.is_some());
+        let lasted = conn.hello.is_some() && conn.opened_at + LASTS_MIN <= now;
+        peer.on_gone(now, chance, lasted);
         let in_log = |place: &Place| (place.segment, place.offset);
         let cursors = conn.feeds.values().map(Feed::cursor);
         peer.left_at = cursors.min_by_key(in_log).or(peer.left_at);
@@ -577,6 +582,7 @@ impl Conn {
             dialled,
             hello: None,
             version: 0,
+            opened_at: now,
             heard_at: now,
             sent_at: now,
             feeds: BTreeMap::new(),

@@ -180,6 +180,11 @@ pub enum Sorry {
     /// Another machine has joined in its name.
     #[error("another machine has taken this node's place")]
     Replaced = 3,
+    /// The sender's log is an old copy, or two machines run in its name.
+    #[error(
+        "its log goes on where another life of it was: an old copy of its disk, or a second machine in its name"
+    )]
+    OldCopy = 4,
 }
 
 /// Who speaks, and what contradicts it.
@@ -442,6 +447,9 @@ pub fn decode(frame: &[u8]) -> Result<Message<'_>, Nonsense> {
             },
             [3] => Message::Sorry {
                 why: Sorry::Replaced,
+            },
+            [4] => Message::Sorry {
+                why: Sorry::OldCopy,
             },
             _ => Message::Unknown(SORRY),
         },

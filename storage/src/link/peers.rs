@@ -119,11 +119,13 @@ impl Peer {
         Verdict::Use(self.conn.replace(conn))
     }
 
-    /// Its connection is gone. `spoke`: the two got as far as to talk. Otherwise it is one that cannot be
-    /// reached: it shut the door, and would be asked again at once, for ever.
-    pub(super) fn on_gone(&mut self, now: Time, chance: f64, spoke: bool) {
+    /// Its connection is gone. `lasted`: the two talked for a while, so the next attempt can be a quick one.
+    /// Otherwise it is one that shut the door, or whose log contradicts: it would be asked again at once,
+    /// for ever.
+    pub(super) fn on_gone(&mut self, now: Time, chance: f64, lasted: bool) {
         self.conn = None;
-        if spoke {
+        if lasted {
+            self.backoff = BACKOFF_MIN;
             self.dial_at = now + self.backoff.mul_f64(chance / 2.0);
         } else {
             self.back_off(now, chance);
@@ -140,11 +142,6 @@ impl Peer {
         let what = (follower.author, follower.lane);
         self.places.insert(what, follower.place);
         self.places_changed = true;
-    }
-
-    /// It speaks: the next attempt can be a quick one.
-    pub(super) fn on_hello(&mut self) {
-        self.backoff = BACKOFF_MIN;
     }
 }
 
@@ -171,8 +168,7 @@ mod tests {
         }
         assert!((10..=13).contains(&dials), "{dials} in a minute");
 
-        // With one that had spoken it is tried at once.
-        peer.on_hello();
+        // With one that had talked for a while it is tried at once.
         peer.on_gone(now, 0.5, true);
         assert!(peer.dial_at().unwrap() <= now + BACKOFF_MIN);
     }

@@ -224,3 +224,51 @@ fn one_damaged_byte_is_mended_once_and_the_log_is_whole_again() {
     let stored = b.metric("tandem_link_records_stored_total");
     assert!(stored < 20.0, "{stored} records came again");
 }
+
+#[test]
+fn a_second_machine_in_a_nodes_name_is_told_and_nothing_is_lost() {
+    let a = first("");
+    let mut b = joined(&a, "b", "");
+    wait_whole(&[&a, &b]);
+    b.ask_to_end();
+    b.ended(SOON);
+    let mut clone = Node::prepared();
+    copy(b.data(), clone.data());
+    with_link(&mut clone, "b", "");
+    b.start();
+    wait_whole(&[&a, &b]);
+    leave(&b);
+    wait_messages(&a, 1);
+    clone.start();
+    leave(&clone);
+    wait_messages(&a, 2);
+    // The one that was started first is the old copy now. It says so, and goes on for its phones.
+    until("the node is told", JOINED, || {
+        let alarms = b.json(&["status"])["alarms"].to_string();
+        alarms.contains("second machine").then_some(())
+    });
+    leave(&b);
+    clone.ask_to_end();
+    clone.ended(SOON);
+    b.ask_to_end();
+    b.ended(SOON);
+    b.start();
+    wait_whole(&[&a, &b]);
+    wait_messages(&a, 3);
+    wait_messages(&b, 3);
+}
+
+/// A disk is copied, files and folders.
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let (path, to) = {
+            let entry = entry.unwrap();
+            (entry.path(), to.join(entry.file_name()))
+        };
+        match path.is_dir() {
+            true => copy(&path, &to),
+            false => drop(fs::copy(&path, &to).unwrap()),
+        }
+    }
+}

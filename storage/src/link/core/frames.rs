@@ -1,7 +1,7 @@
 //! What peers say.
 
 use super::super::feed::Feed;
-use super::super::frame::{self, Epochs, Follow, Hello, Message, Nonsense};
+use super::super::frame::{self, Epochs, Follow, Hello, Message, Nonsense, Sorry};
 use super::super::pack::PACKED;
 use super::super::seam::{CloseReason, ConnId, LinkEvent, LinkOutput, Position};
 use super::super::{copies::AUTHORS_MAX, frame::Place};
@@ -110,13 +110,14 @@ impl Link {
         if known.epoch > self.own.epoch || (known.epoch == self.own.epoch && is_more) {
             let (peer, epoch) = (hello.node, hello.known.epoch);
             self.event(LinkEvent::Contradiction { peer, epoch });
+            let why = Sorry::OldCopy;
+            self.send(now, id, frame::encode(&Message::Sorry { why }));
             self.drop_conn(now, id, CloseReason::Contradiction);
             return Ok(());
         }
         conn.version = spoken;
         conn.hello = Some(hello);
         if let Some(peer) = self.peers.get_mut(&hello.node) {
-            peer.on_hello();
             peer.is_up = true;
             peer.has.clear();
             peer.acked = Position::default();
