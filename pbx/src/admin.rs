@@ -255,18 +255,23 @@ impl Pbx {
             .mailboxes
             .message(id)
             .filter(|m| m.mailbox == mailbox);
-        if message.is_some_and(|m| self.x.is_incomplete(m) || self.x.is_coming(m.id)) {
-            return Err(format!(
-                "not all of message {id} is at this node; listen to it here once, which fetches it, or export it where it was left"
-            ));
-        }
         let sound = message.and_then(|message| self.x.view.sound(message.id));
         let sound = sound.ok_or_else(|| {
             format!("extension {extension} has no message {id}; tandem mailbox list {extension} lists them")
         })?;
+        let is_incomplete = sound.samples() < message.map_or(0, |m| self.x.length(m));
+        if is_incomplete && self.x.others_may_have(id) {
+            return Err(format!(
+                "not all of message {id} is at this node; listen to it here once, which fetches it, or export it where it was left"
+            ));
+        }
+        if is_incomplete && sound.samples() == 0 {
+            return Err(format!("nothing of message {id} can be read any more"));
+        }
         Ok(AdminAnswer::Sound {
             codec: sound.codec,
             places: sound.chunks.as_slice().into(),
+            is_incomplete,
         })
     }
 }

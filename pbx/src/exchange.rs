@@ -392,9 +392,14 @@ impl Exchange {
 
     /// Some of a message is missing: damaged here and not had back. What is on its way is not missing.
     pub(crate) fn is_incomplete(&self, message: &Message) -> bool {
-        let others_may_have_it = self.config.has_peers && message.id.node != self.node();
+        let others_may_have_it = self.others_may_have(message.id);
         message.is_incomplete(self.samples_here(message.id), others_may_have_it)
             && !self.is_coming(message.id)
+    }
+
+    /// What is not here of a sound may be at another node: at least at the one that took it.
+    pub(crate) fn others_may_have(&self, sound: Id) -> bool {
+        self.config.has_peers && sound.node != self.node()
     }
 
     /// How long a message is, in samples.

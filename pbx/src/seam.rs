@@ -488,6 +488,8 @@ pub enum AdminAnswer {
         codec: tandem_storage::seam::SoundCodec,
         /// Where they are.
         places: Arc<[tandem_storage::seam::ChunkPlace]>,
+        /// Some of it is damaged and cannot be had.
+        is_incomplete: bool,
     },
     /// It is durable.
     Done,

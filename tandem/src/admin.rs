@@ -6,7 +6,7 @@
 //! > {"ask":"calls"}
 //! < {"ok":[…]}
 //! > {"ask":"mailbox-export","extension":"102","id":"demo.3.17"}
-//! < {"ok":null,"bytes":160044}  and 160,044 bytes of WAV
+//! < {"ok":{"incomplete":false},"bytes":160044}  and 160,044 bytes of WAV
 //! > {"ask":"mailbox-import","extension":"102","bytes":160044}  and the bytes
 //! < {"ok":"demo.3.18"}
 //! < {"error":"there is no extension 109"}

@@ -595,3 +595,6 @@ impl Conn {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

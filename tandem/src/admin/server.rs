@@ -268,8 +268,13 @@ async fn answer(
         Answer::Pbx(AdminAnswer::Imported { id }) => {
             Ok((Value::String(id.to_string()), Vec::new()))
         }
-        Answer::Pbx(AdminAnswer::Sound { codec, places }) => {
-            Ok((Value::Null, write_wav(reader, codec, places).await?))
+        Answer::Pbx(AdminAnswer::Sound {
+            codec,
+            places,
+            is_incomplete,
+        }) => {
+            let told = json!({ "incomplete": is_incomplete });
+            Ok((told, write_wav(reader, codec, places).await?))
         }
         Answer::Done => Ok((Value::Null, Vec::new())),
     }

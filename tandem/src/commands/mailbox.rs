@@ -109,7 +109,10 @@ pub(crate) fn run(mailbox: &Mailbox) -> Result<(), String> {
                 extension: extension.clone(),
                 id: id.clone(),
             };
-            let (_, wav) = ask(&node.data(), &question, &[])?;
+            let (told, wav) = ask(&node.data(), &question, &[])?;
+            if told["incomplete"] == true {
+                eprintln!("some of message {id} is damaged and not in the file");
+            }
             std::fs::write(file, wav).map_err(|e| format!("{}: {e}", file.display()))
         }
         Mailbox::Import {
