@@ -44,6 +44,7 @@ use tandem_storage::time::{Now, Time, WallTime};
 use tandem_storage::{Cleaning, Log, Snapshots};
 use tokio::sync::oneshot;
 
+use crate::alarms;
 use crate::backups::Backups;
 use crate::company::Company;
 use crate::config::Config;
@@ -632,6 +633,13 @@ impl Control {
     /// What the gate let through.
     fn on_log(&mut self, now: Now, event: LogEvent) {
         self.note_own_write(&event);
+        match event {
+            LogEvent::Room { can_record: false } => tracing::error!("{}", alarms::DISK_FULL),
+            LogEvent::Room { can_record: true } => {
+                tracing::info!("messages are taken: the disk has room")
+            }
+            _ => {}
+        }
         let link_told = match &event {
             LogEvent::Committed { token, .. } if is_of_link(token) => Some(*token),
             _ => None,

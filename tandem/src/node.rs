@@ -71,7 +71,14 @@ impl Node {
         let runtime = runtime()?;
         // Before the pbx is given the names to hand out: it goes on behind the office's. A node that
         // has others gets the company's office from them.
-        let office = first_office.filter(|_| office::is_empty(&opened) && membership.is_alone());
+        let is_empty = office::is_empty(&opened);
+        if is_empty && first_office.is_none() && membership.is_alone() {
+            let data = config.node.data.display();
+            tracing::info!(
+                "there are no users yet: tandem user add EXT NAME --data {data} makes one"
+            );
+        }
+        let office = first_office.filter(|_| is_empty && membership.is_alone());
         let keeper = Keeper {
             realm: config.sip.realm.clone(),
             keys: log.keys().clone(),

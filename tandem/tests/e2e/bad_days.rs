@@ -319,6 +319,14 @@ fn a_full_disk_is_told_to_callers_and_calls_go_on() {
             .contains("\"can_record\":true"))
         .then_some(())
     });
+    let (status, page) = node.http("/readyz");
+    assert!(
+        status == 503 && page.contains("the disk is full"),
+        "{status} {page}"
+    );
+    let alarms = node.json(&["status"])["alarms"].to_string();
+    assert!(alarms.contains("the disk is full"), "{alarms}");
+    assert!(node.log_text().contains("the disk is full"));
     let mut call = b.call("*102");
     call.media.hush();
     call.media

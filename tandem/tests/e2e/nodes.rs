@@ -272,3 +272,44 @@ fn copy(from: &Path, to: &Path) {
         }
     }
 }
+
+#[test]
+fn what_lost_in_a_merge_is_listed_at_every_node() {
+    let mut a = first("");
+    let mut b = joined(&a, "b", "");
+    wait_whole(&[&a, &b]);
+    leave(&b);
+    let named = |node: &Node, name: &str| {
+        let said = node.cli(&["user", "set", "102", &format!("name={name}")]);
+        assert_eq!(said.code, 0, "{}", said.err);
+    };
+    // Each sets the same thing while the other is away.
+    stop(&mut b);
+    named(&a, "Set first");
+    stop(&mut a);
+    b.start();
+    named(&b, "Set last");
+    assert_eq!(b.json(&["conflicts"]), serde_json::json!([]));
+    a.start();
+    wait_whole(&[&a, &b]);
+    for node in [&a, &b] {
+        let listed = until("it is listed", SOON, || {
+            let conflicts = node.json(&["conflicts"]);
+            (conflicts.as_array()?.len() == 1).then_some(conflicts)
+        });
+        assert_eq!(listed[0]["kept_of"], "b", "{listed}");
+        assert_eq!(listed[0]["lost_of"], "demo", "{listed}");
+        let what = listed[0]["what"].as_str().unwrap();
+        assert!(what.contains("name") && what.contains("102"), "{listed}");
+        let users = node.json(&["user", "list"]).to_string();
+        assert!(
+            users.contains("Set last") && !users.contains("Set first"),
+            "{users}"
+        );
+    }
+}
+
+fn stop(node: &mut Node) {
+    node.ask_to_end();
+    node.ended(SOON);
+}
