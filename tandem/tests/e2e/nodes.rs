@@ -94,6 +94,11 @@ fn a_removed_node_gets_nothing_though_the_survivors_logs_are_damaged() {
             0 => (&mut a, &mut b),
             _ => (&mut b, &mut a),
         };
+        // One of both has the record whole, or it would be nowhere.
+        until("the other has it, again", JOINED, || {
+            let shown = survivor.cli(&["log", "show"]).out;
+            shown.contains("node/c/cert").then_some(())
+        });
         node.kill();
         spoil(node.data(), b"node/c/cert");
         node.start();
@@ -138,7 +143,7 @@ fn spoil(data: &Path, word: &[u8]) {
             fs::write(&path, bytes).unwrap();
         }
     }
-    assert!(spoilt > 0, "there was such a record");
+    assert!(spoilt > 0, "there was such a record in {}", data.display());
 }
 
 #[test]
