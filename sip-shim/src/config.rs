@@ -116,8 +116,8 @@ impl Default for ShimConfig {
             // challenge, and some room.
             registers_burst_max: 500,
             registers_per_second: 50,
-            challenges_burst_max: 300,
-            challenges_per_second: 20,
+            challenges_burst_max: 500,
+            challenges_per_second: 50,
             sources_max: 4096,
             retry_after_s: 5,
             user_agent: concat!("Tandem/", env!("CARGO_PKG_VERSION")).to_owned(),
