@@ -164,10 +164,18 @@ impl Latch {
         if rank == Rank::Signalled && self.learning.is_allowed {
             return self.learn(from, rank, seen);
         }
-        if self.may_replace(now, from, rank, &seen) && self.is_consistent(from, rank, seen) {
-            return self.learn(from, rank, seen);
+        if !self.may_replace(now, from, rank, &seen) {
+            // What breaks the order breaks it also when it comes in between.
+            let known = self.candidates.iter_mut().flatten();
+            known
+                .filter(|c| c.address == from)
+                .for_each(|c| c.count(seen));
+            return Source::Stranger;
         }
-        Source::Stranger
+        match self.is_consistent(from, rank, seen) {
+            true => self.learn(from, rank, seen),
+            false => Source::Stranger,
+        }
     }
 
     /// Is a datagram without an RTP header, a keep-alive say, the party's? It moves nothing.
@@ -255,7 +263,11 @@ impl Seen {
 impl Candidate {
     fn count(&mut self, seen: Seen) {
         let in_order = seen.ssrc == self.last.ssrc && seen.is_after(&self.last, AHEAD_MAX);
-        self.packets = if in_order { self.packets + 1 } else { 1 };
+        self.packets = if in_order {
+            self.packets.saturating_add(1)
+        } else {
+            1
+        };
         self.last = seen;
     }
 }
@@ -458,6 +470,21 @@ mod tests {
         let moved = Learning::from_host("198.51.100.99".parse().unwrap(), true);
         l.set(Some(addr(SIGNALLED)), moved);
         assert_eq!(say(&mut l, 1000, "198.51.100.99:7", 9, 0..10), 8);
+    }
+
+    #[test]
+    fn what_breaks_the_order_breaks_it_also_while_nobody_may_replace_the_party() {
+        let mut l = latch(behind_nat());
+        assert!(say(&mut l, 0, ROUTER, 1, 1..10) > 0);
+        // Two in order while the party is silent, one out of order while it speaks.
+        assert_eq!(say(&mut l, 60_000, ROUTER_AGAIN, 9, 10..12), 0);
+        assert_eq!(say(&mut l, 60_100, ROUTER, 1, 20..22), 2);
+        assert_eq!(say(&mut l, 60_200, ROUTER_AGAIN, 9, 200..201), 0);
+        // The next one does not make three.
+        assert_eq!(say(&mut l, 120_000, ROUTER_AGAIN, 9, 12..13), 0);
+        // However many came while they could not count.
+        assert_eq!(say(&mut l, 180_000, ROUTER, 1, 30..31), 1);
+        assert_eq!(say(&mut l, 180_020, ROUTER_AGAIN, 9, 13..33), 0);
     }
 
     #[test]
