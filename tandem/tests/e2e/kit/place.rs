@@ -1,10 +1,14 @@
 //! Where a test lives: a loopback address of its own and ports that are free there, so that tests
 //! run side by side, and beside whatever else the machine does.
 
+use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 static NEXT: AtomicU32 = AtomicU32::new(1);
+/// The ports that were given out in this process.
+static GIVEN: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
 
 /// An address in 127.0.0.0/8 that no other test uses: made of the process id and a counter.
 pub fn loopback() -> Ipv4Addr {
@@ -14,12 +18,15 @@ pub fn loopback() -> Ipv4Addr {
     Ipv4Addr::new(127, high as u8, process as u8, count as u8 + 1)
 }
 
-/// A port that is free for UDP and TCP at `ip` at this moment.
+/// A port that is free for UDP and TCP at `ip` at this moment, another one each time.
 pub fn free_port(ip: Ipv4Addr) -> u16 {
     for _ in 0..100 {
         let tcp = TcpListener::bind((ip, 0)).expect("a free TCP port on loopback");
         let port = tcp.local_addr().unwrap().port();
-        if UdpSocket::bind((ip, port)).is_ok() {
+        let is_free = UdpSocket::bind((ip, port)).is_ok();
+        // The system may choose one twice, since nothing listens there yet.
+        let mut given = GIVEN.lock().expect("no test panics here");
+        if is_free && given.insert(port) {
             return port;
         }
     }
