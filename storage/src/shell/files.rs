@@ -163,8 +163,6 @@ pub(super) struct Disk {
     open: Option<(u32, File)>,
     /// Writes go past the page cache.
     pub(super) is_direct: bool,
-    /// Writes go before everybody at the processor.
-    pub(super) is_urgent: bool,
 }
 
 impl Disk {
@@ -175,7 +173,6 @@ impl Disk {
             dir_file,
             open: None,
             is_direct: true,
-            is_urgent: false,
         })
     }
 
@@ -216,10 +213,7 @@ impl Disk {
         }
         let (_, file) = self.open.as_ref().ok_or(io::ErrorKind::NotFound)?;
         while !slices.is_empty() {
-            let urgent = self.is_urgent.then(sys::Urgent::begin);
-            let wrote = sys::write_durable(file, slices, offset);
-            drop(urgent);
-            match wrote {
+            match sys::write_durable(file, slices, offset) {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
                 Ok(wrote) => {
                     IoSlice::advance_slices(&mut slices, wrote);

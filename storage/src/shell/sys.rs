@@ -4,13 +4,14 @@
 use std::fs::File;
 use std::io::{self, IoSlice};
 use std::os::fd::AsRawFd;
+use std::time::{Duration, Instant};
 
 /// The most slices in one call.
 const SLICES_MAX: usize = libc::UIO_MAXIOV as usize;
 
 /// Writes at `offset` and returns once it is durable. How many bytes it wrote may be fewer.
 ///
-/// All of it is done in the calling thread, with what [`take_precedence`] and [`Urgent`] gave that. Of a write asked
+/// All of it is done in the calling thread, with what [`take_precedence`] gave that. Of a write asked
 /// of io_uring, kernel threads do the last part (the inode, the flush) and pass the word on; they have
 /// no precedence. Measured beside four writers of bulk, on ext4 without a journal under
 /// mq-deadline, a block made durable (ms, p50 / p99):
@@ -38,10 +39,9 @@ pub(super) fn write_durable(file: &File, slices: &[IoSlice<'_>], offset: u64) ->
 /// the disk: for one that has little to do at a time, and on which callers wait. `Err`: it may not, which
 /// costs nothing until the machine is busy.
 ///
-/// It is niceness, not a real-time policy: whoever the thread may wait for, if only for a lock, gets
-/// his turn, and the kernel does not stop it for the rest of a second in which it had much to do
-/// (sched(7), "limiting the CPU usage of real-time processes"). Only for the write itself, in which it
-/// waits for nothing but the disk, the thread goes before everybody ([`Urgent`]).
+/// It is a real-time policy: the thread must not spin for one of ordinary priority, and must rest
+/// ([`Rest`]) before the kernel's throttle stops it for the remains of a second (sched(7), "limiting the
+/// CPU usage of real-time processes").
 pub(super) fn take_precedence() -> io::Result<()> {
     const WHO_PROCESS: i32 = 1;
     const CALLING_THREAD: i32 = 0;
@@ -68,22 +68,55 @@ pub(super) fn go_before_others() -> io::Result<()> {
     set_policy(&BEFORE_OTHERS)
 }
 
-/// While it is there, the calling thread runs as soon as it can: before all that have no real-time
-/// policy. It must not wait for any of them.
-pub(super) struct Urgent(());
+/// What keeps a thread that goes before others from taking a whole core: of every [`LOOK_EVERY`] it works
+/// through it gives some to others. The kernel's throttle would stop it for 50 ms instead.
+#[derive(Debug)]
+pub(super) struct Rest {
+    since: Instant,
+    cpu_then: Duration,
+}
 
-impl Urgent {
-    /// Best effort: what may not be is not.
-    pub(super) fn begin() -> Urgent {
-        let _ = set_policy(&BEFORE_ALL);
-        Urgent(())
+/// How often a thread looks at what it used.
+const LOOK_EVERY: Duration = Duration::from_millis(4);
+/// It rests if it used more than so much of a core since.
+const SHARE_MAX: f64 = 0.6;
+/// How long it rests.
+const REST: Duration = Duration::from_millis(2);
+
+impl Rest {
+    /// None yet.
+    pub(super) fn new() -> Rest {
+        Rest {
+            since: Instant::now(),
+            cpu_then: thread_cpu(),
+        }
+    }
+
+    /// Rests if it is time to; says whether it was.
+    pub(super) fn take_if_due(&mut self) -> bool {
+        let passed = self.since.elapsed();
+        if passed < LOOK_EVERY {
+            return false;
+        }
+        let used = thread_cpu().saturating_sub(self.cpu_then);
+        let is_due = used > passed.mul_f64(SHARE_MAX);
+        if is_due {
+            std::thread::sleep(REST);
+        }
+        *self = Rest::new();
+        is_due
     }
 }
 
-impl Drop for Urgent {
-    fn drop(&mut self) {
-        let _ = set_policy(&BEFORE_OTHERS);
-    }
+/// How much processor time the calling thread has used.
+fn thread_cpu() -> Duration {
+    let mut time = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    // SAFETY: the pointer is to a live structure of the right kind, which the call fills.
+    unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &raw mut time) };
+    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
 }
 
 /// Threads that the calling one starts are as others.
@@ -96,20 +129,7 @@ fn set_policy(policy: &libc::sched_attr) -> io::Result<()> {
     }
 }
 
-/// With more weight than others, and short turns: beside eight busy threads on one core it waits for
-/// its turn up to 24 ms in a minute, with turns as long as theirs up to 96 ms.
-/// A kernel before Linux 6.12 gives all the same turns.
 const BEFORE_OTHERS: libc::sched_attr = libc::sched_attr {
-    sched_policy: libc::SCHED_OTHER as u32,
-    sched_nice: NICE,
-    sched_runtime: TURN_NS,
-    ..NO_POLICY
-};
-
-const NICE: i32 = -10;
-const TURN_NS: u64 = 100_000;
-
-const BEFORE_ALL: libc::sched_attr = libc::sched_attr {
     sched_policy: libc::SCHED_RR as u32,
     sched_priority: 1,
     ..NO_POLICY
@@ -194,16 +214,11 @@ mod tests {
                 let look = || unsafe {
                     (
                         libc::sched_getscheduler(0) & !libc::SCHED_RESET_ON_FORK,
-                        libc::getpriority(libc::PRIO_PROCESS, 0),
                         libc::syscall(libc::SYS_ioprio_get, 1, 0),
                     )
                 };
                 let io = libc::c_long::from(IO_REALTIME);
-                assert_eq!(look(), (libc::SCHED_OTHER, NICE, io));
-                let urgent = Urgent::begin();
-                assert_eq!(look().0, libc::SCHED_RR);
-                drop(urgent);
-                assert_eq!(look(), (libc::SCHED_OTHER, NICE, io));
+                assert_eq!(look(), (libc::SCHED_RR, io));
             }
             Err(e) => {
                 assert!(!may_take_precedence(), "{e}");
@@ -211,5 +226,17 @@ mod tests {
             }
         });
         thread.join().unwrap();
+    }
+
+    #[test]
+    fn who_works_without_end_rests_now_and_then_and_who_waits_does_not() {
+        let mut rest = Rest::new();
+        let begun = Instant::now();
+        while !rest.take_if_due() {
+            assert!(begun.elapsed() < Duration::from_secs(60), "never");
+        }
+        let mut rest = Rest::new();
+        std::thread::sleep(LOOK_EVERY);
+        assert!(!rest.take_if_due());
     }
 }

@@ -127,18 +127,24 @@ impl Worker {
     /// Until the log is closed, or everybody who could append is gone.
     pub(super) fn run(mut self, mut events: impl FnMut(LogEvent)) {
         self.bell.listen();
-        match sys::take_precedence() {
-            Ok(()) => self.disk.is_urgent = true,
-            Err(e) => tracing::info!(
-                "the log gets no precedence at processor and disk ({e}); on a busy machine it needs CAP_SYS_NICE"
-            ),
-        }
+        let mut rest = match sys::take_precedence() {
+            Ok(()) => Some(sys::Rest::new()),
+            Err(e) => {
+                tracing::info!(
+                    "the log gets no precedence at processor and disk ({e}); on a busy machine it needs CAP_SYS_NICE"
+                );
+                None
+            }
+        };
         if !self.writer.can_record() {
             // Found out while the log was opened, when nobody listened yet.
             events(LogEvent::Room { can_record: false });
         }
         while self.turn(&mut events) {
             self.take_inputs();
+            if let Some(rest) = &mut rest {
+                rest.take_if_due();
+            }
         }
         // Whoever was quicker than the closing gets an answer, too.
         while let Some(Command::Append(token, append, since)) = self.commands.try_recv() {
