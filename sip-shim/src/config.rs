@@ -57,6 +57,8 @@ pub struct ShimConfig {
     pub transactions_per_source_max: usize,
     /// Server transactions that are remembered at all, to recognise what comes again.
     pub finished_max: usize,
+    /// Of them, those of one source address that is not trusted.
+    pub finished_per_source_max: usize,
     /// Failed logins a user may make at once at one source address before they are refused there.
     pub failures_burst_max: u32,
     /// How many of them are forgiven per minute.
@@ -108,6 +110,7 @@ impl Default for ShimConfig {
             transactions_per_source_max: 2_000,
             // 4,000 calls a second leave 4,000 x 32 s of BYEs and 4,000 x 5 s of INVITEs.
             finished_max: 300_000,
+            finished_per_source_max: 100_000,
             failures_burst_max: 10,
             failures_per_minute: 6,
             address_failures_burst_max: 60,

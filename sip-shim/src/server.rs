@@ -9,7 +9,8 @@
 //!
 //! Invariants: no more than `transactions_max` wait for our answer, and `transactions_per_source_max` of
 //! one source that is not trusted (the answer to "full" is 503, given without a transaction); no more
-//! than `finished_max` are remembered (beyond it a request that comes again is served again). Each ends
+//! than `finished_max` are remembered, and `finished_per_source_max` of one source that is not trusted
+//! (beyond it a request that comes again is served again). Each ends
 //! by a timer, at the latest 64*T1 after our answer. A stranger, who has shown no password, gets one
 //! answer to one request: its address may be a victim's, so nothing is sent there by a timer, and no
 //! 100 (RFC 3261 §17.2.1 wants none, since strangers are answered at once).
@@ -37,14 +38,19 @@ use crate::wire::Flow;
 #[derive(Debug, Default)]
 pub(crate) struct Servers {
     table: NumberMap<u64, Server>,
-    waiting: Waiting,
+    /// How many wait for our answer.
+    waiting: usize,
+    /// A source is here only while one of its own is in the table.
+    by_source: BTreeMap<IpAddr, OfSource>,
 }
 
-/// How many wait for our answer. A source is in the map only while one of its own waits.
-#[derive(Debug, Default)]
-struct Waiting {
+/// How many are of one source.
+#[derive(Clone, Copy, Debug, Default)]
+struct OfSource {
+    /// For our answer.
+    waiting: usize,
+    /// In the table at all.
     all: usize,
-    by_source: BTreeMap<IpAddr, usize>,
 }
 
 /// A server transaction's number.
@@ -105,18 +111,16 @@ impl Servers {
         let is_trusted = kit.is_trusted_host(&flow);
         let source = (!is_trusted).then(|| block_of(flow.peer.ip()));
         if !within_dialog(request) {
-            if self.waiting.all >= kit.config.transactions_max {
+            if self.waiting >= kit.config.transactions_max {
                 kit.counters.overload += 1;
                 return Arrival::Full;
             }
-            if self.waiting.at(source) >= kit.config.transactions_per_source_max {
+            if self.of(source).waiting >= kit.config.transactions_per_source_max {
                 kit.counters.overload_source += 1;
                 return Arrival::Full;
             }
         }
-        self.waiting.add(source);
-        self.table
-            .insert(number, Server::new(flow, request, source));
+        self.insert(number, Server::new(flow, request, source));
         Arrival::New(ServerId(number))
     }
 
@@ -164,9 +168,8 @@ impl Servers {
         if answer.status < 200 || server.state != State::Waiting {
             return;
         }
-        self.waiting.remove(server.source);
         if server.is_stranger {
-            self.table.remove(&id.0);
+            self.remove(id.0);
             return;
         }
         server.gives_up = kit.now.mono + T1_64;
@@ -175,8 +178,12 @@ impl Servers {
             (true, 200..300) => server.expect_ack(kit, id.0, State::Accepted),
             (true, _) => server.expect_ack(kit, id.0, State::Refused),
         }
+        let source = server.source;
+        self.answered(source);
         self.drop_if_unneeded(id.0);
-        if self.table.len() > kit.config.finished_max {
+        if self.table.len() > kit.config.finished_max
+            || self.of(source).all > kit.config.finished_per_source_max
+        {
             self.forget_if_done(id.0);
         }
     }
@@ -205,10 +212,7 @@ impl Servers {
 
     /// Forgets a request that gets no answer.
     pub(crate) fn drop_silently(&mut self, id: ServerId) {
-        let waiting = |s: &Server| s.state == State::Waiting;
-        if let Some(server) = self.table.remove(&id.0).filter(waiting) {
-            self.waiting.remove(server.source);
-        }
+        self.remove(id.0);
     }
 
     /// The ACK of our 2xx has come.
@@ -225,7 +229,7 @@ impl Servers {
         let server = self.table.get_mut(&number).filter(|s| s.due <= now)?;
         if server.state == State::Done || now >= server.gives_up {
             let unconfirmed = server.leg.filter(|_| server.state == State::Accepted);
-            self.table.remove(&number);
+            self.remove(number);
             return unconfirmed;
         }
         server.interval = (server.interval * 2).min(T2);
@@ -241,7 +245,7 @@ impl Servers {
 
     /// Those that wait for our answer.
     pub(crate) fn waiting(&self) -> usize {
-        self.waiting.all
+        self.waiting
     }
 
     /// On a stream nothing comes twice, so there is nothing to recognise.
@@ -261,32 +265,47 @@ impl Servers {
             .get(&number)
             .is_some_and(|s| s.state == State::Done)
         {
-            self.table.remove(&number);
+            self.remove(number);
         }
     }
-}
 
-impl Waiting {
-    fn at(&self, source: Option<IpAddr>) -> usize {
+    fn of(&self, source: Option<IpAddr>) -> OfSource {
         let count = source.and_then(|source| self.by_source.get(&source));
-        count.copied().unwrap_or(0)
+        count.copied().unwrap_or_default()
     }
 
-    fn add(&mut self, source: Option<IpAddr>) {
-        self.all += 1;
-        if let Some(source) = source {
-            *self.by_source.entry(source).or_default() += 1;
+    fn insert(&mut self, number: u64, server: Server) {
+        self.waiting += 1;
+        if let Some(source) = server.source {
+            let count = self.by_source.entry(source).or_default();
+            count.waiting += 1;
+            count.all += 1;
+        }
+        self.table.insert(number, server);
+    }
+
+    /// One of this source has its answer, or gets none.
+    fn answered(&mut self, source: Option<IpAddr>) {
+        self.waiting -= 1;
+        if let Some(count) = source.and_then(|source| self.by_source.get_mut(&source)) {
+            count.waiting -= 1;
         }
     }
 
-    fn remove(&mut self, source: Option<IpAddr>) {
-        self.all -= 1;
-        let Some(source) = source else { return };
-        let left = self.at(Some(source)).saturating_sub(1);
-        match left {
-            0 => self.by_source.remove(&source),
-            _ => self.by_source.insert(source, left),
+    fn remove(&mut self, number: u64) {
+        let Some(server) = self.table.remove(&number) else {
+            return;
         };
+        if server.state == State::Waiting {
+            self.answered(server.source);
+        }
+        let Some(source) = server.source else { return };
+        if let Some(count) = self.by_source.get_mut(&source) {
+            count.all -= 1;
+            if count.all == 0 {
+                self.by_source.remove(&source);
+            }
+        }
     }
 }
 

@@ -202,6 +202,40 @@ fn one_source_cannot_have_all_transactions() {
 }
 
 #[test]
+fn of_one_source_so_many_answers_are_remembered_and_no_more() {
+    let mut w = World::with(ShimConfig {
+        finished_per_source_max: 2,
+        ..config()
+    });
+    w.receive(DESK, &register_text(101, DESK, 1, ""));
+    let challenge = header(w.last(), "WWW-Authenticate");
+    let texts: Vec<String> = (2..5)
+        .map(|cseq| {
+            let proof = w.answer(&challenge, "REGISTER", URI, 101, "demo-101", cseq);
+            register_text(101, DESK, cseq, &proof)
+        })
+        .collect();
+    for text in &texts {
+        w.receive(DESK, text);
+        assert!(w.last().starts_with("SIP/2.0 200"), "{}", w.last());
+    }
+    // What comes again is answered again. The last was not remembered: it is looked at anew.
+    w.receive(DESK, &texts[0]);
+    w.receive(DESK, &texts[1]);
+    assert_eq!(w.shim.counters().nonces_replayed, 0);
+    w.receive(DESK, &texts[2]);
+    assert_eq!(w.shim.counters().nonces_replayed, 1);
+    // Elsewhere there is room.
+    w.receive(HOME, &register_text(102, HOME, 1, ""));
+    let challenge = header(w.last(), "WWW-Authenticate");
+    let proof = w.answer(&challenge, "REGISTER", URI, 102, "demo-102", 1);
+    for _ in 0..2 {
+        w.receive(HOME, &register_text(102, HOME, 2, &proof));
+    }
+    assert_eq!(w.shim.counters().nonces_replayed, 1);
+}
+
+#[test]
 fn what_a_phone_says_of_itself_reaches_no_terminal_as_it_is() {
     let mut w = World::new();
     w.receive(DESK, &register_text(101, DESK, 1, ""));

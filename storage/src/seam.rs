@@ -275,6 +275,9 @@ pub enum Refusal {
     /// A write failed; the log takes nothing more until the node is restarted.
     #[error("the disk failed; the log is closed until restart")]
     Poisoned,
+    /// Too many writes wait already.
+    #[error("too much waits to be written")]
+    Overloaded,
     /// Longer than a record may be.
     #[error("the record is too long")]
     TooLong,

@@ -15,7 +15,8 @@
 //!
 //! Invariants: this thread never waits for the disk, the network or a lock. What comes from the
 //! network is bounded ([`WIRE_WAITING_MAX`]: more is refused by the SIP shell, which counts it), and so
-//! are keys that parties press and questions ([`WAITING_MAX`]: more are left out, or refused, and counted);
+//! are keys that parties press and questions ([`WAITING_MAX`]: more are left out, or refused, and counted),
+//! and writes that wait for the log ([`LOG_WAITING_MAX`]: more are refused, and counted);
 //! what else comes from the log and the engine is bounded by what was asked of them. The log's events have a
 //! channel to themselves: so its thread, which goes before others, never meets one that is in the
 //! middle of putting something in.
@@ -39,7 +40,7 @@ use tandem_storage::gate::{Gate, GateInput};
 use tandem_storage::link::{LINK_TOKENS, LinkEvent};
 use tandem_storage::name::{Id, NodeName};
 use tandem_storage::recovery::Ending;
-use tandem_storage::seam::{Append, ChunkPlace, LogEvent, Token, What};
+use tandem_storage::seam::{Append, ChunkPlace, LogEvent, Refusal, Token, What};
 use tandem_storage::time::{Now, Time, WallTime};
 use tandem_storage::{Cleaning, Log, Snapshots};
 use tokio::sync::oneshot;
@@ -57,6 +58,9 @@ const WIRE_WAITING_MAX: usize = 8192;
 
 /// With so much waiting in all, keys that are pressed are left out and questions are refused.
 const WAITING_MAX: usize = 65_536;
+
+/// Writes that may wait for room in the log's queue; more are refused.
+const LOG_WAITING_MAX: usize = 65_536;
 
 /// Things taken before deadlines are looked at again.
 const BATCH_MAX: usize = 512;
@@ -160,6 +164,8 @@ pub(crate) struct Control {
     /// Waits for the log's queue to have room, in order. A call has a few writes under way at
     /// most, and a recording's chunks do not come through here.
     log_waiting: VecDeque<(Token, Append)>,
+    /// Writes refused because too many waited.
+    log_overflow: u64,
     own_writes: HashMap<Token, Reply>,
     own_token_last: u64,
     /// Nodes that are away, until they are taken to be dead.
@@ -313,6 +319,7 @@ impl Control {
             askers: HashMap::new(),
             asker_last: 0,
             log_waiting: VecDeque::new(),
+            log_overflow: 0,
             own_writes: HashMap::new(),
             own_token_last: OWN_TOKENS,
             away: BTreeMap::new(),
@@ -549,7 +556,13 @@ impl Control {
     }
 
     fn write(&mut self, token: Token, append: Append) {
-        if !self.log_waiting.is_empty() {
+        if self.log_waiting.len() >= LOG_WAITING_MAX {
+            self.log_overflow += 1;
+            let why = Refusal::Overloaded;
+            let refused = GateInput::Event(LogEvent::Refused { token, why });
+            let now = self.parts.clock.now().mono;
+            self.parts.gate.handle(now, refused);
+        } else if !self.log_waiting.is_empty() {
             self.log_waiting.push_back((token, append));
         } else if let Err(append) = self.parts.log.submit(token, append) {
             self.log_waiting.push_back((token, append));
@@ -594,6 +607,8 @@ impl Control {
                 let waiting = metrics::Waiting {
                     now: self.queues.inputs.len(),
                     overflow: self.overflow.load(Ordering::Relaxed),
+                    log: self.log_waiting.len(),
+                    log_overflow: self.log_overflow,
                 };
                 let page = metrics::render(&self.parts, phones, waiting);
                 drop(reply.send(Ok(Answer::Text(page))));

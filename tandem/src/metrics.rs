@@ -21,6 +21,10 @@ pub(crate) struct Waiting {
     pub(crate) now: usize,
     /// What found no room, since start.
     pub(crate) overflow: u64,
+    /// Writes that wait for room in the log's queue.
+    pub(crate) log: usize,
+    /// Writes that were refused since start, because too many waited.
+    pub(crate) log_overflow: u64,
 }
 
 /// All figures, in the Prometheus text format.
@@ -32,6 +36,9 @@ pub(crate) fn render(parts: &Parts, phones: usize, waiting: Waiting) -> String {
     page.gauge("alarms", alarms(parts).len() as f64);
     page.gauge("control_waiting", waiting.now as f64);
     page.counter("control_overflow", waiting.overflow);
+    page.gauge("control_log_waiting", waiting.log as f64);
+    page.counter("control_log_overflow", waiting.log_overflow);
+    page.counter("pins_overflow", parts.pins.overflow());
     let paused = parts.pbx.mailboxes_paused(parts.clock.now().mono);
     page.gauge("mailboxes_paused", paused as f64);
     page.counters("pbx", &json!(parts.pbx.counters()));
@@ -136,6 +143,7 @@ fn company_figures(page: &mut Page, company: &Company, gate: GateStatus) {
     page.counter("link_frames_unknown", link.frames_unknown);
     let stats = company.link_stats();
     page.counter("link_commits_missed", stats.commits_missed);
+    page.counter("link_wires_full", stats.wires_full);
     page.counter("link_door_admitted", stats.door.admitted);
     page.counter("link_door_strangers", stats.door.strangers);
     page.counter("link_door_failed", stats.door.failed);

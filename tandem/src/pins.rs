@@ -1,19 +1,24 @@
 //! PINs are checked and hashed here, on a thread of their own: Argon2 takes tens of milliseconds
 //! on purpose, and call control waits for nobody.
 //!
-//! Work is bounded by the calls there are: each leg has at most one PIN under way.
+//! Each leg has at most one PIN under way, and no more than [`WAITING_MAX`] wait: what finds no room is
+//! not done and counted, and its caller hears that it could not be done.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
 
 use argon2::Argon2;
 use argon2::password_hash::{PasswordHasher, PasswordVerifier, phc::PasswordHash};
-use crossbeam::channel::{Receiver, Sender, unbounded};
+use crossbeam::channel::{Receiver, Sender, bounded};
 use tandem_engine::seam::LegId;
 use tandem_pbx::seam::Input;
 use tandem_storage::cipher::Keyring;
 
 use crate::secrets;
+
+/// Some five seconds of work.
+const WAITING_MAX: usize = 256;
 
 /// What is to be done.
 pub(crate) enum PinWork {
@@ -31,6 +36,7 @@ pub(crate) enum PinWork {
 /// The thread; it ends when this is dropped.
 pub(crate) struct Pins {
     work: Option<Sender<PinWork>>,
+    overflow: AtomicU64,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -40,12 +46,13 @@ impl Pins {
         keys: Keyring,
         done: impl Fn(Input) + Send + 'static,
     ) -> std::io::Result<Pins> {
-        let (work, queue) = unbounded();
+        let (work, queue) = bounded(WAITING_MAX);
         let thread = std::thread::Builder::new()
             .name("pins".into())
             .spawn(move || serve(&queue, &keys, &done))?;
         Ok(Pins {
             work: Some(work),
+            overflow: AtomicU64::new(0),
             thread: Some(thread),
         })
     }
@@ -53,8 +60,15 @@ impl Pins {
     pub(crate) fn submit(&self, work: PinWork) {
         if let Some(sender) = &self.work {
             // The thread ends only after `work` is gone.
-            sender.send(work).ok();
+            if sender.try_send(work).is_err() {
+                self.overflow.fetch_add(1, Ordering::Relaxed);
+            }
         }
+    }
+
+    /// What found no room, since start.
+    pub(crate) fn overflow(&self) -> u64 {
+        self.overflow.load(Ordering::Relaxed)
     }
 }
 
@@ -107,5 +121,28 @@ mod tests {
         assert!(is_right(&stored, "1101"));
         assert!(!is_right(&stored, "1102"));
         assert!(!is_right("garbage", "1101"));
+    }
+
+    #[test]
+    fn what_finds_no_room_is_counted_and_not_done() {
+        let (begun, has_begun) = bounded(0);
+        let (go_on, may_go_on) = bounded::<()>(0);
+        let pins = Pins::start(Keyring::default(), move |_| {
+            begun.send(()).ok();
+            may_go_on.recv().ok();
+        });
+        let pins = pins.unwrap();
+        let work = || PinWork::Check {
+            leg: LegId(1),
+            hash: "garbage".into(),
+            pin: "1101".into(),
+        };
+        pins.submit(work());
+        has_begun.recv().unwrap();
+        for _ in 0..WAITING_MAX + 3 {
+            pins.submit(work());
+        }
+        assert_eq!(pins.overflow(), 3);
+        drop((go_on, has_begun));
     }
 }

@@ -52,6 +52,8 @@ const SUBMISSIONS: u32 = 1024;
 pub(crate) const COMPLETIONS: u32 = 32_768;
 /// Times that the kernel is asked to take submissions before it is taken to refuse.
 const SUBMITS_TRIED: usize = 3;
+/// How long to leave a kernel alone that is short of memory.
+const SHORT_PAUSE: Duration = Duration::from_millis(1);
 /// A wait for more completions than there can be ends by time alone.
 const MORE_THAN_CAN_COME: usize = COMPLETIONS as usize;
 /// The one group of provided buffers.
@@ -156,6 +158,14 @@ impl Ring {
         self.after_enter();
         match result {
             Ok(_) => Ok(()),
+            Err(e) if is_short(&e) => {
+                // The kernel is short of memory, or of places for what has come, and did not wait.
+                self.refusals += 1;
+                if self.ring.completion().is_empty() {
+                    std::thread::sleep(wait.min(SHORT_PAUSE));
+                }
+                Ok(())
+            }
             Err(e) if is_passing(&e) => Ok(()),
             Err(e) => Err(e),
         }
@@ -375,10 +385,18 @@ impl Ring {
     }
 }
 
-/// Interrupted, timed out, or to be tried again.
+/// Interrupted, or timed out.
 fn is_passing(error: &io::Error) -> bool {
-    let passing = [libc::ETIME, libc::EINTR, libc::EBUSY, libc::EAGAIN];
+    is_one_of(error, &[libc::ETIME, libc::EINTR])
+}
+
+/// To be tried again (io_uring_enter(2)).
+fn is_short(error: &io::Error) -> bool {
+    is_one_of(error, &[libc::EBUSY, libc::EAGAIN])
+}
+
+fn is_one_of(error: &io::Error, codes: &[i32]) -> bool {
     error
         .raw_os_error()
-        .is_some_and(|code| passing.contains(&code))
+        .is_some_and(|code| codes.contains(&code))
 }

@@ -90,6 +90,8 @@ pub struct LinkStats {
     pub door: DoorStats,
     /// Commits that found no room on their way to the link, and were read from the disk instead.
     pub commits_missed: u64,
+    /// Connections closed because their peer did not take what was sent.
+    pub wires_full: u64,
 }
 
 /// The link's end of a [`Linker`], until it is started.
@@ -254,6 +256,7 @@ struct Worker {
     wires: BTreeMap<ConnId, (NodeName, Fingerprint, Wire)>,
     conn_last: u64,
     missed: u64,
+    wires_full: u64,
     /// Waits for the log's queue to have room, in order.
     stores: VecDeque<(Token, Append)>,
     /// When others were last shown how it stands.
@@ -272,6 +275,7 @@ impl Worker {
             wires: BTreeMap::new(),
             conn_last: 0,
             missed: 0,
+            wires_full: 0,
             stores: VecDeque::new(),
             shown_at: now,
         }
@@ -439,8 +443,12 @@ impl Worker {
                     is_told,
                     is_bulk,
                 } => {
-                    if let Some((_, _, wire)) = self.wires.get(&conn) {
-                        wire.send(frame, is_told, is_bulk);
+                    if let Some((_, _, wire)) = self.wires.get(&conn)
+                        && !wire.send(frame, is_told, is_bulk)
+                    {
+                        self.wires_full += 1;
+                        self.wires.remove(&conn);
+                        self.hand_in(LinkInput::Disconnected { conn });
                     }
                 }
                 LinkOutput::Store { token, append } => {
@@ -523,6 +531,7 @@ impl Worker {
         let stats = LinkStats {
             door: self.parts.door.0.stats(),
             commits_missed: self.missed,
+            wires_full: self.wires_full,
         };
         let shown = &self.seat.linker.status;
         *shown.lock().unwrap_or_else(PoisonError::into_inner) = (status, stats);

@@ -2,11 +2,13 @@
 //!
 //! In front of each frame goes a u32 with its length, little-endian. What comes in waits for the link's
 //! thread only as far as [`WAITING_BYTES_MAX`] a connection; after that the connection itself waits.
-//! What goes out is bounded by what the link sends before it is acknowledged; sound waits until there is
-//! nothing else to be sent.
+//! What goes out is bounded by what the link sends before it is acknowledged, and in any case by
+//! [`UNSENT_BYTES_MAX`]: a connection for which more waits is closed, and counted. Sound waits until there
+//! is nothing else to be sent.
 
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -21,6 +23,8 @@ use crate::link::{ConnId, Frame, LinkInput};
 const WAITING_BYTES_MAX: usize = 8 << 20;
 /// Of a frame that takes long it is told that it comes, this often.
 const HEARD_EVERY: Duration = Duration::from_millis(100);
+/// Frames of one connection that wait for the network, in bytes: more than the link ever has on its way.
+const UNSENT_BYTES_MAX: usize = 64 << 20;
 /// What is read at once.
 const READ_BYTES: usize = 64 * 1024;
 /// What was sent before a connection was closed may take so long; a peer that takes nothing would
@@ -39,6 +43,7 @@ pub(super) struct Waiting {
 pub(super) struct Wire {
     frames: mpsc::UnboundedSender<(Frame, bool)>,
     bulk: mpsc::UnboundedSender<(Frame, bool)>,
+    unsent_bytes: Arc<AtomicUsize>,
     reader: tokio::task::JoinHandle<()>,
     _open: oneshot::Sender<()>,
 }
@@ -54,7 +59,12 @@ impl Wire {
         let (input, output) = tokio::io::split(stream);
         let (frames, first) = mpsc::unbounded_channel();
         let (bulk, last) = mpsc::unbounded_channel();
-        let to_send = Frames { first, last };
+        let unsent_bytes = Arc::<AtomicUsize>::default();
+        let to_send = Frames {
+            first,
+            last,
+            unsent_bytes: unsent_bytes.clone(),
+        };
         let (open, closed) = oneshot::channel::<()>();
         let sent = inbox.clone();
         runtime.spawn(async move {
@@ -77,17 +87,24 @@ impl Wire {
         Wire {
             frames,
             bulk,
+            unsent_bytes,
             reader,
             _open: open,
         }
     }
 
     /// Sends a frame after those before it, and bulk after all else; `is_told`: that the network has it
-    /// is wanted to be known.
-    pub(super) fn send(&self, frame: Frame, is_told: bool, is_bulk: bool) {
+    /// is wanted to be known. False: too much waits already, the connection is of no use.
+    #[must_use]
+    pub(super) fn send(&self, frame: Frame, is_told: bool, is_bulk: bool) -> bool {
+        let bytes = frame.len();
+        if self.unsent_bytes.fetch_add(bytes, Ordering::Relaxed) + bytes > UNSENT_BYTES_MAX {
+            return false;
+        }
         let queue = if is_bulk { &self.bulk } else { &self.frames };
         // If the connection is gone, so will be whoever sends.
         let _ = queue.send((frame, is_told));
+        true
     }
 }
 
@@ -95,6 +112,7 @@ impl Wire {
 struct Frames {
     first: mpsc::UnboundedReceiver<(Frame, bool)>,
     last: mpsc::UnboundedReceiver<(Frame, bool)>,
+    unsent_bytes: Arc<AtomicUsize>,
 }
 
 impl Frames {
@@ -136,6 +154,9 @@ async fn write_frames(
             for part in frame.parts() {
                 output.write_all(part).await?;
             }
+            frames
+                .unsent_bytes
+                .fetch_sub(frame.len(), Ordering::Relaxed);
             if is_told {
                 inbox.put(In::Link(LinkInput::Sent { conn }));
             }

@@ -14,7 +14,7 @@ use super::super::invite::Invitation;
 use super::super::join::{WriteRegisters, join};
 use super::super::members::cert_key;
 use super::*;
-use crate::link::frame::{self, FRAME_BYTES_MAX, Message};
+use crate::link::frame::{self, FRAME_BYTES_MAX, Message, Place};
 use crate::link::{CloseReason, Frame};
 use crate::seam::{LOCAL_KEYS, What};
 use crate::shell::open::{LogConfig, open};
@@ -430,7 +430,21 @@ fn a_connection_whose_peer_takes_nothing_does_not_outlive_its_end() {
     let (let_go, gone) = channel();
     let (_runtime, wire, _seat) = wire(Deaf(let_go));
     let beat: Frame = frame::encode(&Message::Unfollow { feed: 1 });
-    wire.send(beat, false, false);
+    assert!(wire.send(beat, false, false));
     drop(wire);
     gone.recv_timeout(SOON).expect("the connection is let go");
+}
+
+#[test]
+fn so_much_waits_for_a_peer_that_takes_nothing_and_no_more() {
+    let (let_go, _gone) = channel();
+    let (_runtime, wire, _seat) = wire(Deaf(let_go));
+    let records = Message::Records {
+        feed: 1,
+        place: Place::default(),
+        records: &[0; 1 << 20],
+    };
+    let frame = frame::encode(&records);
+    let taken = (0..1000).take_while(|_| wire.send(frame.clone(), false, false));
+    assert_eq!(taken.count(), 63, "64 MiB");
 }
