@@ -21,7 +21,7 @@ use tandem_storage::link::frame::VERSIONS;
 use tandem_storage::link::{LinkConfig, LinkEvent, Position};
 use tandem_storage::name::{Id, Ids};
 use tandem_storage::seam::{
-    Append, ChunkPlace, Hlc, LOCAL_KEYS, LogEvent, SoundCodec, Stamp, Token, What,
+    Append, ChunkPlace, Hlc, LOCAL_KEYS, LogEvent, Owner, SoundCodec, Stamp, Token, What,
 };
 use tandem_storage::site::{
     Door, Invitation, LinkHelp, LinkParts, Linking, Members, Site, WriteRegisters, address_key,
@@ -383,7 +383,7 @@ impl Node {
         let until = Instant::now() + PATIENCE;
         while Instant::now() < until {
             match self.said(PATIENCE)? {
-                Some(LogEvent::Committed { record, token }) if token.0 <= self.token_last => {
+                Some(LogEvent::Committed { record, token }) if token.number <= self.token_last => {
                     return Ok(record.stamp);
                 }
                 Some(LogEvent::Refused { why, .. }) => return Err(why.into()),
@@ -429,7 +429,10 @@ impl Node {
         self.token_last += 1;
         let mut append = Some(append);
         while let Some(next) = append.take() {
-            append = self.log.submit(Token(self.token_last), next).err();
+            append = self
+                .log
+                .submit(Token::call_control(self.token_last), next)
+                .err();
             if append.is_some() {
                 std::thread::sleep(Duration::from_millis(1));
             }
@@ -529,8 +532,6 @@ fn begin(id: Id) -> Append {
     }
 }
 
-/// The token of what the door writes.
-const JOINED: u64 = 1 << 60;
 
 /// Who joins is written into the log.
 fn joiner(log: Log) -> WriteRegisters {
@@ -541,7 +542,7 @@ fn joiner(log: Log) -> WriteRegisters {
                 key: key.into(),
                 value: value.map(Into::into),
             };
-            drop(log.submit(Token(JOINED), append));
+            drop(log.submit(Token::new(Owner::Node, 1), append));
         }
         drop(reply.send(Ok(())));
         answer

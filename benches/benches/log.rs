@@ -130,7 +130,7 @@ impl Appenders {
                 at,
                 about: "bench".into(),
             };
-            log.submit(Token(u64::MAX), begin)
+            log.submit(Token::call_control(u64::MAX), begin)
                 .map_err(|_| "the queue is full")?;
             sounds.push((id, 0, Instant::now()));
         }
@@ -155,7 +155,7 @@ impl Appenders {
             let LogEvent::Committed { token, .. } = self.events.recv()? else {
                 return Err("the log refused".into());
             };
-            let appender = usize::try_from(token.0)?;
+            let appender = usize::try_from(token.number)?;
             latencies_us.push(self.sounds[appender].2.elapsed().as_secs_f64() * 1e6);
             if started.elapsed() < SLICE {
                 self.append(appender)?;
@@ -178,7 +178,7 @@ impl Appenders {
         };
         *index += 1;
         *since = Instant::now();
-        let token = Token(appender as u64);
+        let token = Token::call_control(appender as u64);
         self.log
             .submit(token, chunk)
             .map_err(|_| "the queue is full".into())

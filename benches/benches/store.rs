@@ -168,7 +168,7 @@ impl LogWriter {
             self.take_answer()?;
         }
         self.log
-            .submit(Token(0), append)
+            .submit(Token::call_control(0), append)
             .map_err(|_| "the queue is full")?;
         self.unanswered += 1;
         Ok(())
@@ -300,7 +300,7 @@ fn measure(dir: &Path) -> Result<()> {
             let append = register(format!("bench/{n}"), "1".into());
             opened
                 .log
-                .submit(Token(0), append)
+                .submit(Token::call_control(0), append)
                 .expect("room in the queue");
             events.recv().expect("the log answers");
         }),
@@ -338,7 +338,7 @@ impl Everyday {
             epoch: self.epoch,
             seq: self.seq,
         };
-        let (token, segment) = (Token(u64::MAX), 1);
+        let (token, segment) = (Token::call_control(u64::MAX), 1);
         let record = Committed {
             stamp,
             segment,

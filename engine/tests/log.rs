@@ -37,7 +37,7 @@ fn begin(log: &Log, id: Id) {
         at: WallTime(1),
         about: "".into(),
     };
-    log.submit(Token(1), begin).unwrap();
+    log.submit(Token::call_control(1), begin).unwrap();
 }
 
 #[test]

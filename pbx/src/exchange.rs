@@ -268,7 +268,7 @@ impl Exchange {
     /// Writes to the log; the waiter hears what became of it.
     pub(crate) fn append(&mut self, waiter: Waiter, append: Append) -> Token {
         self.token_last += 1;
-        let token = Token(self.token_last);
+        let token = Token::call_control(self.token_last);
         self.waiting.insert(token, waiter);
         self.out.push_back(Output::Log { token, append });
         token

@@ -40,13 +40,11 @@ use crate::given_up::GivenUp;
 use crate::name::{Id, NodeName};
 use crate::recovery::Damage;
 use crate::scan;
-use crate::seam::{Append, ChunkPlace, Committed, Refusal, Token, What};
+use crate::seam::{Append, ChunkPlace, Committed, Owner, Refusal, Token, What};
 use crate::time::{Now, Time};
 use choose::Choice;
 use work::{Work, start_of};
 
-/// The tokens of the cleaner's appends begin here; nobody else has such.
-pub const CLEANER_TOKENS: u64 = 1 << 63;
 /// Records on their way at once: 256 KiB of sound, so that a commit does not get long by them.
 pub const MOVES_MAX: usize = 64;
 /// So much is read at once.
@@ -254,7 +252,7 @@ impl Cleaner {
             patience: BTreeMap::new(),
             to_clean: BTreeSet::new(),
             kept: BTreeMap::new(),
-            token_last: CLEANER_TOKENS,
+            token_last: 0,
             outputs: VecDeque::new(),
             stats: CleanerStats::default(),
             now,
@@ -628,6 +626,6 @@ impl Cleaner {
 
     fn token(&mut self) -> Token {
         self.token_last += 1;
-        Token(self.token_last)
+        Token::new(Owner::Cleaner, self.token_last)
     }
 }

@@ -238,9 +238,41 @@ pub enum What {
     },
 }
 
-/// The caller's own mark on an [`Append`], given back in the event that answers it.
+/// The mark of whoever appends on an [`Append`], given back in the event that answers it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Token(pub u64);
+pub struct Token {
+    /// Who appends.
+    pub owner: Owner,
+    /// Its own number for it.
+    pub number: u64,
+}
+
+/// Who appends to a log; each numbers its own appends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Owner {
+    /// Calls and mailboxes.
+    CallControl,
+    /// The node, for an administrator or for itself.
+    Node,
+    /// The media engine: chunks of sound.
+    Media,
+    /// The link: records of other nodes.
+    Link,
+    /// The compaction: records that are moved.
+    Cleaner,
+}
+
+impl Token {
+    /// `number` of `owner`.
+    pub const fn new(owner: Owner, number: u64) -> Token {
+        Token { owner, number }
+    }
+
+    /// `number` of call control.
+    pub const fn call_control(number: u64) -> Token {
+        Token::new(Owner::CallControl, number)
+    }
+}
 
 /// What the log tells.
 #[derive(Clone, Debug)]

@@ -208,7 +208,7 @@ impl SimLog {
         let (ids, cut_short) = (Ids::new(node, config.epoch), seals.len());
         seals
             .into_iter()
-            .for_each(|seal| log.submit(now, Token(0), seal));
+            .for_each(|seal| log.submit(now, Token::call_control(0), seal));
         let opened = SimOpened {
             log,
             view,

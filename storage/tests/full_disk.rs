@@ -43,7 +43,7 @@ fn write(
     append: Append,
 ) -> (Result<(), Refusal>, Vec<bool>) {
     let mut room = vec![];
-    log.submit(Token(1), append).unwrap();
+    log.submit(Token::call_control(1), append).unwrap();
     loop {
         match events.recv_timeout(PATIENCE).unwrap() {
             LogEvent::Committed { .. } => return (Ok(()), room),

@@ -62,7 +62,7 @@ fn victim() {
         let count = appends.len();
         appends
             .into_iter()
-            .for_each(|append| log.submit(Token(round), append).unwrap());
+            .for_each(|append| log.submit(Token::call_control(round), append).unwrap());
         for _ in 0..count {
             let Ok(LogEvent::Committed { record, .. }) = events.recv() else {
                 panic!()

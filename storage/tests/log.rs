@@ -151,7 +151,7 @@ fn verify_finds_nothing_wrong_with_a_log_that_is_being_written() {
     let writer = std::thread::spawn(move || {
         let mut count = 0;
         while log
-            .submit(Token(count), register("k", &"x".repeat(700)))
+            .submit(Token::call_control(count), register("k", &"x".repeat(700)))
             .is_ok()
         {
             count += 1;
@@ -227,7 +227,8 @@ fn many_threads_share_commits_and_order_is_kept() {
             std::thread::spawn(move || {
                 for n in 0..each {
                     let append = register(&format!("thread/{thread}"), &n.to_string());
-                    log.submit(Token(thread * each + n), append).unwrap();
+                    log.submit(Token::call_control(thread * each + n), append)
+                        .unwrap();
                 }
             })
         })
@@ -263,14 +264,18 @@ fn what_is_too_long_is_refused_and_a_closed_log_gives_back() {
         matches!(
             event,
             LogEvent::Refused {
-                token: Token(1),
+                token: Token { number: 1, .. },
                 ..
             }
         ),
         "{event:?}"
     );
     node.log().close();
-    assert!(node.log().submit(Token(2), register("key", "x")).is_err());
+    assert!(
+        node.log()
+            .submit(Token::call_control(2), register("key", "x"))
+            .is_err()
+    );
 }
 
 /// Whoever opens the folder next must not meet a segment that the one before is still preparing.

@@ -76,7 +76,7 @@ fn the_log_does_not_spin_for_a_sender_that_cannot_run() {
                         about: "x".into(),
                     };
                     // A full queue is the log's turn.
-                    if log.submit(Token(1), append).is_err() || nth > 0 {
+                    if log.submit(Token::call_control(1), append).is_err() || nth > 0 {
                         std::thread::sleep(Duration::from_micros(20 * nth));
                     }
                 }

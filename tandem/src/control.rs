@@ -37,10 +37,10 @@ use tandem_sip_shim::{Shim, ShimInput, ShimOutput, SipShell, WireIn};
 use tandem_storage::clean::Input as CleanerInput;
 use tandem_storage::clean::ask::Question;
 use tandem_storage::gate::{Gate, GateInput};
-use tandem_storage::link::{LINK_TOKENS, LinkEvent};
+use tandem_storage::link::LinkEvent;
 use tandem_storage::name::{Id, NodeName};
 use tandem_storage::recovery::Ending;
-use tandem_storage::seam::{Append, ChunkPlace, LogEvent, Refusal, Token, What};
+use tandem_storage::seam::{Append, ChunkPlace, LogEvent, Owner, Refusal, Token, What};
 use tandem_storage::time::{Now, Time, WallTime};
 use tandem_storage::{Cleaning, Log, Snapshots};
 use tokio::sync::oneshot;
@@ -67,9 +67,6 @@ const BATCH_MAX: usize = 512;
 
 /// How often call control looks for what is to be deleted.
 const SWEEP_EVERY: Duration = Duration::from_secs(10);
-
-/// Tokens of what this thread itself writes; the pbx counts from 0, the link from twice this on.
-const OWN_TOKENS: u64 = 1 << 61;
 
 /// A node that is away for so long is taken to be dead: what it was recording has ended.
 const DEAD_AFTER: Duration = Duration::from_secs(3);
@@ -321,10 +318,10 @@ impl Control {
             log_waiting: VecDeque::new(),
             log_overflow: 0,
             own_writes: HashMap::new(),
-            own_token_last: OWN_TOKENS,
+            own_token_last: 0,
             away: BTreeMap::new(),
             fetched: VecDeque::new(),
-            link_told: Token(0),
+            link_told: Token::new(Owner::Link, 0),
             stopping: Stopping::No,
             locked: BTreeSet::new(),
         }
@@ -627,9 +624,10 @@ impl Control {
                 key: key.into(),
                 value: value.map(Into::into),
             };
-            self.write(Token(self.own_token_last), append);
+            self.write(Token::new(Owner::Node, self.own_token_last), append);
         }
-        self.own_writes.insert(Token(self.own_token_last), reply);
+        self.own_writes
+            .insert(Token::new(Owner::Node, self.own_token_last), reply);
     }
 
     /// That all of a sound has come is told after the last of it.
@@ -721,7 +719,7 @@ impl Control {
             LogEvent::Refused { token, why } => (token, Err(why.to_string())),
             LogEvent::Room { .. } => return,
         };
-        if token.0 >= OWN_TOKENS
+        if token.owner == Owner::Node
             && let Some(reply) = self.own_writes.remove(token)
         {
             reply.send(result).ok();
@@ -760,5 +758,5 @@ impl Control {
 
 /// The link appended it.
 fn is_of_link(token: &Token) -> bool {
-    (LINK_TOKENS..2 * LINK_TOKENS).contains(&token.0)
+    token.owner == Owner::Link
 }

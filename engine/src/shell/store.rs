@@ -2,7 +2,7 @@
 
 use tandem_storage::block::ChunkBlock;
 use tandem_storage::name::Id;
-use tandem_storage::seam::{Append, ChunkPlace, Token};
+use tandem_storage::seam::{Append, ChunkPlace, Owner, Token};
 use tandem_storage::{Log, ReadError};
 
 /// Takes chunks from workers and gives them to the reader thread.
@@ -27,7 +27,7 @@ pub enum Unread {
 }
 
 /// Chunks bear this token: nobody waits for their commit.
-pub const TOKEN_CHUNK: Token = Token(0);
+pub const TOKEN_CHUNK: Token = Token::new(Owner::Media, 0);
 
 impl SoundStore for Log {
     fn submit(&self, sound: Id, index: u32, block: ChunkBlock) -> Result<(), ChunkBlock> {

@@ -90,13 +90,21 @@ fn pack(bytes: &[u8]) {
     for (n, record) in (1..).zip(records.take_while(Result::is_ok).flatten()) {
         let samples = matches!(record.said.what, What::Chunk { .. })
             .then(|| record::decode_samples(record.raw).expect("it is a chunk").1);
-        said.insert(Token(n), (record.said.clone(), samples.map(<[u8]>::to_vec)));
-        append(&mut log, Token(n), unpacking.append(&record), &said);
+        said.insert(
+            Token::call_control(n),
+            (record.said.clone(), samples.map(<[u8]>::to_vec)),
+        );
+        append(
+            &mut log,
+            Token::call_control(n),
+            unpacking.append(&record),
+            &said,
+        );
     }
     let last = said.len() as u64;
     let seals: Vec<Append> = unpacking.finish(WallTime(u64::MAX)).collect();
     for (n, seal) in (last + 1..).zip(seals) {
-        append(&mut log, Token(n), seal, &said);
+        append(&mut log, Token::call_control(n), seal, &said);
     }
     let damages = log
         .disk_mut()

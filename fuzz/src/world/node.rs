@@ -8,13 +8,14 @@ use std::time::Duration;
 
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
+use tandem_engine::TOKEN_CHUNK;
 use tandem_engine::seam::{Command, Event, PlayItem};
 use tandem_pbx::office::{self, Account};
 use tandem_pbx::seam::{AdminAnswer, AdminAsk, AdminRequest, Input, Output};
 use tandem_pbx::{Pbx, PbxConfig};
 use tandem_sip_shim::{Flow, Shim, ShimConfig, ShimInput, ShimOutput, WireIn, WireOut, sanity};
 use tandem_storage::name::{Id, NodeName};
-use tandem_storage::seam::{Append, Token};
+use tandem_storage::seam::{Append, Owner, Token};
 use tandem_storage::sim::{SimDisk, SimLog};
 use tandem_storage::time::{Now, Time, WallTime};
 
@@ -30,8 +31,6 @@ pub(super) const ADDRESS: &str = "10.0.0.1:5060";
 /// Phones from here are trusted, as a gateway.
 pub(super) const TRUSTED: &str = "10.9.0.0/16";
 const REALM: &str = "tandem";
-/// Tokens of what the program itself writes.
-const OWN_TOKENS: u64 = 1 << 62;
 /// One input leads to no more outputs than this.
 const OUTPUTS_MAX: usize = 5000;
 
@@ -111,7 +110,7 @@ impl Node {
                 key,
                 value: Some(value),
             };
-            node.write(now, Token(OWN_TOKENS + n), append, oracle);
+            node.write(now, Token::new(Owner::Node, n), append, oracle);
         }
         node.pump(now, oracle, rng);
         node
@@ -351,7 +350,7 @@ impl Node {
             }
             Out::Chunk(id, index, block) => {
                 let append = Append::Chunk { id, index, block };
-                self.write(now, Token(0), append, oracle);
+                self.write(now, TOKEN_CHUNK, append, oracle);
             }
             Out::Read(places) => {
                 for place in places.iter() {

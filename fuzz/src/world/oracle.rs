@@ -13,6 +13,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use tandem_engine::TOKEN_CHUNK;
 use tandem_engine::seam::LegId;
 use tandem_storage::name::Id;
 use tandem_storage::seam::{Append, LogEvent, SealKind, Token, What};
@@ -140,7 +141,7 @@ impl Oracle {
     fn answered(&mut self, token: Token) -> Option<Said> {
         let said = self.under_way.remove(&token);
         assert!(
-            said.is_some() || token == Token(0),
+            said.is_some() || token == TOKEN_CHUNK,
             "{token:?} is answered twice"
         );
         said

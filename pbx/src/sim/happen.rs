@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use tandem_engine::TOKEN_CHUNK;
 use tandem_engine::seam::{Event, LegId, RecordEnd};
-use tandem_storage::seam::{LogEvent, SoundCodec, Token};
+use tandem_storage::seam::{LogEvent, SoundCodec};
 
 use crate::seam::{AdminAsk, AdminRequest, Caller, Cause, Input, SipEvent};
 use crate::sim::{Leg, World, log};
@@ -100,7 +101,7 @@ impl World {
             recording.samples += 4000;
             let append = log::chunk(recording.sound, recording.index);
             recording.index += 1;
-            self.log.submit(Token(0), append);
+            self.log.submit(TOKEN_CHUNK, append);
             self.settle();
         }
     }

@@ -35,10 +35,11 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
+use tandem_engine::TOKEN_CHUNK;
 use tandem_engine::seam::{Codec, Event, LegId, PlayId, RecordEnd};
 use tandem_storage::View;
 use tandem_storage::name::{Id, Ids};
-use tandem_storage::seam::{Append, LogEvent, Token};
+use tandem_storage::seam::{Append, LogEvent, Owner, Token};
 use tandem_storage::time::{Now, Time, WallTime};
 
 use crate::Pbx;
@@ -112,7 +113,7 @@ impl World {
             };
             for (key, value) in new_user(id, &account, "hash") {
                 log.submit(
-                    Token(0),
+                    Token::new(Owner::Node, 0),
                     Append::Register {
                         key,
                         value: Some(value),
@@ -314,10 +315,13 @@ impl World {
 
     fn on_log(&mut self, event: LogEvent) {
         // A chunk that was refused ends its recording; the engine hears of it, not call control.
-        if let LogEvent::Refused {
-            token: Token(0), ..
-        } = event
-        {
+        if matches!(
+            event,
+            LogEvent::Refused {
+                token: TOKEN_CHUNK,
+                ..
+            }
+        ) {
             let recording = |leg: &Leg| leg.recording.as_ref().map(|r| r.sound);
             let sound = self.log.refused_chunk.take();
             let leg = self

@@ -23,7 +23,7 @@ fn said(node: NodeName, epoch: u32, seq: u64) -> LogEvent {
         body: Arc::from(""),
     };
     LogEvent::Committed {
-        token: Token(seq),
+        token: Token::call_control(seq),
         record: Committed {
             stamp,
             segment: 1,
@@ -52,7 +52,7 @@ impl Story {
         self.0.handle(at(ms), input);
         let out: Vec<u64> = std::iter::from_fn(|| self.0.poll())
             .map(|event| match event {
-                LogEvent::Committed { token, .. } => token.0,
+                LogEvent::Committed { token, .. } => token.number,
                 _ => 0,
             })
             .collect();

@@ -15,7 +15,7 @@ use std::time::Duration;
 use super::budget::Budget;
 use super::copies::Copies;
 use super::feed::{Feed, Own};
-use super::follow::{Follower, Owner, Stores};
+use super::follow::{Follower, StoredFor, Stores};
 use super::frame::{self, Frame, Hello, Lane, Message, Place};
 use super::kept::{Kept, Places};
 use super::pack::{Packer, VERSION_PACKED};
@@ -467,10 +467,10 @@ impl Link {
 
     fn on_not_stored(&mut self, now: Time, token: Token) {
         match self.stores.done(token) {
-            Some(Owner::Feed(author, lane)) => self.refused(now, author, lane),
+            Some(StoredFor::Feed(author, lane)) => self.refused(now, author, lane),
             // What comes of it is not whole; another attempt may be.
-            Some(Owner::Want(sound)) => self.end_want(sound, false),
-            Some(Owner::Kept) | None => {}
+            Some(StoredFor::Want(sound)) => self.end_want(sound, false),
+            Some(StoredFor::Kept) | None => {}
         }
     }
 

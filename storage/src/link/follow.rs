@@ -10,11 +10,11 @@ use std::collections::{BTreeMap, VecDeque};
 
 use super::copies::Copies;
 use super::frame::{Epochs, Lane, Nonsense, Place};
-use super::seam::{LINK_TOKENS, Position};
+use super::seam::Position;
 use crate::block::{CHUNK_HEADER_BYTES, ChunkBlock};
 use crate::name::{Id, NodeName};
 use crate::record::{self, Body};
-use crate::seam::{Append, LOCAL_KEYS, Token, What};
+use crate::seam::{Append, LOCAL_KEYS, Owner, Token, What};
 
 /// One feed that was asked for.
 #[derive(Debug)]
@@ -45,12 +45,12 @@ struct Pending {
 #[derive(Debug)]
 pub(super) struct Stores {
     last: Token,
-    under_way: BTreeMap<Token, Owner>,
+    under_way: BTreeMap<Token, StoredFor>,
 }
 
 /// Whose append it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Owner {
+pub(super) enum StoredFor {
     /// Of a feed of this author and kind.
     Feed(NodeName, Lane),
     /// Of a sound that was wanted.
@@ -69,7 +69,7 @@ pub(super) struct Taken {
 impl Default for Stores {
     fn default() -> Stores {
         Stores {
-            last: Token(LINK_TOKENS),
+            last: Token::new(Owner::Link, 0),
             under_way: BTreeMap::new(),
         }
     }
@@ -77,8 +77,8 @@ impl Default for Stores {
 
 impl Stores {
     /// A token for the next append.
-    pub(super) fn next(&mut self, owner: Owner) -> Token {
-        self.last.0 += 1;
+    pub(super) fn next(&mut self, owner: StoredFor) -> Token {
+        self.last.number += 1;
         self.under_way.insert(self.last, owner);
         self.last
     }
@@ -89,7 +89,7 @@ impl Stores {
     }
 
     /// It is durable, or was refused; whose it was.
-    pub(super) fn done(&mut self, token: Token) -> Option<Owner> {
+    pub(super) fn done(&mut self, token: Token) -> Option<StoredFor> {
         self.under_way.remove(&token)
     }
 
@@ -144,7 +144,7 @@ impl Follower {
                 continue;
             }
             taken.stored += 1;
-            store(stores.next(Owner::Feed(self.author, self.lane)), append);
+            store(stores.next(StoredFor::Feed(self.author, self.lane)), append);
         }
         self.pending.push_back(Pending {
             after: stores.last(),

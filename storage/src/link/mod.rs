@@ -21,6 +21,6 @@ pub use self::core::Link;
 
 pub use self::frame::Frame;
 pub use self::seam::{
-    CloseReason, ConnId, LINK_TOKENS, LinkConfig, LinkEvent, LinkInput, LinkOutput, LinkStatus,
-    LogFound, LogPiece, PEERS_MAX, PeerConfig, PeerStatus, Position, READ_BYTES_MAX,
+    CloseReason, ConnId, LinkConfig, LinkEvent, LinkInput, LinkOutput, LinkStatus, LogFound,
+    LogPiece, PEERS_MAX, PeerConfig, PeerStatus, Position, READ_BYTES_MAX,
 };

@@ -10,9 +10,6 @@ use crate::name::{Id, NodeName};
 use crate::seam::{Append, ChunkPlace, Refusal, Token};
 use crate::time::WallTime;
 
-/// The tokens of what the link appends are from here to below twice this. Whoever else appends to
-/// the same log uses others, so that events find their way.
-pub const LINK_TOKENS: u64 = 1 << 62;
 /// A read of the log asks for at most so much.
 pub const READ_BYTES_MAX: usize = 256 * 1024;
 /// The most peers.
@@ -204,7 +201,7 @@ pub enum LinkOutput {
     /// Append to the own log. Answered with `Stored` or `NotStored`; the order must be kept. A log
     /// that is busy makes it wait, it is not refused.
     Store {
-        /// From [`LINK_TOKENS`] on.
+        /// Of the link.
         token: Token,
         /// What.
         append: Append,
@@ -283,7 +280,7 @@ pub enum LinkEvent {
         sound: Id,
         /// It is here.
         found: bool,
-        /// The last append of it; 0: there was none.
+        /// The last append of it; number 0: there was none.
         after: Token,
     },
 }

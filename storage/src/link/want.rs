@@ -16,7 +16,7 @@ use super::seam::ConnId;
 use crate::block::BLOCK_BYTES;
 use crate::name::{Id, NodeName};
 use crate::record::{self, Body, Record};
-use crate::seam::{ChunkPlace, Token, What};
+use crate::seam::{ChunkPlace, Owner, Token, What};
 use crate::time::Time;
 
 /// Sounds wanted at once.
@@ -72,7 +72,7 @@ impl Wanted {
             conn: None,
             after: None,
             chunks,
-            last: Token(0),
+            last: Token::new(Owner::Link, 0),
             patience_until: now,
         }
     }

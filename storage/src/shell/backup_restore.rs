@@ -20,7 +20,7 @@ use super::open::{self, LogConfig};
 use crate::backup::{Manifest, PackInfo, PackRecord, Unpacking, records};
 use crate::name::NodeName;
 use crate::record::EPOCH_MAX;
-use crate::seam::{Append, LogEvent, Token};
+use crate::seam::{Append, LogEvent, Owner, Token};
 use crate::time::WallTime;
 
 /// 2020-01-01, in seconds since 1970.
@@ -264,7 +264,7 @@ impl Appending {
         }
         self.sent += 1;
         // Fewer are under way than its queue takes.
-        let submitted = self.log.submit(Token(self.sent), append);
+        let submitted = self.log.submit(Token::new(Owner::Node, self.sent), append);
         submitted.map_err(|_| BackupError::Write("the log was closed".into()))
     }
 

@@ -375,7 +375,7 @@ impl Opening {
             while worker.writer.wants_more()
                 && let Some(append) = appends.pop_front()
             {
-                worker.append(Token(0), append);
+                worker.append(Token::call_control(0), append);
             }
             worker.turn(&mut |event| match event {
                 LogEvent::Committed { record, .. } => {

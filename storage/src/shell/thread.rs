@@ -20,10 +20,10 @@ use super::open::Tap;
 use super::queue::{self, Bell};
 use super::sys;
 use crate::batch::{Segment, Wrote};
-use crate::clean::{CLEANER_TOKENS, CleanerStats};
+use crate::clean::CleanerStats;
 use crate::given_up::GivenUp;
 use crate::histogram::Histogram;
-use crate::seam::{Append, ChunkPlace, LogEvent, Refusal, Token, What};
+use crate::seam::{Append, ChunkPlace, LogEvent, Owner, Refusal, Token, What};
 use crate::time::{Now, Time, WallTime};
 use crate::writer::{Input, Output, Writer, WriterStats};
 
@@ -193,14 +193,14 @@ impl Worker {
     /// What the cleaner asked for is answered to it; what it moved is told to others as well.
     fn cleaners_share(&self, event: LogEvent) -> Option<LogEvent> {
         match &event {
-            LogEvent::Committed { token, record } if token.0 >= CLEANER_TOKENS => {
+            LogEvent::Committed { token, record } if token.owner == Owner::Cleaner => {
                 let place = match &record.what {
                     What::Chunk { place, .. } => Some(*place),
                     _ => None,
                 };
                 self.tell_cleaner(*token, Ok(place));
             }
-            LogEvent::Refused { token, why } if token.0 >= CLEANER_TOKENS => {
+            LogEvent::Refused { token, why } if token.owner == Owner::Cleaner => {
                 self.tell_cleaner(*token, Err(*why));
                 return None;
             }

@@ -13,11 +13,11 @@ use super::*;
 use crate::block::ChunkBlock;
 use crate::clean::ask::{Ask, Question};
 use crate::clean::{
-    CLEANER_TOKENS, Cleaner, CleanerConfig, Input as CleanerInput, NEXT_BYTES,
-    Output as CleanerOutput, PIECE_BYTES, SegmentStanding, Standing,
+    Cleaner, CleanerConfig, Input as CleanerInput, NEXT_BYTES, Output as CleanerOutput,
+    PIECE_BYTES, SegmentStanding, Standing,
 };
 use crate::name::Id;
-use crate::seam::{SealKind, SoundCodec, What};
+use crate::seam::{Owner, SealKind, SoundCodec, What};
 use crate::time::WallTime;
 
 const SEGMENT_BYTES: u64 = 128 * BLOCK_BYTES as u64;
@@ -90,7 +90,7 @@ impl House {
 
     fn submit(&mut self, append: Append) {
         self.waiting += 1;
-        self.log.submit(self.now, Token(1), append);
+        self.log.submit(self.now, Token::call_control(1), append);
     }
 
     fn take_events(&mut self) {
@@ -102,7 +102,7 @@ impl House {
                         What::Chunk { place, .. } => Some(*place),
                         _ => None,
                     };
-                    if token.0 >= CLEANER_TOKENS {
+                    if token.owner == Owner::Cleaner {
                         let answer = CleanerInput::Answered(token, Ok(place));
                         self.cleaner.handle(self.now, answer);
                     } else {

@@ -20,15 +20,15 @@ use rand_chacha::ChaCha8Rng;
 
 use super::{SimDisk, SimLog, SimOpened, SimSnapshots};
 use crate::block::ChunkBlock;
-use crate::clean::{CLEANER_TOKENS, Cleaner, Input as CleanerInput};
+use crate::clean::{Cleaner, Input as CleanerInput};
 use crate::link::frame::VERSIONS;
 use crate::link::{
-    CloseReason, ConnId, LINK_TOKENS, Link, LinkConfig, LinkEvent, LinkInput, LinkOutput, LogPiece,
-    PeerConfig, Position,
+    CloseReason, ConnId, Link, LinkConfig, LinkEvent, LinkInput, LinkOutput, LogPiece, PeerConfig,
+    Position,
 };
 use crate::name::{Id, Ids, NodeName};
 use crate::seam::{
-    Append, Committed, LOCAL_KEYS, LogEvent, SealKind, SoundCodec, Stamp, Token, What,
+    Append, Committed, LOCAL_KEYS, LogEvent, Owner, SealKind, SoundCodec, Stamp, Token, What,
 };
 use crate::time::{Now, Time, WallTime};
 use crate::view::View;
@@ -446,7 +446,7 @@ impl Company {
         let node = &mut self.nodes[n];
         let Some(life) = &mut node.life else { return };
         let (token, input) = match event {
-            LogEvent::Committed { token, record } if token.0 >= CLEANER_TOKENS => {
+            LogEvent::Committed { token, record } if token.owner == Owner::Cleaner => {
                 life.view.apply(&record);
                 life.snapshots.turn(&life.view, life.log.disk_mut());
                 let place = match &record.what {
@@ -456,7 +456,7 @@ impl Company {
                 let input = CleanerInput::Answered(token, Ok(place));
                 return life.cleaner.handle(now, input);
             }
-            LogEvent::Refused { token, why } if token.0 >= CLEANER_TOKENS => {
+            LogEvent::Refused { token, why } if token.owner == Owner::Cleaner => {
                 let input = CleanerInput::Answered(token, Err(why));
                 return life.cleaner.handle(now, input);
             }
@@ -467,7 +467,7 @@ impl Company {
                     node.has.insert(record.stamp);
                     self.said.insert(record.stamp, record.what.clone());
                 }
-                if token.0 >= LINK_TOKENS && is_said(&record) {
+                if token.owner == Owner::Link && is_said(&record) {
                     let is_new = life.stored.insert(record.stamp);
                     let is_wanted = match &record.what {
                         What::Chunk { id, .. } => life.wanted.contains(id),
@@ -481,8 +481,8 @@ impl Company {
                 (token, LinkInput::Stored { token })
             }
             LogEvent::Refused { token, why } => {
-                life.refused |= token.0 >= LINK_TOKENS;
-                if token.0 < LINK_TOKENS {
+                life.refused |= token.owner == Owner::Link;
+                if token.owner != Owner::Link {
                     // Who is told so does not go on speaking.
                     life.speaking.clear();
                 }
@@ -490,7 +490,7 @@ impl Company {
             }
             LogEvent::Room { .. } => return,
         };
-        if token.0 >= LINK_TOKENS {
+        if token.owner == Owner::Link {
             life.link.handle(now.mono, input);
         }
     }
@@ -633,7 +633,7 @@ impl Node {
     /// What was said here and by whom else, the network apart.
     fn append(&mut self, now: Now, token: u64, append: Append) {
         if let Some(life) = &mut self.life {
-            life.log.submit(now, Token(token), append);
+            life.log.submit(now, Token::call_control(token), append);
         }
     }
 }

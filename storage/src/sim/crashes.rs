@@ -204,14 +204,18 @@ impl Life {
 
     fn submit(&mut self, append: Append) {
         self.submitted.push(told(&append));
-        let token = Token(self.submitted.len() as u64 - 1);
+        let token = Token::call_control(self.submitted.len() as u64 - 1);
         self.log.submit(self.now, token, append);
     }
 
     fn settle(&mut self) {
         while let Some(event) = self.log.poll(self.now) {
             if let LogEvent::Committed { token, record } = event {
-                assert_eq!(token, Token(self.confirmed as u64), "in order, each once");
+                assert_eq!(
+                    token,
+                    Token::call_control(self.confirmed as u64),
+                    "in order, each once"
+                );
                 assert_eq!(
                     without_place(&record.what),
                     self.submitted[self.confirmed].0
@@ -328,7 +332,7 @@ fn a_full_disk_refuses_sound_keeps_a_reserve_and_recovers() {
         about: "".into(),
     };
     let mut run = |life: &mut Life, append: Append| {
-        life.log.submit(life.now, Token(7), append);
+        life.log.submit(life.now, Token::call_control(7), append);
         loop {
             while let Some(event) = life.log.poll(life.now) {
                 match event {

@@ -32,7 +32,7 @@ fn write(log: &mut SimLog, key: &str, body_bytes: usize) {
     let value = Some("v".repeat(body_bytes).into());
     log.submit(
         now(),
-        Token(1),
+        Token::call_control(1),
         Append::Register {
             key: key.into(),
             value,
@@ -131,7 +131,11 @@ fn crashed_commit(reached: [bool; 3]) -> SimDisk {
     let mut log = open(disk.clone()).log;
     for n in 8..=10 {
         let (key, value) = (format!("r/{n}").into(), Some("v".repeat(3000).into()));
-        log.submit(now(), Token(1), Append::Register { key, value });
+        log.submit(
+            now(),
+            Token::call_control(1),
+            Append::Register { key, value },
+        );
     }
     while log.poll(now()).is_some() {}
     let mut sectors = reached

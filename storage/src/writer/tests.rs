@@ -36,7 +36,10 @@ fn id() -> Id {
 }
 
 fn hand_in(writer: &mut Writer, token: u64, append: Append) {
-    writer.handle(NOW, Input::Append(Token(token), append, Time(0)));
+    writer.handle(
+        NOW,
+        Input::Append(Token::call_control(token), append, Time(0)),
+    );
 }
 
 fn chunk(index: u32) -> Append {
@@ -53,11 +56,11 @@ fn run(writer: &mut Writer) -> (Vec<(u64, What)>, Vec<u64>) {
         match output {
             Output::Write(batch) => writer.handle(NOW, Input::Written(batch, Ok(()))),
             Output::Event(LogEvent::Committed { token, record }) => {
-                confirmed.push((token.0, record.what));
+                confirmed.push((token.number, record.what));
             }
             Output::Event(LogEvent::Refused { token, why }) => {
                 assert_eq!(why, Refusal::DiskFull);
-                refused.push(token.0);
+                refused.push(token.number);
             }
             _ => {}
         }

@@ -50,7 +50,9 @@ impl Node {
 
     pub(crate) fn submit(&mut self, append: Append) {
         self.token += 1;
-        self.log().submit(Token(self.token), append).unwrap();
+        self.log()
+            .submit(Token::call_control(self.token), append)
+            .unwrap();
     }
 
     pub(crate) fn committed(&mut self) -> Committed {

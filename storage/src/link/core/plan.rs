@@ -3,14 +3,14 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::super::follow::{Follower, Owner};
+use super::super::follow::{Follower, StoredFor};
 use super::super::frame::{self, Follow, Lane, Message};
 use super::super::kept;
 use super::super::peers::Peer;
 use super::super::seam::{CloseReason, ConnId, LinkEvent, LinkOutput, Position};
 use super::{Conn, Link, Reading};
 use crate::name::NodeName;
-use crate::seam::{Append, Token};
+use crate::seam::{Append, Owner, Token};
 use crate::time::Time;
 
 /// What changed of what is held is written down, and told to the peers, this long after.
@@ -246,7 +246,7 @@ impl Link {
     }
 
     fn store_kept(&mut self, append: Append) {
-        let token = self.stores.next(Owner::Kept);
+        let token = self.stores.next(StoredFor::Kept);
         self.outputs.push_back(LinkOutput::Store { token, append });
     }
 
@@ -309,7 +309,7 @@ impl Link {
                 }
                 feed.is_reading = true;
                 self.read_last += 1;
-                let token = Token(self.read_last);
+                let token = Token::new(Owner::Link, self.read_last);
                 let reading = Reading::Feed(id, feed.number, lane, bytes);
                 self.reads.insert(token, reading);
                 self.outputs.push_back(LinkOutput::ReadLog {

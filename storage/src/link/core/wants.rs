@@ -1,6 +1,6 @@
 //! Sound that is not here: asked of the peers, and served to them.
 
-use super::super::follow::{Owner, Records};
+use super::super::follow::{Records, StoredFor};
 use super::super::frame::{self, Lane, Message, More, Nonsense};
 use super::super::seam::{ConnId, LinkEvent, LinkOutput, LogPiece, Position};
 use super::super::want::{
@@ -9,7 +9,7 @@ use super::super::want::{
 use super::{Link, Reading};
 use crate::cipher::ENCRYPTED;
 use crate::name::Id;
-use crate::seam::{Append, ChunkPlace, Token, What};
+use crate::seam::{Append, ChunkPlace, Owner, Token, What};
 use crate::time::Time;
 
 impl Link {
@@ -19,7 +19,7 @@ impl Link {
         }
         let is_here = self.copies.has(sound.node, Lane::Sound, sealed);
         if is_here || self.wants.len() >= WANTED_MAX {
-            let (found, after) = (is_here, Token(0));
+            let (found, after) = (is_here, Token::new(Owner::Link, 0));
             return self.event(LinkEvent::Fetched {
                 sound,
                 found,
@@ -33,7 +33,11 @@ impl Link {
     pub(super) fn end_want(&mut self, sound: Id, found: bool) {
         if let Some(want) = self.wants.remove(&sound) {
             // Of what was refused nothing more is told.
-            let after = if found { want.last } else { Token(0) };
+            let after = if found {
+                want.last
+            } else {
+                Token::new(Owner::Link, 0)
+            };
             self.event(LinkEvent::Fetched {
                 sound,
                 found,
@@ -118,7 +122,7 @@ impl Link {
             want.chunks = index + 1;
             // Others may look for it: its own node, should it lose its disk.
             self.copies.note(sound.node, Lane::Sound);
-            let token = self.stores.next(Owner::Want(sound));
+            let token = self.stores.next(StoredFor::Want(sound));
             want.last = token;
             self.outputs.push_back(LinkOutput::Store { token, append });
         }
@@ -153,7 +157,7 @@ impl Link {
         };
         conn.serving = true;
         self.read_last += 1;
-        let token = Token(self.read_last);
+        let token = Token::new(Owner::Link, self.read_last);
         self.reads.insert(token, Reading::Served(id));
         self.outputs.push_back(match first.next() {
             None => LinkOutput::FindSound {

@@ -22,13 +22,11 @@ use super::members::{Member, Members};
 use super::pieces::{Ask, Reader};
 use super::site::{Site, SiteError};
 use super::wires::{Waiting, Wire};
-use crate::clean::CLEANER_TOKENS;
 use crate::link::{
-    CloseReason, ConnId, LINK_TOKENS, Link, LinkConfig, LinkEvent, LinkInput, LinkOutput,
-    LinkStatus, Position,
+    CloseReason, ConnId, Link, LinkConfig, LinkEvent, LinkInput, LinkOutput, LinkStatus, Position,
 };
 use crate::name::{Id, NodeName};
-use crate::seam::{Append, ChunkPlace, LogEvent, Token};
+use crate::seam::{Append, ChunkPlace, LogEvent, Owner, Token};
 use crate::shell::log::Log;
 use crate::shell::open::Tap;
 use crate::time::Time;
@@ -160,7 +158,7 @@ impl Linker {
     /// From the log thread alone: tells the link what became of its own appends. True: the event
     /// concerns nobody else.
     pub fn on_log(&self, event: &LogEvent) -> bool {
-        let is_link = |token: &Token| (LINK_TOKENS..CLEANER_TOKENS).contains(&token.0);
+        let is_link = |token: &Token| token.owner == Owner::Link;
         match event {
             LogEvent::Committed { token, .. } if is_link(token) => {
                 let token = *token;

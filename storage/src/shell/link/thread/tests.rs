@@ -158,7 +158,9 @@ impl Office {
             key: key.into(),
             value: value.map(Into::into),
         };
-        self.log.submit(Token(self.token_last), append).unwrap();
+        self.log
+            .submit(Token::call_control(self.token_last), append)
+            .unwrap();
     }
 
     /// Says something of its own, until it is durable.
@@ -166,7 +168,7 @@ impl Office {
         self.append(key, Some(format!("\"{value}\"")));
         loop {
             if let Said::Log(LogEvent::Committed { token, record }) = self.said()
-                && token == Token(self.token_last)
+                && token == Token::call_control(self.token_last)
             {
                 let (epoch, seq) = (record.stamp.epoch, record.stamp.seq);
                 return Position { epoch, seq };
@@ -220,7 +222,7 @@ fn writer(log: Log) -> WriteRegisters {
                 key: key.into(),
                 value: value.map(Into::into),
             };
-            log.submit(Token(1 << 60), append).unwrap();
+            log.submit(Token::call_control(1 << 60), append).unwrap();
         }
         reply.send(Ok(())).unwrap();
         answer
