@@ -26,6 +26,12 @@ pub(crate) fn alarms(parts: &Parts) -> Vec<String> {
     if let Some(company) = &parts.company {
         alarms.extend(of_link(&company.link()));
     }
+    match parts.node.users_locked() {
+        0 => {}
+        users => alarms.push(format!(
+            "the phones of {users} users cannot log in here: their passwords are locked with a key that this node does not have"
+        )),
+    }
     alarms
 }
 

@@ -1,63 +1,33 @@
 //! The other nodes, as call control and commands see them: who belongs to the company, and how their
 //! copies stand.
 //!
-//! Members are registers in the log (`tandem_storage::site`), so the control thread learns of a change
-//! when it is durable, and passes it on to the link, which writes it down beside the certificates.
-
-use std::sync::Arc;
+//! Members are registers in the log (`tandem_storage::site`), so the node learns of a change when it is
+//! durable, and it is passed on to the link, which writes it down beside the certificates.
 
 use serde_json::{Value, json};
 use tandem_storage::View;
 use tandem_storage::gate::GateStatus;
 use tandem_storage::link::{LinkStatus, PeerStatus, Position};
 use tandem_storage::name::{Id, NodeName};
-use tandem_storage::site::{LinkStats, Linker, Members, Site, address_key, epoch_key, value};
+use tandem_storage::site::{LinkStats, Linker, Members, address_key, epoch_key, value};
 
 use crate::control::{Ask, ControlHandle};
 
 /// See the chapter above.
 pub(crate) struct Company {
-    site: Arc<Site>,
-    members: Members,
+    /// This node's name.
+    own: NodeName,
     linker: Linker,
-    /// Another node keeps pace, as far as was told.
-    is_copied: bool,
 }
 
 impl Company {
-    /// As the log says, and where it says nothing, as was written down.
-    pub(crate) fn new(site: Arc<Site>, members: Members, linker: Linker) -> Company {
-        Company {
-            site,
-            members,
-            linker,
-            is_copied: false,
-        }
+    pub(crate) fn new(own: NodeName, linker: Linker) -> Company {
+        Company { own, linker }
     }
 
-    /// Tells when "saved" begins to mean another thing.
-    pub(crate) fn see_copies(&mut self, gate: GateStatus) {
-        let is_copied = gate.backups > 0;
-        if is_copied == self.is_copied {
-            return;
-        }
-        self.is_copied = is_copied;
-        let behind = gate.behind;
-        if is_copied {
-            tracing::info!("what is saved is at another node, too");
-        } else {
-            tracing::warn!(
-                behind,
-                "no other node keeps pace: what is saved is here alone until one has caught up"
-            );
-        }
-    }
-
-    /// Takes note of a register that may change who belongs to it; the view has it already.
-    pub(crate) fn note(&mut self, view: &View, key: &str) {
-        if self.members.see(view, key) {
-            self.linker.members(self.members.clone());
-        }
+    /// These belong to it now.
+    pub(crate) fn members(&self, members: Members) {
+        self.linker.members(members);
     }
 
     /// Somebody wants to hear a sound that another node recorded, of which so many chunks are here.
@@ -76,9 +46,9 @@ impl Company {
     }
 
     /// For `tandem status` and `tandem site list`: one row a node.
-    pub(crate) fn rows(&self) -> Value {
+    pub(crate) fn rows(&self, members: &Members) -> Value {
         let status = self.link();
-        let rows = self.members.iter().map(|(name, member)| {
+        let rows = members.iter().map(|(name, member)| {
             let peer = status.peers.iter().find(|peer| peer.name == name);
             let mut row = json!({
                 "name": name.as_str(),
@@ -86,7 +56,7 @@ impl Company {
                 "sound_kept_by": member.backups.as_deref().unwrap_or("all"),
             });
             match peer {
-                _ if name == self.site.node() => row["state"] = "this node".into(),
+                _ if name == self.own => row["state"] = "this node".into(),
                 None => row["state"] = "unknown".into(),
                 Some(peer) => fill(&mut row, peer),
             }

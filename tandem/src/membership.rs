@@ -102,7 +102,7 @@ impl LinkStart<'_> {
         joined: Joined,
         handle: &ControlHandle,
         runtime: &Runtime,
-    ) -> Result<(Company, Inviter, Linking), String> {
+    ) -> Result<(Members, Company, Inviter, Linking), String> {
         let Joined {
             site,
             members,
@@ -147,7 +147,8 @@ impl LinkStart<'_> {
             site: site.clone(),
             address: self.config.link_address(),
         };
-        Ok((Company::new(site, members, linker), inviter, linking))
+        let company = Company::new(site.node(), linker);
+        Ok((members, company, inviter, linking))
     }
 }
 

@@ -30,8 +30,8 @@ pub(crate) struct Waiting {
 /// All figures, in the Prometheus text format.
 pub(crate) fn render(parts: &Parts, phones: usize, waiting: Waiting) -> String {
     let mut page = Page::default();
-    page.build_info(&parts.node);
-    page.gauge("calls", parts.pbx.calls_len() as f64);
+    page.build_info(&parts.name);
+    page.gauge("calls", parts.node.pbx().calls_len() as f64);
     page.gauge("phones", phones as f64);
     page.gauge("alarms", alarms(parts).len() as f64);
     page.gauge("control_waiting", waiting.now as f64);
@@ -39,12 +39,12 @@ pub(crate) fn render(parts: &Parts, phones: usize, waiting: Waiting) -> String {
     page.gauge("control_log_waiting", waiting.log as f64);
     page.counter("control_log_overflow", waiting.log_overflow);
     page.counter("pins_overflow", parts.pins.overflow());
-    let paused = parts.pbx.mailboxes_paused(parts.clock.now().mono);
+    let paused = parts.node.pbx().mailboxes_paused(parts.clock.now().mono);
     page.gauge("mailboxes_paused", paused as f64);
-    page.counters("pbx", &json!(parts.pbx.counters()));
+    page.counters("pbx", &json!(parts.node.pbx().counters()));
 
-    page.gauge("sip_dialogs", parts.shim.dialogs() as f64);
-    page.counters("sip", &json!(parts.shim.counters()));
+    page.gauge("sip_dialogs", parts.node.shim().dialogs() as f64);
+    page.counters("sip", &json!(parts.node.shim().counters()));
     let shell = parts.sip.stats();
     page.gauge("sip_connections", shell.connections as f64);
     page.counter("sip_datagrams_in", shell.datagrams_in);
@@ -111,7 +111,7 @@ pub(crate) fn render(parts: &Parts, phones: usize, waiting: Waiting) -> String {
     );
     page.counter("backup_failures", backups.failures);
     if let Some(company) = &parts.company {
-        company_figures(&mut page, company, parts.gate.status());
+        company_figures(&mut page, company, parts.node.copies());
     }
     page.counter("log_commits", log.commits);
     page.counter("log_records", log.records);
@@ -157,15 +157,10 @@ fn company_figures(page: &mut Page, company: &Company, gate: GateStatus) {
 }
 
 /// One screen for people; the same for programs.
-pub(crate) fn status_json(
-    parts: &Parts,
-    phones: usize,
-    uptime: Duration,
-    is_stopping: bool,
-) -> Value {
+pub(crate) fn status_json(parts: &Parts, phones: usize, uptime: Duration) -> Value {
     let engine = parts.engine.stats();
     let log = parts.log.stats();
-    let pbx = json!(parts.pbx.counters());
+    let pbx = json!(parts.node.pbx().counters());
     let not_ready = if log.is_poisoned {
         Some("the log is closed: its disk failed")
     } else if engine.workers_dead > 0 {
@@ -175,17 +170,17 @@ pub(crate) fn status_json(
     } else if !log.can_record {
         Some(DISK_FULL)
     } else {
-        is_stopping.then_some("stopping")
+        parts.node.is_stopping().then_some("stopping")
     };
     json!({
-        "node": parts.node,
+        "node": parts.name,
         "version": env!("CARGO_PKG_VERSION"),
         "uptime_s": uptime.as_secs(),
         "ready": not_ready.is_none(),
         "not_ready": not_ready,
         "alarms": alarms(parts),
         "calls": {
-            "now": parts.pbx.calls_len(),
+            "now": parts.node.pbx().calls_len(),
             "since_start": pbx["calls"],
             "answered": pbx["calls_answered"],
             "refused": pbx["refused_full"],
@@ -204,7 +199,7 @@ pub(crate) fn status_json(
             "segments": log.segments,
             "encrypts_with": parts.log.keys().writes_with().map(|key| key.to_string()),
         },
-        "company": parts.company.as_ref().map(|company| company.status(parts.gate.status())),
+        "company": parts.company.as_ref().map(|company| company.status(parts.node.copies())),
         "backup": parts.backups.status(parts.clock.now().wall.0),
         "media": {
             "legs": engine.total.legs,

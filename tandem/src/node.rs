@@ -15,13 +15,12 @@ use std::time::Duration;
 
 use tandem_engine::Engine;
 use tandem_engine::seam::{EngineConfig, OpusConfig};
-use tandem_pbx::seam::Input;
-use tandem_pbx::{Pbx, PbxConfig};
+use tandem_node::{Input, NodeConfig};
 use tandem_portal::Portal;
-use tandem_sip_shim::{Shim, ShimConfig, SipShell, SipShellConfig};
+use tandem_sip_shim::{ShimConfig, SipShell, SipShellConfig};
 use tandem_storage::clean::ask::Question;
 use tandem_storage::clean::{CleanerConfig, Input as CleanerInput};
-use tandem_storage::gate::{Gate, GateConfig};
+use tandem_storage::gate::GateConfig;
 use tandem_storage::link::Position;
 use tandem_storage::name::{Id, NodeName};
 use tandem_storage::recovery::Ending;
@@ -158,7 +157,6 @@ fn start_on(
 ) -> Result<Started, String> {
     let (sip, http) = runtime.block_on(bind(config, file, handle))?;
     let engine = start_engine(config, &opened.log, handle)?;
-    let seed: [u8; 32] = rand::random();
     let Opened {
         log,
         view,
@@ -176,41 +174,46 @@ fn start_on(
         epoch: ids.epoch(),
         found,
     };
-    let node = membership.node;
-    let has_peers = membership.joined.is_some();
+    let name = membership.node;
     let linker = membership
         .joined
         .as_ref()
         .map(|joined| joined.linker.clone());
-    let (company, inviter, linking) = match membership.joined {
+    let (members, company, inviter, linking) = match membership.joined {
         Some(joined) => {
-            let (company, inviter, linking) =
+            let (members, company, inviter, linking) =
                 runtime.block_on(start.start(joined, handle, runtime))?;
-            (Some(company), Some(inviter), Some(linking))
+            (Some(members), Some(company), Some(inviter), Some(linking))
         }
-        None => (None, None, None),
+        None => (None, None, None, None),
+    };
+    let node = NodeConfig {
+        pbx: config.pbx(),
+        shim: shim_config(config)?,
+        seed: rand::random(),
+        gate: GateConfig {
+            node: name,
+            waits: members.is_some() && config.storage.copies > 1,
+            deadline: Duration::from_millis(config.storage.copy_within_ms),
+        },
+        members,
+        keys: log.keys().clone(),
+        stop_grace: config.stop_grace(),
     };
     let parts = Parts {
-        shim: Shim::new(shim_config(config)?, seed),
-        pbx: Pbx::new(pbx_config(config, has_peers), view, ids, clock.now()),
+        node: tandem_node::Node::new(node, view, ids, clock.now()),
         engine,
         log: log.clone(),
         log_found: report.ending,
         snapshots,
         sip,
-        pins: Pins::start(log.keys().clone(), move |input| pins_done.pbx(input))
+        pins: Pins::start(log.keys().clone(), move |input| pins_done.node(input))
             .map_err(|e| e.to_string())?,
         backups: Backups::start(config).map_err(|e| format!("cannot start a thread: {e}"))?,
-        cleaning: start_cleaning(config, &log, node, cleaner, handle, linker)?,
+        cleaning: start_cleaning(config, &log, name, cleaner, handle, linker)?,
         company,
-        gate: Gate::new(GateConfig {
-            node,
-            waits: has_peers && config.storage.copies > 1,
-            deadline: Duration::from_millis(config.storage.copy_within_ms),
-        }),
         clock,
-        stop_grace: config.stop_grace(),
-        node: node.to_string(),
+        name: name.to_string(),
     };
     let _inside = runtime.enter();
     let asked = handle.clone();
@@ -257,14 +260,6 @@ fn open_log(config: &Config, events: LogEvents, membership: &Membership) -> Resu
         }
     };
     tandem_storage::open(log, tell).map_err(|e| e.to_string())
-}
-
-/// What call control is told; a node that belongs to a company has peers.
-fn pbx_config(config: &Config, has_peers: bool) -> PbxConfig {
-    PbxConfig {
-        has_peers,
-        ..config.pbx()
-    }
 }
 
 fn start_cleaning(
@@ -435,7 +430,7 @@ fn start_engine(config: &Config, log: &Log, handle: &ControlHandle) -> Result<En
     };
     let events = handle.clone();
     Engine::start(engine, log.clone(), move |event| {
-        events.pbx(Input::Media(event))
+        events.node(Input::Media(event))
     })
     .map_err(|e| e.to_string())
 }

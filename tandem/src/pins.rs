@@ -12,7 +12,7 @@ use argon2::Argon2;
 use argon2::password_hash::{PasswordHasher, PasswordVerifier, phc::PasswordHash};
 use crossbeam::channel::{Receiver, Sender, bounded};
 use tandem_engine::seam::LegId;
-use tandem_pbx::seam::Input;
+use tandem_node::Input;
 use tandem_storage::cipher::Keyring;
 
 use crate::secrets;

@@ -7,8 +7,8 @@
 use std::sync::Arc;
 
 use rand::RngExt;
+use tandem_node::HA1;
 use tandem_pbx::PbxConfig;
-use tandem_pbx::seam::SipUser;
 use tandem_pbx::users::{PinFault, pin_fault};
 use tandem_sip_shim::digest;
 use tandem_storage::cipher::{Keyring, Locked};
@@ -86,8 +86,7 @@ pub(crate) struct Keeper {
     pub(crate) keys: Keyring,
 }
 
-/// Kinds of secrets, each authenticated with it.
-const HA1: &str = "ha1";
+/// A kind of secret, authenticated with it.
 const PIN: &str = "pin";
 
 impl Keeper {
@@ -115,16 +114,6 @@ pub(crate) fn unlock_pin(keys: &Keyring, kept: &str) -> Result<Zeroizing<String>
     keys.unlock(PIN, kept)
 }
 
-/// A user whose digests can be used; `Err`: they are locked with a key that is not here.
-pub(crate) fn unlock_user(keys: &Keyring, user: SipUser) -> Result<SipUser, Locked> {
-    let unlock = |kept: &str| keys.unlock(HA1, kept).map(|digest| digest.as_str().into());
-    Ok(SipUser {
-        ha1_md5: unlock(&user.ha1_md5)?,
-        ha1_sha256: unlock(&user.ha1_sha256)?,
-        ..user
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -149,16 +138,9 @@ mod tests {
         };
         let (ha1_md5, ha1_sha256) = keeper.ha1("101", "a password");
         assert!(ha1_md5.starts_with("locked:") && ha1_sha256.starts_with("locked:"));
-        let user = SipUser {
-            id: "a.1.1".parse().unwrap(),
-            extension: "101".into(),
-            name: "N".into(),
-            ha1_md5,
-            ha1_sha256,
-        };
         let (md5, _) = digest::ha1("101", "tandem", "a password");
-        assert_eq!(*unlock_user(&keys, user.clone()).unwrap().ha1_md5, *md5);
-        assert!(unlock_user(&Keyring::default(), user).is_err());
+        assert_eq!(*keys.unlock(HA1, &ha1_md5).unwrap(), md5);
+        assert!(Keyring::default().unlock(HA1, &ha1_md5).is_err());
         let kept = keeper.pin_hash("4711").unwrap();
         assert!(kept.starts_with("locked:"), "{kept}");
         assert!(unlock_pin(&keys, &kept).unwrap().starts_with("$argon2id$"));
