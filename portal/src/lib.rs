@@ -1,5 +1,6 @@
 //! Web pages and HTTP API. So far: whether the node lives (`/healthz`), whether it can serve
-//! (`/readyz`), and its figures (`/metrics`), for people and for monitoring.
+//! (`/readyz`), and its figures (`/metrics`), for people and for monitoring; and beside them the API, which
+//! comes from whoever starts the portal, with its own guard.
 //!
 //! It asks the node through [`Source`] and knows nothing of SIP or media; if it dies, calls go on.
 #![forbid(unsafe_code)]
@@ -33,11 +34,16 @@ pub struct Portal {
 }
 
 impl Portal {
-    /// Serves `source` on `listener`.
-    pub fn serve(listener: TcpListener, source: Arc<dyn Source>) -> std::io::Result<Portal> {
+    /// Serves `source` on `listener`, and `api`, whose paths begin with `/api/`.
+    pub fn serve(
+        listener: TcpListener,
+        source: Arc<dyn Source>,
+        api: Router,
+    ) -> std::io::Result<Portal> {
         let local = listener.local_addr()?;
         let door = Door::default();
-        let task = tokio::spawn(door.clone().serve(listener, routes(source, door.clone())));
+        let app = routes(source, door.clone()).merge(api);
+        let task = tokio::spawn(door.serve(listener, app));
         Ok(Portal { local, task })
     }
 
@@ -137,7 +143,7 @@ mod tests {
 
     async fn get(ready: Result<(), String>, path: &str) -> String {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let portal = Portal::serve(listener, Arc::new(Node(ready))).unwrap();
+        let portal = Portal::serve(listener, Arc::new(Node(ready)), Router::new()).unwrap();
         let mut stream = TcpStream::connect(portal.local()).await.unwrap();
         let request = format!("GET {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
         stream.write_all(request.as_bytes()).await.unwrap();
@@ -169,7 +175,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn who_does_not_finish_a_request_is_let_go_and_others_are_served() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let portal = Portal::serve(listener, Arc::new(Node(Ok(())))).unwrap();
+        let portal = Portal::serve(listener, Arc::new(Node(Ok(()))), Router::new()).unwrap();
         let mut slow = TcpStream::connect(portal.local()).await.unwrap();
         slow.write_all(b"GET / HTTP/1.1\r\nHo").await.unwrap();
         let mut rest = Vec::new();

@@ -1,125 +1,69 @@
-//! How commands speak to a running node: over a Unix socket in its data directory.
-//!
-//! One line of JSON asks, one answers; sound follows its line as so many raw bytes:
+//! What an administrator can ask of a running node, and how: one HTTP API, described in `docs/openapi.json`.
 //!
 //! ```text
-//! > {"ask":"calls"}
-//! < {"ok":[…]}
-//! > {"ask":"mailbox-export","extension":"102","id":"demo.3.17"}
-//! < {"ok":{"incomplete":false},"bytes":160044}  and 160,044 bytes of WAV
-//! > {"ask":"mailbox-import","extension":"102","bytes":160044}  and the bytes
-//! < {"ok":"demo.3.18"}
-//! < {"error":"there is no extension 109"}
+//! curl --unix-socket DATA/control.sock http://node/api/v1/calls
 //! ```
 //!
-//! Only the user who runs the node can reach the socket (mode 0600).
+//! - From: the command line (`client`), over a Unix socket in the data directory (`server`), which only the
+//!   user who runs the node can reach (mode 0600); programs elsewhere, over the portal's port, with a token
+//!   (`token`).
+//! - To: call control, by [`ControlHandle`]; sound is read from the log.
+//! - What goes in and out is in `bodies`, once, for both sides; what can go wrong, and how it is said, in
+//!   `fault`. Each verb is a route with its description beside it: `lists`, `users`, `mailboxes`, `sound`, `nodes`.
+//!
+//! Invariants: the description is made from the routes, so none is without it; an answer is the struct that
+//! the description shows; every body has a bound and a time by which it must have come.
 
+pub(crate) mod bodies;
+mod client;
+mod fault;
+mod lists;
+mod mailboxes;
+mod nodes;
 mod server;
+mod sound;
+#[cfg(test)]
+mod tests;
+mod token;
 mod users;
 
-use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
-use serde_json::Value;
-use tandem_pbx::kept::Kept;
+use axum::body::Bytes;
+use axum::http::header::CONTENT_TYPE;
+use axum::http::{Method, StatusCode, Uri};
+use axum::routing::{any, get};
+use axum::{Router, middleware};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tandem_pbx::seam::{AdminAnswer, AdminAsk};
 use tandem_storage::SoundReader;
 use tandem_storage::site::Site;
+use utoipa::OpenApi as _;
+use utoipa::openapi::OpenApi;
+use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityRequirement, SecurityScheme};
+use utoipa_axum::router::OpenApiRouter;
 
-use crate::control::ControlHandle;
+use crate::control::{Answer, Ask, ControlHandle};
 use crate::secrets::Keeper;
+use fault::{Fault, Json};
 
+pub(crate) use client::Client;
 pub(crate) use server::AdminServer;
+pub(crate) use token::Token;
 
 pub(crate) const NO_COMPANY: &str =
     "this node belongs to no company yet; stop it, type tandem site init, and start it again";
 
-/// The longest question.
-const LINE_BYTES_MAX: u64 = 64 * 1024;
+/// Where all of it is.
+const ROOT: &str = "/api/v1";
 
 /// The longest sound that can be brought in.
 const WAV_SECONDS_MAX: u32 = 3600;
 
 /// As much in bytes: stereo at 48 kHz, 16 bits, and a header.
-const WAV_BYTES_MAX: u64 = WAV_SECONDS_MAX as u64 * 48_000 * 4 + 4096;
-
-/// A question as it travels.
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(tag = "ask", rename_all = "kebab-case", deny_unknown_fields)]
-pub(crate) enum Question {
-    Status,
-    Calls,
-    Phones,
-    UserList,
-    Conflicts,
-    UserAdd {
-        extension: String,
-        name: String,
-        password: Option<String>,
-        pin: Option<String>,
-    },
-    UserSet {
-        extension: String,
-        settings: Vec<String>,
-    },
-    UserRemove {
-        extension: String,
-    },
-    MailboxList {
-        extension: String,
-    },
-    MailboxDeleted {
-        extension: String,
-    },
-    MailboxUndelete {
-        extension: String,
-        id: String,
-    },
-    MailboxHold {
-        extension: String,
-        hold: bool,
-    },
-    MailboxKeepHeard {
-        extension: String,
-        days: f64,
-    },
-    MailboxQuota {
-        extension: String,
-    },
-    MailboxSetQuota {
-        extension: String,
-        minutes: Option<u32>,
-        messages: Option<u32>,
-    },
-    MailboxThere {
-        extension: String,
-    },
-    MailboxRestore {
-        extension: String,
-        kept: Box<Kept>,
-        bytes: u64,
-    },
-    MailboxExport {
-        extension: String,
-        id: String,
-    },
-    MailboxImport {
-        extension: String,
-        bytes: u64,
-    },
-    SiteToken {
-        name: String,
-    },
-    SiteList,
-    SiteRemove {
-        name: String,
-    },
-    SiteKeeps {
-        name: String,
-        backups: Option<String>,
-    },
-}
+pub(crate) const WAV_BYTES_MAX: usize = WAV_SECONDS_MAX as usize * 48_000 * 4 + 4096;
 
 /// What questions are answered with.
 #[derive(Clone)]
@@ -139,18 +83,6 @@ pub(crate) struct Inviter {
     pub(crate) address: String,
 }
 
-/// An answer as it travels.
-#[derive(Debug, Default, Serialize, Deserialize)]
-struct Reply {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    ok: Option<Value>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    error: Option<String>,
-    /// So many bytes follow the line.
-    #[serde(default, skip_serializing_if = "is_zero")]
-    bytes: u64,
-}
-
 /// Where a node with this data directory listens.
 pub(crate) fn socket_path(data: &Path) -> PathBuf {
     data.join("control.sock")
@@ -161,42 +93,114 @@ pub(crate) fn is_running(data: &Path) -> bool {
     std::os::unix::net::UnixStream::connect(socket_path(data)).is_ok()
 }
 
-/// Asks the node that runs on `data`; `body` goes behind the question.
-pub(crate) fn ask(
-    data: &Path,
-    question: &Question,
-    body: &[u8],
-) -> Result<(Value, Vec<u8>), String> {
-    let path = socket_path(data);
-    let mut stream = std::os::unix::net::UnixStream::connect(&path).map_err(|e| {
-        format!(
-            "no node is running on {} ({e}); start one, or say which with --data DIR",
-            data.display()
-        )
-    })?;
-    let lost = |e: std::io::Error| format!("the node at {} went away: {e}", path.display());
-    let mut line = serde_json::to_string(question).map_err(|e| e.to_string())?;
-    line.push('\n');
-    stream
-        .write_all(line.as_bytes())
-        .and_then(|()| stream.write_all(body))
-        .map_err(lost)?;
-    let mut reader = BufReader::new(stream);
-    let mut line = String::new();
-    reader.read_line(&mut line).map_err(lost)?;
-    let reply: Reply =
-        serde_json::from_str(&line).map_err(|e| format!("the node's answer is broken: {e}"))?;
-    let mut bytes = Vec::new();
-    reader
-        .take(reply.bytes)
-        .read_to_end(&mut bytes)
-        .map_err(lost)?;
-    match reply.error {
-        Some(error) => Err(error),
-        None => Ok((reply.ok.unwrap_or_default(), bytes)),
+/// The API for the portal's port: all of it asks for the token, but what it is made of.
+pub(crate) fn behind_token(answerer: Answerer, token: Token) -> Router {
+    let guard = middleware::from_fn_with_state(token, token::guard);
+    api(|verbs| verbs.with_state(answerer).route_layer(guard))
+}
+
+/// The API for whoever may reach the socket.
+fn open(answerer: Answerer) -> Router {
+    api(|verbs| verbs.with_state(answerer)).fallback(nothing_there)
+}
+
+fn api(finish: impl FnOnce(Router<Answerer>) -> Router) -> Router {
+    let (verbs, description) = verbs();
+    let text = Bytes::from(described(&description));
+    let description = get(move || async { ([(CONTENT_TYPE, "application/json")], text) });
+    finish(verbs.method_not_allowed_fallback(not_so))
+        .route(&format!("{ROOT}/openapi.json"), description)
+        .route(&format!("{ROOT}/{{*rest}}"), any(nothing_there))
+}
+
+/// All verbs, and their description.
+fn verbs() -> (Router<Answerer>, OpenApi) {
+    let all = OpenApiRouter::new()
+        .merge(lists::routes())
+        .merge(users::routes())
+        .merge(mailboxes::routes())
+        .merge(sound::routes())
+        .merge(nodes::routes());
+    let root = OpenApiRouter::with_openapi(Description::openapi());
+    let (verbs, mut description) = root.nest(ROOT, all).split_for_parts();
+    let bearer = SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer));
+    let components = description.components.get_or_insert_default();
+    components.add_security_scheme("token", bearer);
+    let no_scopes: [&str; 0] = [];
+    description.security = Some(vec![SecurityRequirement::new("token", no_scopes)]);
+    (verbs, description)
+}
+
+/// The description as it is served and kept in `docs/openapi.json`.
+fn described(description: &OpenApi) -> String {
+    // A description is plain data, which can always be written.
+    let text = description.to_pretty_json().unwrap_or_default();
+    text + "\n"
+}
+
+#[derive(utoipa::OpenApi)]
+#[openapi(info(
+    title = "Tandem",
+    version = "1",
+    license(name = "MIT OR Apache-2.0", identifier = "MIT OR Apache-2.0"),
+    description = "What an administrator can ask of a running node. On the Unix socket `control.sock` in its \
+        data directory nothing else is needed; on the portal's port, the token in the file `api.token` there, \
+        as a bearer token. What cannot be done is answered with a status of 400 or more and \
+        `{\"error\": \"…\"}`."
+))]
+struct Description;
+
+async fn nothing_there(uri: Uri) -> Fault {
+    let path = uri.path();
+    let error = format!("there is nothing at {path}; {ROOT}/openapi.json says what there is");
+    Fault::new(StatusCode::NOT_FOUND, error)
+}
+
+async fn not_so(method: Method, uri: Uri) -> Fault {
+    let path = uri.path();
+    let error = format!("{path} has no {method}; {ROOT}/openapi.json says what it has");
+    Fault::new(StatusCode::METHOD_NOT_ALLOWED, error)
+}
+
+impl Answerer {
+    async fn ask(&self, ask: Ask) -> Result<Answer, Fault> {
+        let answer = self.control.ask(ask).await;
+        let answer = answer.map_err(|_| "the node is stopping".to_owned())?;
+        Ok(answer?)
+    }
+
+    async fn ask_pbx(&self, ask: AdminAsk) -> Result<AdminAnswer, Fault> {
+        match self.ask(Ask::Pbx(ask)).await? {
+            Answer::Pbx(answer) => Ok(answer),
+            _ => Err(Fault::internal("call control gave another answer")),
+        }
+    }
+
+    /// What can be shown, as the description says it looks.
+    async fn show<T: Serialize + DeserializeOwned>(&self, ask: Ask) -> Result<Json<T>, Fault> {
+        let value = match self.ask(ask).await? {
+            Answer::Json(value) | Answer::Pbx(AdminAnswer::Json(value)) => value,
+            _ => return Err(Fault::internal("call control gave another answer")),
+        };
+        let told: T = T::deserialize(&value).map_err(|e| Fault::internal(&e.to_string()))?;
+        debug_assert_eq!(
+            serde_json::to_string(&told).ok(),
+            Some(value.to_string()),
+            "the description is not what call control says, or not in its order"
+        );
+        Ok(Json(told))
+    }
+
+    /// What is to be done, and durable when this is answered.
+    async fn carry_out(&self, ask: AdminAsk) -> Result<StatusCode, Fault> {
+        self.ask_pbx(ask).await.map(|_| StatusCode::NO_CONTENT)
     }
 }
 
-fn is_zero(n: &u64) -> bool {
-    *n == 0
+/// What takes long, away from the threads that serve everybody.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, String> + Send + 'static,
+) -> Result<T, Fault> {
+    let done = tokio::task::spawn_blocking(work).await;
+    Ok(done.map_err(|e| Fault::internal(&e.to_string()))??)
 }

@@ -29,7 +29,7 @@ use tandem_storage::{CleanerHelp, CleanerSeat, Cleaning, Log, LogConfig, Opened,
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 
-use crate::admin::{AdminServer, Answerer};
+use crate::admin::{self, AdminServer, Answerer, Token};
 use crate::backups::Backups;
 use crate::company::write_self;
 use crate::config::Config;
@@ -217,7 +217,6 @@ fn start_on(
     };
     let _inside = runtime.enter();
     let asked = handle.clone();
-    let portal = Portal::serve(http, Arc::new(Asked(asked))).map_err(|e| e.to_string())?;
     let answerer = Answerer {
         control: handle.clone(),
         reader: log.reader(),
@@ -227,6 +226,8 @@ fn start_on(
             keys: log.keys().clone(),
         },
     };
+    let api = admin::behind_token(answerer.clone(), Token::of(&config.node.data));
+    let portal = Portal::serve(http, Arc::new(Asked(asked)), api).map_err(|e| e.to_string())?;
     let admin = AdminServer::start(&config.node.data, answerer)
         .map_err(|e| format!("cannot open the command socket: {e}"))?;
     let source = Source {

@@ -1,20 +1,100 @@
-//! Questions about users: what was typed becomes what call control is asked.
+//! Users: what was asked becomes what call control is asked. Passwords and PINs end here; what goes on are
+//! their digests.
 
-use serde_json::json;
+use axum::extract::State;
+use axum::http::StatusCode;
 use tandem_pbx::office::Account;
 use tandem_pbx::seam::{AdminAsk, UserChange};
 use tandem_pbx::users::{extension_fault, name_fault};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
+use super::bodies::{ErrorBody, NewUser, User, UserMade, UserSettings};
+use super::fault::{Fault, Json, Named};
+use super::{Answerer, blocking};
+use crate::control::Ask;
 use crate::secrets::{self, Keeper};
 
-/// A user to be made, and what is told of it to whoever asked: passwords are shown this once.
-pub(super) fn add(
-    keeper: &Keeper,
-    extension: String,
-    name: String,
-    password: Option<String>,
-    pin: Option<String>,
-) -> Result<(AdminAsk, serde_json::Value), String> {
+pub(super) fn routes() -> OpenApiRouter<Answerer> {
+    OpenApiRouter::new()
+        .routes(routes!(list_users, add_user))
+        .routes(routes!(set_user, remove_user))
+}
+
+/// All users
+#[utoipa::path(
+    get, path = "/users", tag = "users",
+    responses(
+        (status = 200, description = "Users", body = [User]),
+        (status = "default", description = "Why not", body = ErrorBody),
+    )
+)]
+async fn list_users(State(answerer): State<Answerer>) -> Result<Json<Vec<User>>, Fault> {
+    answerer.show(Ask::Pbx(AdminAsk::Users)).await
+}
+
+/// Make a user: somebody with an extension, phones and a mailbox
+#[utoipa::path(
+    post, path = "/users", tag = "users", request_body = NewUser,
+    responses(
+        (status = 201, description = "Made; its password and PIN are shown this once", body = UserMade),
+        (status = "default", description = "Why not", body = ErrorBody),
+    )
+)]
+async fn add_user(
+    State(answerer): State<Answerer>,
+    Json(user): Json<NewUser>,
+) -> Result<(StatusCode, Json<UserMade>), Fault> {
+    let keeper = answerer.keeper.clone();
+    let (ask, made) = blocking(move || add(&keeper, user)).await?;
+    answerer.carry_out(ask).await?;
+    Ok((StatusCode::CREATED, Json(made)))
+}
+
+/// Change a user
+#[utoipa::path(
+    patch, path = "/users/{extension}", tag = "users", request_body = UserSettings,
+    params(("extension" = String, Path, description = "Whom")),
+    responses(
+        (status = 204, description = "It is durable"),
+        (status = "default", description = "Why not", body = ErrorBody),
+    )
+)]
+async fn set_user(
+    State(answerer): State<Answerer>,
+    Named(extension): Named<String>,
+    Json(settings): Json<UserSettings>,
+) -> Result<StatusCode, Fault> {
+    let keeper = answerer.keeper.clone();
+    let ask = blocking(move || set(&keeper, extension, settings)).await?;
+    answerer.carry_out(ask).await
+}
+
+/// Remove a user; its messages are in nobody's mailbox then
+#[utoipa::path(
+    delete, path = "/users/{extension}", tag = "users",
+    params(("extension" = String, Path, description = "Whom")),
+    responses(
+        (status = 204, description = "It is durable"),
+        (status = "default", description = "Why not", body = ErrorBody),
+    )
+)]
+async fn remove_user(
+    State(answerer): State<Answerer>,
+    Named(extension): Named<String>,
+) -> Result<StatusCode, Fault> {
+    let extension = extension.into();
+    answerer.carry_out(AdminAsk::RemoveUser { extension }).await
+}
+
+/// A user to be made, and what is told of it to whoever asked.
+fn add(keeper: &Keeper, user: NewUser) -> Result<(AdminAsk, UserMade), String> {
+    let NewUser {
+        extension,
+        name,
+        password,
+        pin,
+    } = user;
     let fault = extension_fault(&extension).or_else(|| name_fault(&name));
     fault.map_or(Ok(()), Err)?;
     let password = secrets::password(password, &extension)?;
@@ -29,40 +109,29 @@ pub(super) fn add(
         },
         pin_hash: keeper.pin_hash(&pin)?,
     };
-    let told = json!({ "extension": extension, "name": name, "password": password, "pin": pin });
-    Ok((ask, told))
+    let made = UserMade {
+        extension,
+        name,
+        password,
+        pin,
+    };
+    Ok((ask, made))
 }
 
-/// A user to be changed, by `key=value`.
-pub(super) fn set(
-    keeper: &Keeper,
-    extension: String,
-    settings: &[String],
-) -> Result<AdminAsk, String> {
-    let mut change = UserChange::default();
-    let mut password = None;
-    for setting in settings {
-        let (key, value) = setting
-            .split_once('=')
-            .ok_or_else(|| format!("'{setting}' is not key=value"))?;
-        match key {
-            "name" => change.name = Some(value.into()),
-            "extension" => change.extension = Some(value.into()),
-            "password" => password = Some(value.to_owned()),
-            "pin" => {
-                let pin = secrets::pin(Some(value.into()), &extension)?;
-                change.pin_hash = Some(keeper.pin_hash(&pin)?);
-            }
-            "dnd" => change.dnd = Some(on_or_off(key, value)?),
-            "forward" => change.forward = Some((!value.is_empty()).then(|| value.into())),
-            _ => {
-                return Err(format!(
-                    "'{key}' cannot be set; what can: name, extension, password, pin, dnd (on, off), forward (an extension, or nothing)"
-                ));
-            }
-        }
+/// A user to be changed.
+fn set(keeper: &Keeper, extension: String, to: UserSettings) -> Result<AdminAsk, String> {
+    let mut change = UserChange {
+        name: to.name.map(Into::into),
+        extension: to.extension.map(Into::into),
+        dnd: to.dnd,
+        forward: to.forward.map(|to| to.map(Into::into)),
+        ..UserChange::default()
+    };
+    if let Some(pin) = to.pin {
+        let pin = secrets::pin(Some(pin), &extension)?;
+        change.pin_hash = Some(keeper.pin_hash(&pin)?);
     }
-    if let Some(password) = password {
+    if let Some(password) = to.password {
         let dialled = change.extension.as_deref().unwrap_or(&extension);
         let password = secrets::password(Some(password), dialled)?;
         change.ha1 = Some(keeper.ha1(dialled, &password));
@@ -71,12 +140,4 @@ pub(super) fn set(
         extension: extension.into(),
         change,
     })
-}
-
-fn on_or_off(key: &str, value: &str) -> Result<bool, String> {
-    match value {
-        "on" => Ok(true),
-        "off" => Ok(false),
-        _ => Err(format!("{key} is on or off, not '{value}'")),
-    }
 }

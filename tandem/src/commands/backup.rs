@@ -99,6 +99,6 @@ fn print(report: &BackupReport, to: &str) {
         report.bytes,
         report.records_new,
         report.bytes_written,
-        when(&json!(report.made)),
+        when(report.made.0),
     );
 }

@@ -1,17 +1,76 @@
 //! `tandem status | calls | phones`, and how lists are printed.
 
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::site;
-use crate::admin::{Question, ask};
+use crate::admin::Client;
+use crate::admin::bodies::{Call, Conflict, Party, Phone};
 use crate::cli::Ask;
 use crate::out::say;
 
 pub(crate) fn status(how: &Ask) -> Result<(), String> {
-    let (status, _) = ask(&how.node.data(), &Question::Status, &[])?;
+    show(how, &["status"], print_status)
+}
+
+pub(crate) fn calls(how: &Ask) -> Result<(), String> {
+    show(how, &["calls"], |calls: Vec<Call>| {
+        let rows = calls.into_iter().map(|call| {
+            let phase = match call.held_by.as_deref() {
+                Some("both") => format!("{}, held by both", call.phase),
+                Some(holder) => format!("{}, held by the {holder}", call.phase),
+                None => call.phase,
+            };
+            vec![party(&call.from), call.to, phase, when(call.started)]
+        });
+        print_table(&["FROM", "TO", "PHASE", "SINCE"], rows, "no calls");
+    })
+}
+
+pub(crate) fn phones(how: &Ask) -> Result<(), String> {
+    show(how, &["phones"], |phones: Vec<Phone>| {
+        let rows = phones.into_iter().map(|phone| {
+            vec![
+                phone.extension,
+                phone.source,
+                phone.transport,
+                or_dash(phone.user_agent),
+                format!("{} s", phone.expires_s),
+            ]
+        });
+        let header = ["USER", "ADDRESS", "BY", "PHONE", "EXPIRES"];
+        print_table(&header, rows, "no phones registered");
+    })
+}
+
+pub(crate) fn conflicts(how: &Ask) -> Result<(), String> {
+    show(how, &["conflicts"], |conflicts: Vec<Conflict>| {
+        let rows = conflicts.into_iter().map(|row| {
+            let kept_of = or_dash(row.kept_of);
+            vec![row.what, kept_of, row.lost_of, when(row.lost_at)]
+        });
+        let header = ["WHAT", "COUNTS", "LOST", "SET AT"];
+        print_table(&header, rows, "nothing was lost in a merge");
+    })
+}
+
+/// What the node has at `path`: for programs as it came, for people as `print` has it.
+pub(crate) fn show<T: DeserializeOwned>(
+    how: &Ask,
+    path: &[&str],
+    print: impl FnOnce(T),
+) -> Result<(), String> {
+    let told: Value = Client::of(how.node.data()).get(path)?;
     if how.json {
-        return print_json(&status);
+        return print_json(&told);
     }
+    let told = serde_json::from_value(told);
+    print(told.map_err(|e| format!("the node's answer is broken: {e}"))?);
+    Ok(())
+}
+
+/// All that a node tells of itself, in its order, also what only a later release knows of.
+fn print_status(status: Value) {
     let sections = status.as_object().into_iter().flatten();
     let (groups, single): (Vec<_>, Vec<_>) = sections.partition(|(_, value)| value.is_object());
     for alarm in status["alarms"].as_array().into_iter().flatten() {
@@ -31,60 +90,6 @@ pub(crate) fn status(how: &Ask) -> Result<(), String> {
             say!("  {:<22}{said}", words(key));
         }
     }
-    Ok(())
-}
-
-pub(crate) fn calls(how: &Ask) -> Result<(), String> {
-    let (calls, _) = ask(&how.node.data(), &Question::Calls, &[])?;
-    if how.json {
-        return print_json(&calls);
-    }
-    let rows = calls.as_array().into_iter().flatten().map(|call| {
-        let to = text(&call["to"]);
-        let phase = match call["held_by"].as_str() {
-            Some("both") => format!("{}, held by both", text(&call["phase"])),
-            Some(holder) => format!("{}, held by the {holder}", text(&call["phase"])),
-            None => text(&call["phase"]),
-        };
-        vec![party(&call["from"]), to, phase, when(&call["started"])]
-    });
-    print_table(&["FROM", "TO", "PHASE", "SINCE"], rows, "no calls");
-    Ok(())
-}
-
-pub(crate) fn phones(how: &Ask) -> Result<(), String> {
-    let (phones, _) = ask(&how.node.data(), &Question::Phones, &[])?;
-    if how.json {
-        return print_json(&phones);
-    }
-    let rows = phones.as_array().into_iter().flatten().map(|p| {
-        let cells = ["extension", "source", "transport", "user_agent"].map(|key| text(&p[key]));
-        let expires = format!("{} s", p["expires_s"].as_u64().unwrap_or(0));
-        cells.into_iter().chain([expires]).collect()
-    });
-    print_table(
-        &["USER", "ADDRESS", "BY", "PHONE", "EXPIRES"],
-        rows,
-        "no phones registered",
-    );
-    Ok(())
-}
-
-pub(crate) fn conflicts(how: &Ask) -> Result<(), String> {
-    let (conflicts, _) = ask(&how.node.data(), &Question::Conflicts, &[])?;
-    if how.json {
-        return print_json(&conflicts);
-    }
-    let rows = conflicts.as_array().into_iter().flatten().map(|row| {
-        let cells = ["what", "kept_of", "lost_of"].map(|key| text(&row[key]));
-        cells.into_iter().chain([when(&row["lost_at"])]).collect()
-    });
-    print_table(
-        &["WHAT", "COUNTS", "LOST", "SET AT"],
-        rows,
-        "nothing was lost in a merge",
-    );
-    Ok(())
 }
 
 /// For programs: one JSON document.
@@ -129,8 +134,8 @@ pub(crate) fn print_table(
 }
 
 /// Who: the name if there is one, and the number.
-pub(crate) fn party(value: &Value) -> String {
-    match (value["name"].as_str(), value["number"].as_str()) {
+pub(crate) fn party(party: &Party) -> String {
+    match (party.name.as_deref(), party.number.as_deref()) {
         (None | Some(""), None | Some("")) => "-".into(),
         (None | Some(""), Some(number)) => number.into(),
         (Some(name), None | Some("")) => name.into(),
@@ -139,18 +144,23 @@ pub(crate) fn party(value: &Value) -> String {
 }
 
 /// Civil time of a stamp in milliseconds, in the time zone of whoever reads it.
-pub(crate) fn when(value: &Value) -> String {
-    let stamp = value
-        .as_i64()
-        .and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok());
+pub(crate) fn when(stamp_ms: impl Into<Option<u64>>) -> String {
+    let stamp = stamp_ms
+        .into()
+        .and_then(|ms| jiff::Timestamp::from_millisecond(i64::try_from(ms).ok()?).ok());
     let local = stamp.map(|s| s.to_zoned(jiff::tz::TimeZone::system()));
     local.map_or("-".into(), |at| {
         at.strftime("%Y-%m-%d %H:%M:%S").to_string()
     })
 }
 
+/// What there may be.
+pub(crate) fn or_dash(text: Option<String>) -> String {
+    text.unwrap_or_else(|| "-".into())
+}
+
 /// A JSON value without quotes and brackets.
-pub(crate) fn text(value: &Value) -> String {
+fn text(value: &Value) -> String {
     match value {
         Value::String(s) => s.clone(),
         Value::Null => "-".into(),

@@ -1,74 +1,40 @@
 //! `tandem mailbox list | deleted | undelete | hold | keep-heard | quota | export | import`.
 
-use serde_json::Value;
+use axum::http::Method;
 
-use crate::admin::{Question, ask};
-use crate::cli::Mailbox;
-use crate::commands::lists::{party, print_json, print_table, text, when};
+use crate::admin::Client;
+use crate::admin::bodies::{Hold, KeepHeard, Message, MessageMade, Quota, QuotaSettings};
+use crate::cli::{Ask, Mailbox};
+use crate::commands::lists::{party, print_table, show, when};
 use crate::out::say;
 
 pub(crate) fn run(mailbox: &Mailbox) -> Result<(), String> {
     match mailbox {
-        Mailbox::List {
-            extension,
-            ask: how,
-        } => {
-            let question = Question::MailboxList {
-                extension: extension.clone(),
-            };
-            let (list, _) = ask(&how.node.data(), &question, &[])?;
-            if how.json {
-                return print_json(&list);
-            }
-            print_messages(&list);
-            Ok(())
-        }
-        Mailbox::Deleted {
-            extension,
-            ask: how,
-        } => {
-            let question = Question::MailboxDeleted {
-                extension: extension.clone(),
-            };
-            let (list, _) = ask(&how.node.data(), &question, &[])?;
-            if how.json {
-                return print_json(&list);
-            }
-            print_messages(&list);
-            Ok(())
-        }
+        Mailbox::List { extension, ask } => list(ask, extension, "messages"),
+        Mailbox::Deleted { extension, ask } => list(ask, extension, "deleted"),
         Mailbox::Undelete {
             extension,
             id,
             node,
         } => {
-            let question = Question::MailboxUndelete {
-                extension: extension.clone(),
-                id: id.clone(),
-            };
-            ask(&node.data(), &question, &[]).map(drop)
+            let path = ["mailboxes", extension, "deleted", id, "undelete"];
+            Client::of(node.data()).carry_out(Method::POST, &path)
         }
         Mailbox::Hold {
             extension,
             state,
             node,
         } => {
-            let question = Question::MailboxHold {
-                extension: extension.clone(),
-                hold: state == "on",
-            };
-            ask(&node.data(), &question, &[]).map(drop)
+            let (path, hold) = (["mailboxes", extension, "hold"], state == "on");
+            Client::of(node.data()).send(Method::PUT, &path, &Hold { hold })
         }
         Mailbox::KeepHeard {
             extension,
             days,
             node,
         } => {
-            let question = Question::MailboxKeepHeard {
-                extension: extension.clone(),
-                days: *days,
-            };
-            ask(&node.data(), &question, &[]).map(drop)
+            let (path, days) = (["mailboxes", extension, "keep-heard"], *days);
+            Client::of(node.data()).send(Method::PUT, &path, &KeepHeard { days })
         }
         Mailbox::Quota {
             extension,
@@ -76,21 +42,16 @@ pub(crate) fn run(mailbox: &Mailbox) -> Result<(), String> {
             messages,
             ask: how,
         } => {
-            let (data, extension) = (how.node.data(), extension.clone());
+            let (node, path) = (
+                Client::of(how.node.data()),
+                ["mailboxes", extension, "quota"],
+            );
+            let (minutes, messages) = (*minutes, *messages);
             if minutes.is_some() || messages.is_some() {
-                let question = Question::MailboxSetQuota {
-                    extension: extension.clone(),
-                    minutes: *minutes,
-                    messages: *messages,
-                };
-                ask(&data, &question, &[])?;
+                let settings = QuotaSettings { minutes, messages };
+                node.send::<()>(Method::PATCH, &path, &settings)?;
             }
-            let (standing, _) = ask(&data, &Question::MailboxQuota { extension }, &[])?;
-            if how.json {
-                return print_json(&standing);
-            }
-            print_quota(&standing);
-            Ok(())
+            show(how, &path, print_quota)
         }
         Mailbox::Export {
             extension,
@@ -105,12 +66,9 @@ pub(crate) fn run(mailbox: &Mailbox) -> Result<(), String> {
                     file.display()
                 ));
             }
-            let question = Question::MailboxExport {
-                extension: extension.clone(),
-                id: id.clone(),
-            };
-            let (told, wav) = ask(&node.data(), &question, &[])?;
-            if told["incomplete"] == true {
+            let path = ["mailboxes", extension, "messages", id, "sound"];
+            let (wav, is_incomplete) = Client::of(node.data()).sound(&path)?;
+            if is_incomplete {
                 eprintln!("some of message {id} is damaged and not in the file");
             }
             std::fs::write(file, wav).map_err(|e| format!("{}: {e}", file.display()))
@@ -121,51 +79,48 @@ pub(crate) fn run(mailbox: &Mailbox) -> Result<(), String> {
             node,
         } => {
             let wav = std::fs::read(file).map_err(|e| format!("{}: {e}", file.display()))?;
-            let question = Question::MailboxImport {
-                extension: extension.clone(),
-                bytes: wav.len() as u64,
-            };
-            let (id, _) = ask(&node.data(), &question, &wav)?;
-            say!("{}", text(&id));
+            let path = ["mailboxes", extension, "messages"];
+            let made: MessageMade = Client::of(node.data()).send_sound(&path, wav)?;
+            say!("{}", made.id);
             Ok(())
         }
     }
 }
 
-fn print_quota(standing: &Value) {
-    let of = |used: &str, most: &str| {
-        let (used, most) = (text(&standing[used]), text(&standing[most]));
-        vec![used, "of".into(), most]
-    };
-    let rows = [
-        ("messages", of("messages", "messages_max")),
-        ("minutes", of("minutes", "quota_minutes")),
-    ];
-    for (what, of) in rows {
-        say!("{what:<10}{}", of.join(" "));
-    }
-    say!("{:<10}{} %", "used", text(&standing["percent"]));
+fn list(how: &Ask, extension: &str, which: &str) -> Result<(), String> {
+    show(how, &["mailboxes", extension, which], print_messages)
 }
 
-fn print_messages(list: &Value) {
-    let rows = list.as_array().into_iter().flatten().map(|message| {
-        let seconds = message["length_ms"].as_u64().unwrap_or(0).div_ceil(1000);
-        let marks = ["urgent", "cut_short", "incomplete"].into_iter();
-        let marks: Vec<_> = marks
-            .filter(|mark| message[mark] == Value::Bool(true))
-            .collect();
+fn print_quota(quota: Quota) {
+    let rows = [
+        ("messages", quota.messages, quota.messages_max),
+        ("minutes", quota.minutes, quota.quota_minutes),
+    ];
+    for (what, used, most) in rows {
+        say!("{what:<10}{used} of {most}");
+    }
+    say!("{:<10}{} %", "used", quota.percent);
+}
+
+fn print_messages(list: Vec<Message>) {
+    let rows = list.into_iter().map(|message| {
+        let seconds = message.length_ms.div_ceil(1000);
+        let marks = [
+            (message.urgent, "urgent"),
+            (message.cut_short, "cut short"),
+            (message.incomplete, "incomplete"),
+        ];
+        let marks = marks.into_iter().filter(|(is_so, _)| *is_so);
+        let marks: Vec<&str> = marks.map(|(_, mark)| mark).collect();
         vec![
-            text(&message["id"]),
-            when(&message["at"]),
-            party(&message["from"]),
+            message.id,
+            when(message.at),
+            party(&message.from),
             format!("{seconds} s"),
-            text(&message["folder"]),
-            marks.join(", ").replace('_', " "),
+            message.folder,
+            marks.join(", "),
         ]
     });
-    print_table(
-        &["ID", "WHEN", "FROM", "LENGTH", "FOLDER", ""],
-        rows,
-        "no messages",
-    );
+    let header = ["ID", "WHEN", "FROM", "LENGTH", "FOLDER", ""];
+    print_table(&header, rows, "no messages");
 }

@@ -51,7 +51,7 @@ pub(crate) fn run(args: &Restore) -> Result<(), String> {
         "backup {} of {}, made {}: {} records and {} sounds restored to {}",
         report.number,
         report.node,
-        when(&json!(report.made)),
+        when(report.made.0),
         report.records,
         report.sounds,
         data.display(),

@@ -7,9 +7,12 @@
 //! under new names. Where it is encrypted, the key is named on the command line. What is there, deleted or not, is left alone, so a second run changes nothing.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use serde_json::{Value, json};
+use axum::http::Method;
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use serde_json::json;
 use tandem_pbx::kept::{self, Kept};
 use tandem_pbx::seam::{AdminAnswer, AdminAsk};
 use tandem_storage::backup::{PackInfo, PackKind, PackRecord};
@@ -18,7 +21,8 @@ use tandem_storage::name::Id;
 use tandem_storage::seam::What;
 use tandem_storage::{Backup, View};
 
-use crate::admin::{self, Question, ask};
+use crate::admin::bodies::{MessageRestored, RestoreMessage, There};
+use crate::admin::{self, Client};
 use crate::cli::{Restore, WhichNode};
 use crate::commands::lists::{print_json, when};
 use crate::commands::progress::Progress;
@@ -34,8 +38,7 @@ type Sounds = HashMap<Id, BTreeMap<u32, Vec<u8>>>;
 
 /// The node that gets them.
 enum Node {
-    /// The one on this data directory.
-    Running(PathBuf),
+    Running(Client),
     Stopped(Box<Stopped>),
 }
 
@@ -97,24 +100,20 @@ fn restore(
 impl Node {
     fn of(data: &Path, backup: &Backup, keys: &Keyring) -> Result<Node, String> {
         if admin::is_running(data) {
-            return Ok(Node::Running(data.to_owned()));
+            return Ok(Node::Running(Client::of(data.to_owned())));
         }
         let stopped = Stopped::open(data, backup.manifest().node, keys.clone())?;
         Ok(Node::Stopped(Box::new(stopped)))
     }
 
-    fn there(&mut self, extension: &str) -> Result<Value, String> {
+    fn there(&mut self, extension: &str) -> Result<There, String> {
         match self {
-            Node::Running(data) => {
-                let extension = extension.to_owned();
-                let answer = ask(data, &Question::MailboxThere { extension }, &[])?;
-                Ok(answer.0)
-            }
+            Node::Running(node) => node.get(&["mailboxes", extension, "there"]),
             Node::Stopped(node) => {
                 let extension = extension.into();
                 match node.ask(AdminAsk::There { extension })? {
-                    AdminAnswer::Json(value) => Ok(value),
-                    _ => Ok(Value::Null),
+                    AdminAnswer::Json(value) => serde_json::from_value(value).map_err(broken),
+                    _ => Err(broken(())),
                 }
             }
         }
@@ -129,14 +128,14 @@ impl Node {
     ) -> Result<Option<String>, String> {
         let kept = Box::new(kept.clone());
         match self {
-            Node::Running(data) => {
-                let question = Question::MailboxRestore {
-                    extension: extension.to_owned(),
-                    kept,
-                    bytes: samples.len() as u64,
-                };
-                let (id, _) = ask(data, &question, &samples)?;
-                Ok(id.as_str().map(str::to_owned))
+            Node::Running(node) => {
+                let samples = BASE64_STANDARD.encode(samples);
+                let (path, body) = (
+                    ["mailboxes", extension, "restored"],
+                    RestoreMessage { kept, samples },
+                );
+                let restored: MessageRestored = node.send(Method::POST, &path, &body)?;
+                Ok(restored.id)
             }
             Node::Stopped(node) => {
                 let ask = AdminAsk::Restore {
@@ -161,11 +160,14 @@ impl Node {
 }
 
 /// Whose mailbox, and what is there of it.
-fn read_there(answer: &Value) -> Result<(Id, HashSet<Id>), String> {
-    let broken = |_| "the node's answer is broken".to_owned();
-    let mailbox = serde_json::from_value(answer["mailbox"].clone()).map_err(broken)?;
-    let there = serde_json::from_value(answer["there"].clone()).map_err(broken)?;
-    Ok((mailbox, there))
+fn read_there(answer: &There) -> Result<(Id, HashSet<Id>), String> {
+    let there = answer.there.iter().map(|id| id.parse().map_err(broken));
+    let there: Result<HashSet<Id>, String> = there.collect();
+    Ok((answer.mailbox.parse().map_err(broken)?, there?))
+}
+
+fn broken<E>(_: E) -> String {
+    "the node's answer is broken".to_owned()
 }
 
 /// What the mailbox had when the backup was made.
@@ -182,7 +184,7 @@ fn messages_in(backup: &Backup, mailbox: Id, extension: &str) -> Result<Vec<Kept
              is there a later one?",
             manifest.number,
             manifest.node,
-            when(&json!(manifest.made)),
+            when(manifest.made.0),
         ));
     }
     Ok(kept::messages(&view, mailbox))
@@ -255,7 +257,7 @@ fn print(backup: &Backup, extension: &str, outcome: &Outcome, as_json: bool) -> 
         "backup {} of {}, made {}: {had} messages of {extension}; {there} are there, {} were put back",
         manifest.number,
         manifest.node,
-        when(&json!(manifest.made)),
+        when(manifest.made.0),
         restored.len(),
     );
     if *without_sound > 0 {

@@ -2,13 +2,15 @@
 
 use std::path::Path;
 
+use axum::http::Method;
 use serde_json::Value;
 use tandem_storage::log_owner;
 use tandem_storage::name::NodeName;
 use tandem_storage::site::{Invitation, Joined, Site, SiteError, join};
 
-use super::lists::{print_json, print_table};
-use crate::admin::{Question, ask, socket_path};
+use super::lists::{or_dash, print_table, show};
+use crate::admin::bodies::{Invitation as Invited, Keepers, Node};
+use crate::admin::{Client, socket_path};
 use crate::cli::{Ask, Site as Command, SiteInit, SiteJoin, WhichNode};
 use crate::out::say;
 
@@ -51,13 +53,9 @@ fn make(init: &SiteInit) -> Result<(), String> {
 
 fn token(name: &str, node: &WhichNode) -> Result<(), String> {
     let name = parse(name)?.to_string();
-    let (answer, _) = ask(
-        &node.data(),
-        &Question::SiteToken { name: name.clone() },
-        &[],
-    )?;
-    let token = answer["token"].as_str().unwrap_or_default();
-    if answer["replaces"].as_bool() == Some(true) {
+    let path = ["nodes", &name, "token"];
+    let Invited { token, replaces } = Client::of(node.data()).carry_out(Method::POST, &path)?;
+    if replaces {
         eprintln!("{name} is a node already: the machine that joins with this takes its place.");
     }
     eprintln!("On the new machine, within an hour, once:");
@@ -91,42 +89,38 @@ fn join_with(with: &SiteJoin) -> Result<(), String> {
 }
 
 fn list(how: &Ask) -> Result<(), String> {
-    let (rows, _) = ask(&how.node.data(), &Question::SiteList, &[])?;
-    if how.json {
-        return print_json(&rows);
-    }
-    let rows = rows.as_array().into_iter().flatten().map(|row| {
-        let cell = |key: &str| row[key].as_str().unwrap_or("-").to_owned();
-        let state = match row["away_why"].as_str() {
-            Some(why) => format!("away: {why}"),
-            None => cell("state"),
-        };
-        vec![
-            cell("name"),
-            cell("address"),
-            state,
-            lacks(row),
-            cell("sound_kept_by"),
-        ]
-    });
-    print_table(
-        &[
+    show(how, &["nodes"], |nodes: Vec<Node>| {
+        let rows = nodes.into_iter().map(|node| {
+            let away_why = node.copies.as_ref().and_then(|c| c.away_why.as_ref());
+            let state = match away_why {
+                Some(why) => format!("away: {why}"),
+                None => node.state.clone(),
+            };
+            let lacks = lacks(&node);
+            vec![
+                node.name,
+                or_dash(node.address),
+                state,
+                lacks,
+                node.sound_kept_by,
+            ]
+        });
+        let header = [
             "NODE",
             "ADDRESS",
             "STATE",
             "LACKS OF OURS",
             "ITS SOUND KEPT BY",
-        ],
-        rows,
-        "no nodes",
-    );
-    Ok(())
+        ];
+        print_table(&header, rows, "no nodes");
+    })
 }
 
-fn lacks(row: &Value) -> String {
-    match row["state"].as_str() {
-        Some("this node") => "-".into(),
-        _ => amount(&row["lacks_of_ours_bytes"], &row["takes_s"]),
+fn lacks(node: &Node) -> String {
+    match (&*node.state, &node.copies) {
+        ("this node", _) => "-".into(),
+        (_, Some(copies)) => amount(copies.lacks_of_ours_bytes, copies.takes_s),
+        (_, None) => amount(None, None),
     }
 }
 
@@ -134,7 +128,10 @@ fn lacks(row: &Value) -> String {
 pub(super) fn missing(rows: &[Value]) -> String {
     let words = rows.iter().map(|row| {
         let at = row["at"].as_str().unwrap_or_default();
-        format!("{at}: {}", amount(&row["bytes"], &row["takes_s"]))
+        format!(
+            "{at}: {}",
+            amount(row["bytes"].as_u64(), row["takes_s"].as_f64())
+        )
     });
     let words: Vec<String> = words.collect();
     match &words[..] {
@@ -143,8 +140,8 @@ pub(super) fn missing(rows: &[Value]) -> String {
     }
 }
 
-fn amount(bytes: &Value, seconds: &Value) -> String {
-    match (bytes.as_u64(), seconds.as_f64()) {
+fn amount(bytes: Option<u64>, seconds: Option<f64>) -> String {
+    match (bytes, seconds) {
         (None, _) => "not known".into(),
         (Some(0), _) => "nothing".into(),
         (Some(bytes), None) => format!("{} KiB", bytes.div_ceil(1024)),
@@ -154,11 +151,7 @@ fn amount(bytes: &Value, seconds: &Value) -> String {
 
 fn remove(name: &str, node: &WhichNode) -> Result<(), String> {
     let name = parse(name)?.to_string();
-    ask(
-        &node.data(),
-        &Question::SiteRemove { name: name.clone() },
-        &[],
-    )?;
+    Client::of(node.data()).carry_out::<()>(Method::DELETE, &["nodes", &name])?;
     say!("{name} is no longer a node of the company. What it said stays.");
     Ok(())
 }
@@ -169,18 +162,17 @@ fn keeps(name: &str, backups: &str, node: &WhichNode) -> Result<(), String> {
         "all" => None,
         names => {
             let names: Result<Vec<NodeName>, String> = names.split(',').map(parse).collect();
-            let names: Vec<String> = names?.iter().map(NodeName::to_string).collect();
-            Some(names.join(" "))
+            Some(names?.iter().map(NodeName::to_string).collect())
         }
     };
-    let question = Question::SiteKeeps {
-        name: name.clone(),
-        backups: backups.clone(),
-    };
-    ask(&node.data(), &question, &[])?;
-    match backups {
+    let keepers = Keepers { backups };
+    Client::of(node.data()).send::<()>(Method::PUT, &["nodes", &name, "backups"], &keepers)?;
+    match keepers.backups {
         None => say!("All nodes keep the sound that {name} records."),
-        Some(names) => say!("The sound that {name} records is kept there and at: {names}"),
+        Some(names) => say!(
+            "The sound that {name} records is kept there and at: {}",
+            names.join(" ")
+        ),
     }
     Ok(())
 }

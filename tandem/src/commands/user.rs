@@ -1,8 +1,12 @@
 //! `tandem user add | set | remove | list`.
 
-use crate::admin::{Question, ask};
+use axum::http::Method;
+use serde_json::json;
+
+use crate::admin::bodies::{NewUser, UserMade, UserSettings};
+use crate::admin::{self, Client};
 use crate::cli::User;
-use crate::commands::lists::{print_json, print_table, text};
+use crate::commands::lists::{print_json, print_table, show};
 use crate::out::say;
 
 pub(crate) fn run(user: &User) -> Result<(), String> {
@@ -14,18 +18,23 @@ pub(crate) fn run(user: &User) -> Result<(), String> {
             pin,
             ask: how,
         } => {
-            let question = Question::UserAdd {
+            let user = NewUser {
                 extension: extension.clone(),
                 name: name.clone(),
                 password: password.clone(),
                 pin: pin.clone(),
             };
-            let (made, _) = ask(&how.node.data(), &question, &[])?;
+            let node = Client::of(how.node.data());
+            let made: UserMade = node.send(Method::POST, &["users"], &user)?;
             if how.json {
-                return print_json(&made);
+                return print_json(&json!(made));
             }
-            let [extension, name, password, pin] =
-                ["extension", "name", "password", "pin"].map(|key| text(&made[key]));
+            let UserMade {
+                extension,
+                name,
+                password,
+                pin,
+            } = made;
             say!("{extension}  {name}  password {password}  voicemail PIN {pin}");
             Ok(())
         }
@@ -34,42 +43,106 @@ pub(crate) fn run(user: &User) -> Result<(), String> {
             settings,
             node,
         } => {
-            let question = Question::UserSet {
-                extension: extension.clone(),
-                settings: settings.clone(),
-            };
-            ask(&node.data(), &question, &[]).map(drop)
+            let (path, settings) = (["users", extension], parse(settings)?);
+            Client::of(node.data()).send(Method::PATCH, &path, &settings)
         }
         User::Remove { extension, node } => {
-            let extension = extension.clone();
-            ask(&node.data(), &Question::UserRemove { extension }, &[]).map(drop)
+            let path = ["users", extension];
+            Client::of(node.data()).carry_out(Method::DELETE, &path)
         }
-        User::List(how) => {
-            let (users, _) = ask(&how.node.data(), &Question::UserList, &[])?;
-            if how.json {
-                return print_json(&users);
+        User::List(how) => show(how, &["users"], print_users),
+    }
+}
+
+fn print_users(users: Vec<admin::bodies::User>) {
+    let rows = users.into_iter().map(|user| {
+        let mut marks = Vec::new();
+        if user.dnd {
+            marks.push("do not disturb".to_owned());
+        }
+        if let Some(to) = user.forward {
+            marks.push(format!("forwarded to {to}"));
+        }
+        if user.conflict {
+            marks.push("another user has this extension".into());
+        }
+        let new = user.messages.new.to_string();
+        vec![user.extension, user.name, new, marks.join(", ")]
+    });
+    let if_empty = "no users yet; tandem user add EXT NAME makes one";
+    print_table(&["USER", "NAME", "NEW", ""], rows, if_empty);
+}
+
+/// What was typed as `key=value`.
+fn parse(typed: &[String]) -> Result<UserSettings, String> {
+    let mut settings = UserSettings::default();
+    for setting in typed {
+        let (key, value) = setting
+            .split_once('=')
+            .ok_or_else(|| format!("'{setting}' is not key=value"))?;
+        let text = || Some(value.to_owned());
+        match key {
+            "name" => settings.name = text(),
+            "extension" => settings.extension = text(),
+            "password" => settings.password = text(),
+            "pin" => settings.pin = text(),
+            "dnd" => settings.dnd = Some(on_or_off(key, value)?),
+            "forward" => settings.forward = Some(text().filter(|to| !to.is_empty())),
+            _ => {
+                return Err(format!(
+                    "'{key}' cannot be set; what can: name, extension, password, pin, dnd (on, off), forward (an extension, or nothing)"
+                ));
             }
-            let rows = users.as_array().into_iter().flatten().map(|user| {
-                let mut marks = Vec::new();
-                if user["dnd"] == true {
-                    marks.push("do not disturb".to_owned());
-                }
-                if let Some(to) = user["forward"].as_str() {
-                    marks.push(format!("forwarded to {to}"));
-                }
-                if user["conflict"] == true {
-                    marks.push("another user has this extension".into());
-                }
-                let new = text(&user["messages"]["new"]);
-                let (extension, name) = (text(&user["extension"]), text(&user["name"]));
-                vec![extension, name, new, marks.join(", ")]
-            });
-            print_table(
-                &["USER", "NAME", "NEW", ""],
-                rows,
-                "no users yet; tandem user add EXT NAME makes one",
-            );
-            Ok(())
         }
+    }
+    Ok(settings)
+}
+
+fn on_or_off(key: &str, value: &str) -> Result<bool, String> {
+    match value {
+        "on" => Ok(true),
+        "off" => Ok(false),
+        _ => Err(format!("{key} is on or off, not '{value}'")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(typed: &[&str]) -> Result<UserSettings, String> {
+        let typed: Vec<String> = typed.iter().map(|&some| some.to_owned()).collect();
+        parse(&typed)
+    }
+
+    #[test]
+    fn what_is_typed_and_what_is_left_out() {
+        let settings = parsed(&["name=Eve = Adam", "dnd=on", "forward="]).unwrap();
+        let wanted = UserSettings {
+            name: Some("Eve = Adam".into()),
+            dnd: Some(true),
+            forward: Some(None),
+            ..UserSettings::default()
+        };
+        assert_eq!(settings, wanted);
+        let travelled = serde_json::to_string(&settings).unwrap();
+        assert_eq!(
+            travelled,
+            r#"{"name":"Eve = Adam","dnd":true,"forward":null}"#
+        );
+        let back: UserSettings = serde_json::from_str(&travelled).unwrap();
+        assert_eq!(back, wanted);
+    }
+
+    #[test]
+    fn what_cannot_be_set_is_said() {
+        assert_eq!(parsed(&["pin"]).unwrap_err(), "'pin' is not key=value");
+        let error = parsed(&["dnd=maybe"]).unwrap_err();
+        assert_eq!(error, "dnd is on or off, not 'maybe'");
+        assert!(
+            parsed(&["colour=red"])
+                .unwrap_err()
+                .starts_with("'colour' cannot be set")
+        );
     }
 }

@@ -5,6 +5,7 @@
 
 mod kit;
 
+mod api;
 mod backup;
 mod bad_days;
 mod bindings;

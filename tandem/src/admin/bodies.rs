@@ -1,0 +1,394 @@
+//! What travels: the bodies of questions and answers, once for the node's side and for the command line's.
+//!
+//! Questions name all they may hold, and nothing else is taken. Of answers a reader leaves aside what it does
+//! not know, so that nodes of a later release may tell more. Times are milliseconds since 1970.
+
+use serde::{Deserialize, Deserializer, Serialize};
+use tandem_pbx::kept::Kept;
+use utoipa::ToSchema;
+
+/// The header beside a sound of which some is damaged: true.
+pub(crate) const INCOMPLETE: &str = "tandem-incomplete";
+
+/// Why something could not be done.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub(crate) struct ErrorBody {
+    /// What is wrong, where, and what to do.
+    pub(crate) error: String,
+}
+
+/// How the node is.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub(crate) struct Status {
+    node: String,
+    version: String,
+    uptime_s: u64,
+    /// Phones and callers are served.
+    ready: bool,
+    /// What is missing for that.
+    not_ready: Option<String>,
+    /// What somebody should see to.
+    alarms: Vec<String>,
+    calls: StatusCalls,
+    phones: StatusPhones,
+    messages: StatusMessages,
+    log: StatusLog,
+    /// Of a node that belongs to a company.
+    company: Option<StatusCompany>,
+    backup: StatusBackup,
+    media: StatusMedia,
+}
+
+/// Calls of a node.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+struct StatusCalls {
+    now: u64,
+    since_start: u64,
+    answered: u64,
+    /// There was no room for them.
+    refused: u64,
+}
+
+/// Phones of a node.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+struct StatusPhones {
+    registered: u64,
+}
+
+/// Messages left at a node.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+struct StatusMessages {
+    left_since_start: u64,
+    too_short: u64,
+    refused: u64,
+}
+
+/// The node's log.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+struct StatusLog {
+    /// The last record that is durable: node.epoch.number.
+    last_durable: Option<String>,
+    /// There is room for sound.
+    can_record: bool,
+    commit_p50_us: u64,
+    commit_p99_us: u64,
+    segments: u64,
+    /// The name of the key.
+    encrypts_with: Option<String>,
+}
+
+/// The other nodes, and the copies of this one's log.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+struct StatusCompany {
+    nodes_up: Vec<String>,
+    nodes_away: Vec<String>,
+    /// Of what is said here, this node's own included.
+    copies_now: u64,
+    copies_behind: u64,
+    saved_with_copy: u64,
+    saved_alone: u64,
+    /// Of these, because a copy did not come in time.
+    saved_alone_late: u64,
+    /// Of this node's log, and where.
+    missing: Vec<Missing>,
+    /// Nodes of whose logs not all is here.
+    missing_here_of: Vec<String>,
+}
+
+/// What of this node's log is missing at another.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+struct Missing {
+    at: String,
+    /// Null: not known.
+    bytes: Option<u64>,
+    takes_s: Option<f64>,
+}
+
+/// How backups went.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+struct StatusBackup {
+    /// When, or never.
+    last: String,
+    last_age_s: Option<u64>,
+    last_to: Option<String>,
+    last_bytes: Option<u64>,
+    /// Why the last one could not be made.
+    failed: Option<String>,
+    failures: u64,
+}
+
+/// Sound on the network.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+struct StatusMedia {
+    legs: u64,
+    ports_free: u64,
+    packets_received: u64,
+    packets_sent: u64,
+    late_ticks: u64,
+}
+
+/// A call, one that rings included.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub(crate) struct Call {
+    pub(crate) leg: u64,
+    pub(crate) from: Party,
+    /// What was dialled.
+    pub(crate) to: String,
+    pub(crate) phase: String,
+    /// caller, callee or both.
+    pub(crate) held_by: Option<String>,
+    pub(crate) started: u64,
+    pub(crate) answered: Option<u64>,
+}
+
+/// Somebody on the telephone.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub(crate) struct Party {
+    pub(crate) number: Option<String>,
+    pub(crate) name: Option<String>,
+}
+
+/// A registered phone.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub(crate) struct Phone {
+    pub(crate) extension: String,
+    pub(crate) contact: String,
+    /// Where it registered from.
+    pub(crate) source: String,
+    pub(crate) transport: String,
+    pub(crate) user_agent: Option<String>,
+    pub(crate) expires_s: u64,
+}
+
+/// What lost in a merge, or a user who claims another's extension.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub(crate) struct Conflict {
+    pub(crate) what: String,
+    /// Whose counts: a node, or a user's name.
+    pub(crate) kept_of: Option<String>,
+    pub(crate) lost_of: String,
+    /// The user without its extension.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) user: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) kept_at: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) lost_at: Option<u64>,
+}
+
+/// A user and its lamp.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub(crate) struct User {
+    pub(crate) id: String,
+    pub(crate) extension: String,
+    pub(crate) name: String,
+    pub(crate) dnd: bool,
+    /// Where all calls go.
+    pub(crate) forward: Option<String>,
+    /// Another user has this extension.
+    pub(crate) conflict: bool,
+    pub(crate) messages: Lamp,
+}
+
+/// Messages of a mailbox, counted.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub(crate) struct Lamp {
+    pub(crate) new: u64,
+    pub(crate) old: u64,
+    pub(crate) new_urgent: u64,
+    pub(crate) old_urgent: u64,
+}
+
+/// A user to be made.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct NewUser {
+    /// What one dials: 2 to 10 digits.
+    pub(crate) extension: String,
+    /// For displays.
+    pub(crate) name: String,
+    /// Of its phones; without one, one is made.
+    pub(crate) password: Option<String>,
+    /// Of its mailbox; without one, one is made.
+    pub(crate) pin: Option<String>,
+}
+
+/// A user that was made.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub(crate) struct UserMade {
+    pub(crate) extension: String,
+    pub(crate) name: String,
+    pub(crate) password: String,
+    pub(crate) pin: String,
+}
+
+/// What is to be different about a user; what is left out stays.
+#[derive(Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct UserSettings {
+    /// For displays.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) name: Option<String>,
+    /// What one dials; it needs a new password.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) extension: Option<String>,
+    /// Of its phones.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) password: Option<String>,
+    /// Of its mailbox.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) pin: Option<String>,
+    /// No calls are wanted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) dnd: Option<bool>,
+    /// The extension all calls go to; null: no longer.
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "null_counts"
+    )]
+    #[schema(value_type = Option<String>)]
+    pub(crate) forward: Option<Option<String>>,
+}
+
+/// What is left out is `None`; what is null, `Some(None)`.
+fn null_counts<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Option<String>>, D::Error> {
+    Option::deserialize(from).map(Some)
+}
+
+/// A message in a mailbox.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub(crate) struct Message {
+    pub(crate) id: String,
+    pub(crate) at: u64,
+    pub(crate) from: Party,
+    pub(crate) folder: String,
+    pub(crate) heard: bool,
+    pub(crate) urgent: bool,
+    /// The node or the line went away while it was spoken.
+    pub(crate) cut_short: bool,
+    /// Some of it is not at this node.
+    pub(crate) incomplete: bool,
+    pub(crate) length_ms: u64,
+}
+
+/// The message that an import became.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub(crate) struct MessageMade {
+    pub(crate) id: String,
+}
+
+/// The message that one of a backup became.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub(crate) struct MessageRestored {
+    /// Null: it was there.
+    pub(crate) id: Option<String>,
+}
+
+/// A message of a backup, to be put back.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RestoreMessage {
+    /// All of it but the sound, as the backup has it.
+    #[schema(value_type = Object)]
+    pub(crate) kept: Box<Kept>,
+    /// Its samples as they are kept, one byte each, in base64.
+    #[schema(format = "byte")]
+    pub(crate) samples: String,
+}
+
+/// A WAV file, as it is.
+#[derive(ToSchema)]
+#[schema(value_type = String, format = Binary)]
+#[allow(
+    dead_code,
+    reason = "for the description: the bytes travel as they are"
+)]
+pub(crate) struct Wav(Vec<u8>);
+
+/// Which messages are there of a mailbox.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub(crate) struct There {
+    /// Its name, which stays when the extension changes.
+    pub(crate) mailbox: String,
+    /// Names of messages, and of those that they are copies of.
+    pub(crate) there: Vec<String>,
+}
+
+/// Legal hold.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Hold {
+    pub(crate) hold: bool,
+}
+
+/// How long heard messages are kept.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct KeepHeard {
+    /// Fractions count; 0: for ever.
+    pub(crate) days: f64,
+}
+
+/// What a mailbox holds, and may.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub(crate) struct Quota {
+    pub(crate) messages: u64,
+    pub(crate) messages_max: u64,
+    pub(crate) minutes: u64,
+    pub(crate) quota_minutes: u64,
+    /// Of the scarcer of the two.
+    pub(crate) percent: u64,
+}
+
+/// How much a mailbox may hold; what is left out stays.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct QuotaSettings {
+    /// 0: as the configuration says.
+    pub(crate) minutes: Option<u32>,
+    /// 0: as the configuration says.
+    pub(crate) messages: Option<u32>,
+}
+
+/// A node of the company.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub(crate) struct Node {
+    pub(crate) name: String,
+    pub(crate) address: Option<String>,
+    /// Names with spaces between, or all.
+    pub(crate) sound_kept_by: String,
+    /// this node, up, away or unknown.
+    pub(crate) state: String,
+    #[serde(flatten)]
+    pub(crate) copies: Option<Copies>,
+}
+
+/// How copies stand between this node and another.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub(crate) struct Copies {
+    pub(crate) away_why: Option<String>,
+    pub(crate) has_our_sound: bool,
+    /// epoch.number.
+    pub(crate) has_ours_up_to: Option<String>,
+    /// Null: not known.
+    pub(crate) lacks_of_ours_bytes: Option<u64>,
+    pub(crate) takes_s: Option<f64>,
+    pub(crate) we_have_all_of_theirs: bool,
+}
+
+/// What a machine joins the company with.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub(crate) struct Invitation {
+    pub(crate) token: String,
+    /// There is a node of this name, whose place it takes.
+    pub(crate) replaces: bool,
+}
+
+/// Which nodes keep a copy of the sound a node records.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Keepers {
+    /// Null: all.
+    pub(crate) backups: Option<Vec<String>>,
+}
