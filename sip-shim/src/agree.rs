@@ -52,6 +52,9 @@ impl Talk {
     /// For a leg that receives at `address` and `port`.
     pub fn new(session_id: u64, address: IpAddr, port: u16) -> Talk {
         // Session ids are written as decimal numbers that some phones read into 63 bits.
+        //= RFC 3264 §5
+        //# The numeric value of the session id and version in the o line MUST be representable with
+        //# a 64 bit signed integer.
         let local = Local::new(session_id >> 2);
         let rtp = SocketAddr::new(address, port);
         Talk {
@@ -89,6 +92,11 @@ impl Talk {
 
     /// Answers an offer, with the first of `prefer` that it names, else the one it likes best.
     /// `None`: nothing in common.
+    //= RFC 3264 §8
+    //# The answerer MUST be prepared to receive an offer that contains SDP with a version that has
+    //# not changed; this is effectively a no-op. However, the answerer MUST generate a valid answer
+    //# (which MAY be the same as the previous SDP from the answerer, or MAY be different),
+    //# according to the procedures defined in Section 6.
     pub fn answer(&mut self, offer: &Session, prefer: &[Codec]) -> Option<String> {
         let chosen = usable_line(offer, &self.ours, self.rtp.ip())?;
         let media = &offer.media[chosen];
@@ -96,6 +104,12 @@ impl Talk {
         let wanted = prefer.iter().copied().find(|c| self.codecs.contains(c));
         let codec = wanted.or(self.codecs.first().copied())?;
         let payloads = payloads_for(media, codec);
+        //= RFC 3264 §8.3.2
+        //# Similarly, as described in Section 6, as soon as it sends its answer, the answerer MUST
+        //# begin sending media using any formats in the offer that were also present in the answer,
+        //# and SHOULD use the most preferred format in the offer that was also listed in the answer
+        //# (assuming the stream allows for sending), and MUST NOT send using any formats that are
+        //# not in the offer, even if they were present in a previous SDP from the peer.
         let params = self.params(media, codec, &payloads);
         self.remember(&offer.media, chosen);
         let text = self.describe(&payloads, media.direction.reversed());
@@ -105,6 +119,9 @@ impl Talk {
 
     /// Offers all we can do, with `first` before the rest; on the line and under the numbers that the
     /// session has already.
+    //= RFC 3264 §5.1
+    //# In all cases, the formats in the "m=" line MUST be listed in order of preference, with the
+    //# first format listed being preferred.
     pub fn offer(&mut self, first: &[Codec]) -> String {
         let mut payloads: Vec<(u8, Payload)> = Vec::with_capacity(6);
         let first = first.iter().filter(|codec| self.ours.contains(codec));
@@ -152,6 +169,11 @@ impl Talk {
                 receives.push(*entry);
             }
         }
+        //= RFC 3264 §8.3.2
+        //# Similarly, when the offerer receives the answer, it MUST begin sending media using any
+        //# formats in the answer, and SHOULD use the most preferred one (assuming the stream allows
+        //# for sending), and MUST NOT send using any formats that are not in the answer, even if
+        //# they were present in a previous SDP from the peer.
         let params = self.params(media, codec, &receives);
         for entry in &media.payloads {
             self.bind(*entry);
@@ -163,11 +185,27 @@ impl Talk {
     /// Our text, with `payloads` on the chosen line.
     fn describe(&mut self, payloads: &[(u8, Payload)], direction: Direction) -> String {
         let (rtp, chosen) = (self.rtp, self.chosen);
+        //= RFC 3264 §6
+        //# For each "m=" line in the offer, there MUST be a corresponding "m=" line in the answer.
+        //# The answer MUST contain exactly the same number of "m=" lines as the offer.
+        //= RFC 3264 §8
+        //# If an SDP is offered, which is different from the previous SDP, the new SDP MUST have a
+        //# matching media stream for each media stream in the previous SDP. In other words, if the
+        //# previous SDP had N "m=" lines, the new SDP MUST have at least N "m=" lines.
+        //= RFC 3264 §8
+        //# Deleted media streams from a previous SDP MUST NOT be removed in a new SDP; however,
+        //# attributes for these streams need not be present.
         let count = self.lines.len().max(1);
         let lines: Vec<Line<'_>> = (0..count)
             .map(|i| Line {
                 rtp,
                 answers: self.lines.get(i),
+                //= RFC 3264 §6
+                //# If a stream is rejected, the offerer and answerer MUST NOT generate media (or
+                //# RTCP packets) for that stream.
+                //= RFC 3264 §6.1
+                //# If the answerer has no media formats in common for a particular offered stream,
+                //# the answerer MUST reject that media stream by setting the port to zero.
                 payloads: if i == chosen { payloads } else { &[] },
                 direction,
             })
@@ -192,6 +230,12 @@ impl Talk {
 
     /// The number under which we offer something: the session's, else our own, else one that means
     /// nothing else yet.
+    //= RFC 3264 §8.3.2
+    //# However, in the case of RTP, the mapping from a particular dynamic payload type number to a
+    //# particular codec within that media stream MUST NOT change for the duration of a session. For
+    //# example, if A generates an offer with G.711 assigned to dynamic payload type number 46,
+    //# payload type number 46 MUST refer to G.711 from that point forward in any offers or answers
+    //# for that media stream within the session.
     fn number_for(&self, payload: Payload, taken: &[(u8, Payload)]) -> u8 {
         let means_other = |number: u8| {
             let mut both = self.numbers.iter().chain(taken);
@@ -226,10 +270,29 @@ impl Talk {
             remote_rtp: media.rtp(),
             remote_rtcp: media.rtcp(),
             codec,
+            //= RFC 3264 §5.1
+            //# However, for sendonly and sendrecv streams, the answer might indicate different
+            //# payload type numbers for the same codecs, in which case, the offerer MUST send with
+            //# the payload type numbers from the answer.
+            //= RFC 3264 §6.1
+            //# The answerer MUST send using a media format in the offer that is also listed in the
+            //# answer, and SHOULD send using the most preferred media format in the offer that is
+            //# also listed in the answer. In the case of RTP, it MUST use the payload type numbers
+            //# from the offer, even if they differ from those in the answer.
             payload_type: number.unwrap_or(number_of_ours(codec)),
             dtmf_payload_type: events.map(|(number, _)| number),
             dtmf_clock_hz: events.map_or(8000, |(_, clock_hz)| clock_hz),
+            //= RFC 3264 §8.3.4
+            //# Generally, an agent MUST send media (if the directionality of the stream allows)
+            //# using the new parameters once the SDP with the change is received.
             ptime_ms: (ptime_ms / 10 * 10).clamp(*PTIME_MS.start(), *PTIME_MS.end()),
+            //= RFC 3264 §6.1
+            //# Once the answerer has sent the answer, it MUST be prepared to receive media for any
+            //# recvonly streams described by that answer. It MUST be prepared to send and receive
+            //# media for any sendrecv streams in the answer, and it MAY send media immediately. The
+            //# answerer MUST be prepared to receive media for recvonly or sendrecv streams using
+            //# any media formats listed for those streams in the answer, and it MAY send media
+            //# immediately.
             receives: receives.iter().filter_map(received).collect(),
             send: hears && media.address.is_some(),
             receive: speaks,
@@ -284,6 +347,17 @@ fn usable_line(offer: &Session, ours: &[Codec], address: IpAddr) -> Option<usize
         .position(|m| m.is_usable() && m.is_of_family(address) && shares(m))
 }
 
+//= RFC 3264 §6.1
+//# For streams marked as recvonly in the answer, the "m=" line MUST contain at least one media
+//# format the answerer is willing to receive with from amongst those listed in the offer.
+//= RFC 3264 §6.1
+//# For streams marked as sendonly in the answer, the "m=" line MUST contain at least one media
+//# format the answerer is willing to send from amongst those listed in the offer. For streams
+//# marked as sendrecv in the answer, the "m=" line MUST contain at least one codec the answerer is
+//# willing to both send and receive, from amongst those listed in the offer.
+//= RFC 3264 §6.1
+//# The media formats in the "m=" line MUST be listed in order of preference, with the first format
+//# listed being preferred.
 fn payloads_for(media: &Media, codec: Codec) -> Vec<(u8, Payload)> {
     let sound = Payload::Sound(codec);
     let number = media.number_of(sound).map(|n| (n, sound));
@@ -331,6 +405,9 @@ mod tests {
         Talk::new(4, "10.0.0.9".parse().unwrap(), 5000)
     }
 
+    //= RFC 3264 §6.1 type=test
+    //# The media formats in the "m=" line MUST be listed in order of preference, with the first
+    //# format listed being preferred.
     #[test]
     fn the_preferred_common_codec_is_chosen() {
         let both = offer("m=audio 4000 RTP/AVP 0 8 96\r\na=rtpmap:96 telephone-event/8000\r\n");
@@ -356,6 +433,22 @@ mod tests {
         );
     }
 
+    //= RFC 3264 §5.1 type=test
+    //# However, for sendonly and sendrecv streams, the answer might indicate different payload type
+    //# numbers for the same codecs, in which case, the offerer MUST send with the payload type
+    //# numbers from the answer.
+    //= RFC 3264 §6.1 type=test
+    //# Even if the same payload type number is used, the answer MUST contain rtpmap attributes to
+    //# define the payload type mappings for dynamic payload types, and SHOULD contain mappings for
+    //# static payload types.
+    //= RFC 3264 §6.1 type=test
+    //# The answerer MUST be prepared to receive media for recvonly or sendrecv streams using any
+    //# media formats listed for those streams in the answer, and it MAY send media immediately.
+    //= RFC 3264 §6.1 type=test
+    //# The answerer MUST send using a media format in the offer that is also listed in the answer,
+    //# and SHOULD send using the most preferred media format in the offer that is also listed in
+    //# the answer. In the case of RTP, it MUST use the payload type numbers from the offer, even if
+    //# they differ from those in the answer.
     #[test]
     fn opus_is_agreed_on_with_keys_at_its_own_clock_and_numbers_of_either_side() {
         let lines = "m=audio 4000 RTP/AVP 96 0 97 98\r\na=rtpmap:96 opus/48000/2\r\n\
@@ -399,6 +492,19 @@ mod tests {
         );
     }
 
+    //= RFC 3264 §8 type=test
+    //# If an SDP is offered, which is different from the previous SDP, the new SDP MUST have a
+    //# matching media stream for each media stream in the previous SDP. In other words, if the
+    //# previous SDP had N "m=" lines, the new SDP MUST have at least N "m=" lines.
+    //= RFC 3264 §8 type=test
+    //# Deleted media streams from a previous SDP MUST NOT be removed in a new SDP; however,
+    //# attributes for these streams need not be present.
+    //= RFC 3264 §8.3.2 type=test
+    //# However, in the case of RTP, the mapping from a particular dynamic payload type number to a
+    //# particular codec within that media stream MUST NOT change for the duration of a session. For
+    //# example, if A generates an offer with G.711 assigned to dynamic payload type number 46,
+    //# payload type number 46 MUST refer to G.711 from that point forward in any offers or answers
+    //# for that media stream within the session.
     #[test]
     fn lines_and_numbers_hold_for_the_whole_session() {
         let mut t = talk();
@@ -443,6 +549,9 @@ mod tests {
         assert!(t.held);
     }
 
+    //= RFC 3264 §8.3.4 type=test
+    //# Generally, an agent MUST send media (if the directionality of the stream allows) using the
+    //# new parameters once the SDP with the change is received.
     #[test]
     fn a_packet_is_no_longer_than_the_party_takes() {
         let lines = "m=audio 4000 RTP/AVP 0\r\na=ptime:60\r\na=maxptime:40\r\n";
@@ -462,6 +571,20 @@ mod tests {
         assert_eq!(t.answer(&offer("m=audio 4000 RTP/AVP 0 9\r\n"), &[]), None);
     }
 
+    //= RFC 3264 §6 type=test
+    //# For each "m=" line in the offer, there MUST be a corresponding "m=" line in the answer. The
+    //# answer MUST contain exactly the same number of "m=" lines as the offer.
+    //= RFC 3264 §6 type=test
+    //# If a stream is rejected, the offerer and answerer MUST NOT generate media (or RTCP packets)
+    //# for that stream. To reject an offered stream, the port number in the corresponding stream in
+    //# the answer MUST be set to zero.
+    //= RFC 3264 §6 type=test
+    //# At least one MUST be present, as specified by SDP.
+    //= RFC 3264 §6.1 type=test
+    //# The media type of the stream in the answer MUST match that of the offer.
+    //= RFC 3264 §6.1 type=test
+    //# If the answerer has no media formats in common for a particular offered stream, the answerer
+    //# MUST reject that media stream by setting the port to zero.
     #[test]
     fn other_media_are_refused_line_by_line() {
         let mixed = offer(
@@ -479,12 +602,33 @@ mod tests {
         );
     }
 
+    //= RFC 3264 §6.1 type=test
+    //# If a stream is offered as sendonly, the corresponding stream MUST be marked as recvonly or
+    //# inactive in the answer. If a media stream is listed as recvonly in the offer, the answer
+    //# MUST be marked as sendonly or inactive in the answer.
+    //= RFC 3264 §6.1 type=test
+    //# If an offered media stream is listed as inactive, it MUST be marked as inactive in the
+    //# answer. For streams marked as recvonly in the answer, the "m=" line MUST contain at least
+    //# one media format the answerer is willing to receive with from amongst those listed in the
+    //# offer.
+    //= RFC 3264 §6.1 type=test
+    //# For streams marked as sendonly in the answer, the "m=" line MUST contain at least one media
+    //# format the answerer is willing to send from amongst those listed in the offer. For streams
+    //# marked as sendrecv in the answer, the "m=" line MUST contain at least one codec the answerer
+    //# is willing to both send and receive, from amongst those listed in the offer.
+    //= RFC 3264 §6.1 type=test
+    //# This address and port MUST be present even for sendonly streams; in the case of RTP, the
+    //# port one higher is still used to receive RTCP.
+    //= RFC 3264 §8.4 type=test
+    //# An agent MUST be capable of receiving SDP with a connection address of 0.0.0.0, in which
+    //# case it means that neither RTP nor RTCP should be sent to the peer.
     #[test]
     fn hold_has_many_forms() {
         let check = |lines: &str, answered: &str, send: bool, receive: bool| {
             let mut t = talk();
             let text = t.answer(&offer(lines), &[]).unwrap();
             assert!(text.contains(answered), "{lines:?}: {text}");
+            assert!(text.contains("m=audio 5000 RTP/AVP 0\r\n"), "{text}");
             let p = t.agreed.clone().unwrap();
             assert_eq!(
                 (p.send, p.receive, t.held),
@@ -519,6 +663,12 @@ mod tests {
         );
     }
 
+    //= RFC 3264 §5.1 type=test
+    //# In all cases, the formats in the "m=" line MUST be listed in order of preference, with the
+    //# first format listed being preferred.
+    //= RFC 3264 §8 type=test
+    //# If the version in the origin line does not increment, the SDP MUST be identical to the SDP
+    //# with that version number.
     #[test]
     fn an_offer_names_the_wanted_codec_first() {
         let mut t = talk();
