@@ -238,6 +238,27 @@ fn who_asked_is_told_that_no_answer_came() {
     w.expect(&["10.0.0.1:5060: NOTIFY sip:101@10.0.0.1:5060"]);
 }
 
+//= RFC 3261 §17.1.2.2 type=test
+//# If a final response (status codes 200-699) is received while in the "Proceeding" state, the
+//# response MUST be passed to the TU, and the client transaction MUST transition to the
+//# "Completed" state.
+#[test]
+fn an_answer_after_a_provisional_one_counts() {
+    let mut w = World::new();
+    w.register(101, DESK);
+    let light = |w: &mut World, new| {
+        let (user, lamp) = (id(101), lamp(new, 0));
+        w.pbx(SipCommand::Lamp { user, lamp });
+    };
+    light(&mut w, 1);
+    w.respond(DESK, "NOTIFY", "100 Trying", "", "");
+    light(&mut w, 2);
+    w.out();
+    w.respond(DESK, "NOTIFY", "200 OK", "", "");
+    w.expect(&["10.0.0.1:5060: NOTIFY sip:101@10.0.0.1:5060"]);
+    assert!(w.last().contains("Voice-Message: 2/0"));
+}
+
 //= RFC 3261 §17.2.1 type=test
 //# While in the "Proceeding" state, if the TU passes a response with status code from 300 to 699 to
 //# the server transaction, the response MUST be passed to the transport layer for transmission, and
