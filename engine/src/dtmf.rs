@@ -54,6 +54,8 @@ impl Payload {
         let duration = u16::from_be_bytes([b[2], b[3]]);
         (b[0] < 16).then_some(Payload {
             event: b[0],
+            //= RFC 4733 §2.3.3
+            //# The sender MUST set it to zero, and the receiver MUST ignore it.
             end: b[1] & 0x80 != 0,
             duration,
         })
@@ -84,6 +86,9 @@ impl Detector {
                 if ahead < 0 && !jumped_back {
                     return None;
                 }
+                //= RFC 4733 §2.5.2.2
+                //# In that case, further reports for the event MUST be ignored, as indicated in the
+                //# previous paragraph.
                 ahead != 0 && !last.goes_on_with(&next)
             }
         };
@@ -102,6 +107,10 @@ impl Last {
     fn goes_on_with(&self, next: &Last) -> bool {
         self.duration == SEGMENT_SAMPLES_MAX
             && self.event == next.event
+            //= RFC 4733 §2.5.2.3
+            //# If another report for the same event type is received, the receiver MUST compare the
+            //# RTP timestamp for the new event with the sum of the RTP timestamp of the previous
+            //# report plus the duration (0xFFFF).
             && next.timestamp == self.timestamp.wrapping_add(u32::from(SEGMENT_SAMPLES_MAX))
     }
 }
@@ -141,9 +150,28 @@ impl Press {
             return None;
         }
         let down = now.since(self.began);
+        //= RFC 4733 §2.5.1.4
+        //# Once the sender has set the E bit for a packet, it MUST continue to set the E bit for
+        //# any further retransmissions of that packet.
         let end = down >= PRESS;
+        //= RFC 4733 §2.5.1.2
+        //# The first packet for an event MUST have the M bit set. The final packet for an event
+        //# MUST have the E bit set, but setting of the "E" bit MAY be deferred until the final
+        //# packet is retransmitted (see Section 2.5.1.4). Intermediate packets for an event MUST
+        //# NOT have either the M bit or the E bit set.
         let marker = !std::mem::replace(&mut self.started, true);
         self.ends_sent += u8::from(end);
+        //= RFC 4733 §2.3.5
+        //# A sender MUST NOT transmit a zero duration for events other than those defined as
+        //# states.
+        //= RFC 4733 §2.5.1.2
+        //# The update packets MUST have the same RTP timestamp value as the initial packet for the
+        //# event, but the duration MUST be increased to reflect the total cumulative duration since
+        //# the beginning of the event.
+        //= RFC 4733 §2.5.2.2
+        //# This algorithm is not a license for senders to set the duration field to zero; it MUST
+        //# be set to the current duration as described, since this is needed to create accurate
+        //# events if the first event packet is lost, among other reasons.
         let samples = down.min(PRESS).as_millis().max(1) * 8;
         let duration = u16::try_from(samples).unwrap_or(SEGMENT_SAMPLES_MAX);
         Some(PressPacket {
@@ -192,6 +220,9 @@ mod tests {
             .collect()
     }
 
+    //= RFC 4733 §2.5.2.2 type=test
+    //# In that case, further reports for the event MUST be ignored, as indicated in the previous
+    //# paragraph.
     #[test]
     fn a_press_is_heard_once() {
         assert_eq!(
@@ -231,11 +262,17 @@ mod tests {
         assert_eq!(heard("4294967000:1:160 4294967000:1:e320 500:2:160"), "12");
     }
 
+    //= RFC 4733 §2.5.2.3 type=test
+    //# If another report for the same event type is received, the receiver MUST compare the RTP
+    //# timestamp for the new event with the sum of the RTP timestamp of the previous report plus
+    //# the duration (0xFFFF).
     #[test]
     fn a_long_press_in_segments_is_one() {
         assert_eq!(heard("0:3:160 0:3:65535 65535:3:160 65535:3:e800"), "3");
     }
 
+    //= RFC 4733 §2.3.3 type=test
+    //# The sender MUST set it to zero, and the receiver MUST ignore it.
     #[test]
     fn golden_bytes_and_what_is_no_key() {
         let five = Payload {
@@ -245,10 +282,32 @@ mod tests {
         };
         assert_eq!(five.to_bytes(), [5, 0x8a, 0x03, 0x20]);
         assert_eq!(Payload::parse(&five.to_bytes()), Some(five));
+        let reserved = [5, 0xca, 0x03, 0x20];
+        assert_eq!(
+            Payload::parse(&reserved),
+            Some(five),
+            "a bit that has no meaning"
+        );
         assert_eq!(Payload::parse(&[16, 0, 0, 0]), None, "flash");
         assert_eq!(Payload::parse(&[1, 0, 0]), None, "short");
     }
 
+    //= RFC 4733 §2.3.5 type=test
+    //# A sender MUST NOT transmit a zero duration for events other than those defined as states.
+    //= RFC 4733 §2.5.1.2 type=test
+    //# The update packets MUST have the same RTP timestamp value as the initial packet for the
+    //# event, but the duration MUST be increased to reflect the total cumulative duration since the
+    //# beginning of the event. The first packet for an event MUST have the M bit set. The final
+    //# packet for an event MUST have the E bit set, but setting of the "E" bit MAY be deferred
+    //# until the final packet is retransmitted (see Section 2.5.1.4). Intermediate packets for an
+    //# event MUST NOT have either the M bit or the E bit set.
+    //= RFC 4733 §2.5.1.4 type=test
+    //# Once the sender has set the E bit for a packet, it MUST continue to set the E bit for any
+    //# further retransmissions of that packet.
+    //= RFC 4733 §2.5.2.2 type=test
+    //# This algorithm is not a license for senders to set the duration field to zero; it MUST be
+    //# set to the current duration as described, since this is needed to create accurate events if
+    //# the first event packet is lost, among other reasons.
     #[test]
     fn a_press_sent_has_a_start_updates_and_three_ends() {
         let mut press = Press::new(Time(0), '#').unwrap();
@@ -259,6 +318,8 @@ mod tests {
                 break;
             };
             assert_eq!(p.marker, n == 0);
+            let ms = (20 * n as u16).clamp(1, 100);
+            assert_eq!(p.payload.duration, 8 * ms);
             said.push(if p.payload.end { 'e' } else { 'u' });
             assert_eq!(
                 detector.on_packet(7, false, p.payload),

@@ -80,6 +80,10 @@ pub fn parse(bytes: &[u8], our_ssrc: u32) -> Result<Heard, Malformed> {
 }
 
 /// One packet of a compound, and what follows it.
+//= RFC 3550 §6.1
+//# Each RTCP packet begins with a fixed part similar to that of RTP data packets, followed by
+//# structured elements that MAY be of variable length according to the packet type but MUST end on
+//# a 32-bit boundary.
 fn split(bytes: &[u8]) -> Result<(&[u8], &[u8]), Malformed> {
     let head = bytes.first_chunk::<4>().ok_or(Malformed)?;
     let len = 4 + 4 * usize::from(u16::from_be_bytes([head[2], head[3]]));
@@ -175,6 +179,35 @@ impl Reporter {
     }
 
     /// Writes a compound packet: report, name, and BYE if the leg closes. Returns its length.
+    //= RFC 3550 §6.1
+    //# Reception statistics (in SR or RR) should be sent as often as bandwidth constraints will
+    //# allow to maximize the resolution of the statistics, therefore each periodically transmitted
+    //# compound RTCP packet MUST include a report packet.
+    //= RFC 3550 §6.1
+    //# New receivers need to receive the CNAME for a source as soon as possible to identify the
+    //# source and to begin associating media for purposes such as lip-sync, so each compound RTCP
+    //# packet MUST also include the SDES CNAME except when the compound RTCP packet is split for
+    //# partial encryption as described in Section 9.1.
+    //= RFC 3550 §6.1
+    //# Thus, all RTCP packets MUST be sent in a compound packet of at least two individual packets,
+    //# with the following format:
+    //= RFC 3550 §6.1
+    //# The first RTCP packet in the compound packet MUST always be a report packet to facilitate
+    //# header validation as described in Appendix A.2. This is true even if no data has been sent
+    //# or received, in which case an empty RR MUST be sent, and even if the only other RTCP packet
+    //# in the compound packet is a BYE.
+    //= RFC 3550 §6.1
+    //# An SDES packet containing a CNAME item MUST be included in each compound RTCP packet, except
+    //# as noted in Section 9.1.
+    //= RFC 3550 §6.1
+    //# Note that each of the compound packets MUST begin with an SR or RR packet.
+    //= RFC 3550 §6.4.2
+    //# An empty RR packet (RC = 0) MUST be put at the head of a compound RTCP packet when there is
+    //# no data transmission or reception to report.
+    //= RFC 3550 §6.5.1
+    //# Because the randomly allocated SSRC identifier may change if a conflict is discovered or if
+    //# a program is restarted, the CNAME item MUST be included to provide the binding from the SSRC
+    //# identifier to an identifier for the source (sender or receiver) that remains constant.
     pub fn write(
         &mut self,
         now: Time,
@@ -209,6 +242,11 @@ impl Reporter {
         out.u32(us.ssrc);
         out.put(&[1, 16]);
         out.put(&self.name);
+        //= RFC 3550 §6.5
+        //# The list of items in each chunk MUST be terminated by one or more null octets, the first
+        //# of which is interpreted as an item type of zero to denote the end of the list. No length
+        //# octet follows the null item type octet, but additional null octets MUST be included if
+        //# needed to pad until the next 32-bit boundary.
         out.put(&[0, 0]);
         if bye {
             out.head(1, BYE, 1);
@@ -250,6 +288,9 @@ impl Out<'_> {
 
     fn head(&mut self, count: u8, kind: u8, words_less_one: u16) {
         let [high, low] = words_less_one.to_be_bytes();
+        //= RFC 3550 §6.4.1
+        //# Thus, padding MUST only be added to the last individual packet, and if padding is added
+        //# to that packet, the padding bit MUST be set only on that packet.
         self.put(&[0x80 | count, kind, high, low]);
     }
 }
@@ -276,6 +317,42 @@ mod tests {
         }
     }
 
+    //= RFC 3550 §6.1 type=test
+    //# Each RTCP packet begins with a fixed part similar to that of RTP data packets, followed by
+    //# structured elements that MAY be of variable length according to the packet type but MUST end
+    //# on a 32-bit boundary.
+    //= RFC 3550 §6.1 type=test
+    //# Reception statistics (in SR or RR) should be sent as often as bandwidth constraints will
+    //# allow to maximize the resolution of the statistics, therefore each periodically transmitted
+    //# compound RTCP packet MUST include a report packet.
+    //= RFC 3550 §6.1 type=test
+    //# New receivers need to receive the CNAME for a source as soon as possible to identify the
+    //# source and to begin associating media for purposes such as lip-sync, so each compound RTCP
+    //# packet MUST also include the SDES CNAME except when the compound RTCP packet is split for
+    //# partial encryption as described in Section 9.1.
+    //= RFC 3550 §6.1 type=test
+    //# Thus, all RTCP packets MUST be sent in a compound packet of at least two individual packets,
+    //# with the following format:
+    //= RFC 3550 §6.1 type=test
+    //# The first RTCP packet in the compound packet MUST always be a report packet to facilitate
+    //# header validation as described in Appendix A.2.
+    //= RFC 3550 §6.1 type=test
+    //# An SDES packet containing a CNAME item MUST be included in each compound RTCP packet, except
+    //# as noted in Section 9.1.
+    //= RFC 3550 §6.1 type=test
+    //# Note that each of the compound packets MUST begin with an SR or RR packet.
+    //= RFC 3550 §6.4.1 type=test
+    //# Thus, padding MUST only be added to the last individual packet, and if padding is added to
+    //# that packet, the padding bit MUST be set only on that packet.
+    //= RFC 3550 §6.5 type=test
+    //# The list of items in each chunk MUST be terminated by one or more null octets, the first of
+    //# which is interpreted as an item type of zero to denote the end of the list. No length octet
+    //# follows the null item type octet, but additional null octets MUST be included if needed to
+    //# pad until the next 32-bit boundary.
+    //= RFC 3550 §6.5.1 type=test
+    //# Because the randomly allocated SSRC identifier may change if a conflict is discovered or if
+    //# a program is restarted, the CNAME item MUST be included to provide the binding from the SSRC
+    //# identifier to an identifier for the source (sender or receiver) that remains constant.
     #[test]
     fn golden_sender_report() {
         let mut reporter = Reporter::new(Time(0), &mut Random::new(1));
@@ -326,6 +403,23 @@ mod tests {
         // Half a second at the other side, a quarter on the way.
         let mid_now = 0x3344_5566 + (3 << 14);
         assert_eq!(a.on_heard(Time(0), mid_now, &heard), Some(250_000));
+    }
+
+    //= RFC 3550 §6.1 type=test
+    //# This is true even if no data has been sent or received, in which case an empty RR MUST be
+    //# sent, and even if the only other RTCP packet in the compound packet is a BYE.
+    //= RFC 3550 §6.4.2 type=test
+    //# An empty RR packet (RC = 0) MUST be put at the head of a compound RTCP packet when there is
+    //# no data transmission or reception to report.
+    #[test]
+    fn nothing_sent_or_heard_is_an_empty_receiver_report() {
+        let mut reporter = Reporter::new(Time(0), &mut Random::new(1));
+        let mut bytes = [0; COMPOUND_BYTES_MAX];
+        let silent = Ourselves { packets: 0, ..US };
+        let len = reporter.write(Time(0), &silent, None, true, &mut bytes);
+        assert_eq!(bytes[..8], [0x80, 201, 0, 1, 0, 0, 0, 0x11]);
+        assert_eq!(bytes[8..10], [0x81, 202]);
+        assert_eq!(bytes[len - 8..len], [0x81, 203, 0, 1, 0, 0, 0, 0x11]);
     }
 
     #[test]

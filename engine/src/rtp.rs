@@ -47,6 +47,12 @@ pub fn parse(bytes: &[u8]) -> Result<Parsed, Malformed> {
         return Err(Malformed);
     }
     let mut start = HEADER_BYTES + 4 * usize::from(fixed[0] & 0x0f);
+    //= RFC 3550 §5.1
+    //# 1 bit If the extension bit is set, the fixed header MUST be followed by exactly one header
+    //# extension, with a format defined in Section 5.3.1.
+    //= RFC 3550 §5.3.1
+    //# If the X bit in the RTP header is one, a variable-length header extension MUST be appended
+    //# to the RTP header, following the CSRC list if present.
     if fixed[0] & 0x10 != 0 {
         let extension = bytes.get(start..start + 4).ok_or(Malformed)?;
         start += 4 + 4 * usize::from(u16::from_be_bytes([extension[2], extension[3]]));
@@ -134,6 +140,12 @@ mod tests {
         assert_eq!(again, PLAIN);
     }
 
+    //= RFC 3550 §5.1 type=test
+    //# 1 bit If the extension bit is set, the fixed header MUST be followed by exactly one header
+    //# extension, with a format defined in Section 5.3.1.
+    //= RFC 3550 §5.3.1 type=test
+    //# If the X bit in the RTP header is one, a variable-length header extension MUST be appended
+    //# to the RTP header, following the CSRC list if present.
     #[test]
     fn sources_extension_and_padding_are_cut_off() {
         #[rustfmt::skip]

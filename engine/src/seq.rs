@@ -161,6 +161,10 @@ impl Reception {
             return;
         };
         source.received += 1;
+        //= RFC 3550 §6.4.1
+        //# The jitter calculation MUST conform to the formula specified here in order to allow
+        //# profile-independent monitors to make valid interpretations of reports coming from
+        //# different implementations.
         let distance = (transit.wrapping_sub(source.transit) as i32).unsigned_abs();
         source.transit = transit;
         // A source that jumps its timestamps is not jitter: a second is the most that counts.
@@ -265,6 +269,10 @@ mod tests {
         assert_eq!((block.fraction_lost, block.lost), (128, 2));
     }
 
+    //= RFC 3550 §6.4.1 type=test
+    //# The jitter calculation MUST conform to the formula specified here in order to allow
+    //# profile-independent monitors to make valid interpretations of reports coming from different
+    //# implementations.
     #[test]
     fn jitter_of_an_even_stream_is_zero_and_of_an_uneven_one_is_not() {
         let mut r = Reception::default();

@@ -190,6 +190,9 @@ impl Stream {
     }
 
     /// For a talkspurt that begins now: the pause counts, and there is no overlap.
+    //= RFC 3550 §5.1
+    //# The sampling instant MUST be derived from a clock that increments monotonically and linearly
+    //# in time to allow synchronization and jitter calculations (see Section 6.4.1).
     fn timestamp_at(&self, now: Time) -> u32 {
         self.timestamp
             .wrapping_add(ticks_in(self.at, now, self.clock_hz).max(self.samples))

@@ -260,6 +260,9 @@ fn bridge(w: &mut World) {
     w.take();
 }
 
+//= RFC 3550 §5.1 type=test
+//# The sampling instant MUST be derived from a clock that increments monotonically and linearly in
+//# time to allow synchronization and jitter calculations (see Section 6.4.1).
 #[test]
 fn prompt_and_bridge_are_one_stream_to_the_party() {
     let mut w = World::new();
@@ -315,6 +318,16 @@ fn prompt_and_bridge_are_one_stream_to_the_party() {
     );
 }
 
+//= RFC 4733 §2.5.1.2 type=test
+//# DTMF digits and other named telephone events are carried as part of the audio stream, and they
+//# MUST use the same sequence number and timestamp base as the regular audio channel to simplify
+//# the generation of audio waveforms at a gateway.
+//= RFC 4733 §2.5.1.2 type=test
+//# The update packets MUST have the same RTP timestamp value as the initial packet for the event,
+//# but the duration MUST be increased to reflect the total cumulative duration since the beginning
+//# of the event.
+//= RFC 4733 §2.5.1.6 type=test
+//# The RTP sequence number MUST be incremented by one in each successive RTP packet sent.
 #[test]
 fn a_key_is_sent_in_full_and_the_party_waits_for_it() {
     let mut w = World::new();
@@ -638,6 +651,8 @@ fn packets_of_two_hundred_milliseconds_are_relayed_and_longer_ones_are_not() {
     assert!(w.heard_by(1).is_empty());
 }
 
+//= RFC 3550 §5.1 type=test
+//# A receiver MUST ignore packets with payload types that it does not understand.
 #[test]
 fn keep_alives_of_any_form_are_a_sign_of_life_and_no_fault() {
     let forms: [&[u8]; 6] = [

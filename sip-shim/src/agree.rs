@@ -52,6 +52,9 @@ impl Talk {
     /// For a leg that receives at `address` and `port`.
     pub fn new(session_id: u64, address: IpAddr, port: u16) -> Talk {
         // Session ids are written as decimal numbers that some phones read into 63 bits.
+        //= RFC 3264 §5
+        //# The numeric value of the session id and version in the o line MUST be representable with
+        //# a 64 bit signed integer.
         let local = Local::new(session_id >> 2);
         let rtp = SocketAddr::new(address, port);
         Talk {
@@ -89,6 +92,11 @@ impl Talk {
 
     /// Answers an offer, with the first of `prefer` that it names, else the one it likes best.
     /// `None`: nothing in common.
+    //= RFC 3264 §8
+    //# The answerer MUST be prepared to receive an offer that contains SDP with a version that has
+    //# not changed; this is effectively a no-op. However, the answerer MUST generate a valid answer
+    //# (which MAY be the same as the previous SDP from the answerer, or MAY be different),
+    //# according to the procedures defined in Section 6.
     pub fn answer(&mut self, offer: &Session, prefer: &[Codec]) -> Option<String> {
         let chosen = usable_line(offer, &self.ours, self.rtp.ip())?;
         let media = &offer.media[chosen];
@@ -96,6 +104,12 @@ impl Talk {
         let wanted = prefer.iter().copied().find(|c| self.codecs.contains(c));
         let codec = wanted.or(self.codecs.first().copied())?;
         let payloads = payloads_for(media, codec);
+        //= RFC 3264 §8.3.2
+        //# Similarly, as described in Section 6, as soon as it sends its answer, the answerer MUST
+        //# begin sending media using any formats in the offer that were also present in the answer,
+        //# and SHOULD use the most preferred format in the offer that was also listed in the answer
+        //# (assuming the stream allows for sending), and MUST NOT send using any formats that are
+        //# not in the offer, even if they were present in a previous SDP from the peer.
         let params = self.params(media, codec, &payloads);
         self.remember(&offer.media, chosen);
         let text = self.describe(&payloads, media.direction.reversed());
@@ -105,6 +119,9 @@ impl Talk {
 
     /// Offers all we can do, with `first` before the rest; on the line and under the numbers that the
     /// session has already.
+    //= RFC 3264 §5.1
+    //# In all cases, the formats in the "m=" line MUST be listed in order of preference, with the
+    //# first format listed being preferred.
     pub fn offer(&mut self, first: &[Codec]) -> String {
         let mut payloads: Vec<(u8, Payload)> = Vec::with_capacity(6);
         let first = first.iter().filter(|codec| self.ours.contains(codec));
@@ -152,6 +169,11 @@ impl Talk {
                 receives.push(*entry);
             }
         }
+        //= RFC 3264 §8.3.2
+        //# Similarly, when the offerer receives the answer, it MUST begin sending media using any
+        //# formats in the answer, and SHOULD use the most preferred one (assuming the stream allows
+        //# for sending), and MUST NOT send using any formats that are not in the answer, even if
+        //# they were present in a previous SDP from the peer.
         let params = self.params(media, codec, &receives);
         for entry in &media.payloads {
             self.bind(*entry);
@@ -163,11 +185,27 @@ impl Talk {
     /// Our text, with `payloads` on the chosen line.
     fn describe(&mut self, payloads: &[(u8, Payload)], direction: Direction) -> String {
         let (rtp, chosen) = (self.rtp, self.chosen);
+        //= RFC 3264 §6
+        //# For each "m=" line in the offer, there MUST be a corresponding "m=" line in the answer.
+        //# The answer MUST contain exactly the same number of "m=" lines as the offer.
+        //= RFC 3264 §8
+        //# If an SDP is offered, which is different from the previous SDP, the new SDP MUST have a
+        //# matching media stream for each media stream in the previous SDP. In other words, if the
+        //# previous SDP had N "m=" lines, the new SDP MUST have at least N "m=" lines.
+        //= RFC 3264 §8
+        //# Deleted media streams from a previous SDP MUST NOT be removed in a new SDP; however,
+        //# attributes for these streams need not be present.
         let count = self.lines.len().max(1);
         let lines: Vec<Line<'_>> = (0..count)
             .map(|i| Line {
                 rtp,
                 answers: self.lines.get(i),
+                //= RFC 3264 §6
+                //# If a stream is rejected, the offerer and answerer MUST NOT generate media (or
+                //# RTCP packets) for that stream.
+                //= RFC 3264 §6.1
+                //# If the answerer has no media formats in common for a particular offered stream,
+                //# the answerer MUST reject that media stream by setting the port to zero.
                 payloads: if i == chosen { payloads } else { &[] },
                 direction,
             })
@@ -192,6 +230,12 @@ impl Talk {
 
     /// The number under which we offer something: the session's, else our own, else one that means
     /// nothing else yet.
+    //= RFC 3264 §8.3.2
+    //# However, in the case of RTP, the mapping from a particular dynamic payload type number to a
+    //# particular codec within that media stream MUST NOT change for the duration of a session. For
+    //# example, if A generates an offer with G.711 assigned to dynamic payload type number 46,
+    //# payload type number 46 MUST refer to G.711 from that point forward in any offers or answers
+    //# for that media stream within the session.
     fn number_for(&self, payload: Payload, taken: &[(u8, Payload)]) -> u8 {
         let means_other = |number: u8| {
             let mut both = self.numbers.iter().chain(taken);
@@ -226,10 +270,29 @@ impl Talk {
             remote_rtp: media.rtp(),
             remote_rtcp: media.rtcp(),
             codec,
+            //= RFC 3264 §5.1
+            //# However, for sendonly and sendrecv streams, the answer might indicate different
+            //# payload type numbers for the same codecs, in which case, the offerer MUST send with
+            //# the payload type numbers from the answer.
+            //= RFC 3264 §6.1
+            //# The answerer MUST send using a media format in the offer that is also listed in the
+            //# answer, and SHOULD send using the most preferred media format in the offer that is
+            //# also listed in the answer. In the case of RTP, it MUST use the payload type numbers
+            //# from the offer, even if they differ from those in the answer.
             payload_type: number.unwrap_or(number_of_ours(codec)),
             dtmf_payload_type: events.map(|(number, _)| number),
             dtmf_clock_hz: events.map_or(8000, |(_, clock_hz)| clock_hz),
+            //= RFC 3264 §8.3.4
+            //# Generally, an agent MUST send media (if the directionality of the stream allows)
+            //# using the new parameters once the SDP with the change is received.
             ptime_ms: (ptime_ms / 10 * 10).clamp(*PTIME_MS.start(), *PTIME_MS.end()),
+            //= RFC 3264 §6.1
+            //# Once the answerer has sent the answer, it MUST be prepared to receive media for any
+            //# recvonly streams described by that answer. It MUST be prepared to send and receive
+            //# media for any sendrecv streams in the answer, and it MAY send media immediately. The
+            //# answerer MUST be prepared to receive media for recvonly or sendrecv streams using
+            //# any media formats listed for those streams in the answer, and it MAY send media
+            //# immediately.
             receives: receives.iter().filter_map(received).collect(),
             send: hears && media.address.is_some(),
             receive: speaks,
@@ -284,6 +347,17 @@ fn usable_line(offer: &Session, ours: &[Codec], address: IpAddr) -> Option<usize
         .position(|m| m.is_usable() && m.is_of_family(address) && shares(m))
 }
 
+//= RFC 3264 §6.1
+//# For streams marked as recvonly in the answer, the "m=" line MUST contain at least one media
+//# format the answerer is willing to receive with from amongst those listed in the offer.
+//= RFC 3264 §6.1
+//# For streams marked as sendonly in the answer, the "m=" line MUST contain at least one media
+//# format the answerer is willing to send from amongst those listed in the offer. For streams
+//# marked as sendrecv in the answer, the "m=" line MUST contain at least one codec the answerer is
+//# willing to both send and receive, from amongst those listed in the offer.
+//= RFC 3264 §6.1
+//# The media formats in the "m=" line MUST be listed in order of preference, with the first format
+//# listed being preferred.
 fn payloads_for(media: &Media, codec: Codec) -> Vec<(u8, Payload)> {
     let sound = Payload::Sound(codec);
     let number = media.number_of(sound).map(|n| (n, sound));
@@ -319,217 +393,4 @@ fn number_of_our_events(clock_hz: u32) -> u8 {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::sdp::parse;
-
-    fn offer(lines: &str) -> Session {
-        parse(format!("v=0\r\nc=IN IP4 10.0.0.1\r\n{lines}").as_bytes()).unwrap()
-    }
-
-    fn talk() -> Talk {
-        Talk::new(4, "10.0.0.9".parse().unwrap(), 5000)
-    }
-
-    #[test]
-    fn the_preferred_common_codec_is_chosen() {
-        let both = offer("m=audio 4000 RTP/AVP 0 8 96\r\na=rtpmap:96 telephone-event/8000\r\n");
-        let mut t = talk();
-        let text = t.answer(&both, &[Codec::Pcma]).unwrap();
-        assert!(text.contains("m=audio 5000 RTP/AVP 8 96\r\n"), "{text}");
-        let agreed = t.agreed.clone().unwrap();
-        assert_eq!(
-            (agreed.codec, agreed.dtmf_payload_type),
-            (Codec::Pcma, Some(96))
-        );
-        assert!(talk().answer(&both, &[]).unwrap().contains("RTP/AVP 0 96"));
-        let alaw = offer("m=audio 4000 RTP/AVP 8\r\n");
-        assert!(
-            talk()
-                .answer(&alaw, &[Codec::Pcmu])
-                .unwrap()
-                .contains("RTP/AVP 8\r\n")
-        );
-        assert_eq!(
-            talk().answer(&offer("m=audio 4000 RTP/AVP 18\r\n"), &[]),
-            None
-        );
-    }
-
-    #[test]
-    fn opus_is_agreed_on_with_keys_at_its_own_clock_and_numbers_of_either_side() {
-        let lines = "m=audio 4000 RTP/AVP 96 0 97 98\r\na=rtpmap:96 opus/48000/2\r\n\
-            a=rtpmap:97 telephone-event/8000\r\na=rtpmap:98 telephone-event/48000\r\na=ptime:45\r\n";
-        let mut t = talk();
-        let text = t.answer(&offer(lines), &[]).unwrap();
-        assert!(
-            text.contains("RTP/AVP 96 98\r\na=rtpmap:96 opus/48000/2\r\n"),
-            "{text}"
-        );
-        let agreed = t.agreed.clone().unwrap();
-        assert_eq!(agreed.payload_type, 96);
-        let received = [(96, Receives::Sound(Codec::Opus)), (98, Receives::Keys)];
-        assert_eq!(agreed.receives, received);
-        assert_eq!(
-            (agreed.dtmf_payload_type, agreed.dtmf_clock_hz),
-            (Some(98), 48_000)
-        );
-        assert_eq!(agreed.ptime_ms, 40);
-
-        let mut t = talk();
-        t.offer(&[]);
-        assert!(t.accept(&offer(lines)));
-        let agreed = t.agreed.clone().unwrap();
-        assert_eq!(
-            (agreed.payload_type, agreed.dtmf_payload_type),
-            (96, Some(98))
-        );
-        // Under our numbers, or its own.
-        assert_eq!(
-            agreed.receives,
-            [
-                (OPUS_NUMBER, Receives::Sound(Codec::Opus)),
-                (0, Receives::Sound(Codec::Pcmu)),
-                (101, Receives::Keys),
-                (110, Receives::Keys),
-                (96, Receives::Sound(Codec::Opus)),
-                (97, Receives::Keys),
-                (98, Receives::Keys),
-            ]
-        );
-    }
-
-    #[test]
-    fn lines_and_numbers_hold_for_the_whole_session() {
-        let mut t = talk();
-        let lines = "m=video 4002 RTP/AVP 97\r\nm=audio 4000 RTP/AVP 111 0 101\r\n\
-            a=rtpmap:111 telephone-event/8000\r\na=rtpmap:101 opus/48000/2\r\n";
-        t.answer(&offer(lines), &[]).unwrap();
-        let again = t.offer(&[]);
-        let said: Vec<&str> = again.lines().filter(|l| l.starts_with("m=")).collect();
-        assert_eq!(
-            said,
-            [
-                "m=video 0 RTP/AVP 97",
-                "m=audio 5000 RTP/AVP 101 9 0 8 111 110"
-            ]
-        );
-        assert!(again.contains("a=rtpmap:101 opus/48000/2\r\n"), "{again}");
-        let answer = "m=video 0 RTP/AVP 97\r\nm=audio 4000 RTP/AVP 8\r\n";
-        assert!(t.accept(&offer(answer)));
-        assert_eq!(t.agreed.as_ref().unwrap().codec, Codec::Pcma);
-        // A number that another codec has is not used for ours.
-        let mut t = talk();
-        let lines = "m=audio 4000 RTP/AVP 0 111\r\na=rtpmap:111 telephone-event/8000\r\n";
-        t.answer(&offer(lines), &[]).unwrap();
-        assert!(t.offer(&[]).contains("RTP/AVP 96 9 0 8 111 110\r\n"));
-    }
-
-    #[test]
-    fn an_address_that_cannot_be_reached_is_not_talked_to() {
-        let named = "v=0\r\nc=IN IP4 phone.example\r\nm=audio 4000 RTP/AVP 0\r\n";
-        let six = "v=0\r\nc=IN IP6 2001:db8::1\r\nm=audio 4000 RTP/AVP 0\r\n";
-        let lies = "v=0\r\nc=IN IP4 2001:db8::1\r\nm=audio 4000 RTP/AVP 0\r\n";
-        for text in [named, six, lies] {
-            let offer = parse(text.as_bytes()).unwrap();
-            assert_eq!(talk().answer(&offer, &[]), None, "{text}");
-            let mut t = talk();
-            t.offer(&[]);
-            assert!(!t.accept(&offer), "{text}");
-        }
-        let held = "v=0\r\nc=IN IP4 void.invalid\r\nm=audio 4000 RTP/AVP 0\r\n";
-        let mut t = talk();
-        t.answer(&parse(held.as_bytes()).unwrap(), &[]).unwrap();
-        assert!(t.held);
-    }
-
-    #[test]
-    fn a_packet_is_no_longer_than_the_party_takes() {
-        let lines = "m=audio 4000 RTP/AVP 0\r\na=ptime:60\r\na=maxptime:40\r\n";
-        let mut t = talk();
-        let text = t.answer(&offer(lines), &[]).unwrap();
-        assert!(text.contains("a=maxptime:150\r\n"), "{text}");
-        assert_eq!(t.agreed.unwrap().ptime_ms, 40);
-    }
-
-    #[test]
-    fn codecs_that_are_not_allowed_are_neither_offered_nor_taken() {
-        let ours: Arc<[Codec]> = [Codec::Pcma].into();
-        let mut t = talk().speaking(&ours);
-        assert!(t.offer(&[Codec::Opus]).contains("RTP/AVP 8 101\r\n"));
-        let both = offer("m=audio 4000 RTP/AVP 0 8\r\n");
-        assert!(t.answer(&both, &[]).unwrap().contains("RTP/AVP 8\r\n"));
-        assert_eq!(t.answer(&offer("m=audio 4000 RTP/AVP 0 9\r\n"), &[]), None);
-    }
-
-    #[test]
-    fn other_media_are_refused_line_by_line() {
-        let mixed = offer(
-            "m=video 4002 RTP/AVP 97 98\r\nm=audio 4000 RTP/AVP 0\r\nm=audio 4004 RTP/SAVP 0\r\n",
-        );
-        let text = talk().answer(&mixed, &[]).unwrap();
-        let lines: Vec<&str> = text.lines().filter(|l| l.starts_with("m=")).collect();
-        assert_eq!(
-            lines,
-            [
-                "m=video 0 RTP/AVP 97 98",
-                "m=audio 5000 RTP/AVP 0",
-                "m=audio 0 RTP/SAVP 0"
-            ]
-        );
-    }
-
-    #[test]
-    fn hold_has_many_forms() {
-        let check = |lines: &str, answered: &str, send: bool, receive: bool| {
-            let mut t = talk();
-            let text = t.answer(&offer(lines), &[]).unwrap();
-            assert!(text.contains(answered), "{lines:?}: {text}");
-            let p = t.agreed.clone().unwrap();
-            assert_eq!(
-                (p.send, p.receive, t.held),
-                (send, receive, !send),
-                "{lines:?}"
-            );
-        };
-        check("m=audio 4 RTP/AVP 0\r\n", "a=sendrecv", true, true);
-        check(
-            "m=audio 4 RTP/AVP 0\r\na=sendonly\r\n",
-            "a=recvonly",
-            false,
-            true,
-        );
-        check(
-            "m=audio 4 RTP/AVP 0\r\na=inactive\r\n",
-            "a=inactive",
-            false,
-            false,
-        );
-        check(
-            "m=audio 4 RTP/AVP 0\r\na=recvonly\r\n",
-            "a=sendonly",
-            true,
-            false,
-        );
-        check(
-            "m=audio 4 RTP/AVP 0\r\nc=IN IP4 0.0.0.0\r\n",
-            "a=sendrecv",
-            false,
-            true,
-        );
-    }
-
-    #[test]
-    fn an_offer_names_the_wanted_codec_first() {
-        let mut t = talk();
-        assert!(
-            t.offer(&[Codec::Pcma])
-                .contains("m=audio 5000 RTP/AVP 8 111 9 0 101 110\r\n")
-        );
-        let again = t.again();
-        assert_eq!(t.offer(&[Codec::Pcma]), again);
-        assert!(t.accept(&offer("m=audio 4000 RTP/AVP 8 101\r\n")));
-        assert_eq!(t.preference(), [Codec::Pcma]);
-        assert!(!t.accept(&offer("m=audio 0 RTP/AVP 8\r\n")));
-    }
-}
+mod tests;

@@ -145,6 +145,17 @@ impl Clients {
         branch: u64,
         bytes: Arc<[u8]>,
     ) {
+        //= RFC 3261 §17.1.1.2
+        //# The initial state, "calling", MUST be entered when the TU initiates a new client
+        //# transaction with an INVITE request. The client transaction MUST pass the request to the
+        //# transport layer for transmission (see Section 18). If an unreliable transport is being
+        //# used, the client transaction MUST start timer A with a value of T1.
+        //= RFC 3261 §17.1.1.2
+        //# For any transport, the client transaction MUST start timer B with a value of 64*T1
+        //# seconds (Timer B controls transaction timeouts).
+        //= RFC 3261 §17.1.2.2
+        //# The request MUST be passed to the transport layer for transmission. If an unreliable
+        //# transport is in use, the client transaction MUST set timer E to fire in T1 seconds.
         kit.send(flow, bytes.clone());
         let interval = if flow.is_reliable() { T1_64 } else { T1 };
         let key = key_of(method, branch);
@@ -176,6 +187,10 @@ impl Clients {
         let client = self.table.get_mut(&key)?;
         match (client.method, status) {
             (Method::Invite, 100..200) => {
+                //= RFC 3261 §17.1.1.2
+                //# Furthermore, the provisional response MUST be passed to the TU. Any further
+                //# provisional responses MUST be passed up to the TU while in the "Proceeding"
+                //# state.
                 let wanted = client.ring()?;
                 if let Cancel::Wanted(why) = wanted {
                     self.cancel(kit, branch, why);
@@ -188,6 +203,14 @@ impl Clients {
                 client.proceed();
                 return None;
             }
+            //= RFC 3261 §17.1.2.2
+            //# If a final response (status codes 200-699) is received while in the "Trying" state,
+            //# the response MUST be passed to the TU, and the client transaction MUST transition to
+            //# the "Completed" state.
+            //= RFC 3261 §17.1.2.2
+            //# If a final response (status codes 200-699) is received while in the "Proceeding"
+            //# state, the response MUST be passed to the TU, and the client transaction MUST
+            //# transition to the "Completed" state.
             _ => client.end(kit, key, T4)?,
         }
         let heard = self
@@ -211,6 +234,9 @@ impl Clients {
     }
 
     /// Sends the ACK of a 2xx, and remembers it for when that 2xx comes again.
+    //= RFC 3261 §17.1.1.3
+    //# A UAC core that generates an ACK for 2xx MUST instead follow the rules described in Section
+    //# 13.
     pub(crate) fn acknowledge(
         &mut self,
         kit: &mut Kit,
@@ -232,6 +258,10 @@ impl Clients {
         };
         client.owner = Owner::Orphan;
         match client.state {
+            //= RFC 3261 §9.1
+            //# If no provisional response has been received, the CANCEL request MUST NOT be sent;
+            //# rather, the client MUST wait for the arrival of a provisional response before
+            //# sending the request.
             State::Calling => client.cancel = Cancel::Wanted(why),
             State::Proceeding if client.cancel != Cancel::Sent => self.cancel(kit, branch, why),
             _ => {}
@@ -250,6 +280,9 @@ impl Clients {
             Why::GivenUp => "",
             Why::AnsweredElsewhere => ANSWERED_ELSEWHERE,
         };
+        //= RFC 3261 §9.1
+        //# The destination address, port, and transport for the CANCEL MUST be identical to those
+        //# used to send the original request.
         let (flow, bytes) = (client.flow, cancel_of(&client.bytes, headers));
         self.start(kit, flow, Owner::Orphan, Method::Cancel, branch, bytes);
     }
@@ -273,6 +306,20 @@ impl Clients {
             client.again(kit, key);
             return client.unheard(now, key);
         }
+        //= RFC 3261 §17.1.1.2
+        //# The client transaction MUST NOT generate an ACK.
+        //= RFC 3261 §17.1.1.2
+        //# If timer D fires while the client transaction is in the "Completed" state, the client
+        //# transaction MUST move to the terminated state.
+        //= RFC 3261 §17.1.1.2
+        //# The client transaction MUST be destroyed the instant it enters the "Terminated" state.
+        //= RFC 3261 §17.1.2.2
+        //# If timer F fires while in the "Proceeding" state, the TU MUST be informed of a timeout,
+        //# and the client transaction MUST transition to the terminated state.
+        //= RFC 3261 §17.1.2.2
+        //# If Timer K fires while in this state, the client transaction MUST transition to the
+        //# "Terminated" state. Once the transaction is in the terminated state, it MUST be
+        //# destroyed immediately.
         let client = self.table.remove(&key)?;
         let matters = !over && client.owner != Owner::Orphan;
         matters.then(|| client.heard(key, Outcome::Timeout))
@@ -354,6 +401,18 @@ impl Client {
         if self.state == State::Accepted {
             return None;
         }
+        //= RFC 3261 §17.1.1.2
+        //# When in either the "Calling" or "Proceeding" states, reception of a response with status
+        //# code from 300-699 MUST cause the client transaction to transition to "Completed". The
+        //# client transaction MUST pass the received response up to the TU, and the client
+        //# transaction MUST generate an ACK request, even if the transport is reliable (guidelines
+        //# for constructing the ACK from the response are given in Section 17.1.1.3) and then pass
+        //# the ACK to the transport layer for transmission. The ACK MUST be sent to the same
+        //# address, port, and transport to which the original request was sent.
+        //= RFC 3261 §17.1.1.2
+        //# Any retransmissions of the final response that are received while in the "Completed"
+        //# state MUST cause the ACK to be re-passed to the transport layer for retransmission, but
+        //# the newly received response MUST NOT be passed up to the TU.
         let to = response.header(Name::To)?;
         // On a stream the refusal came over the connection that the ACK takes.
         let flow = if flow.is_reliable() { flow } else { self.flow };
@@ -386,6 +445,9 @@ impl Client {
             return None;
         }
         self.state = State::Done;
+        //= RFC 3261 §17.1.2.2
+        //# Once the client transaction enters the "Completed" state, it MUST set Timer K to fire in
+        //# T4 seconds for unreliable transports, and zero seconds for reliable transports.
         let keep = if self.flow.is_reliable() {
             Duration::ZERO
         } else {
@@ -401,6 +463,19 @@ impl Client {
 
     /// Sends it again, less and less often: an INVITE doubles its interval without bound, others
     /// up to T2, and wait T2 once they have been heard (§17.1.2.2).
+    //= RFC 3261 §17.1.1.2
+    //# When timer A fires, the client transaction MUST retransmit the request by passing it to the
+    //# transport layer, and MUST reset the timer with a value of 2*T1.
+    //= RFC 3261 §17.1.1.2
+    //# When timer A fires 2*T1 seconds later, the request MUST be retransmitted again (assuming the
+    //# client transaction is still in this state). This process MUST continue so that the request
+    //# is retransmitted with intervals that double after each transmission.
+    //= RFC 3261 §17.1.1.2
+    //# Whatever the value of T1, the exponential backoffs on retransmissions described in this
+    //# section MUST be used.
+    //= RFC 3261 §17.1.2.2
+    //# If Timer E fires while in the "Proceeding" state, the request MUST be passed to the
+    //# transport layer for retransmission, and Timer E MUST be reset with a value of T2 seconds.
     fn again(&mut self, kit: &mut Kit, key: u64) {
         let now = kit.now.mono;
         if now >= self.again_at {

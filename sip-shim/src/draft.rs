@@ -297,6 +297,29 @@ pub(crate) fn reason_header(cause: Cause) -> String {
     format!("Reason: Q.850;cause={number};text=\"{text}\"\r\n")
 }
 
+//= RFC 3261 §17.1.1.3
+//# The ACK request constructed by the client transaction MUST contain values for the Call-ID, From,
+//# and Request-URI that are equal to the values of those header fields in the request passed to the
+//# transport by the client transaction (call this the "original request"). The To header field in
+//# the ACK MUST equal the To header field in the response being acknowledged, and therefore will
+//# usually differ from the To header field in the original request by the addition of the tag
+//# parameter. The ACK MUST contain a single Via header field, and this MUST be equal to the top Via
+//# header field of the original request. The CSeq header field in the ACK MUST contain the same
+//# value for the sequence number as was present in the original request, but the method parameter
+//# MUST be equal to "ACK". If the INVITE request whose response is being acknowledged had Route
+//# header fields, those header fields MUST appear in the ACK.
+//= RFC 3261 §9.1
+//# The Request-URI, Call-ID, To, the numeric part of CSeq, and From header fields in the CANCEL
+//# request MUST be identical to those in the request being cancelled, including tags. A CANCEL
+//# constructed by a client MUST have only a single Via header field value matching the top Via
+//# value in the request being cancelled.
+//= RFC 3261 §9.1
+//# However, the method part of the CSeq header field MUST have a value of CANCEL.
+//= RFC 3261 §9.1
+//# If the request being cancelled contains a Route header field, the CANCEL request MUST include
+//# that Route header field's values.
+//= RFC 3261 §9.1
+//# The CANCEL request MUST NOT contain any Require or Proxy-Require header fields.
 fn derive(request: &[u8], method: &str, to: Option<&str>, headers: &str) -> Arc<[u8]> {
     let text = std::str::from_utf8(request).unwrap_or_default();
     let mut out = String::with_capacity(512);

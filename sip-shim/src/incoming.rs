@@ -63,6 +63,12 @@ impl Shim {
             return self.reply(server, &request, &Answer::new(400).reason("Bad Contact"));
         }
         // Whoever is refused is told at once; only who has to wait is told so.
+        //= RFC 3261 §17.2.1
+        //# The server transaction MUST generate a 100 (Trying) response unless it knows that the TU
+        //# will generate a provisional or final response within 200 ms, in which case it MAY
+        //# generate a 100 (Trying) response.
+        //= RFC 3261 §17.2.1
+        //# The request MUST be passed to the TU.
         let trying = Answer::new(100);
         self.servers
             .respond(&mut self.kit, server, &request, &trying);

@@ -254,6 +254,9 @@ impl Media {
     /// Could this line be agreed on?
     pub fn is_usable(&self) -> bool {
         &*self.kind == "audio"
+            //= RFC 3264 §5.1
+            //# A port number of zero in the offer indicates that the stream is offered but MUST NOT
+            //# be used.
             && self.port != 0
             && !self.is_unreachable
             && matches!(&*self.protocol, "RTP/AVP" | "RTP/AVPF")
@@ -325,6 +328,9 @@ fn connection(value: &str) -> Option<Connection> {
     }
     Some(match address.split('/').next()?.parse::<IpAddr>() {
         Ok(ip) if ip.is_ipv4() != (family == "IP4") => Connection::Unreachable,
+        //= RFC 3264 §8.4
+        //# An agent MUST be capable of receiving SDP with a connection address of 0.0.0.0, in which
+        //# case it means that neither RTP nor RTCP should be sent to the peer.
         Ok(ip) if ip.is_unspecified() || ip.is_multicast() => Connection::Nowhere,
         Ok(ip) => Connection::At(ip),
         // RFC 3264 §8.4: the address to hold with where there is no 0.0.0.0.
@@ -355,6 +361,13 @@ impl Direction {
     }
 
     /// The same, as seen from the other side (RFC 3264 §6.1).
+    //= RFC 3264 §6.1
+    //# If a stream is offered as sendonly, the corresponding stream MUST be marked as recvonly or
+    //# inactive in the answer. If a media stream is listed as recvonly in the offer, the answer
+    //# MUST be marked as sendonly or inactive in the answer.
+    //= RFC 3264 §6.1
+    //# If an offered media stream is listed as inactive, it MUST be marked as inactive in the
+    //# answer.
     pub fn reversed(self) -> Direction {
         match self {
             Direction::SendOnly => Direction::RecvOnly,

@@ -102,6 +102,14 @@ impl Servers {
     pub(crate) fn arrive(&mut self, kit: &mut Kit, flow: Flow, request: &Message) -> Arrival {
         let number = number_of(kit, request, request.method());
         if let Some(server) = self.table.get(&number) {
+            //= RFC 3261 §17.2.1
+            //# If a request retransmission is received while in the "Proceeding" state, the most
+            //# recent provisional response that was received from the TU MUST be passed to the
+            //# transport layer for retransmission.
+            //= RFC 3261 §17.2.2
+            //# While in the "Completed" state, the server transaction MUST pass the final response
+            //# to the transport layer for retransmission whenever a retransmission of the request
+            //# is received.
             let bytes = server.last.clone().filter(|_| !server.is_confirmed());
             if let Some(bytes) = bytes {
                 kit.resend(server.flow, bytes);
@@ -128,6 +136,9 @@ impl Servers {
     pub(crate) fn ack_of_refusal(&mut self, kit: &mut Kit, ack: &Message) -> bool {
         let number = number_of(kit, ack, Method::Invite);
         match self.table.get_mut(&number) {
+            //= RFC 3261 §17.2.1
+            //# If an ACK is received while the server transaction is in the "Completed" state, the
+            //# server transaction MUST transition to the "Confirmed" state.
             Some(server) if server.state == State::Refused => {
                 server.finish(kit, number, T4);
                 self.drop_if_unneeded(number);
@@ -162,6 +173,13 @@ impl Servers {
         let Some(server) = self.table.get_mut(&id.0) else {
             return;
         };
+        //= RFC 3261 §17.2.1
+        //# So long as the server transaction is in the "Proceeding" state, each of these MUST be
+        //# passed to the transport layer for transmission.
+        //= RFC 3261 §17.2.1
+        //# If, while in the "Proceeding" state, the TU passes a 2xx response to the server
+        //# transaction, the server transaction MUST pass this response to the transport layer for
+        //# transmission.
         let bytes = draft::response(kit, request, &server.flow, answer);
         kit.send(server.flow, bytes.clone());
         server.last = Some(bytes);
@@ -172,10 +190,23 @@ impl Servers {
             self.remove(id.0);
             return;
         }
+        //= RFC 3261 §17.2.1
+        //# When the "Completed" state is entered, timer H MUST be set to fire in 64*T1 seconds for
+        //# all transports.
         server.gives_up = kit.now.mono + T1_64;
         match (server.invite, answer.status) {
+            //= RFC 3261 §17.2.2
+            //# If the TU passes a final response (status codes 200-699) to the server while in the
+            //# "Proceeding" state, the transaction MUST enter the "Completed" state, and the
+            //# response MUST be passed to the transport layer for transmission. When the server
+            //# transaction enters the "Completed" state, it MUST set Timer J to fire in 64*T1
+            //# seconds for unreliable transports, and zero seconds for reliable transports.
             (false, _) => server.finish(kit, id.0, T1_64),
             (true, 200..300) => server.expect_ack(kit, id.0, State::Accepted),
+            //= RFC 3261 §17.2.1
+            //# While in the "Proceeding" state, if the TU passes a response with status code from
+            //# 300 to 699 to the server transaction, the response MUST be passed to the transport
+            //# layer for transmission, and the state machine MUST enter the "Completed" state.
             (true, _) => server.expect_ack(kit, id.0, State::Refused),
         }
         let source = server.source;
@@ -227,6 +258,13 @@ impl Servers {
     pub(crate) fn lapsed(&mut self, kit: &mut Kit, number: u64) -> Option<LegId> {
         let now = kit.now.mono;
         let server = self.table.get_mut(&number).filter(|s| s.due <= now)?;
+        //= RFC 3261 §17.2.1
+        //# Once timer I fires, the server MUST transition to the "Terminated" state. Once the
+        //# transaction is in the "Terminated" state, it MUST be destroyed immediately.
+        //= RFC 3261 §17.2.2
+        //# The server transaction remains in this state until Timer J fires, at which point it MUST
+        //# transition to the "Terminated" state. The server transaction MUST be destroyed the
+        //# instant it enters the "Terminated" state.
         if server.state == State::Done || now >= server.gives_up {
             let unconfirmed = server.leg.filter(|_| server.state == State::Accepted);
             self.remove(number);

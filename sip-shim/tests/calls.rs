@@ -7,6 +7,21 @@ use common::*;
 use tandem_engine::seam::LegId;
 use tandem_pbx::seam::{Cause, SipCommand};
 
+//= RFC 3261 §17.2.1 type=test
+//# The request MUST be passed to the TU.
+//= RFC 3261 §17.2.1 type=test
+//# So long as the server transaction is in the "Proceeding" state, each of these MUST be passed to
+//# the transport layer for transmission.
+//= RFC 3261 §17.2.1 type=test
+//# If, while in the "Proceeding" state, the TU passes a 2xx response to the server transaction, the
+//# server transaction MUST pass this response to the transport layer for transmission.
+//= RFC 3261 §17.2.2 type=test
+//# If the TU passes a final response (status codes 200-699) to the server while in the "Proceeding"
+//# state, the transaction MUST enter the "Completed" state, and the response MUST be passed to the
+//# transport layer for transmission.
+//= RFC 3264 §6.1 type=test
+//# It MUST be prepared to send and receive media for any sendrecv streams in the answer, and it MAY
+//# send media immediately.
 #[test]
 fn a_call_comes_in_rings_is_answered_and_ends() {
     let mut w = World::new();
@@ -57,6 +72,13 @@ fn we_hang_up() {
     w.expect(&[]);
 }
 
+//= RFC 3261 §17.1.1.2 type=test
+//# The initial state, "calling", MUST be entered when the TU initiates a new client transaction
+//# with an INVITE request. The client transaction MUST pass the request to the transport layer for
+//# transmission (see Section 18).
+//= RFC 3261 §17.1.1.2 type=test
+//# Furthermore, the provisional response MUST be passed to the TU. Any further provisional
+//# responses MUST be passed up to the TU while in the "Proceeding" state.
 #[test]
 fn a_call_goes_out_and_is_answered() {
     let mut w = World::new();
@@ -168,6 +190,14 @@ fn a_cancel_too_late_changes_nothing() {
     w.expect(&["10.7.0.1:5060: 200 (1 CANCEL)"]);
 }
 
+//= RFC 3261 §17.2.1 type=test
+//# The server transaction MUST generate a 100 (Trying) response unless it knows that the TU will
+//# generate a provisional or final response within 200 ms, in which case it MAY generate a 100
+//# (Trying) response.
+//= RFC 3261 §17.2.1 type=test
+//# If a request retransmission is received while in the "Proceeding" state, the most recent
+//# provisional response that was received from the TU MUST be passed to the transport layer for
+//# retransmission.
 #[test]
 fn an_invite_that_comes_again_is_answered_again() {
     let mut w = World::new();
@@ -430,6 +460,9 @@ fn two_phones() -> World {
     w
 }
 
+//= RFC 3261 §9.1 type=test
+//# The destination address, port, and transport for the CANCEL MUST be identical to those used to
+//# send the original request.
 #[test]
 fn the_first_to_answer_wins_and_the_other_is_cancelled() {
     let mut w = two_phones();
@@ -474,6 +507,8 @@ fn an_invite_is_not_cancelled_before_it_was_heard() {
     w.expect(&["10.0.0.3:5060: CANCEL sip:102@10.0.0.3:5060"]);
 }
 
+//= RFC 3261 §17.1.1.3 type=test
+//# A UAC core that generates an ACK for 2xx MUST instead follow the rules described in Section 13.
 #[test]
 fn both_answer_at_once() {
     let mut w = two_phones();

@@ -23,6 +23,9 @@ fn light(w: &mut World, new: u32, old: u32) {
     });
 }
 
+//= RFC 3261 §17.1.2.2 type=test
+//# If a final response (status codes 200-699) is received while in the "Trying" state, the response
+//# MUST be passed to the TU, and the client transaction MUST transition to the "Completed" state.
 #[test]
 fn a_registered_phone_is_told_unasked() {
     let mut w = World::new();

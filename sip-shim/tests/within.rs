@@ -11,6 +11,14 @@ fn hold(way: &str) -> String {
     format!("{OFFER}a={way}\n").replace("1 1 IN", "1 2 IN")
 }
 
+//= RFC 3264 §6.1 type=test
+//# Once the answerer has sent the answer, it MUST be prepared to receive media for any recvonly
+//# streams described by that answer.
+//= RFC 3264 §8 type=test
+//# The answerer MUST be prepared to receive an offer that contains SDP with a version that has not
+//# changed; this is effectively a no-op. However, the answerer MUST generate a valid answer (which
+//# MAY be the same as the previous SDP from the answerer, or MAY be different), according to the
+//# procedures defined in Section 6.
 #[test]
 fn hold_and_resume() {
     let mut w = World::new();
@@ -65,6 +73,12 @@ fn other_forms_of_hold() {
     ]);
 }
 
+//= RFC 3264 §8.3.2 type=test
+//# Similarly, as described in Section 6, as soon as it sends its answer, the answerer MUST begin
+//# sending media using any formats in the offer that were also present in the answer, and SHOULD
+//# use the most preferred format in the offer that was also listed in the answer (assuming the
+//# stream allows for sending), and MUST NOT send using any formats that are not in the offer, even
+//# if they were present in a previous SDP from the peer.
 #[test]
 fn a_new_address_and_codec() {
     let mut w = World::new();
@@ -86,6 +100,11 @@ fn a_new_address_and_codec() {
     w.expect(&["media: Close 1", "10.7.0.2:5080: BYE sip:555@10.7.0.2:5080"]);
 }
 
+//= RFC 3264 §8.3.2 type=test
+//# Similarly, when the offerer receives the answer, it MUST begin sending media using any formats
+//# in the answer, and SHOULD use the most preferred one (assuming the stream allows for sending),
+//# and MUST NOT send using any formats that are not in the answer, even if they were present in a
+//# previous SDP from the peer.
 #[test]
 fn a_re_invite_without_an_offer_gets_ours() {
     let mut w = World::new();

@@ -5,6 +5,8 @@
 //! here but in the log.
 
 mod faults;
+#[cfg(test)]
+mod golden;
 mod sections;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
@@ -26,6 +28,7 @@ type Wrong = fn(&Config) -> Vec<(&'static str, String)>;
 
 /// Everything that can be set for one node.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[cfg_attr(test, derive(serde::Serialize))]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Config {
     pub(crate) node: Node,

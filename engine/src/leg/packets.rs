@@ -40,6 +40,9 @@ impl Leg {
             return None;
         }
         let h = &taken.header;
+        //= RFC 4733 §2.5.2.2
+        //# The receiver MUST calculate jitter for RTCP receiver reports based on all packets with a
+        //# given timestamp.
         let order = self.reception.on_packet(now, h.ssrc, h.seq, h.timestamp);
         if order == Order::Stray {
             around.counters.packets_unused += 1;
@@ -236,6 +239,8 @@ fn not_rtcp(parsed: rtp::Parsed) -> Result<rtp::Parsed, ()> {
 fn understand(bytes: &[u8], params: &MediaParams, parsed: &rtp::Parsed) -> Option<Taken> {
     let rtp::Parsed { header, payload } = parsed.clone();
     let number = header.payload_type;
+    //= RFC 3550 §5.1
+    //# A receiver MUST ignore packets with payload types that it does not understand.
     let found = params.receives.iter().find(|r| r.0 == number)?;
     let codec = match found.1 {
         Receives::Sound(codec) => Some(codec),

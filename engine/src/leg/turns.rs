@@ -155,6 +155,18 @@ impl Leg {
                 let Some(payload_type) = self.may_send().and_then(|p| p.dtmf_payload_type) else {
                     return;
                 };
+                //= RFC 4733 §2.5.1.2
+                //# DTMF digits and other named telephone events are carried as part of the audio
+                //# stream, and they MUST use the same sequence number and timestamp base as the
+                //# regular audio channel to simplify the generation of audio waveforms at a
+                //# gateway.
+                //= RFC 4733 §2.5.1.2
+                //# The update packets MUST have the same RTP timestamp value as the initial packet
+                //# for the event, but the duration MUST be increased to reflect the total
+                //# cumulative duration since the beginning of the event.
+                //= RFC 4733 §2.5.1.6
+                //# The RTP sequence number MUST be incremented by one in each successive RTP packet
+                //# sent.
                 let header = self.stream.event(now, payload_type, event.marker);
                 let per_8k = (self.dtmf_clock_hz() / CLOCK_HZ as u32) as u16;
                 let payload = Payload {

@@ -10,6 +10,7 @@ use tandem_sip_shim::{NetError, Transport, Trusted};
 
 /// `[node]`: who and where this node is.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
+#[cfg_attr(test, derive(serde::Serialize))]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Node {
     /// 1 to 16 characters, unlike any other node's of the company.
@@ -24,6 +25,7 @@ pub(crate) struct Node {
 
 /// `[sip]`: how phones reach it.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
+#[cfg_attr(test, derive(serde::Serialize))]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Sip {
     pub(crate) bind: IpAddr,
@@ -40,6 +42,7 @@ pub(crate) struct Sip {
 
 /// A gateway, as an address alone or with what else is known of it.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
+#[cfg_attr(test, derive(serde::Serialize))]
 #[serde(untagged)]
 pub(crate) enum TrustedPeer {
     Address(String),
@@ -48,6 +51,7 @@ pub(crate) enum TrustedPeer {
 
 /// `[[sip.trusted]]`.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
+#[cfg_attr(test, derive(serde::Serialize))]
 #[serde(deny_unknown_fields)]
 pub(crate) struct TrustedRecord {
     /// An address, or a network as in `10.0.0.0/24`.
@@ -67,6 +71,7 @@ pub(crate) struct TrustedRecord {
 
 /// How SIP travels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[cfg_attr(test, derive(serde::Serialize))]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum SipTransport {
     Udp,
@@ -75,6 +80,7 @@ pub(crate) enum SipTransport {
 
 /// What a gateway's calls may reach.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[cfg_attr(test, derive(serde::Serialize))]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum PeerClass {
     /// Users, leaving messages, the echo, the clock.
@@ -120,6 +126,7 @@ impl TrustedPeer {
 
 /// `[rtp]`: where sound goes in and out.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
+#[cfg_attr(test, derive(serde::Serialize))]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Rtp {
     /// First and last port, as in `10000-20000`.
@@ -134,6 +141,7 @@ pub(crate) struct Rtp {
 
 /// `[media]`: what is spoken.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
+#[cfg_attr(test, derive(serde::Serialize))]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Media {
     /// The codecs that may be spoken: `opus`, `g722`, `pcmu`, `pcma`; offered in this order, after
@@ -151,6 +159,7 @@ pub(crate) struct Media {
 
 /// `[link]`: how the company's other nodes reach it. Without other nodes nothing of it is used.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
+#[cfg_attr(test, derive(serde::Serialize))]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Link {
     pub(crate) bind: IpAddr,
@@ -165,6 +174,7 @@ pub(crate) struct Link {
 
 /// `[portal]`: HTTP.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
+#[cfg_attr(test, derive(serde::Serialize))]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Portal {
     pub(crate) bind: IpAddr,
@@ -173,6 +183,7 @@ pub(crate) struct Portal {
 
 /// `[storage]`: the log.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
+#[cfg_attr(test, derive(serde::Serialize))]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Storage {
     /// Size of one log file, in MiB.
@@ -199,6 +210,7 @@ pub(crate) struct Storage {
 
 /// `[backup]`: one each day.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
+#[cfg_attr(test, derive(serde::Serialize))]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Backup {
     /// A directory, or `s3://BUCKET/PREFIX`; without it there are none. Keys for S3 are taken from the
@@ -214,6 +226,7 @@ pub(crate) struct Backup {
 
 /// `[calls]`.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
+#[cfg_attr(test, derive(serde::Serialize))]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Calls {
     /// How long a phone rings before the mailbox answers, in seconds.
@@ -224,6 +237,7 @@ pub(crate) struct Calls {
 
 /// `[voicemail]`.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
+#[cfg_attr(test, derive(serde::Serialize))]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Voicemail {
     /// Longest message, in seconds.
@@ -247,7 +261,9 @@ pub(crate) struct Voicemail {
 
 /// An inclusive range of ports, written `A-B`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[cfg_attr(test, derive(serde::Serialize))]
 #[serde(try_from = "String")]
+#[cfg_attr(test, serde(into = "String"))]
 pub(crate) struct PortRange {
     pub(crate) first: u16,
     pub(crate) last: u16,
@@ -257,6 +273,13 @@ impl TryFrom<String> for PortRange {
     type Error = String;
     fn try_from(text: String) -> Result<PortRange, String> {
         text.parse()
+    }
+}
+
+#[cfg(test)]
+impl From<PortRange> for String {
+    fn from(range: PortRange) -> String {
+        format!("{}-{}", range.first, range.last)
     }
 }
 
