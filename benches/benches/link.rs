@@ -532,7 +532,6 @@ fn begin(id: Id) -> Append {
     }
 }
 
-
 /// Who joins is written into the log.
 fn joiner(log: Log) -> WriteRegisters {
     Arc::new(move |registers| {

@@ -33,7 +33,14 @@ fn every_promise_holds_on_every_day() {
         all = all + play(fresh);
     }
     println!("{days} days: {all:?}");
-    let happened = [all.saved, all.restarts, all.connected, all.vanished];
+    let happened = [
+        all.saved,
+        all.saved_twice,
+        all.disks_lost,
+        all.restarts,
+        all.connected,
+        all.vanished,
+    ];
     let mut happened = happened.into_iter().chain(all.deposits).chain(all.logins);
     let is_dull = days > 20 && happened.any(|count| count == 0);
     assert!(!is_dull, "a dull world: {all:?}");

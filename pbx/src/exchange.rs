@@ -160,6 +160,13 @@ impl Exchange {
         self.view.apply(record);
         match &record.what {
             What::Register { key, .. } => self.on_register(record.stamp.node, key),
+            // What is being spoken here goes on, even if a node that took this one to be dead has
+            // ended it: its own seal comes yet, and counts.
+            What::Seal {
+                id,
+                kind: SealKind::CutShort,
+                ..
+            } if self.is_of_this_life(*id) && record.stamp.node != self.node() => {}
             What::Seal { id, .. } => self.on_seal(record.stamp.node, *id),
             // From another node the parts of a sound may come in any order, and so they may from an
             // earlier life of this one.

@@ -13,6 +13,7 @@ mod crashes;
 #[cfg(test)]
 mod pictures;
 mod snapshots;
+mod wires;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -22,6 +23,7 @@ use rand::{Rng, RngExt};
 use crate::batch::{Batch, Segment, Wrote};
 use crate::block::BLOCK_BYTES;
 use crate::given_up::GivenUp;
+use crate::link::LogPiece;
 use crate::name::{Ids, NodeName};
 use crate::reading::{self, Loaded, Reading};
 use crate::record::{self, Fault};
@@ -30,6 +32,7 @@ use crate::seam::{Append, ChunkPlace, Committed, LogEvent, Token};
 use crate::time::{Now, Time};
 use crate::view::View;
 pub use snapshots::{SimSnapshots, snapshot_of, snapshot_parts, snapshot_rows};
+pub use wires::{Arrival, SimWires};
 
 use crate::writer::{Input, Output, WriteFault, Writer, WriterConfig};
 
@@ -124,6 +127,18 @@ impl SimDisk {
         let start = usize::try_from(place.offset).map_err(|_| Fault::Length)?;
         let bytes = segment.get(start..).ok_or(Fault::Length)?;
         record::decode_samples(bytes).map(|(_, samples)| samples)
+    }
+
+    /// A piece of a segment's file, as the link reads it.
+    pub fn piece(&self, segment: u32, offset: u64, bytes: usize) -> LogPiece {
+        let Some(file) = self.segments.get(&segment) else {
+            let next = self.segments.keys().find(|number| **number > segment);
+            let next = next.copied();
+            return LogPiece::Gone { next };
+        };
+        let start = (offset as usize).min(file.len());
+        let end = (start + bytes).min(file.len());
+        LogPiece::Bytes(file[start..end].to_vec())
     }
 
     /// What is taken up.

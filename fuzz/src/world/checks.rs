@@ -1,10 +1,13 @@
 //! What must hold while people are up, once they have gone to bed, and in the night.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use tandem_pbx::seam::{AdminAnswer, AdminAsk};
+use tandem_storage::seam::LOCAL_KEYS;
 
 use super::phone::{self, Phone};
+use super::start::name;
 use super::{Life, World, lamps};
 
 /// What call control allows, and the time in which a CANCEL is repeated.
@@ -18,7 +21,8 @@ impl World {
     /// §9.1).
     pub(super) fn check_ringing(&self) {
         for phone in &self.phones {
-            let known = self.up_since.max(phone.back_since + phone::PATIENCE);
+            let up_since = self.sites[phone.who.site].up_since;
+            let known = up_since.max(phone.back_since + phone::PATIENCE);
             let ringing = phone
                 .calls
                 .iter()
@@ -33,19 +37,30 @@ impl World {
     /// In fair weather a lamp shows what is there within seconds, not only once the phone has
     /// registered again.
     pub(super) fn check_lamps(&mut self) {
-        let Life::Up(node) = &self.life else { return };
         if !self.network.is_fair() {
             return;
         }
-        let users = node.users();
-        let up_since = self.up_since;
-        let known =
-            |p: &&mut Phone| p.is_there() && p.registered_at.is_some_and(|at| at > up_since);
-        for phone in self.phones.iter_mut().filter(known) {
-            let expected = lamps::expected(node.pbx.view(), users[&phone.who.extension]);
+        for phone in &mut self.phones {
+            let site = &self.sites[phone.who.site];
+            let Life::Up(node) = &site.life else { continue };
+            let is_known = phone.registered_at.is_some_and(|at| at > site.up_since);
+            if !phone.is_there() || !is_known {
+                continue;
+            }
+            let users = node.users();
+            let Some(user) = users.get(&phone.who.extension) else {
+                continue;
+            };
+            let expected = lamps::expected(node.core.view(), *user, |id| {
+                id.node == name(phone.who.site) && self.oracle.is_open(id)
+            });
             let shown = phone.lamp;
             if shown == Some(expected) || phone.lamp_owed.is_none_or(|(_, owed)| owed != expected) {
                 phone.lamp_owed = (shown != Some(expected)).then_some((self.now, expected));
+            }
+            // What a node that is away was recording counts here as ended, though nothing in the log says so.
+            if node.peers_up(self.now) + 1 < self.sites.len() {
+                phone.lamp_owed = None;
             }
             let overdue = phone
                 .lamp_owed
@@ -53,12 +68,17 @@ impl World {
             let extension = &phone.who.extension;
             assert!(
                 !overdue,
-                "the lamp of {extension} shows {shown:?}, not {expected:?}"
+                "the lamp of {extension} shows {shown:?}, not {expected:?}, at node {} of {}: {:?}",
+                phone.who.site,
+                self.sites.len(),
+                lamps::messages(node.core.view(), *user)
+                    .map(|sound| (sound.id, sound.samples(), sound.chunks.len()))
+                    .collect::<Vec<_>>()
             );
         }
     }
 
-    /// No call is left anywhere, and every lamp shows what is there.
+    /// No call is left anywhere, every lamp shows what is there, and all nodes say the same.
     pub(super) fn check_rest(&mut self) {
         for phone in &self.phones {
             assert!(
@@ -69,29 +89,36 @@ impl World {
             );
         }
         self.oracle.on_quiet();
-        let Life::Up(node) = &mut self.life else {
-            panic!("the node is down")
+        for n in 0..self.sites.len() {
+            self.check_node(n);
+        }
+        self.check_same();
+    }
+
+    fn check_node(&mut self, n: usize) {
+        let Life::Up(node) = &mut self.sites[n].life else {
+            panic!("node {n} is down")
         };
-        assert_eq!(node.pbx.calls_len(), 0, "calls without anybody in them");
-        assert_eq!(
-            node.pbx.deadline(),
-            None,
-            "call control waits for something"
-        );
+        let pbx = node.core.pbx();
+        assert_eq!(pbx.calls_len(), 0, "calls without anybody in them");
+        assert_eq!(pbx.deadline(), None, "call control waits for something");
         assert_eq!(node.engine.legs(), 0, "media legs without a call");
         assert_eq!(node.engine.opened, node.engine.closed);
-        assert_eq!(node.shim.dialogs(), 0, "dialogs without a call");
+        let shim = node.core.shim();
+        assert_eq!(shim.dialogs(), 0, "dialogs without a call");
         let users = node.users();
-        for phone in self.phones.iter().filter(|p| p.registered_at.is_some()) {
+        let here = |phone: &&Phone| phone.who.site == n && phone.registered_at.is_some();
+        for phone in self.phones.iter().filter(here) {
             let id = users[&phone.who.extension];
-            let expected = lamps::expected(node.pbx.view(), id);
+            let expected = lamps::expected(node.core.view(), id, |_| false);
             assert_eq!(
                 phone.lamp,
                 Some(expected),
-                "the lamp of {}",
+                "the lamp of {} at node {n}",
                 phone.who.extension
             );
         }
+        self.oracle.on_rest(n, node.core.view(), node.disk());
         for (extension, id) in users {
             let listed = node.ask(
                 self.now,
@@ -101,27 +128,54 @@ impl World {
                 &mut self.oracle,
                 &mut self.rng,
             );
-            let expected: Vec<String> = lamps::messages(node.pbx.view(), id)
+            let expected: Vec<String> = lamps::messages(node.core.view(), id)
                 .map(|s| s.id.to_string())
                 .collect();
             check_list(listed, expected, &extension);
         }
     }
 
-    pub(super) fn check_night(&mut self) {
-        let Life::Up(node) = &mut self.life else {
-            panic!("the node is down")
+    /// All nodes have the same sounds, ended in the same way, and the same settings.
+    fn check_same(&self) {
+        let says = |n: usize| {
+            let Life::Up(node) = &self.sites[n].life else {
+                panic!("node {n} is down")
+            };
+            let view = node.core.view();
+            let sounds = view.sounds().map(|sound| {
+                let seal = sound.seal.as_ref().map(|(kind, _)| *kind);
+                (sound.id, seal, sound.samples())
+            });
+            let registers = view
+                .registers("")
+                .map(|(k, v)| (k.to_owned(), v.to_owned()));
+            let registers = registers.filter(|(key, _)| !key.starts_with(LOCAL_KEYS));
+            let (mut sounds, registers): (Vec<_>, BTreeMap<_, _>) =
+                (sounds.collect(), registers.collect());
+            sounds.sort_by_key(|(id, ..)| *id);
+            (sounds, registers)
         };
-        assert_eq!(
-            node.shim.deadline(),
-            None,
-            "the shim waits for something: {:?}",
-            node.shim
-        );
-        assert_eq!(node.pbx.deadline(), None);
-        // What is there now is there after a last power cut, too: the oracle compares.
-        self.cut_power(Duration::ZERO);
-        self.start_node();
+        for n in 1..self.sites.len() {
+            assert_eq!(says(0), says(n), "nodes 0 and {n}");
+        }
+    }
+
+    pub(super) fn check_night(&mut self) {
+        for n in 0..self.sites.len() {
+            let Life::Up(node) = &mut self.sites[n].life else {
+                panic!("node {n} is down")
+            };
+            let shim = node.core.shim();
+            assert_eq!(
+                shim.deadline(),
+                None,
+                "the shim waits for something: {shim:?}"
+            );
+            assert_eq!(node.core.pbx().deadline(), None);
+            // What is there now is there after a last power cut, too: the oracle compares.
+            self.cut_power(n, Duration::ZERO);
+            self.start_node(n);
+        }
     }
 }
 

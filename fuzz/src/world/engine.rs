@@ -53,10 +53,19 @@ pub(super) struct Engine {
 struct Leg {
     port: u16,
     params: Option<MediaParams>,
-    play: Option<(PlayId, Time)>,
+    play: Option<Play>,
     recording: Option<Recording>,
     silent_since: Option<Time>,
     told: bool,
+}
+
+#[derive(Debug)]
+struct Play {
+    id: PlayId,
+    /// What is known of it takes so long.
+    until: Time,
+    /// More of it comes.
+    is_open: bool,
 }
 
 #[derive(Debug)]
@@ -107,7 +116,7 @@ impl Engine {
     /// Carries out a command.
     pub(super) fn command(&mut self, now: Time, command: Command) {
         self.now = now;
-        let named = leg_of(&command);
+        let named = command.leg();
         let Some(leg) = self.legs.get_mut(&named) else {
             return;
         };
@@ -121,14 +130,32 @@ impl Engine {
             }
             Command::Play { play, items, .. } => {
                 assert!(items.len() <= PLAY_ITEMS_MAX, "too many items");
-                leg.play = Some((play, now + length(&items)));
+                leg.play = Some(Play {
+                    id: play,
+                    until: now + length(&items),
+                    is_open: items
+                        .iter()
+                        .any(|item| matches!(item, PlayItem::Sound { is_open: true, .. })),
+                });
                 let sounds = items.into_iter().filter_map(|item| match item {
                     PlayItem::Sound { places, .. } => Some(Out::Read(places)),
                     _ => None,
                 });
                 self.out.extend(sounds);
             }
-            Command::PlayMore { .. } => panic!("there are no other nodes here"),
+            Command::PlayMore {
+                play,
+                places,
+                is_last,
+                ..
+            } => {
+                if let Some(open) = leg.play.as_mut().filter(|open| open.id == play) {
+                    assert!(open.is_open, "more comes of what is complete");
+                    open.until = open.until.max(now) + lasting(&places, 0);
+                    open.is_open = !is_last;
+                    self.out.push_back(Out::Read(places));
+                }
+            }
             Command::StopPlay { .. } | Command::Echo { .. } => leg.play = None,
             Command::Record {
                 sound,
@@ -171,7 +198,8 @@ impl Engine {
     /// What happens next.
     pub(super) fn deadline(&self) -> Option<Time> {
         let each = self.legs.values().flat_map(|leg| {
-            let play = leg.play.map(|(_, until)| until);
+            let play = leg.play.as_ref().filter(|play| !play.is_open);
+            let play = play.map(|play| play.until);
             let silent = leg
                 .silent_since
                 .filter(|_| !leg.told)
@@ -185,7 +213,8 @@ impl Engine {
     pub(super) fn tick(&mut self, now: Time) {
         self.now = now;
         for (leg, it) in &mut self.legs {
-            if let Some((play, _)) = it.play.take_if(|(_, until)| *until <= now) {
+            let is_done = |play: &mut Play| !play.is_open && play.until <= now;
+            if let Some(Play { id: play, .. }) = it.play.take_if(is_done) {
                 self.out
                     .push_back(Out::Event(Event::PlayDone { leg: *leg, play }));
             }
@@ -363,22 +392,6 @@ impl Recording {
     }
 }
 
-fn leg_of(command: &Command) -> LegId {
-    match command {
-        Command::Set { leg, .. }
-        | Command::Bridge { a: leg, .. }
-        | Command::Unbridge { leg }
-        | Command::Echo { leg }
-        | Command::Play { leg, .. }
-        | Command::PlayMore { leg, .. }
-        | Command::StopPlay { leg }
-        | Command::Record { leg, .. }
-        | Command::StopRecord { leg }
-        | Command::SendDigit { leg, .. }
-        | Command::Close { leg } => *leg,
-    }
-}
-
 /// How long it takes to play.
 fn length(items: &[PlayItem]) -> Duration {
     let each = items.iter().map(|item| match item {
@@ -387,13 +400,16 @@ fn length(items: &[PlayItem]) -> Duration {
             places,
             from_sample,
             ..
-        } => {
-            let samples: u64 = places.iter().map(|p| u64::from(p.samples)).sum();
-            Duration::from_millis(samples.saturating_sub(*from_sample) / SAMPLES_PER_MS)
-        }
+        } => lasting(places, *from_sample),
         PlayItem::Tone { duration_ms, .. } | PlayItem::Silence { duration_ms } => {
             Duration::from_millis(u64::from(*duration_ms))
         }
     });
     each.sum::<Duration>().max(Duration::from_millis(1))
+}
+
+/// How long these chunks take.
+fn lasting(places: &[ChunkPlace], from_sample: u64) -> Duration {
+    let samples: u64 = places.iter().map(|p| u64::from(p.samples)).sum();
+    Duration::from_millis(samples.saturating_sub(from_sample) / SAMPLES_PER_MS)
 }

@@ -10,9 +10,11 @@ use tandem_storage::{Sound, View};
 const SAMPLES_MIN: u64 = 2 * 8000;
 
 /// New, old, urgent new, urgent old (RFC 3842 §3.5).
-pub(super) fn expected(view: &View, user: Id) -> [u32; 4] {
+///
+/// What is being spoken here is none yet, even if another node took this one to be dead and says so.
+pub(super) fn expected(view: &View, user: Id, is_spoken: impl Fn(Id) -> bool) -> [u32; 4] {
     let mut lamp = [0; 4];
-    for sound in messages(view, user) {
+    for sound in messages(view, user).filter(|sound| !is_spoken(sound.id)) {
         let set = |what: &str| view.register(&format!("message/{}/{what}", sound.id));
         if set("folder").is_some() {
             continue;

@@ -1,13 +1,16 @@
-//! The simulated world: phones, a network, a node and its disk, in one thread, from one seed.
+//! The simulated world: phones, a network, one to three nodes and their disks, in one thread, from one
+//! seed.
 //!
 //! There is no socket, no clock and no file. Time is a number that jumps to whatever happens next.
 //! People call each other, leave messages and hear them; datagrams are lost; the power is cut in
-//! the middle of a write; the disk fills up. Beside it sits an oracle that knows what was promised
-//! (`oracle.rs`), and at the end of the day everything must have come to rest.
+//! the middle of a write; the disk fills up, or is lost; the link between nodes is cut. Beside it sits an
+//! oracle that knows what was promised (`oracle.rs`), and at the end of the day everything must have come
+//! to rest.
 //!
 //! ```text
-//! story ─> phones <─> network <─> node: shim <─> pbx <─> engine (made of numbers)
-//!                                              └─> log ─> disk (made of numbers)
+//! story ─> phones <─> network <─> node <─> engine (made of numbers)
+//!                                 │  └──> log ─> disk (made of numbers)
+//!                                 └ link <─> wires <─> link, another node
 //! ```
 //!
 //! [`run`] plays one seed and panics, with what happened last, when a promise is broken.
@@ -21,6 +24,7 @@ mod node;
 mod oracle;
 mod phone;
 mod sip;
+mod start;
 mod story;
 mod summary;
 mod trace;
@@ -31,7 +35,9 @@ use std::time::Duration;
 
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use tandem_storage::sim::SimDisk;
+use tandem_storage::link::{CloseReason, LinkInput, LinkOutput};
+use tandem_storage::name::NodeName;
+use tandem_storage::sim::{Arrival, SimDisk, SimWires};
 use tandem_storage::time::Time;
 
 use network::{Datagram, Network, Weather};
@@ -78,21 +84,34 @@ struct World {
     phones: Vec<Phone>,
     people: Vec<Who>,
     network: Network,
-    life: Life,
+    sites: Vec<Site>,
+    /// The link's connections between them.
+    wires: SimWires,
     oracle: Oracle,
     /// When somebody next calls somebody.
     errand_at: Option<Time>,
-    /// When something next goes wrong, and what.
-    trouble: Option<(Time, Trouble)>,
+    /// When something next goes wrong, at which node, and what.
+    trouble: Option<(Time, usize, Trouble)>,
     trace: Trace,
-    /// When the node was last started, or stopped.
-    up_since: Time,
     /// What nodes that are gone had counted.
     seen: Summary,
     steps: u64,
 }
 
-/// The node, or what is left of it.
+/// A place with a node, and its phones.
+struct Site {
+    life: Life,
+    /// When the node was last started, or stopped.
+    up_since: Time,
+    /// How far civil time is ahead of the world's there.
+    wall_ms: u64,
+    /// How often it was started.
+    epochs: u32,
+    /// Its first disk was lost.
+    is_disk_lost: bool,
+}
+
+/// A node, or what is left of it.
 enum Life {
     Up(Box<Node>),
     Down(SimDisk, Time),
@@ -103,34 +122,45 @@ impl World {
     fn new(seed: u64, trace: Trace) -> World {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         let count = rng.random_range(2..7);
+        let nodes = rng.random_range(1..4);
         // Some have a second phone at home; the last is a gateway.
         let homes = (0..count).filter(|_| rng.random_ratio(1, 3));
         let mut people: Vec<Who> = homes.map(|n| person(n, HOME_NET)).collect();
         people.extend((0..count).map(|n| person(n, OFFICE_NET)));
         people.push(person(9, TRUSTED_NET));
+        for who in &mut people {
+            who.site = rng.random_range(0..nodes);
+        }
         let phones = people
             .iter()
             .map(|who| Phone::new(who.clone(), rng.random_ratio(1, 2), &mut rng));
         let phones = phones.collect();
-        let mut oracle = Oracle::default();
-        let disk = SimDisk::new(SEGMENT_BYTES, DISK_BYTES);
-        let node = Node::start(Time(0), disk, &people, &mut oracle, trace.clone(), &mut rng);
+        let sites = (0..nodes).map(|_| Site {
+            life: Life::Down(SimDisk::new(SEGMENT_BYTES, DISK_BYTES), Time(0)),
+            up_since: Time(0),
+            // Clocks are set, but not all alike.
+            wall_ms: 1_790_000_000_000 + rng.random_range(0..7_200_000),
+            epochs: 0,
+            is_disk_lost: false,
+        });
+        let sites = sites.collect();
         let weather = Weather::of_the_day(&mut rng);
         let mut world = World {
             now: Time(0),
             phones,
             people,
             network: Network::new(weather),
-            life: Life::Up(Box::new(node)),
-            oracle,
+            sites,
+            wires: SimWires::default(),
+            oracle: Oracle::default(),
             errand_at: Some(Time(0) + Duration::from_secs(3)),
             trouble: None,
             trace,
-            up_since: Time(0),
             seen: Summary::default(),
             steps: 0,
             rng,
         };
+        (0..nodes).for_each(|n| world.start_node(n));
         world.plan_trouble();
         world
     }
@@ -154,23 +184,19 @@ impl World {
     }
 
     fn deadline(&self) -> Option<Time> {
-        let node = match &self.life {
+        let nodes = self.sites.iter().filter_map(|site| match &site.life {
             Life::Up(node) => node.deadline(),
             Life::Down(_, until) => Some(*until),
             Life::Between => None,
-        };
-        let phones = self.phones.iter().filter_map(Phone::deadline).min();
-        let trouble = self.trouble.map(|(at, _)| at);
-        [
-            node,
-            phones,
+        });
+        let phones = self.phones.iter().filter_map(Phone::deadline);
+        let rest = [
             self.network.deadline(),
+            self.wires.deadline(),
             self.errand_at,
-            trouble,
-        ]
-        .into_iter()
-        .flatten()
-        .min()
+            self.trouble.map(|(at, ..)| at),
+        ];
+        nodes.chain(phones).chain(rest.into_iter().flatten()).min()
     }
 
     /// Everything that is due now.
@@ -180,27 +206,33 @@ impl World {
             self.deliver(&datagram);
             self.carry();
         }
+        while let Some((n, arrival)) = self.wires.deliver(now) {
+            self.arrive(n, arrival);
+            self.carry();
+        }
         for at in 0..self.phones.len() {
             if self.phones[at].deadline().is_some_and(|due| due <= now) {
                 self.phones[at].tick(now, &mut self.rng);
             }
         }
         self.carry();
-        match &mut self.life {
-            Life::Up(node) if node.deadline().is_some_and(|due| due <= now) => {
-                node.tick(now, &mut self.oracle, &mut self.rng);
+        for n in 0..self.sites.len() {
+            match &mut self.sites[n].life {
+                Life::Up(node) if node.deadline().is_some_and(|due| due <= now) => {
+                    node.tick(now, &mut self.oracle, &mut self.rng);
+                }
+                Life::Down(_, until) if *until <= now => self.start_node(n),
+                _ => {}
             }
-            Life::Down(_, until) if *until <= now => self.start_node(),
-            _ => {}
+            self.carry();
         }
-        self.carry();
         if self.errand_at.is_some_and(|due| due <= now) {
             self.run_errand();
         }
-        if let Some((_, trouble)) = self.trouble.take_if(|(due, _)| *due <= now) {
-            self.make(trouble);
+        if let Some((_, n, trouble)) = self.trouble.take_if(|(due, ..)| *due <= now) {
+            self.make(n, trouble);
         }
-        self.watch_node();
+        self.watch_nodes();
     }
 
     fn deliver(&mut self, datagram: &Datagram) {
@@ -209,15 +241,10 @@ impl World {
         self.trace.say(now, || {
             format!("{} -> {}\n{}", datagram.from, datagram.to, text())
         });
-        if datagram.to == node_address() {
-            if let Life::Up(node) = &mut self.life {
-                node.datagram(
-                    now,
-                    datagram.from,
-                    &datagram.bytes,
-                    &mut self.oracle,
-                    &mut self.rng,
-                );
+        let site = (0..self.sites.len()).find(|n| start::address(*n) == datagram.to);
+        if let Some(n) = site {
+            if let Life::Up(node) = &mut self.sites[n].life {
+                node.datagram(now, datagram, &mut self.oracle, &mut self.rng);
             }
         } else if let Some(phone) = self
             .phones
@@ -226,11 +253,31 @@ impl World {
         {
             phone.handle(now, &datagram.bytes, &mut self.rng);
         } else {
-            panic!("the node sends to {}, where nobody is", datagram.to);
+            panic!("a node sends to {}, where nobody is", datagram.to);
         }
     }
 
-    /// Takes what phones and node want done.
+    /// Something has come to a node over the link.
+    fn arrive(&mut self, n: usize, arrival: Arrival) {
+        let input = match arrival {
+            Arrival::Connected {
+                conn,
+                peer,
+                dialled,
+            } => LinkInput::Connected {
+                conn,
+                peer: start::name(peer),
+                dialled,
+            },
+            Arrival::Frame { conn, bytes } => LinkInput::Frame { conn, bytes },
+            Arrival::Disconnected { conn } => LinkInput::Disconnected { conn },
+        };
+        if let Life::Up(node) = &mut self.sites[n].life {
+            node.link(self.now, input, &mut self.oracle, &mut self.rng);
+        }
+    }
+
+    /// Takes what phones and nodes want done.
     fn carry(&mut self) {
         let now = self.now;
         for at in 0..self.phones.len() {
@@ -238,9 +285,51 @@ impl World {
                 self.act(at, act);
             }
         }
-        if let Life::Up(node) = &mut self.life {
+        for n in 0..self.sites.len() {
+            let Life::Up(node) = &mut self.sites[n].life else {
+                continue;
+            };
             while let Some(datagram) = node.sent.pop_front() {
                 self.network.send(now, datagram, &mut self.rng);
+            }
+            let outputs = std::mem::take(&mut node.to_wires);
+            for output in outputs {
+                self.wire(n, output);
+            }
+        }
+    }
+
+    /// What a node's link asks of its wires.
+    fn wire(&mut self, n: usize, output: LinkOutput) {
+        let now = self.now;
+        match output {
+            LinkOutput::Dial { peer } => self.dial(n, peer),
+            LinkOutput::Close { conn, .. } => self.wires.close(now, (n, conn), &mut self.rng),
+            LinkOutput::Send {
+                conn,
+                frame,
+                is_bulk,
+                ..
+            } => {
+                let (at, bytes) = ((n, conn), frame.to_vec());
+                self.wires.send(now, at, bytes, is_bulk, &mut self.rng);
+            }
+            _ => {}
+        }
+    }
+
+    fn dial(&mut self, n: usize, peer: NodeName) {
+        let delay = Duration::from_micros(self.rng.random_range(100..20_000));
+        let other = (0..self.sites.len()).find(|m| start::name(*m) == peer);
+        let is_there =
+            |m: &usize| matches!(self.sites[*m].life, Life::Up(_)) && !self.wires.is_cut(n, *m);
+        match other.filter(is_there) {
+            Some(other) => self.wires.dial(self.now, n, other, delay),
+            None => {
+                let why = CloseReason::Unreachable;
+                if let Life::Up(node) = &mut self.sites[n].life {
+                    node.answer_link(self.now + delay, LinkInput::NotConnected { peer, why });
+                }
             }
         }
     }
@@ -251,12 +340,12 @@ impl World {
             Act::Send(_) => String::new(),
             act => format!("phone {phone}: {act:?}"),
         });
-        let from = self.phones[phone].who.address;
-        match (act, &mut self.life) {
+        let Who { address, site, .. } = self.phones[phone].who;
+        match (act, &mut self.sites[site].life) {
             (Act::Send(bytes), _) => {
                 let datagram = Datagram {
-                    from,
-                    to: node_address(),
+                    from: address,
+                    to: start::address(site),
                     bytes: bytes.into(),
                 };
                 self.network.send(now, datagram, &mut self.rng);
@@ -289,12 +378,15 @@ impl World {
         self.trace.say(now, || "evening".into());
         (self.errand_at, self.trouble) = (None, None);
         self.network.clear_up();
-        if let Life::Up(node) = &mut self.life {
-            node.disk_mut().fault = None;
-            node.disk_mut().capacity_bytes = DISK_BYTES;
-            // One whose log is closed until restart, or that is on its way out, is restarted.
-            if node.is_stopping || node.has_failed {
-                self.cut_power(Duration::from_millis(10));
+        self.wires.heal();
+        for n in 0..self.sites.len() {
+            if let Life::Up(node) = &mut self.sites[n].life {
+                node.disk_mut().fault = None;
+                node.disk_mut().capacity_bytes = DISK_BYTES;
+                // One whose log is closed until restart, or that is on its way out, is restarted.
+                if node.is_stopping || node.has_failed {
+                    self.cut_power(n, Duration::from_millis(10));
+                }
             }
         }
         for phone in &mut self.phones {
@@ -305,6 +397,13 @@ impl World {
     fn night(&mut self) {
         let now = self.now;
         self.trace.say(now, || "night".into());
+        // Of the link nothing more is to be learned; its heartbeats would fill the night.
+        self.wires = SimWires::default();
+        for site in &mut self.sites {
+            if let Life::Up(node) = &mut site.life {
+                node.unplug();
+            }
+        }
         for phone in &mut self.phones {
             phone.retire(now);
         }
@@ -318,7 +417,8 @@ impl World {
             notified: sum(|p| p.counts.notified),
             kept: self.oracle.kept(),
             saved: self.oracle.saved,
-            restarts: self.oracle.restarts - 1,
+            saved_twice: self.oracle.saved_twice,
+            restarts: self.oracle.restarts - self.sites.len() as u64,
             datagrams: self.network.sent(),
             steps: self.steps,
             ..self.seen
@@ -339,9 +439,6 @@ fn person(n: u8, net: u8) -> Who {
         password,
         pin: format!("1{extension}"),
         address: SocketAddr::from(([10, net, 1, n + 1], 5060)),
+        site: 0,
     }
-}
-
-fn node_address() -> SocketAddr {
-    node::ADDRESS.parse().expect("an address")
 }

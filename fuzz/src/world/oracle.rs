@@ -1,4 +1,4 @@
-//! Who knows what must be true: listens to what is given to the log and what the log confirms,
+//! Who knows what must be true: listens to what is given to each node's log and what the log confirms,
 //! and compares it with what is there after each crash and at the end.
 //!
 //! | promise | broken when |
@@ -7,6 +7,8 @@
 //! | nothing is there that was not said | a sound, a sample or a value that nobody wrote |
 //! | a whole message is whole | a sound is sealed whole and one of its chunks was not confirmed |
 //! | "saved" means saved | it is said before the seal of what was spoken is confirmed |
+//! | saved is saved twice | it is said while no other node has all of it durably, and the node has not said that it is alone |
+//! | what was saved twice stays | a disk is lost, and at rest a node does not have all of it |
 //! | what was cut short is delivered | an unsealed sound of an earlier life is not sealed after a restart |
 //! | a sound ends once | two seals, or none though its call is over |
 
@@ -16,9 +18,13 @@ use std::sync::Arc;
 use tandem_engine::TOKEN_CHUNK;
 use tandem_engine::seam::LegId;
 use tandem_storage::name::Id;
-use tandem_storage::seam::{Append, LogEvent, SealKind, Token, What};
+use tandem_storage::seam::{
+    Append, Committed, LogEvent, Owner, SOUND_REGISTERS, SealKind, Stamp, Token, What,
+};
 use tandem_storage::sim::SimDisk;
 use tandem_storage::{Sound, View};
+
+use super::start::name;
 
 /// Sample `n` of piece `index` of a sound: different everywhere.
 pub(super) fn pattern(sound: Id, index: u32, n: u64) -> u8 {
@@ -33,12 +39,16 @@ pub(super) fn pattern(sound: Id, index: u32, n: u64) -> u8 {
 #[derive(Debug, Default)]
 pub(super) struct Oracle {
     sounds: BTreeMap<Id, Tale>,
-    registers: BTreeMap<Arc<str>, Register>,
-    /// What is on its way to the disk, by the node's token. Chunks have none of their own.
-    under_way: BTreeMap<Token, Said>,
-    recorded: BTreeMap<LegId, Id>,
+    registers: BTreeMap<(usize, Arc<str>), Register>,
+    /// What is on its way to a node's disk, by its token. Chunks have none of their own.
+    under_way: BTreeMap<(usize, Token), Said>,
+    recorded: BTreeMap<(usize, LegId), Id>,
+    /// What each node ever had durably of others' sounds.
+    copies: BTreeMap<usize, BTreeSet<Stamp>>,
     pub(super) restarts: u64,
     pub(super) saved: u64,
+    /// Of these, those that another node had.
+    pub(super) saved_twice: u64,
 }
 
 /// One sound, as far as it is known from outside.
@@ -51,26 +61,38 @@ struct Tale {
     seals: Vec<SealKind>,
     sealed: Option<SealKind>,
     seal_refused: bool,
+    /// The records it is made of, as confirmed where it was spoken.
+    stamps: BTreeSet<Stamp>,
+    /// "Saved" was said of it when another node had it.
+    is_saved_twice: bool,
+    /// The disk it was spoken to was lost since.
+    is_disk_lost: bool,
 }
 
 #[derive(Clone, Debug, Default)]
 struct Register {
     confirmed: Option<Arc<str>>,
+    /// When, by the clock of whoever wrote it.
+    at: Option<Stamp>,
     /// Written since, and not confirmed.
     since: Vec<Option<Arc<str>>>,
+    /// What the link stored since the start: it may count, or something later does.
+    stored: Vec<Option<Arc<str>>>,
 }
 
 #[derive(Clone, Debug)]
 enum Said {
     Begin,
     Seal(Id),
+    /// Of a sound of another node, or of a disk that was lost.
+    CutShort,
     Register(Arc<str>),
     Entry,
 }
 
 impl Oracle {
-    /// Something is given to the log.
-    pub(super) fn on_append(&mut self, token: Token, append: &Append) {
+    /// Something is given to node `n`'s log.
+    pub(super) fn on_append(&mut self, n: usize, token: Token, append: &Append) {
         let said = match append {
             Append::Restate { stamp, .. } => panic!("call control restates nothing: {stamp:?}"),
             Append::Begin { id, .. } => {
@@ -96,17 +118,23 @@ impl Oracle {
                     .sounds
                     .get_mut(id)
                     .expect("a sound begins before it ends");
-                assert!(
-                    tale.seals.is_empty(),
-                    "{id} is sealed {kind:?} after {:?}",
-                    tale.seals
-                );
-                tale.seals.push(*kind);
-                Said::Seal(*id)
+                if id.node == name(n) && !tale.is_disk_lost {
+                    assert!(
+                        tale.seals.is_empty(),
+                        "{id} is sealed {kind:?} after {:?}",
+                        tale.seals
+                    );
+                    tale.seals.push(*kind);
+                    Said::Seal(*id)
+                } else {
+                    // Whoever spoke it is away, or has lost it: here it is at an end, as far as it has come.
+                    assert_eq!(*kind, SealKind::CutShort, "{id} by node {n}");
+                    Said::CutShort
+                }
             }
             Append::Register { key, value } => {
                 self.registers
-                    .entry(key.clone())
+                    .entry((n, key.clone()))
                     .or_default()
                     .since
                     .push(value.clone());
@@ -114,21 +142,39 @@ impl Oracle {
             }
             Append::Entry { .. } => Said::Entry,
         };
-        let twice = self.under_way.insert(token, said);
+        let twice = self.under_way.insert((n, token), said);
         assert!(twice.is_none(), "{token:?} is used twice");
     }
 
-    /// The log has answered.
-    pub(super) fn on_event(&mut self, event: &LogEvent) {
+    /// The link of node `n` gives something to its log.
+    pub(super) fn on_store(&mut self, n: usize, append: &Append) {
+        let (key, value) = match append {
+            Append::Register { key, value } => (key, value),
+            Append::Restate {
+                what: What::Register { key, value },
+                ..
+            } => (key, value),
+            _ => return,
+        };
+        let register = self.registers.entry((n, key.clone())).or_default();
+        register.stored.push(value.clone());
+    }
+
+    /// The log of node `n` has answered.
+    pub(super) fn on_event(&mut self, n: usize, event: &LogEvent) {
         match event {
-            LogEvent::Committed { token, record } => {
-                self.on_committed(&record.what);
-                self.answered(*token);
+            LogEvent::Committed { token, record } if token.owner == Owner::Link => {
+                self.on_copied(n, record);
             }
-            LogEvent::Refused { token, .. } => match self.answered(*token) {
+            LogEvent::Committed { token, record } => {
+                self.on_committed(n, record);
+                self.answered(n, *token);
+            }
+            LogEvent::Refused { token, .. } if token.owner == Owner::Link => {}
+            LogEvent::Refused { token, .. } => match self.answered(n, *token) {
                 Some(Said::Seal(id)) => self.tale(id).seal_refused = true,
                 Some(Said::Register(key)) => {
-                    let register = self.registers.entry(key).or_default();
+                    let register = self.registers.entry((n, key)).or_default();
                     register.since.remove(0);
                 }
                 _ => {}
@@ -138,8 +184,8 @@ impl Oracle {
     }
 
     /// Everything but a chunk is answered exactly once.
-    fn answered(&mut self, token: Token) -> Option<Said> {
-        let said = self.under_way.remove(&token);
+    fn answered(&mut self, n: usize, token: Token) -> Option<Said> {
+        let said = self.under_way.remove(&(n, token));
         assert!(
             said.is_some() || token == TOKEN_CHUNK,
             "{token:?} is answered twice"
@@ -147,16 +193,33 @@ impl Oracle {
         said
     }
 
-    fn on_committed(&mut self, what: &What) {
-        match what {
-            What::Begin { id, .. } => self.tale(*id).begun = true,
+    /// Node `n` has a record of another's, or its own is back.
+    fn on_copied(&mut self, n: usize, record: &Committed) {
+        self.copies.entry(n).or_default().insert(record.stamp);
+        if let What::Register { key, value } = &record.what {
+            let register = self.registers.entry((n, key.clone())).or_default();
+            register.confirm(record.stamp, value);
+        }
+    }
+
+    fn on_committed(&mut self, n: usize, record: &Committed) {
+        let stamp = record.stamp;
+        match &record.what {
+            What::Begin { id, .. } => {
+                let tale = self.tale(*id);
+                tale.begun = true;
+                tale.stamps.insert(stamp);
+            }
             What::Chunk { id, index, place } => {
                 let tale = self.tale(*id);
+                tale.stamps.insert(stamp);
                 assert_eq!(tale.given[*index as usize], u64::from(place.samples));
                 tale.confirmed.insert(*index);
             }
+            What::Seal { id, .. } if id.node != name(n) || self.sounds[id].is_disk_lost => {}
             What::Seal { id, kind, .. } => {
                 let tale = self.tale(*id);
+                tale.stamps.insert(stamp);
                 tale.sealed = Some(*kind);
                 let whole = tale.begun && tale.confirmed.len() == tale.given.len();
                 assert!(
@@ -165,8 +228,8 @@ impl Oracle {
                 );
             }
             What::Register { key, value } => {
-                let register = self.registers.entry(key.clone()).or_default();
-                register.confirmed = value.clone();
+                let register = self.registers.entry((n, key.clone())).or_default();
+                register.confirm(stamp, value);
                 if !register.since.is_empty() {
                     register.since.remove(0);
                 }
@@ -182,7 +245,7 @@ impl Oracle {
     }
 
     /// A leg is recorded.
-    pub(super) fn on_record(&mut self, leg: LegId, sound: Id) {
+    pub(super) fn on_record(&mut self, leg: (usize, LegId), sound: Id) {
         self.recorded.insert(leg, sound);
     }
 
@@ -192,20 +255,39 @@ impl Oracle {
         assert_eq!(given, samples, "the engine miscounts");
     }
 
-    /// "Your message has been saved."
-    pub(super) fn on_saved(&mut self, leg: LegId) {
-        let sound = self.recorded.get(&leg).expect("something was recorded");
-        let sealed = self.sounds[sound].sealed;
+    /// "Your message has been saved", by a node that had said that it is alone, or that it is not.
+    pub(super) fn on_saved(&mut self, leg: (usize, LegId), says_alone: bool) {
+        let sound = *self.recorded.get(&leg).expect("something was recorded");
+        let tale = self.tale(sound);
+        let (sealed, stamps) = (tale.sealed, tale.stamps.clone());
+        let others = self.copies.iter().filter(|(n, _)| **n != leg.0);
+        let is_twice = { others }.any(|(_, has)| stamps.is_subset(has));
+        assert!(
+            is_twice || says_alone,
+            "\"saved\" was said of {sound}, which no other node has, and not that node {} is alone",
+            leg.0
+        );
+        self.tale(sound).is_saved_twice |= is_twice;
+        self.saved_twice += u64::from(is_twice);
         let kept = matches!(sealed, Some(SealKind::Whole | SealKind::CutShort));
         assert!(kept, "\"saved\" was said of {sound}, which is {sealed:?}");
         self.saved += 1;
     }
 
-    /// The node has started again from what was on the disk.
-    pub(super) fn on_restart(&mut self, view: &View, disk: &SimDisk) {
+    /// The disk of node `n` is lost, and all that was there alone.
+    pub(super) fn on_disk_lost(&mut self, n: usize) {
+        let spoken_there = |id: &Id| id.node == name(n);
+        for (_, tale) in self.sounds.iter_mut().filter(|(id, _)| spoken_there(id)) {
+            tale.is_disk_lost = true;
+        }
+        self.registers.retain(|(m, _), _| *m != n);
+    }
+
+    /// Node `n` has started again from what was on its disk.
+    pub(super) fn on_restart(&mut self, n: usize, view: &View, disk: &SimDisk) {
         self.restarts += 1;
-        self.under_way.clear();
-        self.recorded.clear();
+        self.under_way.retain(|(m, _), _| *m != n);
+        self.recorded.retain(|(m, _), _| *m != n);
         for sound in view.sounds() {
             assert!(
                 self.sounds.contains_key(&sound.id),
@@ -213,7 +295,8 @@ impl Oracle {
                 sound.id
             );
         }
-        for (id, tale) in &mut self.sounds {
+        let own = |id: &Id, tale: &Tale| id.node == name(n) && !tale.is_disk_lost;
+        for (id, tale) in self.sounds.iter_mut().filter(|(id, tale)| own(id, tale)) {
             match view.sound(*id) {
                 Some(sound) => tale.compare(sound, disk),
                 None => {
@@ -222,14 +305,43 @@ impl Oracle {
                 }
             }
         }
-        for (key, register) in &mut self.registers {
+        let own = self.registers.iter_mut().filter(|((m, _), _)| *m == n);
+        for ((_, key), register) in own {
             let there: Option<Arc<str>> = view.register(key).map(Arc::from);
-            let may_be = there == register.confirmed || register.since.contains(&there);
+            let since = register.since.iter().chain(&register.stored);
+            let is_destroyed = || {
+                let sound = key.strip_prefix(SOUND_REGISTERS)?.split_once('/')?.0;
+                let (kind, _) = view.sound(sound.parse().ok()?)?.seal.as_ref()?;
+                Some(*kind == SealKind::Discarded)
+            };
+            let may_be = there == register.confirmed
+                || { since }.any(|value| *value == there)
+                || (there.is_none() && is_destroyed() == Some(true));
             assert!(may_be, "{key} is {there:?} and was {register:?}");
             *register = Register {
                 confirmed: there,
+                at: view.stamped(key).map(|(stamp, _)| stamp),
                 since: Vec::new(),
+                stored: Vec::new(),
             };
+        }
+    }
+
+    /// All is at rest, and all nodes know each other: a node has all that was saved twice, or that was
+    /// saved where the disk is still there.
+    pub(super) fn on_rest(&self, n: usize, view: &View, disk: &SimDisk) {
+        for (id, tale) in &self.sounds {
+            let is_kept = matches!(tale.sealed, Some(SealKind::Whole | SealKind::CutShort));
+            let stays = tale.is_saved_twice || !tale.is_disk_lost;
+            let Some(sound) = view.sound(*id) else {
+                assert!(!is_kept || !stays, "node {n} has nothing of {id}: {tale:?}");
+                continue;
+            };
+            let found = tale.found(sound, disk);
+            if is_kept && stays {
+                let lacks: Vec<_> = tale.confirmed.difference(&found).collect();
+                assert!(lacks.is_empty(), "node {n} lacks pieces {lacks:?} of {id}");
+            }
         }
     }
 
@@ -237,6 +349,8 @@ impl Oracle {
     pub(super) fn on_quiet(&self) {
         for (id, tale) in &self.sounds {
             let ended = tale.sealed.is_some() || tale.seal_refused || !tale.begun;
+            // What was being spoken to a disk that was lost is sealed by whoever takes its place.
+            let ended = ended || tale.is_disk_lost;
             assert!(ended, "{id} is never sealed: {tale:?}");
         }
         assert!(
@@ -246,10 +360,25 @@ impl Oracle {
         );
     }
 
+    /// It is being spoken, or its end is not durable yet.
+    pub(super) fn is_open(&self, id: Id) -> bool {
+        let tale = &self.sounds[&id];
+        tale.sealed.is_none() && !tale.is_disk_lost
+    }
+
     /// Sounds that were kept.
     pub(super) fn kept(&self) -> usize {
         let kept = |t: &&Tale| matches!(t.sealed, Some(SealKind::Whole | SealKind::CutShort));
         self.sounds.values().filter(kept).count()
+    }
+}
+
+impl Register {
+    /// A value is durable; the later one counts.
+    fn confirm(&mut self, at: Stamp, value: &Option<Arc<str>>) {
+        if self.at.is_none_or(|before| before <= at) {
+            (self.at, self.confirmed) = (Some(at), value.clone());
+        }
     }
 }
 

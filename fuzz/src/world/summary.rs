@@ -15,7 +15,11 @@ pub struct Summary {
     pub kept: usize,
     /// Times "saved" was said.
     pub saved: u64,
-    /// Restarts of the node.
+    /// Of these, times another node had it, too.
+    pub saved_twice: u64,
+    /// Disks that were lost.
+    pub disks_lost: u64,
+    /// Restarts of nodes.
     pub restarts: u64,
     /// Datagrams sent.
     pub datagrams: u64,
@@ -39,6 +43,8 @@ impl Add for Summary {
             connected: self.connected + other.connected,
             kept: self.kept + other.kept,
             saved: self.saved + other.saved,
+            saved_twice: self.saved_twice + other.saved_twice,
+            disks_lost: self.disks_lost + other.disks_lost,
             restarts: self.restarts + other.restarts,
             datagrams: self.datagrams + other.datagrams,
             notified: self.notified + other.notified,
@@ -52,7 +58,7 @@ impl Add for Summary {
 
 /// What call control has counted since the node started.
 pub(super) fn counted(node: &Node) -> Summary {
-    let counters = node.pbx.counters();
+    let counters = node.core.pbx().counters();
     Summary {
         deposits: [
             counters.deposits,

@@ -1,13 +1,19 @@
-//! What goes wrong, and when: power cuts, full and failing disks, and a node that is told to stop.
+//! What goes wrong, and when: power cuts, full and failing disks, a node that is told to stop; cuts of the
+//! link, clocks that are set, disks that are lost.
 
 use std::time::Duration;
 
 use rand::RngExt;
+use tandem_storage::sim::SimDisk;
 use tandem_storage::writer::WriteFault;
 
 use super::node::Node;
+use super::start::{Place, Start};
 use super::summary::counted;
-use super::{DISK_BYTES, Life, World};
+use super::{DISK_BYTES, Life, SEGMENT_BYTES, World};
+
+/// A clock that is set wrong is wrong by at most so much.
+const CLOCK_OFF_MS: u64 = 3_600_000;
 
 /// What can go wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,60 +28,97 @@ pub(super) enum Trouble {
     Stop,
     /// It was asked to stop long ago.
     StopOverdue,
+    /// Nothing gets from it to another, or back, or both.
+    LinkCut,
+    LinkHeals,
+    LinkBreaks,
+    ClockSet,
+    /// The machine burns, and another one takes its place with an empty disk.
+    DiskLost,
 }
 
 impl World {
     pub(super) fn plan_trouble(&mut self) {
         let rng = &mut self.rng;
-        let trouble = match rng.random_range(0..12) {
+        let among = if self.sites.len() > 1 { 20 } else { 12 };
+        let trouble = match rng.random_range(0..among) {
             0..2 => Trouble::PowerCut,
             2..6 => Trouble::PowerCutWhileWriting,
             6..9 => Trouble::DiskFull,
             9 => Trouble::WritesFail(WriteFault::Full),
             10 => Trouble::WritesFail(WriteFault::Failed),
-            _ => Trouble::Stop,
+            11 => Trouble::Stop,
+            12..15 => Trouble::LinkCut,
+            15 => Trouble::LinkBreaks,
+            16 => Trouble::ClockSet,
+            _ => Trouble::DiskLost,
         };
         let wait = Duration::from_secs(rng.random_range(5..200));
-        self.trouble = Some((self.now + wait, trouble));
+        let n = rng.random_range(0..self.sites.len());
+        self.trouble = Some((self.now + wait, n, trouble));
     }
 
-    pub(super) fn make(&mut self, trouble: Trouble) {
+    pub(super) fn make(&mut self, n: usize, trouble: Trouble) {
         let now = self.now;
-        self.trace.say(now, || format!("{trouble:?}"));
+        self.trace.say(now, || format!("node {n}: {trouble:?}"));
         let soon = Duration::from_millis(self.rng.random_range(10..40_000));
-        let Life::Up(node) = &mut self.life else {
+        if trouble == Trouble::DiskLost && !self.others_have_all(n) {
+            // Two copies outlast the loss of one.
+            return self.plan_trouble();
+        }
+        let Life::Up(node) = &mut self.sites[n].life else {
             return self.plan_trouble();
         };
         match trouble {
-            Trouble::PowerCut => self.cut_power(soon),
-            Trouble::PowerCutWhileWriting if node.is_writing() => self.cut_power(soon),
+            Trouble::LinkCut => {
+                let other = (n + 1) % self.sites.len();
+                let how = self.rng.random_range(0..3);
+                if how < 2 {
+                    self.wires.cut(n, other);
+                }
+                if how > 0 {
+                    self.wires.cut(other, n);
+                }
+                self.trouble = Some((now + soon, n, Trouble::LinkHeals));
+                return;
+            }
+            Trouble::LinkHeals => self.wires.heal(),
+            Trouble::LinkBreaks => self.wires.break_one(now, &mut self.rng),
+            Trouble::ClockSet => {
+                let off = self.rng.random_range(0..2 * CLOCK_OFF_MS);
+                node.wall_ms = (node.wall_ms + off).saturating_sub(CLOCK_OFF_MS);
+                self.sites[n].wall_ms = node.wall_ms;
+            }
+            Trouble::DiskLost => self.lose_disk(n, soon),
+            Trouble::PowerCut => self.cut_power(n, soon),
+            Trouble::PowerCutWhileWriting if node.is_writing() => self.cut_power(n, soon),
             Trouble::PowerCutWhileWriting => {
                 let next = now + Duration::from_millis(1 + soon.as_millis() as u64 % 40);
-                self.trouble = Some((next, trouble));
+                self.trouble = Some((next, n, trouble));
                 return;
             }
             Trouble::DiskFull => {
                 node.disk_mut().capacity_bytes = 0;
-                self.trouble = Some((now + soon, Trouble::DiskRoomAgain));
+                self.trouble = Some((now + soon, n, Trouble::DiskRoomAgain));
                 return;
             }
             Trouble::DiskRoomAgain => node.disk_mut().capacity_bytes = DISK_BYTES,
             Trouble::WritesFail(fault) => {
                 node.has_failed |= fault == WriteFault::Failed;
                 node.disk_mut().fault = Some(fault);
-                self.trouble = Some((now + soon / 8, Trouble::WritesWork));
+                self.trouble = Some((now + soon / 8, n, Trouble::WritesWork));
                 return;
             }
             Trouble::WritesWork => {
                 let failed = node.disk_mut().fault.take();
                 if failed == Some(WriteFault::Failed) {
-                    self.trouble = Some((now + soon, Trouble::PowerCut));
+                    self.trouble = Some((now + soon, n, Trouble::PowerCut));
                     return;
                 }
             }
             Trouble::Stop => {
                 node.stop(now, &mut self.oracle, &mut self.rng);
-                self.trouble = Some((now + Duration::from_secs(60), Trouble::StopOverdue));
+                self.trouble = Some((now + Duration::from_secs(60), n, Trouble::StopOverdue));
                 return;
             }
             Trouble::StopOverdue => panic!("asked to stop a minute ago, and still here"),
@@ -84,41 +127,74 @@ impl World {
     }
 
     /// A node that has stopped is started again after a while.
-    pub(super) fn watch_node(&mut self) {
-        let stopped =
-            matches!(&self.life, Life::Up(node) if node.has_stopped && !node.is_writing());
-        if stopped {
-            self.trace.say(self.now, || "stopped".into());
-            self.cut_power(Duration::from_secs(2));
-            self.plan_trouble();
+    pub(super) fn watch_nodes(&mut self) {
+        for n in 0..self.sites.len() {
+            let life = &self.sites[n].life;
+            let stopped = matches!(life, Life::Up(node) if node.has_stopped && !node.is_writing());
+            if stopped {
+                self.trace.say(self.now, || format!("node {n} has stopped"));
+                self.cut_power(n, Duration::from_secs(2));
+                if self.trouble.is_some_and(|(_, m, _)| m == n) {
+                    self.plan_trouble();
+                }
+            }
         }
     }
 
-    pub(super) fn cut_power(&mut self, pause: Duration) {
-        if let Life::Up(node) = std::mem::replace(&mut self.life, Life::Between) {
+    pub(super) fn cut_power(&mut self, n: usize, pause: Duration) {
+        if let Life::Up(node) = std::mem::replace(&mut self.sites[n].life, Life::Between) {
             self.seen = self.seen + counted(&node);
             // What it knew of calls is gone.
-            self.up_since = self.now;
+            self.sites[n].up_since = self.now;
             let mut disk = node.crash(&mut self.rng);
             disk.fault = None;
             disk.capacity_bytes = DISK_BYTES;
-            self.life = Life::Down(disk, self.now + pause);
+            self.sites[n].life = Life::Down(disk, self.now + pause);
+            self.wires.end_all_of(self.now, n, &mut self.rng);
         }
     }
 
-    pub(super) fn start_node(&mut self) {
-        if let Life::Down(disk, _) = std::mem::replace(&mut self.life, Life::Between) {
-            self.trace.say(self.now, || "the node starts".into());
-            let node = Node::start(
-                self.now,
-                disk,
-                &self.people,
-                &mut self.oracle,
-                self.trace.clone(),
-                &mut self.rng,
-            );
-            self.life = Life::Up(Box::new(node));
-            self.up_since = self.now;
-        }
+    /// Every other node is there and lacks nothing of what others have.
+    fn others_have_all(&self, n: usize) -> bool {
+        let mut others = (0..self.sites.len()).filter(|m| *m != n);
+        others.all(|m| match &self.sites[m].life {
+            Life::Up(node) => node.is_whole(self.now),
+            _ => false,
+        })
+    }
+
+    /// Its disk is lost with all that was there alone; another machine takes its place.
+    fn lose_disk(&mut self, n: usize, pause: Duration) {
+        self.cut_power(n, pause);
+        // It was true when it was sent; but what it says is gone.
+        self.wires.forget_under_way(n);
+        self.oracle.on_disk_lost(n);
+        self.seen.disks_lost += 1;
+        self.sites[n].is_disk_lost = true;
+        let disk = SimDisk::new(SEGMENT_BYTES, DISK_BYTES);
+        self.sites[n].life = Life::Down(disk, self.now + pause);
+    }
+
+    pub(super) fn start_node(&mut self, n: usize) {
+        let count = self.sites.len();
+        let site = &mut self.sites[n];
+        let Life::Down(disk, _) = std::mem::replace(&mut site.life, Life::Between) else {
+            return;
+        };
+        self.trace.say(self.now, || format!("node {n} starts"));
+        site.epochs += 1;
+        let place = Place {
+            n,
+            count,
+            epoch_min: site.epochs,
+            writes_office: n == 0 && !site.is_disk_lost,
+            people: &self.people,
+            wall_ms: site.wall_ms,
+        };
+        let start = Start::on(self.now, disk, &place, &mut self.oracle, &mut self.rng);
+        let trace = self.trace.clone();
+        let node = Node::new(self.now, start, &mut self.oracle, trace, &mut self.rng);
+        site.life = Life::Up(Box::new(node));
+        site.up_since = self.now;
     }
 }

@@ -3,9 +3,7 @@
 //!
 //! A [`Company`] takes one step at a time: the next thing that is due anywhere. Tests say what
 //! happens to it (`story.rs`) and what must hold (`oracle.rs`).
-//!
-//! A connection delivers its frames in order or ends, as TLS over TCP does; what was on its way when it
-//! ended is gone. A cut keeps frames back without a word, in one direction or both, until it heals.
+//! Between them are the connections of `wires.rs`.
 
 mod cleaning;
 mod oracle;
@@ -18,13 +16,12 @@ use rand::RngExt;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
-use super::{SimDisk, SimLog, SimOpened, SimSnapshots};
+use super::{Arrival, SimDisk, SimLog, SimOpened, SimSnapshots, SimWires};
 use crate::block::ChunkBlock;
 use crate::clean::{Cleaner, Input as CleanerInput};
 use crate::link::frame::VERSIONS;
 use crate::link::{
-    CloseReason, ConnId, Link, LinkConfig, LinkEvent, LinkInput, LinkOutput, LogPiece, PeerConfig,
-    Position,
+    CloseReason, Link, LinkConfig, LinkEvent, LinkInput, LinkOutput, PeerConfig, Position,
 };
 use crate::name::{Id, Ids, NodeName};
 use crate::seam::{
@@ -38,8 +35,6 @@ use crate::writer::WriteFault;
 const SEGMENT_BYTES: u64 = 128 * 1024;
 /// What fits on a disk that is not full.
 const CAPACITY_BYTES: u64 = 1 << 40;
-/// What a cut keeps back is tried again after this long.
-const RETRANSMIT: Duration = Duration::from_millis(50);
 /// The wall clock when a company begins.
 const BEGIN_MS: u64 = 1_700_000_000_000;
 /// An epoch counts the seconds since then.
@@ -51,10 +46,7 @@ struct Company {
     rng: ChaCha8Rng,
     now: Time,
     nodes: Vec<Node>,
-    wires: Vec<Wire>,
-    /// From, to: nothing gets through.
-    cuts: BTreeSet<(usize, usize)>,
-    conn_last: u64,
+    wires: SimWires,
     token_last: u64,
     /// What was said to be durable at its author, and has not been lost with the only disk it was on.
     promised: BTreeMap<Stamp, What>,
@@ -108,26 +100,6 @@ struct Life {
     wanted: BTreeSet<Id>,
 }
 
-/// A connection: both ends and what is under way.
-#[derive(Debug)]
-struct Wire {
-    ends: [(usize, ConnId); 2],
-    /// To each end: due, and what.
-    under_way: [VecDeque<(Time, Passing)>; 2],
-    /// That end was told that it is there, and not that it is gone.
-    is_known: [bool; 2],
-}
-
-/// Others may overtake it.
-type IsBulk = bool;
-
-#[derive(Debug)]
-enum Passing {
-    Connected { dialled: bool },
-    Frame(Vec<u8>, IsBulk),
-    Ended,
-}
-
 impl Company {
     /// `count` nodes that know each other, on empty disks.
     fn new(seed: u64, count: usize) -> Company {
@@ -135,9 +107,7 @@ impl Company {
             rng: ChaCha8Rng::seed_from_u64(seed),
             now: Time(0),
             nodes: Vec::new(),
-            wires: Vec::new(),
-            cuts: BTreeSet::new(),
-            conn_last: 0,
+            wires: SimWires::default(),
             token_last: 0,
             promised: BTreeMap::new(),
             said: BTreeMap::new(),
@@ -275,29 +245,7 @@ impl Company {
         // Nobody starts it before the disk is cleared up, or is a new one with the old one's bytes.
         (disk.fault, disk.capacity_bytes) = (None, CAPACITY_BYTES);
         self.nodes[n].disk = Some(disk);
-        for at in 0..self.wires.len() {
-            if let Some(end) = self.wires[at].ends.iter().position(|(m, _)| *m == n) {
-                self.wires[at].is_known[end] = false;
-                self.end_wire(at);
-            }
-        }
-    }
-
-    /// A connection ends: what is under way is lost, both ends learn of it sooner or later.
-    fn end_wire(&mut self, at: usize) {
-        for end in 0..2 {
-            // Some of what is under way still arrives.
-            let arrives = self
-                .rng
-                .random_range(0..=self.wires[at].under_way[end].len());
-            let due = self.now + Duration::from_micros(self.rng.random_range(100..200_000));
-            let wire = &mut self.wires[at];
-            wire.under_way[end].truncate(arrives);
-            let due = wire.under_way[end]
-                .back()
-                .map_or(due, |(last, _)| due.max(*last));
-            wire.under_way[end].push_back((due, Passing::Ended));
-        }
+        self.wires.end_all_of(self.now, n, &mut self.rng);
     }
 
     /// The next thing that is due; `false`: not before `until`.
@@ -313,30 +261,20 @@ impl Company {
                 .flatten()
                 .fold(life.log.deadline(), Time::min);
             if due < next.0 {
-                next = (due, Some((n, None)));
+                next = (due, Some(n));
             }
         }
-        for (at, wire) in self.wires.iter().enumerate() {
-            for end in 0..2 {
-                if let Some((due, _)) = wire.under_way[end].front()
-                    && *due < next.0
-                {
-                    next = (*due, Some((at, Some(end))));
-                }
-            }
+        let arrives = self.wires.deadline().filter(|due| *due < next.0);
+        if let Some(due) = arrives {
+            next = (due, None);
         }
         self.now = self.now.max(next.0);
         match next.1 {
-            None => false,
-            Some((n, None)) => {
-                self.run(n);
-                true
-            }
-            Some((at, Some(end))) => {
-                self.deliver(at, end);
-                true
-            }
+            Some(n) => self.run(n),
+            None if arrives.is_some() => self.deliver(),
+            None => return false,
         }
+        true
     }
 
     /// Lets time pass.
@@ -372,40 +310,27 @@ impl Company {
         self.carry(n);
     }
 
-    fn deliver(&mut self, at: usize, end: usize) {
+    fn deliver(&mut self) {
         let now = self.now;
-        let wire = &mut self.wires[at];
-        let ((n, conn), (other, _)) = (wire.ends[end], wire.ends[1 - end]);
-        if self.cuts.contains(&(other, n)) {
-            // It is sent again and again.
-            let front = wire.under_way[end].front_mut();
-            return front
-                .into_iter()
-                .for_each(|(due, _)| *due = now + RETRANSMIT);
-        }
-        let Some((_, passing)) = wire.under_way[end].pop_front() else {
-            return;
-        };
-        let input = match passing {
-            Passing::Connected { dialled } => {
-                wire.is_known[end] = true;
-                LinkInput::Connected {
+        while let Some((n, arrival)) = self.wires.deliver(now) {
+            let input = match arrival {
+                Arrival::Connected {
                     conn,
-                    peer: self.nodes[other].name,
+                    peer,
                     dialled,
-                }
+                } => LinkInput::Connected {
+                    conn,
+                    peer: self.nodes[peer].name,
+                    dialled,
+                },
+                Arrival::Frame { conn, bytes } => LinkInput::Frame { conn, bytes },
+                Arrival::Disconnected { conn } => LinkInput::Disconnected { conn },
+            };
+            if let Some(life) = &mut self.nodes[n].life {
+                life.link.handle(now, input);
             }
-            Passing::Frame(bytes, _) if wire.is_known[end] => LinkInput::Frame { conn, bytes },
-            Passing::Ended if wire.is_known[end] => {
-                wire.is_known[end] = false;
-                LinkInput::Disconnected { conn }
-            }
-            Passing::Frame(..) | Passing::Ended => return,
-        };
-        if let Some(life) = &mut self.nodes[n].life {
-            life.link.handle(now, input);
+            self.carry(n);
         }
-        self.carry(n);
     }
 
     /// Carries what a node's log and link ask for until they ask for nothing more.
@@ -504,19 +429,21 @@ impl Company {
         match output {
             LinkOutput::Dial { peer } => self.on_dial(n, peer),
             LinkOutput::Close { conn, .. } => {
-                let wire = self.wires.iter().position(|w| w.ends.contains(&(n, conn)));
-                if let Some(at) = wire {
-                    let end = usize::from(self.wires[at].ends[1] == (n, conn));
-                    self.wires[at].is_known[end] = false;
-                    self.end_wire(at);
-                }
+                self.wires.close(self.now, (n, conn), &mut self.rng);
             }
             LinkOutput::Send {
                 conn,
                 frame,
                 is_told,
                 is_bulk,
-            } => self.on_send(n, conn, frame.to_vec(), (is_told, is_bulk)),
+            } => {
+                let (at, bytes) = ((n, conn), frame.to_vec());
+                self.wires.send(self.now, at, bytes, is_bulk, &mut self.rng);
+                if let Some(life) = self.nodes[n].life.as_mut().filter(|_| is_told) {
+                    let sent = LinkInput::Sent { conn };
+                    life.answers.push_front((now.mono, sent));
+                }
+            }
             LinkOutput::Store { token, append } => life.log.submit(now, token, append),
             LinkOutput::ReadLog {
                 token,
@@ -524,7 +451,7 @@ impl Company {
                 offset,
                 bytes,
             } => {
-                let piece = read(life.log.disk(), segment, offset, bytes);
+                let piece = life.log.disk().piece(segment, offset, bytes);
                 life.answers
                     .push_back((soon, LinkInput::Read { token, piece }));
                 life.answers.make_contiguous().sort_by_key(|(at, _)| *at);
@@ -561,9 +488,7 @@ impl Company {
             return;
         };
         let delay = Duration::from_micros(self.rng.random_range(100..20_000));
-        let is_open = self.nodes[other].life.is_some()
-            && !self.cuts.contains(&(n, other))
-            && !self.cuts.contains(&(other, n));
+        let is_open = self.nodes[other].life.is_some() && !self.wires.is_cut(n, other);
         if !is_open {
             if let Some(life) = &mut self.nodes[n].life {
                 let due = self.now + delay;
@@ -578,54 +503,7 @@ impl Company {
             }
             return;
         }
-        let ends = [
-            (n, ConnId(self.conn_last + 1)),
-            (other, ConnId(self.conn_last + 2)),
-        ];
-        self.conn_last += 2;
-        let due = self.now + delay;
-        let connected = |dialled| VecDeque::from([(due, Passing::Connected { dialled })]);
-        self.wires.retain(|wire| {
-            wire.is_known != [false; 2] || wire.under_way.iter().any(|way| !way.is_empty())
-        });
-        self.wires.push(Wire {
-            ends,
-            under_way: [connected(true), connected(false)],
-            is_known: [false; 2],
-        });
-    }
-
-    fn on_send(
-        &mut self,
-        n: usize,
-        conn: ConnId,
-        bytes: Vec<u8>,
-        (is_told, is_bulk): (bool, IsBulk),
-    ) {
-        let now = self.now;
-        let delay = Duration::from_micros(self.rng.random_range(50..5_000));
-        let Some(wire) = self
-            .wires
-            .iter_mut()
-            .find(|wire| wire.ends.contains(&(n, conn)))
-        else {
-            return;
-        };
-        let end = usize::from(wire.ends[0] == (n, conn));
-        let due = now + delay;
-        let way = &mut wire.under_way[end];
-        // It overtakes some of the bulk that is still to be sent.
-        let is_passed =
-            |(_, passing): &&(Time, Passing)| matches!(passing, Passing::Frame(_, true));
-        let bulk = way.iter().rev().take_while(is_passed).count();
-        let passed = self.rng.random_range(0..=if is_bulk { 0 } else { bulk });
-        let at = way.len() - passed;
-        let due = at.checked_sub(1).map_or(due, |last| due.max(way[last].0));
-        let due = way.get(at).map_or(due, |(next, _)| due.min(*next));
-        way.insert(at, (due, Passing::Frame(bytes, is_bulk)));
-        if let Some(life) = self.nodes[n].life.as_mut().filter(|_| is_told) {
-            life.answers.push_front((now, LinkInput::Sent { conn }));
-        }
+        self.wires.dial(self.now, n, other, delay);
     }
 }
 
@@ -640,18 +518,6 @@ impl Node {
 
 fn empty_disk() -> SimDisk {
     SimDisk::new(SEGMENT_BYTES, CAPACITY_BYTES)
-}
-
-fn read(disk: &SimDisk, segment: u32, offset: u64, bytes: usize) -> LogPiece {
-    let Some(file) = disk.segments.get(&segment) else {
-        let next = disk.segments.keys().find(|number| **number > segment);
-        return LogPiece::Gone {
-            next: next.copied(),
-        };
-    };
-    let start = (offset as usize).min(file.len());
-    let end = (start + bytes).min(file.len());
-    LogPiece::Bytes(file[start..end].to_vec())
 }
 
 /// It says something to others.

@@ -76,14 +76,12 @@ impl Company {
         let life = self.nodes[n].life.as_mut();
         let before = life.and_then(|life| life.acked.insert(peer, position));
         let before = before.unwrap_or_default();
-        let Some(other) = self.nodes.iter().find(|node| node.name == peer) else {
+        let Some(m) = self.nodes.iter().position(|node| node.name == peer) else {
             return;
         };
+        let other = &self.nodes[m];
         // What a node said before it died may come when its disk is not that one any more.
-        let is_alive = self.wires.iter().any(|wire| {
-            let ends = wire.ends.map(|(m, _)| self.nodes[m].name);
-            wire.is_known == [true; 2] && ends.contains(&peer) && ends.contains(&self.nodes[n].name)
-        });
+        let is_alive = self.wires.is_up(n, m);
         if !is_alive {
             return;
         }

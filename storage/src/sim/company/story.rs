@@ -76,9 +76,9 @@ impl Company {
                 told.cuts += 1;
                 self.cut(n);
             }
-            76..80 => self.cuts.clear(),
+            76..80 => self.wires.heal(),
             80..82 => self.jump_clock(n),
-            82..84 => self.break_wire(),
+            82..84 => self.wires.break_one(self.now, &mut self.rng),
             84..86 => {
                 if let Some(life) = &self.nodes[n].life {
                     let dropped = self.nodes[n].dropped.clone();
@@ -254,18 +254,11 @@ impl Company {
         let other = self.rng.random_range(0..self.nodes.len());
         for m in 0..self.nodes.len() {
             if m != n && (how < 2 || m == other) {
-                self.cuts.insert((n, m));
+                self.wires.cut(n, m);
                 if how % 2 == 0 {
-                    self.cuts.insert((m, n));
+                    self.wires.cut(m, n);
                 }
             }
-        }
-    }
-
-    fn break_wire(&mut self) {
-        if !self.wires.is_empty() {
-            let at = self.rng.random_range(0..self.wires.len());
-            self.end_wire(at);
         }
     }
 
@@ -278,16 +271,7 @@ impl Company {
     fn replace(&mut self, n: usize, disk: Option<OldDisk>) {
         self.kill(n);
         // It was true when it was sent; but what it says is gone.
-        for wire in self
-            .wires
-            .iter_mut()
-            .filter(|wire| wire.ends.iter().any(|(m, _)| *m == n))
-        {
-            let ways = wire.under_way.iter_mut();
-            ways.for_each(|way| {
-                way.retain(|(_, passing)| matches!(passing, super::Passing::Ended))
-            });
-        }
+        self.wires.forget_under_way(n);
         let (disk, dropped) = disk.unwrap_or_else(|| (empty_disk(), BTreeSet::new()));
         self.nodes[n].disk = Some(disk);
         self.nodes[n].dropped = dropped;
@@ -307,7 +291,7 @@ impl Company {
 
     /// Everything works again, and time passes.
     fn heal(&mut self) {
-        self.cuts.clear();
+        self.wires.heal();
         for n in 0..self.nodes.len() {
             self.nodes[n].keeps_all = true;
             self.mend(n);
