@@ -9,7 +9,7 @@ use criterion::{Criterion, criterion_group, criterion_main};
 use tandem_engine::codec::transcode;
 use tandem_engine::rtp;
 use tandem_engine::seam::Codec;
-use tandem_sip_shim::{sanity, sdp};
+use tandem_sip_shim::{sdp, validate};
 use tandem_storage::block::{CHUNK_SAMPLES_MAX, ChunkBlock};
 use tandem_storage::cipher::{ENCRYPTED, Keyring, MasterKey};
 use tandem_storage::name::Ids;
@@ -30,7 +30,7 @@ fn packets(c: &mut Criterion) {
 
 fn signalling(c: &mut Criterion) {
     c.bench_function("INVITE read and checked", |b| {
-        b.iter(|| sanity::read_datagram(black_box(INVITE.as_bytes())));
+        b.iter(|| validate::read_datagram(black_box(INVITE.as_bytes())));
     });
     let body = INVITE.split_once("\r\n\r\n").map_or("", |(_, body)| body);
     c.bench_function("SDP offer parsed", |b| {

@@ -5,12 +5,12 @@ use tandem_storage::name::Id;
 use tandem_storage::seam::Refusal;
 
 use crate::conflicts;
-use crate::exchange::{SAMPLES_PER_MS, Waiter};
 use crate::mailbox::{self, Message, deleted_key};
 use crate::pbx::Pbx;
 use crate::quota::{self, messages_max_key, quota_minutes_key};
 use crate::retention::{hold_key, keep_heard_key};
-use crate::seam::{AdminAnswer, AdminAsk, AdminReply, AdminRequest, Lamp, Output};
+use crate::seam::{AdminAnswer, AdminAsk, AdminReply, AdminRequest, MessageSummary, Output};
+use crate::state::{SAMPLES_PER_MS, Waiter};
 
 pub(crate) type Answer = Result<AdminAnswer, String>;
 
@@ -276,7 +276,7 @@ impl Pbx {
     }
 }
 
-fn lamp_json(lamp: Lamp) -> Value {
+fn lamp_json(lamp: MessageSummary) -> Value {
     json!({
         "new": lamp.new,
         "old": lamp.old,

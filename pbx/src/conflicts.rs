@@ -8,7 +8,7 @@
 use serde_json::{Value, json};
 use tandem_storage::seam::{Committed, What};
 
-use crate::exchange::Exchange;
+use crate::state::PbxState;
 
 /// The topic of the entries.
 const TOPIC: &str = "conflicts";
@@ -18,7 +18,7 @@ const LISTED_MAX: usize = 200;
 const SET_BY_PEOPLE: [&str; 2] = ["user/", "mailbox/"];
 
 /// Looks at a record before the view takes it in.
-pub(crate) fn see(x: &mut Exchange, record: &Committed) {
+pub(crate) fn see(x: &mut PbxState, record: &Committed) {
     let What::Register { key, value } = &record.what else {
         return;
     };
@@ -43,7 +43,7 @@ pub(crate) fn see(x: &mut Exchange, record: &Committed) {
 }
 
 /// All of them, newest first, and users who claim another's extension.
-pub(crate) fn list(x: &Exchange) -> Value {
+pub(crate) fn list(x: &PbxState) -> Value {
     let mut rows = Vec::new();
     for user in x.office.users().filter(|user| x.office.in_conflict(*user)) {
         let Some(account) = x.office.account(user) else {

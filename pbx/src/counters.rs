@@ -66,7 +66,7 @@ pub fn cause_name(cause: Cause) -> &'static str {
         Cause::Forbidden => "forbidden",
         Cause::NotAcceptable => "not_acceptable",
         Cause::Congestion => "congestion",
-        Cause::Vanished => "vanished",
+        Cause::MediaTimeout => "vanished",
         Cause::Failed => "failed",
         Cause::ShuttingDown => "shutting_down",
     }

@@ -16,13 +16,13 @@ use tandem_storage::seam::{Append, Refusal, SealKind, SoundCodec};
 use tandem_storage::time::WallTime;
 
 use crate::admin::Answer;
-use crate::exchange::{Waiter, samples};
-use crate::kept::Kept;
+use crate::backup_message::BackupMessage;
 use crate::mailbox::{About, From, Sealed};
 use crate::office;
 use crate::pbx::Pbx;
 use crate::quota::{self, Room};
 use crate::seam::AdminAnswer;
+use crate::state::{Waiter, samples};
 
 /// Imports under way, by the sound each makes.
 #[derive(Default)]
@@ -98,7 +98,7 @@ impl Pbx {
         &mut self,
         asker: u64,
         extension: &str,
-        kept: &Kept,
+        kept: &BackupMessage,
         samples: Arc<[u8]>,
     ) -> Result<(), String> {
         let mailbox = self.mailbox_of(extension)?;

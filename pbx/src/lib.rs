@@ -3,19 +3,18 @@
 //!
 //! [`Pbx`] is the whole of it: events in, commands out, no clock, socket or file. Reading order:
 //! [`seam`] (both sides), `pbx` (who is told), `call` (one call and its phases), `voicemail`;
-//! `exchange`, [`office`] and `mailbox` hold what calls share.
+//! `state`, [`office`] and `mailbox` hold what calls share.
 #![forbid(unsafe_code)]
 
 mod admin;
+pub mod backup_message;
 mod call;
-mod coming;
 pub mod config;
 mod conflicts;
 pub mod counters;
-mod exchange;
+mod fetches;
 mod guard;
 mod imports;
-pub mod kept;
 mod mailbox;
 pub mod office;
 mod pbx;
@@ -26,6 +25,7 @@ mod say;
 pub mod seam;
 #[cfg(any(test, feature = "sim"))]
 pub mod sim;
+mod state;
 pub mod users;
 mod voicemail;
 mod words;

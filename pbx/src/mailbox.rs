@@ -29,7 +29,7 @@ use tandem_storage::time::WallTime;
 use tandem_storage::{Sound, View};
 
 use crate::quota::Amount;
-use crate::seam::Lamp;
+use crate::seam::MessageSummary;
 
 /// What a sound is, as written when it begins.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -142,7 +142,7 @@ pub(crate) struct Mailboxes {
 #[derive(Debug, Default)]
 struct Mailbox {
     messages: BTreeSet<(WallTime, Id)>,
-    lamp: Lamp,
+    lamp: MessageSummary,
     used: Amount,
 }
 
@@ -335,9 +335,9 @@ impl Mailboxes {
     }
 
     /// Its lamp.
-    pub(crate) fn lamp(&self, mailbox: Id) -> Lamp {
+    pub(crate) fn lamp(&self, mailbox: Id) -> MessageSummary {
         let mailbox = self.by_mailbox.get(&mailbox);
-        mailbox.map_or(Lamp::default(), |m| m.lamp)
+        mailbox.map_or(MessageSummary::default(), |m| m.lamp)
     }
 }
 

@@ -18,19 +18,19 @@ use tandem_storage::name::{Id, Ids};
 use tandem_storage::seam::{LogEvent, Refusal, Token};
 use tandem_storage::time::{Now, Time};
 
-use crate::call::{Call, CallEvent, Line, Phase};
+use crate::call::{Call, CallEvent, CallerLeg, Phase};
 use crate::config::PbxConfig;
 use crate::counters::Counters;
-use crate::exchange::{CallId, Exchange, Waiter};
 use crate::imports::Imports;
 use crate::retention;
 use crate::returned;
 use crate::seam::{Caller, Cause, Input, Output, SipCommand, SipEvent};
+use crate::state::{CallId, PbxState, Waiter};
 use crate::voicemail::login::note_verdict;
 
 /// Call control. See the chapter above.
 pub struct Pbx {
-    pub(crate) x: Exchange,
+    pub(crate) x: PbxState,
     pub(crate) calls: BTreeMap<CallId, Call>,
     pub(crate) imports: Imports,
     timers: BTreeSet<(Time, CallId)>,
@@ -53,7 +53,7 @@ impl Pbx {
     /// Call control over what the view says. Its first outputs are all users and their lamps.
     pub fn new(config: PbxConfig, view: View, ids: Ids, now: Now) -> Pbx {
         Pbx {
-            x: Exchange::new(config, view, ids, now),
+            x: PbxState::new(config, view, ids, now),
             calls: BTreeMap::new(),
             imports: Imports::default(),
             timers: BTreeSet::new(),
@@ -186,7 +186,7 @@ impl Pbx {
             ..caller
         };
         self.x.leg_of(leg, leg);
-        let line = Line::new(leg, caller, cut(dialed), self.x.now.wall);
+        let line = CallerLeg::new(leg, caller, cut(dialed), self.x.now.wall);
         let call = Call::new(line, &mut self.x);
         self.calls.insert(leg, call);
         self.settle(leg);
@@ -263,7 +263,7 @@ impl Pbx {
             LogEvent::Committed { token, record } => {
                 self.x.apply(&record);
                 for sound in self.x.take_news() {
-                    self.tell_all(&CallEvent::Coming(sound));
+                    self.tell_all(&CallEvent::RemoteFetches(sound));
                 }
                 self.on_answer(token, None);
             }

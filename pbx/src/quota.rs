@@ -19,7 +19,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 use tandem_storage::name::{Id, NodeName};
 
-use crate::exchange::{Exchange, SAMPLES_PER_MS, Waiter, samples};
+use crate::state::{PbxState, SAMPLES_PER_MS, Waiter, samples};
 
 /// What messages take up, or may.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -102,7 +102,7 @@ fn mailbox_of(key: &str, what: &str) -> Option<Id> {
 }
 
 /// What a mailbox may hold.
-fn quota(x: &Exchange, mailbox: Id) -> Amount {
+fn quota(x: &PbxState, mailbox: Id) -> Amount {
     let set = |key: String| x.view.register(&key)?.parse::<u64>().ok();
     let minutes = set(quota_minutes_key(mailbox)).map(|m| m.saturating_mul(SAMPLES_PER_MINUTE));
     Amount {
@@ -112,7 +112,7 @@ fn quota(x: &Exchange, mailbox: Id) -> Amount {
 }
 
 /// How much room a mailbox has.
-pub(crate) fn room(x: &Exchange, mailbox: Id) -> Room {
+pub(crate) fn room(x: &PbxState, mailbox: Id) -> Room {
     match x.mailboxes.used(mailbox).percent_of(quota(x, mailbox)) {
         100.. => Room::None,
         NEARLY_PERCENT.. => Room::Little,
@@ -121,7 +121,7 @@ pub(crate) fn room(x: &Exchange, mailbox: Id) -> Room {
 }
 
 /// Something that `node` said has changed what a mailbox holds, or may.
-pub(crate) fn changed(x: &mut Exchange, node: NodeName, mailbox: Id) {
+pub(crate) fn changed(x: &mut PbxState, node: NodeName, mailbox: Id) {
     if node != x.node() {
         return;
     }
@@ -141,7 +141,7 @@ pub(crate) fn changed(x: &mut Exchange, node: NodeName, mailbox: Id) {
 }
 
 /// What a mailbox holds, and may.
-pub(crate) fn standing(x: &Exchange, mailbox: Id) -> Value {
+pub(crate) fn standing(x: &PbxState, mailbox: Id) -> Value {
     let (used, quota) = (x.mailboxes.used(mailbox), quota(x, mailbox));
     json!({
         "messages": used.messages,

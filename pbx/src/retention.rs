@@ -23,8 +23,8 @@ use tandem_storage::name::Id;
 use tandem_storage::seam::SealKind;
 use tandem_storage::time::WallTime;
 
-use crate::exchange::{Exchange, Waiter};
 use crate::mailbox::{Message, deleted_key, heard_key};
+use crate::state::{PbxState, Waiter};
 
 /// Messages that one sweep deletes or destroys.
 const SWEPT_MAX: usize = 200;
@@ -56,7 +56,7 @@ enum Due {
 }
 
 /// Deletes and destroys what is due.
-pub(crate) fn sweep(x: &mut Exchange) {
+pub(crate) fn sweep(x: &mut PbxState) {
     for due in all_due(x) {
         match due {
             Due::Delete(id) => {
@@ -70,11 +70,11 @@ pub(crate) fn sweep(x: &mut Exchange) {
     }
 }
 
-pub(crate) fn is_held(x: &Exchange, mailbox: Id) -> bool {
+pub(crate) fn is_held(x: &PbxState, mailbox: Id) -> bool {
     x.view.register(&hold_key(mailbox)) == Some("true")
 }
 
-fn all_due(x: &Exchange) -> Vec<Due> {
+fn all_due(x: &PbxState) -> Vec<Due> {
     let deleted = x.mailboxes.deleted();
     let deleted = deleted.filter_map(|message| to_destroy(x, message));
     let heard = keeping_heard(x).flat_map(|(mailbox, keep_for)| {
@@ -85,7 +85,7 @@ fn all_due(x: &Exchange) -> Vec<Due> {
 }
 
 /// The mailboxes that keep what was heard for some time, and for how long.
-fn keeping_heard(x: &Exchange) -> impl Iterator<Item = (Id, Duration)> {
+fn keeping_heard(x: &PbxState) -> impl Iterator<Item = (Id, Duration)> {
     let registers = x.view.registers("mailbox/");
     registers.filter_map(|(key, value)| {
         let id = key.strip_prefix("mailbox/")?;
@@ -94,7 +94,7 @@ fn keeping_heard(x: &Exchange) -> impl Iterator<Item = (Id, Duration)> {
     })
 }
 
-fn to_destroy(x: &Exchange, message: &Message) -> Option<Due> {
+fn to_destroy(x: &PbxState, message: &Message) -> Option<Due> {
     let grace = if message.id.node == x.node() {
         Duration::ZERO
     } else {
@@ -105,7 +105,7 @@ fn to_destroy(x: &Exchange, message: &Message) -> Option<Due> {
     (is_over && !is_held(x, message.mailbox)).then_some(Due::Destroy(message.id))
 }
 
-fn to_delete(x: &Exchange, message: &Message, keep_for: Duration) -> Option<Due> {
+fn to_delete(x: &PbxState, message: &Message, keep_for: Duration) -> Option<Due> {
     if !message.heard || message.deleted {
         return None;
     }
@@ -114,7 +114,7 @@ fn to_delete(x: &Exchange, message: &Message, keep_for: Duration) -> Option<Due>
     (is_over && !is_held(x, message.mailbox)).then_some(Due::Delete(message.id))
 }
 
-fn is_over(x: &Exchange, since: WallTime, wait: Duration) -> bool {
+fn is_over(x: &PbxState, since: WallTime, wait: Duration) -> bool {
     since + wait <= x.now.wall
 }
 
@@ -133,7 +133,7 @@ mod tests {
     const MAILBOX: &str = "a.1.1";
 
     /// A message that node `by` took on day 0, and what was set on which day.
-    fn exchange(by: &str, set: &[(u64, String, &str)], today: u64) -> Exchange {
+    fn exchange(by: &str, set: &[(u64, String, &str)], today: u64) -> PbxState {
         let id: Id = format!("{by}.1.9").parse().unwrap();
         let about = About::Message {
             mailbox: MAILBOX.parse().unwrap(),
@@ -177,7 +177,7 @@ mod tests {
             wall: on(today),
         };
         let ids = Ids::new("a".parse().unwrap(), 2);
-        Exchange::new(PbxConfig::default(), view, ids, now)
+        PbxState::new(PbxConfig::default(), view, ids, now)
     }
 
     fn on(day: u64) -> WallTime {

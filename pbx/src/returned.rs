@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use tandem_storage::name::Id;
 use tandem_storage::seam::SealKind;
 
-use crate::exchange::{Exchange, Waiter};
+use crate::state::{PbxState, Waiter};
 
 /// Sounds of earlier lives that were open at the last look. No more than the view holds open.
 #[derive(Debug, Default)]
@@ -24,7 +24,7 @@ enum Look {
 }
 
 /// Looks whether some have come to an end.
-pub(crate) fn sweep(x: &mut Exchange) {
+pub(crate) fn sweep(x: &mut PbxState) {
     let (node, epoch) = (x.node(), x.epoch());
     let open = x.view.open_sounds(node).filter(|id| id.epoch != epoch);
     let open: Vec<Id> = open.collect();
@@ -60,13 +60,13 @@ mod tests {
     const LIFE: u32 = 9;
 
     /// A node in its ninth life, with a user.
-    fn node() -> (Exchange, Id) {
+    fn node() -> (PbxState, Id) {
         let now = Now {
             mono: Time(0),
             wall: WallTime(0),
         };
         let ids = Ids::new("a".parse().unwrap(), LIFE);
-        let mut x = Exchange::new(PbxConfig::default(), View::new(), ids, now);
+        let mut x = PbxState::new(PbxConfig::default(), View::new(), ids, now);
         let user: Id = "a.1.1".parse().unwrap();
         let account = Account {
             extension: "101".into(),
@@ -82,7 +82,7 @@ mod tests {
     }
 
     /// A record of this node's comes back, as of that life.
-    fn hear(x: &mut Exchange, epoch: u32, seq: u64, what: What) {
+    fn hear(x: &mut PbxState, epoch: u32, seq: u64, what: What) {
         let stamp = Stamp {
             hlc: Hlc(seq << 16),
             node: "a".parse().unwrap(),
@@ -117,7 +117,7 @@ mod tests {
         What::Chunk { id, index, place }
     }
 
-    fn seals(x: &mut Exchange) -> usize {
+    fn seals(x: &mut PbxState) -> usize {
         let outputs = std::iter::from_fn(|| x.poll());
         let is_seal = |output: &Output| {
             matches!(

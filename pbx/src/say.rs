@@ -12,7 +12,7 @@ use jiff::tz::TimeZone;
 use tandem_engine::seam::{PLAY_ITEMS_MAX, PlayItem};
 use tandem_storage::time::WallTime;
 
-use crate::coming::{Heard, Open};
+use crate::fetches::{Open, Playable};
 use crate::words::{self, Word};
 
 /// Between words and the beep that follows them.
@@ -51,7 +51,7 @@ impl Say {
     }
 
     /// Ends with a recorded sound.
-    pub(crate) fn sound(mut self, sound: Heard) -> Say {
+    pub(crate) fn sound(mut self, sound: Playable) -> Say {
         self.open = self.open.or(sound.open);
         self.item(sound.item)
     }

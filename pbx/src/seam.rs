@@ -65,7 +65,7 @@ pub enum Cause {
     /// No room: ports, calls, disk (503).
     Congestion,
     /// The party fell silent without hanging up (media or session timer).
-    Vanished,
+    MediaTimeout,
     /// Something else failed (500 and others).
     Failed,
     /// This node is stopping.
@@ -202,17 +202,17 @@ pub enum SipCommand {
         seen: Arc<str>,
     },
     /// A user's lamp: light it on every phone of the user and for every watcher.
-    Lamp {
+    MessageSummary {
         /// Whose.
         user: Id,
         /// Its state.
-        lamp: Lamp,
+        lamp: MessageSummary,
     },
 }
 
 /// Message waiting, as in RFC 3842 §3.5.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Lamp {
+pub struct MessageSummary {
     /// Not heard yet.
     pub new: u32,
     /// Heard and kept.
@@ -453,7 +453,7 @@ pub enum AdminAsk {
         /// The extension.
         extension: Arc<str>,
         /// All of it but the sound.
-        kept: Box<crate::kept::Kept>,
+        kept: Box<crate::backup_message::BackupMessage>,
         /// The samples.
         samples: Arc<[u8]>,
     },

@@ -9,10 +9,10 @@ use std::sync::Arc;
 use tandem_storage::name::Id;
 
 use crate::config::PbxConfig;
-use crate::exchange::Waiter;
 use crate::office::{self, Account, account_key, dnd_key, forward_key, json, pin_key};
 use crate::pbx::Pbx;
 use crate::seam::UserChange;
+use crate::state::Waiter;
 
 /// Extensions are so many digits.
 const EXTENSION_DIGITS: std::ops::RangeInclusive<usize> = 2..=10;

@@ -6,9 +6,9 @@ use tandem_pbx::seam::SipEvent;
 use tandem_storage::name::Id;
 
 use crate::digest::{Check, Credentials};
-use crate::draft::Answer;
 use crate::message::{Message, Name};
-use crate::server::ServerId;
+use crate::message_builder::Answer;
+use crate::server_transactions::ServerId;
 use crate::shim::Shim;
 use crate::uri::{NameAddr, Uri};
 use crate::wire::Flow;
@@ -24,18 +24,18 @@ pub(crate) enum Access {
 impl Shim {
     pub(crate) fn on_register(&mut self, server: ServerId, flow: Flow, request: &Message) {
         let ip = flow.peer.ip();
-        let is_trusted = self.kit.trusted(&flow, request).is_some();
-        if !is_trusted && !self.sources.take_register(&self.kit, ip) {
+        let is_trusted = self.cx.trusted(&flow, request).is_some();
+        if !is_trusted && !self.sources.take_register(&self.cx, ip) {
             return self.slow_down(server, request);
         }
         let extension = number_of(request, Name::To);
         let Access::Granted(id) = self.authenticate(server, flow, request, Some(&extension)) else {
             return;
         };
-        match self.registrar.register(&mut self.kit, id, flow, request) {
+        match self.registrar.register(&mut self.cx, id, flow, request) {
             Ok(()) => self.registered(server, id, request),
             Err(refused) => {
-                let min_s = self.kit.config.expires_min_s;
+                let min_s = self.cx.config.expires_min_s;
                 let headers = match refused.status {
                     423 => format!("Min-Expires: {min_s}\r\n"),
                     _ => String::new(),
@@ -47,8 +47,8 @@ impl Shim {
     }
 
     fn registered(&mut self, server: ServerId, id: Id, request: &Message) {
-        self.kit.counters.registers += 1;
-        let now = self.kit.now.mono;
+        self.cx.counters.registers += 1;
+        let now = self.cx.now.mono;
         let lines = self
             .registrar
             .user(id)
@@ -64,7 +64,7 @@ impl Shim {
         }
         self.reply(server, request, &Answer::new(200).headers(&headers));
         if !lines.is_empty() {
-            self.kit.tell(SipEvent::PhoneCame { user: id });
+            self.cx.tell(SipEvent::PhoneCame { user: id });
         }
     }
 
@@ -79,14 +79,14 @@ impl Shim {
         must_be: Option<&str>,
     ) -> Access {
         let ip = flow.peer.ip();
-        let Some(credentials) = Credentials::of(request, &self.kit.config.realm) else {
+        let Some(credentials) = Credentials::of(request, &self.cx.config.realm) else {
             self.challenge(server, flow, request, false);
             return Access::Refused;
         };
         let name = credentials.username;
-        let is_counted = self.kit.trusted(&flow, request).is_none();
-        let is_known = self.registrar.has_phone_at(self.kit.now.mono, name, ip);
-        if is_counted && !self.sources.may_try(&self.kit, ip, name, is_known) {
+        let is_counted = self.cx.trusted(&flow, request).is_none();
+        let is_known = self.registrar.has_phone_at(self.cx.now.mono, name, ip);
+        if is_counted && !self.sources.may_try(&self.cx, ip, name, is_known) {
             self.slow_down(server, request);
             return Access::Refused;
         }
@@ -94,11 +94,11 @@ impl Shim {
         let user = user.filter(|u| must_be.is_none_or(|extension| *u.extension == *extension));
         match self
             .nonces
-            .check(&mut self.kit, &credentials, request, user, ip)
+            .check(&mut self.cx, &credentials, request, user, ip)
         {
             // A right answer is never given for nobody.
             Check::Right => user.map_or(Access::Refused, |u| {
-                self.kit.keep(flow);
+                self.cx.keep(flow);
                 self.servers.vouch(server);
                 Access::Granted(u.id)
             }),
@@ -107,9 +107,9 @@ impl Shim {
                 Access::Refused
             }
             Check::Wrong => {
-                self.kit.counters.login_failures += 1;
+                self.cx.counters.login_failures += 1;
                 if is_counted {
-                    self.sources.take_failure(&self.kit, ip, name);
+                    self.sources.take_failure(&self.cx, ip, name);
                 }
                 self.challenge(server, flow, request, false);
                 Access::Refused
@@ -120,44 +120,44 @@ impl Shim {
     fn challenge(&mut self, server: ServerId, flow: Flow, request: &Message, stale: bool) {
         if !self.may_challenge(&flow, request) {
             // No answer at all: where the source is no forgery, the phone asks again.
-            self.kit.counters.challenges_suppressed += 1;
+            self.cx.counters.challenges_suppressed += 1;
             return self.servers.drop_silently(server);
         }
         let agent = request.header_or_empty(Name::UserAgent);
-        let mut md5_only = self.kit.config.md5_only_agents.iter();
+        let mut md5_only = self.cx.config.md5_only_agents.iter();
         let algorithms: &[&str] = match md5_only.any(|start| agent.starts_with(start.as_str())) {
             true => &["MD5"],
             false => &["MD5", "SHA-256"],
         };
         let headers = self
             .nonces
-            .challenge(&self.kit, flow.peer.ip(), algorithms, stale);
+            .challenge(&self.cx, flow.peer.ip(), algorithms, stale);
         let answer = Answer::new(401).headers(&headers);
-        let tag = self.kit.random();
+        let tag = self.cx.random();
         self.servers
-            .refuse_stranger(&mut self.kit, server, request, &answer.tag(tag));
+            .refuse_stranger(&mut self.cx, server, request, &answer.tag(tag));
     }
 
     /// A challenge is larger than what it answers, and goes to whatever address a datagram claims to come
     /// from: so that nobody can have us flood a victim, an address gets so many and no more. Those of
     /// whom we know that they are there, and streams, whose other end has answered, get all of theirs.
     fn may_challenge(&mut self, flow: &Flow, request: &Message) -> bool {
-        if flow.is_reliable() || self.kit.is_trusted_host(flow) {
+        if flow.is_reliable() || self.cx.is_trusted_host(flow) {
             return true;
         }
         let extension = number_of(request, Name::From);
-        let now = self.kit.now.mono;
+        let now = self.cx.now.mono;
         let is_phone = self.registrar.is_phone_of(now, &extension, flow).is_some();
-        is_phone || self.sources.take_challenge(&self.kit, flow.peer.ip())
+        is_phone || self.sources.take_challenge(&self.cx, flow.peer.ip())
     }
 
     fn slow_down(&mut self, server: ServerId, request: &Message) {
-        self.kit.counters.slowed += 1;
+        self.cx.counters.slowed += 1;
         let retry = self.retry_after();
         let answer = Answer::new(503).headers(&retry);
-        let tag = self.kit.random();
+        let tag = self.cx.random();
         self.servers
-            .refuse_stranger(&mut self.kit, server, request, &answer.tag(tag));
+            .refuse_stranger(&mut self.cx, server, request, &answer.tag(tag));
     }
 }
 

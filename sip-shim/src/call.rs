@@ -14,12 +14,12 @@ use tandem_engine::seam::LegId;
 use tandem_pbx::seam::Caller;
 use tandem_storage::name::Id;
 
-use crate::agree::Talk;
+use crate::context::{LazyTimer, NumberMap, ShimContext};
 use crate::dialog::Dialog;
-use crate::kit::{Kit, NumberMap, Wake};
 use crate::message::Message;
+use crate::offer_answer::MediaNegotiation;
 use crate::sdp::Session;
-use crate::server::ServerId;
+use crate::server_transactions::ServerId;
 use crate::session::SessionTimer;
 use crate::wire::Flow;
 
@@ -42,11 +42,11 @@ pub(crate) struct Call {
     /// Our tag, by which requests find it.
     pub(crate) tag: u64,
     origin: Option<u64>,
-    pub(crate) talk: Option<Talk>,
+    pub(crate) talk: Option<MediaNegotiation>,
     pub(crate) dialog: Option<Dialog>,
     pub(crate) timer: Option<SessionTimer>,
     /// When the call itself has something to do.
-    pub(crate) wake: Wake,
+    pub(crate) wake: LazyTimer,
     /// A 2xx of ours whose ACK has not come.
     pub(crate) unconfirmed: Option<Unconfirmed>,
     /// Whose call it is, if a user of ours makes it.
@@ -134,7 +134,7 @@ impl Call {
             talk: None,
             dialog: None,
             timer: None,
-            wake: Wake::never(),
+            wake: LazyTimer::never(),
             unconfirmed: None,
             user: None,
             refreshing: false,
@@ -145,10 +145,10 @@ impl Call {
 
 impl Calls {
     /// A call comes in.
-    pub(crate) fn begin_in(&mut self, kit: &mut Kit, invite: Invite, origin: u64) -> LegId {
+    pub(crate) fn begin_in(&mut self, cx: &mut ShimContext, invite: Invite, origin: u64) -> LegId {
         self.legs_in += 1;
         let leg = LegId(self.legs_in * 2 - 1);
-        let tag = kit.random();
+        let tag = cx.random();
         self.by_tag.insert(tag, leg);
         self.by_origin.insert(origin, leg);
         let user = invite.caller.user;

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use tandem_engine::seam::Codec;
 use tandem_pbx::seam::ClassOfService;
 
-use crate::agree::CODECS;
+use crate::offer_answer::CODECS;
 use crate::wire::{Flow, Transport};
 
 /// Everything the core can be told beforehand.
@@ -47,9 +47,9 @@ pub struct ShimConfig {
     pub dialogs_max: usize,
     /// Calls one user's phones may make at once.
     pub calls_per_user_max: usize,
-    /// Lamp subscriptions of one user's phones: the oldest makes room for another.
+    /// MessageSummary subscriptions of one user's phones: the oldest makes room for another.
     pub subscriptions_per_user_max: usize,
-    /// Lamp subscriptions of all phones together.
+    /// MessageSummary subscriptions of all phones together.
     pub subscriptions_max: usize,
     /// Server transactions that still wait for something; beyond it new requests get 503.
     pub transactions_max: usize,

@@ -47,10 +47,10 @@ pub struct ShimCounters {
     pub glares: u64,
     /// Calls ended because the session timer ran out or an answer was never confirmed.
     pub sessions_vanished: u64,
-    /// Lamp subscriptions accepted (refreshes included).
+    /// MessageSummary subscriptions accepted (refreshes included).
     pub subscribes: u64,
-    /// Lamp notifications sent.
+    /// MessageSummary notifications sent.
     pub notifies: u64,
-    /// Lamp subscriptions refused because the table is full.
+    /// MessageSummary subscriptions refused because the table is full.
     pub subscriptions_full: u64,
 }

@@ -8,8 +8,8 @@ use std::net::SocketAddr;
 
 use tandem_engine::seam::Learning;
 
-use crate::draft::Request;
 use crate::message::{Message, Method, Name};
+use crate::message_builder::Request;
 use crate::registrar::behind_nat;
 use crate::uri::{NameAddr, Scheme, Uri, param, split_list};
 use crate::wire::{Flow, Transport};
@@ -232,7 +232,7 @@ fn contact_uri(message: &Message) -> Option<&str> {
 mod tests {
     use super::*;
     use crate::config::ShimConfig;
-    use crate::kit::Kit;
+    use crate::context::ShimContext;
 
     const INVITE: &str = "INVITE sip:102@10.0.0.9 SIP/2.0\r\n\
         Via: SIP/2.0/UDP 10.0.0.50;branch=z9hG4bK1\r\nRecord-Route: <sip:10.0.0.50;lr>\r\n\
@@ -277,12 +277,12 @@ mod tests {
             behind_nat: false,
         };
         assert_eq!(made, taken);
-        let kit = Kit::new(ShimConfig::default(), [1; 32]);
+        let cx = ShimContext::new(ShimConfig::default(), [1; 32]);
         let cseq = taken.next_cseq();
         let route = taken.route();
         let bye = taken
             .request(Method::Bye, cseq, 5, &route)
-            .write(&kit, &taken.flow);
+            .write(&cx, &taken.flow);
         assert_eq!(
             String::from_utf8_lossy(&bye),
             format!(
@@ -291,7 +291,7 @@ mod tests {
                  Max-Forwards: 70\r\nRoute: <sip:10.0.0.50;lr>\r\n\
                  From: <sip:102@x>;tag=00000000000000ab\r\nTo: \"A\" <sip:101@x>;tag=a1\r\n\
                  Call-ID: c1\r\nCSeq: 1 BYE\r\nUser-Agent: {}\r\nContent-Length: 0\r\n\r\n",
-                kit.config.user_agent
+                cx.config.user_agent
             )
         );
         assert!(!taken.take_cseq(7) && taken.take_cseq(8));

@@ -19,7 +19,7 @@ use md5::Md5;
 use sha2::{Digest, Sha256};
 use tandem_pbx::seam::SipUser;
 
-use crate::kit::{Kit, NumberMap};
+use crate::context::{NumberMap, ShimContext};
 use crate::message::{Message, Name};
 use crate::uri::{Uri, split_list};
 
@@ -148,10 +148,10 @@ fn same_resource(uri: &str, request: &Message) -> bool {
 }
 
 impl Nonces {
-    pub(crate) fn new(kit: &mut Kit) -> Nonces {
+    pub(crate) fn new(cx: &mut ShimContext) -> Nonces {
         let mut secret = [0; 32];
         for part in secret.chunks_exact_mut(8) {
-            part.copy_from_slice(&kit.random().to_le_bytes());
+            part.copy_from_slice(&cx.random().to_le_bytes());
         }
         let (seen, order) = (NumberMap::default(), VecDeque::new());
         Nonces {
@@ -166,14 +166,14 @@ impl Nonces {
     /// The headers of a 401.
     pub(crate) fn challenge(
         &mut self,
-        kit: &Kit,
+        cx: &ShimContext,
         source: IpAddr,
         algorithms: &[&str],
         stale: bool,
     ) -> String {
         self.issued += 1;
-        let nonce = self.nonce(seconds(kit), self.issued, source);
-        let realm = &kit.config.realm;
+        let nonce = self.nonce(seconds(cx), self.issued, source);
+        let realm = &cx.config.realm;
         let stale = if stale { ", stale=true" } else { "" };
         let mut text = String::with_capacity(320);
         for algorithm in algorithms {
@@ -190,7 +190,7 @@ impl Nonces {
     /// Is the answer right? `user` is whose it claims to be; `None` costs the same and is wrong.
     pub(crate) fn check(
         &mut self,
-        kit: &mut Kit,
+        cx: &mut ShimContext,
         credentials: &Credentials<'_>,
         request: &Message,
         user: Option<&SipUser>,
@@ -211,17 +211,22 @@ impl Nonces {
         if !right || user.is_none() || !credentials.is_for(request) {
             return Check::Wrong;
         }
-        match self.use_nonce(kit, credentials, source) {
+        match self.use_nonce(cx, credentials, source) {
             true => Check::Right,
             false => {
-                kit.counters.nonces_stale += 1;
+                cx.counters.nonces_stale += 1;
                 Check::Stale
             }
         }
     }
 
     /// Is the nonce ours, young enough, and not yet used with this count?
-    fn use_nonce(&mut self, kit: &mut Kit, credentials: &Credentials<'_>, source: IpAddr) -> bool {
+    fn use_nonce(
+        &mut self,
+        cx: &mut ShimContext,
+        credentials: &Credentials<'_>,
+        source: IpAddr,
+    ) -> bool {
         let parts = Nonces::parts(credentials.nonce);
         // Without a count a nonce is good for one request.
         let count = match credentials.is_without_qop() {
@@ -232,9 +237,9 @@ impl Nonces {
             return false;
         };
         let ours = self.nonce(at_s, number, source);
-        let age_s = seconds(kit).wrapping_sub(at_s);
+        let age_s = seconds(cx).wrapping_sub(at_s);
         if !same(ours.as_bytes(), credentials.nonce.as_bytes())
-            || age_s > u64::from(kit.config.nonce_life_s)
+            || age_s > u64::from(cx.config.nonce_life_s)
         {
             return false;
         }
@@ -243,7 +248,7 @@ impl Nonces {
         }
         self.remember(number);
         let fresh = self.seen.entry(number).or_default().take(count);
-        kit.counters.nonces_replayed += u64::from(!fresh);
+        cx.counters.nonces_replayed += u64::from(!fresh);
         fresh
     }
 
@@ -304,8 +309,8 @@ impl Seen {
     }
 }
 
-fn seconds(kit: &Kit) -> u64 {
-    kit.now.mono.0 / 1_000_000_000
+fn seconds(cx: &ShimContext) -> u64 {
+    cx.now.mono.0 / 1_000_000_000
 }
 
 fn response<D: Digest>(ha1: &str, method: &str, c: &Credentials<'_>) -> String {

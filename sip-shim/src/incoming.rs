@@ -9,15 +9,15 @@ use tandem_engine::seam::{Codec, Command, LegId};
 use tandem_pbx::seam::{Caller, Cause, ClassOfService, SipEvent};
 
 use crate::access::{Access, number_of};
-use crate::agree::{self, Talk};
 use crate::body;
 use crate::call::{Invite, Phase, Unconfirmed};
 use crate::config::{ShimConfig, Trusted};
 use crate::dialog::Dialog;
-use crate::draft::{self, ALLOW, Answer};
 use crate::message::{Message, Method, Name};
+use crate::message_builder::{self, ALLOW, Answer};
+use crate::offer_answer::{self, MediaNegotiation};
 use crate::sdp::{self, Session};
-use crate::server::ServerId;
+use crate::server_transactions::ServerId;
 use crate::session::SessionTimer;
 use crate::shim::{Shim, ShimOutput};
 use crate::uri::{NameAddr, Uri};
@@ -32,13 +32,13 @@ impl Shim {
         if self.calls.is_merged(origin) {
             return self.reply(server, &request, &Answer::new(482));
         }
-        if self.calls.len() >= self.kit.config.dialogs_max {
+        if self.calls.len() >= self.cx.config.dialogs_max {
             return self.refuse_full(server, &request);
         }
         let Some(caller) = self.caller(server, flow, &request) else {
             return;
         };
-        let user_max = self.kit.config.calls_per_user_max;
+        let user_max = self.cx.config.calls_per_user_max;
         if caller
             .user
             .is_some_and(|user| self.calls.made_by(user) >= user_max)
@@ -48,14 +48,14 @@ impl Shim {
         let Some(dialed) = dialed(&request) else {
             return self.reply(server, &request, &Answer::new(404));
         };
-        let offer = match read_offer(&request, &self.kit.config) {
+        let offer = match read_offer(&request, &self.cx.config) {
             Ok(offer) => offer,
             Err(answer) => return self.reply(server, &request, &answer),
         };
-        let timer = match SessionTimer::for_request(&self.kit, &request) {
+        let timer = match SessionTimer::for_request(&self.cx, &request) {
             Ok(timer) => timer,
             Err(_) => {
-                let headers = format!("Min-SE: {}\r\n", self.kit.config.min_se_s);
+                let headers = format!("Min-SE: {}\r\n", self.cx.config.min_se_s);
                 return self.reply(server, &request, &Answer::new(422).headers(&headers));
             }
         };
@@ -71,7 +71,7 @@ impl Shim {
         //# The request MUST be passed to the TU.
         let trying = Answer::new(100);
         self.servers
-            .respond(&mut self.kit, server, &request, &trying);
+            .respond(&mut self.cx, server, &request, &trying);
         let takes_update = request.lists(Name::Allow, "UPDATE");
         let invite = Invite {
             server,
@@ -80,7 +80,7 @@ impl Shim {
             caller,
             dialed,
         };
-        let leg = self.calls.begin_in(&mut self.kit, invite, origin);
+        let leg = self.calls.begin_in(&mut self.cx, invite, origin);
         self.servers.belongs_to(server, leg);
         if let Some(call) = self.calls.get_mut(leg) {
             call.timer = Some(timer);
@@ -89,8 +89,8 @@ impl Shim {
                 call.dialog = Dialog::from_request(&invite.request, flow, call.tag);
             }
         }
-        self.kit.counters.calls_in += 1;
-        self.kit.outputs.push_back(ShimOutput::OpenMedia { leg });
+        self.cx.counters.calls_in += 1;
+        self.cx.outputs.push_back(ShimOutput::OpenMedia { leg });
     }
 
     /// From tag, Call-ID and CSeq together are unique (RFC 3261 §8.2.2.2).
@@ -100,11 +100,11 @@ impl Shim {
             request.header_or_empty(Name::CallId),
             request.header_or_empty(Name::CSeq),
         );
-        self.kit.keyed.number(parts)
+        self.cx.keyed.number(parts)
     }
 
     fn refuse_full(&mut self, server: ServerId, request: &Message) {
-        self.kit.counters.calls_refused_full += 1;
+        self.cx.counters.calls_refused_full += 1;
         let retry = self.retry_after();
         self.reply(server, request, &Answer::new(503).headers(&retry));
     }
@@ -114,10 +114,10 @@ impl Shim {
     /// its From says.
     fn caller(&mut self, server: ServerId, flow: Flow, request: &Message) -> Option<Caller> {
         let extension = number_of(request, Name::From);
-        let trusted = self.kit.trusted(&flow, request).cloned();
+        let trusted = self.cx.trusted(&flow, request).cloned();
         let user = match trusted {
             Some(trusted) => {
-                let now = self.kit.now.mono;
+                let now = self.cx.now.mono;
                 let known = self.registrar.is_phone_of(now, &extension, &flow);
                 match known {
                     Some(user) => user.sip.clone(),
@@ -146,16 +146,16 @@ impl Shim {
     pub(crate) fn on_media_opened(&mut self, leg: LegId, port: Option<u16>) {
         let Some(call) = self.calls.get_mut(leg) else {
             if port.is_some() {
-                self.kit.media(Command::Close { leg });
+                self.cx.media(Command::Close { leg });
             }
             return;
         };
         let Some(port) = port else {
             return self.no_media(leg);
         };
-        let session_id = self.kit.random();
-        let mut talk = Talk::new(session_id, self.kit.config.advertise, port)
-            .speaking(&self.kit.config.codecs);
+        let session_id = self.cx.random();
+        let mut talk = MediaNegotiation::new(session_id, self.cx.config.advertise, port)
+            .speaking(&self.cx.config.codecs);
         if let Some(dialog) = &call.dialog {
             talk.learning = dialog.learning();
         }
@@ -167,7 +167,7 @@ impl Shim {
                     talk.note(offer);
                 }
                 call.phase = Phase::Offered(invite);
-                self.kit.tell(SipEvent::Incoming {
+                self.cx.tell(SipEvent::Incoming {
                     leg,
                     caller,
                     dialed,
@@ -183,7 +183,7 @@ impl Shim {
 
     /// Every port is taken: the caller may try again, call control hears of calls it made.
     fn no_media(&mut self, leg: LegId) {
-        self.kit.counters.calls_refused_full += 1;
+        self.cx.counters.calls_refused_full += 1;
         let Some(call) = self.calls.remove(leg) else {
             return;
         };
@@ -192,9 +192,9 @@ impl Shim {
                 let retry = self.retry_after();
                 let answer = Answer::new(503).headers(&retry).tag(call.tag);
                 self.servers
-                    .respond(&mut self.kit, invite.server, &invite.request, &answer);
+                    .respond(&mut self.cx, invite.server, &invite.request, &answer);
             }
-            _ => self.kit.tell(SipEvent::Ended {
+            _ => self.cx.tell(SipEvent::Ended {
                 leg,
                 cause: Cause::Congestion,
             }),
@@ -208,10 +208,10 @@ impl Shim {
         let (Phase::Offered(invite), Some(dialog)) = (&call.phase, &call.dialog) else {
             return;
         };
-        let headers = draft::contact(&self.kit, &dialog.flow);
+        let headers = message_builder::contact(&self.cx, &dialog.flow);
         let answer = Answer::new(180).tag(call.tag).headers(&headers);
         self.servers
-            .respond(&mut self.kit, invite.server, &invite.request, &answer);
+            .respond(&mut self.cx, invite.server, &invite.request, &answer);
     }
 
     /// Lets the caller hear what it is bridged to before it is answered. Without an offer of its own there
@@ -230,19 +230,19 @@ impl Shim {
         let Some(text) = text.and_then(|offer| talk.answer(offer, &prefer)) else {
             return self.ring(leg);
         };
-        let headers = draft::contact(&self.kit, &dialog.flow);
+        let headers = message_builder::contact(&self.cx, &dialog.flow);
         let answer = Answer::new(183).tag(call.tag).headers(&headers).sdp(&text);
         self.servers
-            .respond(&mut self.kit, invite.server, &invite.request, &answer);
+            .respond(&mut self.cx, invite.server, &invite.request, &answer);
         if let Some(params) = talk.agreed.clone() {
-            self.kit.media(Command::Set { leg, params });
+            self.cx.media(Command::Set { leg, params });
         }
     }
 
     /// The codecs to prefer for the sake of another leg.
     fn preference(&self, like: Option<LegId>) -> Vec<Codec> {
         let like = like.and_then(|l| self.calls.get(l)?.talk.as_ref());
-        like.map(Talk::preference).unwrap_or_default()
+        like.map(MediaNegotiation::preference).unwrap_or_default()
     }
 
     pub(crate) fn answer(&mut self, leg: LegId, like: Option<LegId>) {
@@ -265,13 +265,13 @@ impl Shim {
         // An offer with nothing in common was refused when it came.
         let Some(text) = text else { return };
         let agreed = talk.agreed.clone();
-        let timer = timer.restarted(&self.kit);
-        let contact = draft::contact(&self.kit, &dialog.flow);
+        let timer = timer.restarted(&self.cx);
+        let contact = message_builder::contact(&self.cx, &dialog.flow);
         let headers = format!("{contact}{ALLOW}{}", timer.response_headers());
         let answer = Answer::new(200).tag(call.tag).headers(&headers).sdp(&text);
         let (server, offered) = (invite.server, invite.offer.is_none());
         self.servers
-            .respond(&mut self.kit, server, &invite.request, &answer);
+            .respond(&mut self.cx, server, &invite.request, &answer);
         let cseq = invite.request.cseq().map_or(0, |(n, _, _)| n);
         call.unconfirmed = Some(Unconfirmed {
             server,
@@ -282,7 +282,7 @@ impl Shim {
         call.timer = Some(timer);
         call.phase = Phase::Answered;
         if let Some(params) = agreed.filter(|_| !early) {
-            self.kit.media(Command::Set { leg, params });
+            self.cx.media(Command::Set { leg, params });
         }
         self.arm(leg);
     }
@@ -301,10 +301,10 @@ impl Shim {
             };
             let answer = Answer::new(status).tag(call.tag).headers(&retry);
             self.servers
-                .respond(&mut self.kit, invite.server, &invite.request, &answer);
+                .respond(&mut self.cx, invite.server, &invite.request, &answer);
         }
         if call.talk.is_some() {
-            self.kit.media(Command::Close { leg });
+            self.cx.media(Command::Close { leg });
         }
     }
 
@@ -322,25 +322,25 @@ impl Shim {
             .is_some_and(|c| matches!(c.phase, Phase::Offered(_)));
         self.refuse(leg, Cause::Cancelled);
         if known {
-            self.kit.tell(SipEvent::Ended { leg, cause });
+            self.cx.tell(SipEvent::Ended { leg, cause });
         }
     }
 
     pub(crate) fn on_ack(&mut self, ack: &Message) {
-        if self.servers.ack_of_refusal(&mut self.kit, ack) {
+        if self.servers.ack_of_refusal(&mut self.cx, ack) {
             return;
         }
         let leg = self.dialog_of(ack);
         let cseq = ack.cseq().map_or(0, |(n, _, _)| n);
         let Some(call) = leg.and_then(|l| self.calls.get_mut(l)) else {
-            self.kit.counters.strays += 1;
+            self.cx.counters.strays += 1;
             return;
         };
         let Some(pending) = call.unconfirmed.take_if(|u| u.cseq == cseq) else {
             return;
         };
         let leg = call.leg;
-        self.servers.confirmed(&mut self.kit, pending.server);
+        self.servers.confirmed(&mut self.cx, pending.server);
         if let Phase::Closing = call.phase {
             return self.hang_up(leg, Cause::Normal);
         }
@@ -351,7 +351,7 @@ impl Shim {
             .and_then(|c| Some(c.talk.as_ref()?.agreed.as_ref()?.codec));
         let Some(codec) = codec.filter(|_| answered) else {
             self.hang_up(leg, Cause::NotAcceptable);
-            return self.kit.tell(SipEvent::Ended {
+            return self.cx.tell(SipEvent::Ended {
                 leg,
                 cause: Cause::NotAcceptable,
             });
@@ -360,7 +360,7 @@ impl Shim {
             if let Some(call) = self.calls.get_mut(leg) {
                 call.phase = Phase::Up;
             }
-            self.kit.tell(SipEvent::Confirmed { leg, codec });
+            self.cx.tell(SipEvent::Confirmed { leg, codec });
         }
     }
 
@@ -388,12 +388,12 @@ impl Shim {
         };
         call.unconfirmed = None;
         let known = !matches!(call.phase, Phase::Closing);
-        self.hang_up(leg, Cause::Vanished);
+        self.hang_up(leg, Cause::MediaTimeout);
         if known {
-            self.kit.counters.sessions_vanished += 1;
-            self.kit.tell(SipEvent::Ended {
+            self.cx.counters.sessions_vanished += 1;
+            self.cx.tell(SipEvent::Ended {
                 leg,
-                cause: Cause::Vanished,
+                cause: Cause::MediaTimeout,
             });
         }
     }
@@ -421,7 +421,9 @@ pub(crate) fn read_offer(
         return Ok(None);
     };
     match sdp::parse(body) {
-        Ok(offer) if agree::is_usable(&offer, &config.codecs, config.advertise) => Ok(Some(offer)),
+        Ok(offer) if offer_answer::is_usable(&offer, &config.codecs, config.advertise) => {
+            Ok(Some(offer))
+        }
         Ok(_) if request.method() == Method::Ack => Ok(None),
         Ok(_) => Err(Answer::new(488)),
         Err(_) => Err(Answer::new(400).reason("Bad Session Description")),
@@ -525,6 +527,6 @@ fn status_of(cause: Cause) -> u16 {
         Cause::NotAcceptable => 488,
         Cause::Congestion | Cause::ShuttingDown => 503,
         Cause::Failed => 500,
-        Cause::Normal | Cause::NoAnswer | Cause::NotRegistered | Cause::Vanished => 480,
+        Cause::Normal | Cause::NoAnswer | Cause::NotRegistered | Cause::MediaTimeout => 480,
     }
 }

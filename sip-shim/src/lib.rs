@@ -1,42 +1,42 @@
 //! The SIP shim: turns SIP into pbx events and pbx commands into SIP.
 //!
 //! ```text
-//!   sockets ─► shell ─► sanity ─► shim ─► server ─► access, incoming, within, lamp ─► pbx
-//!   sockets ◄─ shell ◄─ draft ◄── client ◄── outgoing, refresh, lamp ◄── pbx
+//!   sockets ─► shell ─► validate ─► shim ─► server_transactions ─► access, incoming, in_dialog, mwi ─► pbx
+//!   sockets ◄─ shell ◄─ message_builder ◄── client_transactions ◄── outgoing, refresh, mwi ◄── pbx
 //! ```
 //!
-//! Everything but `shell` is pure. In reading order: [`message`], [`sanity`], [`uri`], [`sdp`]
-//! (what comes); `server`, `client` (transactions); [`dialog`], [`agree`], [`session`] (what a
+//! Everything but `shell` is pure. In reading order: [`message`], [`validate`], [`uri`], [`sdp`]
+//! (what comes); `server_transactions`, `client_transactions` (transactions); [`dialog`], [`offer_answer`], [`session`] (what a
 //! call must remember); [`shim`] (whose an input is) and its further parts.
 #![forbid(unsafe_code)]
 
-pub mod agree;
 pub mod config;
 pub mod counters;
 pub mod dialog;
 pub mod digest;
 pub mod message;
-pub mod sanity;
+pub mod offer_answer;
 pub mod sdp;
 pub mod session;
 pub mod shell;
 pub mod shim;
 pub mod uri;
+pub mod validate;
 pub mod wire;
 
 mod access;
 mod body;
 mod call;
-mod client;
-mod draft;
+mod client_transactions;
+mod context;
+mod in_dialog;
 mod incoming;
-mod kit;
-mod lamp;
+mod message_builder;
+mod mwi;
 mod outgoing;
 mod refresh;
 mod registrar;
-mod server;
-mod within;
+mod server_transactions;
 
 mod sources;
 

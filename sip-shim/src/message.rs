@@ -1,6 +1,6 @@
 //! A SIP message as it came: one piece of text, and where in it each header lies.
 //!
-//! [`Message::parse`] is handed the bytes of one message by [`crate::sanity`] and copies them
+//! [`Message::parse`] is handed the bytes of one message by [`crate::validate`] and copies them
 //! once; every header is then a range of that copy, found by its [`Name`]. Values are text, in
 //! the order in which they came; what they mean is read by whoever asks ([`crate::uri`],
 //! [`crate::digest`], [`crate::sdp`]).
@@ -14,7 +14,7 @@ use std::ops::Range;
 
 pub use names::{Method, Name};
 
-use crate::sanity::Fault;
+use crate::validate::BadRequest;
 
 /// The most header lines in one message.
 pub const HEADERS_MAX: usize = 256;
@@ -25,7 +25,7 @@ pub const HEAD_BYTES_MAX: usize = 32 * 1024;
 #[derive(Debug)]
 pub struct Incoming {
     pub(crate) message: Message,
-    pub(crate) fault: Option<Fault>,
+    pub(crate) fault: Option<BadRequest>,
 }
 
 /// A SIP message, taken apart but not interpreted.

@@ -13,14 +13,14 @@ use tandem_engine::seam::{Command, Learning, LegId};
 use tandem_pbx::seam::{Caller, Cause, SipEvent};
 use tandem_storage::name::Id;
 
-use crate::agree::Talk;
 use crate::call::{Fork, Out, Phase};
-use crate::client::{Heard, Outcome, Owner, Why};
+use crate::client_transactions::{Outcome, Owner, TransactionEvent, Why};
+use crate::context::ShimContext;
 use crate::dialog::Dialog;
-use crate::draft::{self, ALLOW, Request};
 use crate::incoming::read_description;
-use crate::kit::Kit;
 use crate::message::{Message, Method, Name};
+use crate::message_builder::{self, ALLOW, Request};
+use crate::offer_answer::MediaNegotiation;
 use crate::session::{self, SessionTimer};
 use crate::shim::{Shim, ShimOutput};
 use crate::uri::{NameAddr, Uri, split_list};
@@ -28,20 +28,20 @@ use crate::wire::Flow;
 
 impl Shim {
     pub(crate) fn call(&mut self, leg: LegId, user: Id, caller: Caller, like: Option<LegId>) {
-        let now = self.kit.now.mono;
+        let now = self.cx.now.mono;
         let has_phone = self
             .registrar
             .user(user)
             .is_some_and(|u| u.phones(now).next().is_some());
-        let room = self.calls.len() < self.kit.config.dialogs_max;
+        let room = self.calls.len() < self.cx.config.dialogs_max;
         if !has_phone || !room {
             let cause = if room {
                 Cause::NotRegistered
             } else {
                 Cause::Congestion
             };
-            self.kit.counters.calls_refused_full += u64::from(!room);
-            return self.kit.tell(SipEvent::Ended { leg, cause });
+            self.cx.counters.calls_refused_full += u64::from(!room);
+            return self.cx.tell(SipEvent::Ended { leg, cause });
         }
         let out = Out {
             user,
@@ -51,7 +51,7 @@ impl Shim {
             ringing: false,
         };
         self.calls.begin_out(leg, out);
-        self.kit.outputs.push_back(ShimOutput::OpenMedia { leg });
+        self.cx.outputs.push_back(ShimOutput::OpenMedia { leg });
     }
 
     /// The media port is open: calls every phone.
@@ -63,19 +63,19 @@ impl Shim {
             .like
             .and_then(|l| self.calls.get(l))
             .and_then(|c| c.talk.as_ref());
-        let first = like.map(Talk::preference).unwrap_or_default();
-        let now = self.kit.now.mono;
+        let first = like.map(MediaNegotiation::preference).unwrap_or_default();
+        let now = self.cx.now.mono;
         let forks: Vec<Fork> = match self.registrar.user(out.user) {
             Some(user) => user
                 .phones(now)
                 .map(|b| Fork {
-                    branch: self.kit.random(),
+                    branch: self.cx.random(),
                     flow: b.target(),
                     behind_nat: b.behind_nat,
                     contact: b.contact.clone(),
                     path: b.path.clone(),
-                    tag: self.kit.random(),
-                    call_id: format!("{:016x}", self.kit.random()).into(),
+                    tag: self.cx.random(),
+                    call_id: format!("{:016x}", self.cx.random()).into(),
                     cseq: 1,
                     failed: None,
                 })
@@ -93,8 +93,8 @@ impl Shim {
         if let Some(talk) = &mut call.talk {
             talk.offer(&first);
         }
-        self.kit.counters.calls_out += count as u64;
-        let min_se_s = self.kit.config.min_se_s;
+        self.cx.counters.calls_out += count as u64;
+        let min_se_s = self.cx.config.min_se_s;
         for index in 0..count {
             self.invite(leg, index, min_se_s);
         }
@@ -120,18 +120,18 @@ impl Shim {
         let to = format!(
             "<sip:{}@{}>",
             encoded(&extension.unwrap_or_default()),
-            self.kit.host
+            self.cx.host
         );
-        let address = caller_address(&self.kit, &out.caller);
+        let address = caller_address(&self.cx, &out.caller);
         let from = format!("{address};tag={:016x}", fork.tag);
-        let mut headers = draft::contact(&self.kit, &fork.flow);
+        let mut headers = message_builder::contact(&self.cx, &fork.flow);
         // Writing to a String cannot fail.
         let _ = match out.caller.is_withheld {
             true => write!(headers, "Privacy: id\r\n{ALLOW}"),
             false => write!(headers, "P-Asserted-Identity: {address}\r\n{ALLOW}"),
         };
-        let interval_s = self.kit.config.session_expires_s;
-        headers.push_str(&session::invite_headers(&self.kit, interval_s, min_se_s));
+        let interval_s = self.cx.config.session_expires_s;
+        headers.push_str(&session::invite_headers(&self.cx, interval_s, min_se_s));
         let text = talk.again();
         let request = Request {
             method: Method::Invite,
@@ -146,7 +146,7 @@ impl Shim {
             body: Some(("application/sdp", &text)),
         };
         self.clients.request(
-            &mut self.kit,
+            &mut self.cx,
             fork.flow,
             Owner::Fork { leg, index },
             &request,
@@ -157,7 +157,7 @@ impl Shim {
         &mut self,
         leg: LegId,
         index: usize,
-        heard: &Heard,
+        heard: &TransactionEvent,
         response: Option<&Message>,
     ) {
         match (heard.outcome, response) {
@@ -185,7 +185,7 @@ impl Shim {
 
     /// A provisional response with a description: the caller may hear what the phone, or the network
     /// before it, says. With several phones nobody knows whom to hear, so it only rings.
-    fn progress_heard(&mut self, leg: LegId, heard: &Heard, response: &Message) {
+    fn progress_heard(&mut self, leg: LegId, heard: &TransactionEvent, response: &Message) {
         let answer = read_description(response);
         let Some(call) = self.calls.get_mut(leg) else {
             return;
@@ -206,10 +206,10 @@ impl Shim {
             return;
         };
         if before.as_ref() != Some(&params) {
-            self.kit.media(Command::Set { leg, params });
+            self.cx.media(Command::Set { leg, params });
         }
         if before.is_none() {
-            self.kit.tell(SipEvent::Progress { leg });
+            self.cx.tell(SipEvent::Progress { leg });
         }
     }
 
@@ -228,11 +228,11 @@ impl Shim {
             return;
         };
         for branch in out.losers(index).collect::<Vec<_>>() {
-            self.clients.abandon(&mut self.kit, branch, Why::GivenUp);
+            self.clients.abandon(&mut self.cx, branch, Why::GivenUp);
         }
         self.calls.remove(leg);
-        self.kit.media(Command::Close { leg });
-        self.kit.tell(SipEvent::Redirected {
+        self.cx.media(Command::Close { leg });
+        self.cx.tell(SipEvent::Redirected {
             leg,
             to: to.as_ref().into(),
         });
@@ -246,12 +246,12 @@ impl Shim {
             return;
         };
         if !std::mem::replace(&mut out.ringing, true) {
-            self.kit.tell(SipEvent::Ringing { leg });
+            self.cx.tell(SipEvent::Ringing { leg });
         }
     }
 
     /// The first 2xx: this phone has the call.
-    fn accepted(&mut self, leg: LegId, index: usize, heard: &Heard, response: &Message) {
+    fn accepted(&mut self, leg: LegId, index: usize, heard: &TransactionEvent, response: &Message) {
         let Some(call) = self.calls.get_mut(leg) else {
             return self.hang_up_orphan(heard, response);
         };
@@ -272,14 +272,14 @@ impl Shim {
         call.dialog = Some(dialog);
         call.phase = Phase::Up;
         call.takes_update = response.lists(Name::Allow, "UPDATE");
-        call.timer = Some(SessionTimer::for_response(&self.kit, response));
+        call.timer = Some(SessionTimer::for_response(&self.cx, response));
         if let Some(talk) = &mut call.talk {
             talk.learning = learning;
         }
         self.calls.name(leg, tag);
         for branch in others {
             self.clients
-                .abandon(&mut self.kit, branch, Why::AnsweredElsewhere);
+                .abandon(&mut self.cx, branch, Why::AnsweredElsewhere);
         }
         self.talk_begins(leg, response);
     }
@@ -297,20 +297,20 @@ impl Shim {
         });
         let Some(params) = agreed else {
             self.hang_up(leg, Cause::NotAcceptable);
-            return self.kit.tell(SipEvent::Ended {
+            return self.cx.tell(SipEvent::Ended {
                 leg,
                 cause: Cause::NotAcceptable,
             });
         };
         self.arm(leg);
-        self.kit.media(Command::Set { leg, params });
-        self.kit.tell(SipEvent::Answered { leg });
+        self.cx.media(Command::Set { leg, params });
+        self.cx.tell(SipEvent::Answered { leg });
     }
 
     /// RFC 4028 §7.3: a proxy on the way wants a longer session. Once is enough.
     fn ask_longer(&mut self, leg: LegId, index: usize, response: &Message) {
         let min_se_s = response.number(Name::MinSe).unwrap_or(0);
-        let branch = self.kit.random();
+        let branch = self.cx.random();
         let Some(call) = self.calls.get_mut(leg) else {
             return;
         };
@@ -344,7 +344,7 @@ impl Shim {
                 fork.failed.get_or_insert(cause);
             }
             for branch in others {
-                self.clients.abandon(&mut self.kit, branch, Why::GivenUp);
+                self.clients.abandon(&mut self.cx, branch, Why::GivenUp);
             }
         }
         self.all_failed(leg);
@@ -363,8 +363,8 @@ impl Shim {
             .min_by_key(|c| rank(*c))
             .unwrap_or(Cause::NotRegistered);
         self.calls.remove(leg);
-        self.kit.media(Command::Close { leg });
-        self.kit.tell(SipEvent::Ended { leg, cause });
+        self.cx.media(Command::Close { leg });
+        self.cx.tell(SipEvent::Ended { leg, cause });
     }
 
     /// Call control gives up before anyone has answered.
@@ -378,24 +378,29 @@ impl Shim {
         };
         if let Phase::Calling(out) | Phase::Dialing(out) = &call.phase {
             for fork in out.forks.iter().filter(|f| f.failed.is_none()) {
-                self.clients.abandon(&mut self.kit, fork.branch, why);
+                self.clients.abandon(&mut self.cx, fork.branch, why);
             }
         }
         if call.talk.is_some() {
-            self.kit.media(Command::Close { leg });
+            self.cx.media(Command::Close { leg });
         }
     }
 
     /// Sends the ACK of a 2xx and keeps it for when that 2xx comes again.
-    pub(crate) fn acknowledge(&mut self, heard: &Heard, dialog: &Dialog, response: &Message) {
+    pub(crate) fn acknowledge(
+        &mut self,
+        heard: &TransactionEvent,
+        dialog: &Dialog,
+        response: &Message,
+    ) {
         let cseq = response.cseq().map_or(1, |(n, _, _)| n);
-        let branch = self.kit.random();
+        let branch = self.cx.random();
         let route = dialog.route();
         let ack = dialog
             .request(Method::Ack, cseq, branch, &route)
-            .write(&self.kit, &dialog.flow);
+            .write(&self.cx, &dialog.flow);
         self.clients.acknowledge(
-            &mut self.kit,
+            &mut self.cx,
             heard.branch,
             &dialog.remote_tag,
             dialog.flow,
@@ -405,7 +410,7 @@ impl Shim {
 
     /// A phone accepted a call that is no longer wanted: confirm, then hang up (RFC 3261
     /// §13.2.2.4).
-    pub(crate) fn hang_up_orphan(&mut self, heard: &Heard, response: &Message) {
+    pub(crate) fn hang_up_orphan(&mut self, heard: &TransactionEvent, response: &Message) {
         let Some(mut dialog) = dialog_of(heard, response, true) else {
             return;
         };
@@ -426,14 +431,14 @@ impl Out {
     }
 }
 
-fn dialog_of(heard: &Heard, response: &Message, behind_nat: bool) -> Option<Dialog> {
+fn dialog_of(heard: &TransactionEvent, response: &Message, behind_nat: bool) -> Option<Dialog> {
     let (request, _) = Message::parse(&heard.request).ok()?;
     NameAddr::parse(response.header(Name::To)?)?;
     Dialog::from_response(&request, response, flow_of(heard), behind_nat)
 }
 
 /// Answers came back the way the request went.
-fn flow_of(heard: &Heard) -> Flow {
+fn flow_of(heard: &TransactionEvent) -> Flow {
     heard.flow
 }
 
@@ -464,7 +469,7 @@ fn rank(cause: Cause) -> u8 {
 }
 
 /// The caller as a name-addr at this node.
-fn caller_address(kit: &Kit, caller: &Caller) -> String {
+fn caller_address(cx: &ShimContext, caller: &Caller) -> String {
     if caller.number.is_empty() && caller.name.is_empty() {
         return "\"Anonymous\" <sip:anonymous@anonymous.invalid>".to_owned();
     }
@@ -473,7 +478,7 @@ fn caller_address(kit: &Kit, caller: &Caller) -> String {
     } else {
         &*caller.number
     };
-    let uri = format!("<sip:{}@{}>", encoded(number), kit.host);
+    let uri = format!("<sip:{}@{}>", encoded(number), cx.host);
     if caller.name.is_empty() {
         return uri;
     }

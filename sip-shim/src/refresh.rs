@@ -10,10 +10,10 @@ use tandem_engine::seam::LegId;
 use tandem_pbx::seam::{Cause, SipEvent};
 
 use crate::call::Phase;
-use crate::client::{Heard, Outcome, Owner};
-use crate::draft::{self, ALLOW};
-use crate::kit::Alarm;
+use crate::client_transactions::{Outcome, Owner, TransactionEvent};
+use crate::context::TimerId;
 use crate::message::{Message, Method, Name};
+use crate::message_builder::{self, ALLOW};
 use crate::session::SessionTimer;
 use crate::shim::Shim;
 
@@ -23,7 +23,7 @@ impl Shim {
         let Some(call) = self.calls.get_mut(leg) else {
             return;
         };
-        if !call.wake.fired(&mut self.kit, Alarm::Call(leg)) {
+        if !call.wake.fired(&mut self.cx, TimerId::Call(leg)) {
             return;
         }
         let ours = call.timer.is_some_and(|t| t.ours);
@@ -40,7 +40,7 @@ impl Shim {
     }
 
     fn refresh(&mut self, leg: LegId) {
-        let branch = self.kit.random();
+        let branch = self.cx.random();
         let Some(call) = self.calls.get_mut(leg) else {
             return;
         };
@@ -57,21 +57,21 @@ impl Shim {
         };
         let text = talk.again();
         let route = dialog.route();
-        let contact = draft::contact(&self.kit, &dialog.flow);
-        let headers = format!("{contact}{ALLOW}{}", timer.request_headers(&self.kit));
+        let contact = message_builder::contact(&self.cx, &dialog.flow);
+        let headers = format!("{contact}{ALLOW}{}", timer.request_headers(&self.cx));
         let mut request = dialog.request(method, cseq, branch, &route);
         request.headers = &headers;
         if method == Method::Invite {
             request.body = Some(("application/sdp", &text));
         }
         self.clients
-            .request(&mut self.kit, dialog.flow, Owner::Refresh { leg }, &request);
+            .request(&mut self.cx, dialog.flow, Owner::Refresh { leg }, &request);
     }
 
     pub(crate) fn on_refresh_heard(
         &mut self,
         leg: LegId,
-        heard: &Heard,
+        heard: &TransactionEvent,
         response: Option<&Message>,
     ) {
         if matches!(heard.outcome, Outcome::Response(..200)) {
@@ -91,7 +91,7 @@ impl Shim {
             (Outcome::Response(491), _) => {
                 let ours = leg.0.is_multiple_of(2);
                 let (from_ms, to_ms) = if ours { (2100, 4000) } else { (0, 2000) };
-                let after = self.kit.random_ms(from_ms, to_ms);
+                let after = self.cx.random_ms(from_ms, to_ms);
                 self.arm_in(leg, after);
             }
             (Outcome::Response(408 | 481), _) | (Outcome::Timeout | Outcome::Unreachable, _) => {
@@ -110,13 +110,13 @@ impl Shim {
             }
             // It does not want to be asked, but it is there.
             (Outcome::Response(_), _) => {
-                call.timer = call.timer.map(|t| t.restarted(&self.kit));
+                call.timer = call.timer.map(|t| t.restarted(&self.cx));
                 self.arm(leg);
             }
         }
     }
 
-    fn acknowledge_within(&mut self, leg: LegId, heard: &Heard, response: &Message) {
+    fn acknowledge_within(&mut self, leg: LegId, heard: &TransactionEvent, response: &Message) {
         let Some(dialog) = self.calls.get(leg).and_then(|c| c.dialog.clone()) else {
             // The call was ended meanwhile; its BYE is on its way, the ACK is owed all the same.
             return self.hang_up_orphan(heard, response);
@@ -124,7 +124,7 @@ impl Shim {
         self.acknowledge(heard, &dialog, response);
     }
 
-    fn refreshed(&mut self, leg: LegId, heard: &Heard, response: &Message) {
+    fn refreshed(&mut self, leg: LegId, heard: &TransactionEvent, response: &Message) {
         let Some(call) = self.calls.get_mut(leg) else {
             return;
         };
@@ -133,9 +133,9 @@ impl Shim {
         }
         call.timer = Some(match call.timer {
             Some(timer) if response.header(Name::SessionExpires).is_none() => {
-                timer.restarted(&self.kit)
+                timer.restarted(&self.cx)
             }
-            _ => SessionTimer::for_response(&self.kit, response),
+            _ => SessionTimer::for_response(&self.cx, response),
         });
         self.arm(leg);
         if heard.method == Method::Invite {
@@ -145,11 +145,11 @@ impl Shim {
 
     /// Nobody is there any more: the BYE is for those who only think so.
     fn vanished(&mut self, leg: LegId) {
-        self.kit.counters.sessions_vanished += 1;
-        self.hang_up(leg, Cause::Vanished);
-        self.kit.tell(SipEvent::Ended {
+        self.cx.counters.sessions_vanished += 1;
+        self.hang_up(leg, Cause::MediaTimeout);
+        self.cx.tell(SipEvent::Ended {
             leg,
-            cause: Cause::Vanished,
+            cause: Cause::MediaTimeout,
         });
     }
 }

@@ -16,13 +16,13 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tandem_pbx::seam::{Lamp, SipEvent, SipUser};
+use tandem_pbx::seam::{MessageSummary, SipEvent, SipUser};
 use tandem_storage::name::Id;
 use tandem_storage::time::Time;
 
 use self::binding::{Asked, Contact, shown};
 pub(crate) use self::binding::{Binding, behind_nat};
-use crate::kit::{Alarm, Kit, TextMap};
+use crate::context::{ShimContext, TextMap, TimerId};
 use crate::message::{Message, Name};
 use crate::shim::Phone;
 use crate::uri::Uri;
@@ -45,7 +45,7 @@ pub(crate) struct Registrar {
 pub(crate) struct User {
     pub(crate) sip: SipUser,
     /// As call control last said.
-    pub(crate) lamp: Option<Lamp>,
+    pub(crate) lamp: Option<MessageSummary>,
     pub(crate) bindings: Vec<Binding>,
 }
 
@@ -53,7 +53,7 @@ pub(crate) struct User {
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Push {
     /// What the phone was told last.
-    pub(crate) told: Option<Lamp>,
+    pub(crate) told: Option<MessageSummary>,
     /// One is on its way.
     pub(crate) busy: bool,
     /// The phone said it does not want them.
@@ -69,15 +69,15 @@ pub(crate) struct Refused {
 }
 
 impl Registrar {
-    pub(crate) fn new(kit: &Kit) -> Registrar {
+    pub(crate) fn new(cx: &ShimContext) -> Registrar {
         Registrar {
             users: BTreeMap::new(),
-            by_extension: TextMap::with_hasher(kit.keyed),
+            by_extension: TextMap::with_hasher(cx.keyed),
         }
     }
 
     /// A user came, changed or went. Phones stay while the extension and the password do.
-    pub(crate) fn set_user(&mut self, kit: &mut Kit, id: Id, sip: Option<SipUser>) {
+    pub(crate) fn set_user(&mut self, cx: &mut ShimContext, id: Id, sip: Option<SipUser>) {
         let old = self.users.remove(&id);
         let before = old.as_ref().map(|old| old.bindings.clone());
         if let Some(old) = &old {
@@ -88,7 +88,7 @@ impl Registrar {
         }
         let before = before.unwrap_or_default();
         let Some(sip) = sip else {
-            return tell_changes(kit, id, &before, &[]);
+            return tell_changes(cx, id, &before, &[]);
         };
         let same_login =
             |old: &User| old.sip.extension == sip.extension && old.sip.ha1_sha256 == sip.ha1_sha256;
@@ -97,7 +97,7 @@ impl Registrar {
             Some(old) => (Vec::new(), old.lamp),
             None => (Vec::new(), None),
         };
-        tell_changes(kit, id, &before, &bindings);
+        tell_changes(cx, id, &before, &bindings);
         self.by_extension.insert(sip.extension.clone(), id);
         self.users.insert(
             id,
@@ -140,7 +140,7 @@ impl Registrar {
     /// Carries out a REGISTER of a user who has shown the password.
     pub(crate) fn register(
         &mut self,
-        kit: &mut Kit,
+        cx: &mut ShimContext,
         id: Id,
         flow: Flow,
         request: &Message,
@@ -149,8 +149,8 @@ impl Registrar {
             status: 404,
             reason: "Not Found",
         })?;
-        user.bindings.retain(|b| b.is_alive(kit.now.mono));
-        let asked = Asked::of(kit, request)?;
+        user.bindings.retain(|b| b.is_alive(cx.now.mono));
+        let asked = Asked::of(cx, request)?;
         let call_id = request.header_or_empty(Name::CallId);
         let cseq = request.cseq().map_or(0, |(number, _, _)| number);
         let stale = |b: &Binding| *b.call_id == *call_id && cseq <= b.cseq;
@@ -166,33 +166,33 @@ impl Registrar {
                     return Err(OUT_OF_ORDER);
                 }
                 for index in 0..contacts.len() {
-                    user.bind(kit, id, flow, request, &contacts, index);
+                    user.bind(cx, id, flow, request, &contacts, index);
                 }
             }
         }
-        tell_changes(kit, id, &before, &user.bindings);
+        tell_changes(cx, id, &before, &user.bindings);
         Ok(())
     }
 
     /// A phone that was written down before a restart.
-    pub(crate) fn restore(&mut self, kit: &mut Kit, id: Id, slot: u32, seen: &str) {
-        let most = kit.config.contacts_per_user_max;
+    pub(crate) fn restore(&mut self, cx: &mut ShimContext, id: Id, slot: u32, seen: &str) {
+        let most = cx.config.contacts_per_user_max;
         let user = self.users.get_mut(&id);
-        let number = kit.random();
+        let number = cx.random();
         let restored = user.zip(Binding::restored(number, slot, seen));
         let Some((user, (mut binding, lasts))) = restored.filter(|(u, _)| u.bindings.len() < most)
         else {
             let (user, seen) = (id, None);
-            return kit.tell(SipEvent::PhoneSeen { user, slot, seen });
+            return cx.tell(SipEvent::PhoneSeen { user, slot, seen });
         };
-        let at = kit.now.mono + lasts;
-        binding.expires.set(kit, at, Alarm::Binding(id, number));
+        let at = cx.now.mono + lasts;
+        binding.expires.set(cx, at, TimerId::Binding(id, number));
         user.bindings.push(binding);
-        user.keep_alive(kit, id, number);
+        user.keep_alive(cx, id, number);
     }
 
     /// A binding's time may be up.
-    pub(crate) fn lapsed(&mut self, kit: &mut Kit, id: Id, number: u64) {
+    pub(crate) fn lapsed(&mut self, cx: &mut ShimContext, id: Id, number: u64) {
         let Some(user) = self.users.get_mut(&id) else {
             return;
         };
@@ -201,33 +201,33 @@ impl Registrar {
         };
         if user.bindings[index]
             .expires
-            .fired(kit, Alarm::Binding(id, number))
+            .fired(cx, TimerId::Binding(id, number))
         {
             let before = user.bindings.clone();
             user.bindings.remove(index);
-            kit.counters.bindings_expired += 1;
-            tell_changes(kit, id, &before, &user.bindings);
+            cx.counters.bindings_expired += 1;
+            tell_changes(cx, id, &before, &user.bindings);
         }
     }
 
     /// The way to a phone behind a NAT is to be kept open.
-    pub(crate) fn keep_alive_due(&mut self, kit: &mut Kit, id: Id, number: u64) {
+    pub(crate) fn keep_alive_due(&mut self, cx: &mut ShimContext, id: Id, number: u64) {
         let Some(user) = self.users.get_mut(&id) else {
             return;
         };
         let Some(binding) = user.bindings.iter_mut().find(|b| b.number == number) else {
             return;
         };
-        if binding.keep_alive.fired(kit, Alarm::KeepAlive(id, number)) {
-            kit.counters.keep_alives += 1;
-            kit.send(binding.flow, KEEP_ALIVE_BYTES.into());
-            user.keep_alive(kit, id, number);
+        if binding.keep_alive.fired(cx, TimerId::KeepAlive(id, number)) {
+            cx.counters.keep_alives += 1;
+            cx.send(binding.flow, KEEP_ALIVE_BYTES.into());
+            user.keep_alive(cx, id, number);
         }
     }
 
     /// A connection is gone. A phone that listens is called there; one behind a NAT can only
     /// come back by itself.
-    pub(crate) fn disconnected(&mut self, kit: &mut Kit, flow: &Flow) {
+    pub(crate) fn disconnected(&mut self, cx: &mut ShimContext, flow: &Flow) {
         for (id, user) in &mut self.users {
             if !user.bindings.iter().any(|b| b.flow == *flow) {
                 continue;
@@ -239,7 +239,7 @@ impl Registrar {
                 binding.flow.connection = 0;
                 binding.flow.peer = binding.listens_at().unwrap_or(flow.peer);
             }
-            tell_changes(kit, *id, &before, &user.bindings);
+            tell_changes(cx, *id, &before, &user.bindings);
         }
     }
 
@@ -307,7 +307,7 @@ impl User {
     /// Carries out one Contact.
     fn bind(
         &mut self,
-        kit: &mut Kit,
+        cx: &mut ShimContext,
         id: Id,
         flow: Flow,
         request: &Message,
@@ -324,28 +324,28 @@ impl User {
         }
         let known = known.or_else(|| self.find_moved(contacts, index));
         let old = known.map(|i| self.bindings.remove(i));
-        let mut binding = Binding::new(kit, flow, request, contact, old.as_ref());
-        self.make_room(kit.config.contacts_per_user_max);
+        let mut binding = Binding::new(cx, flow, request, contact, old.as_ref());
+        self.make_room(cx.config.contacts_per_user_max);
         if old.is_none() {
             let is_free = |slot: &u32| !self.bindings.iter().any(|b| b.slot == *slot);
             binding.slot = (0..).find(is_free).unwrap_or(0);
         }
         let number = binding.number;
-        let at = kit.now.mono + Duration::from_secs(u64::from(contact.expires_s));
-        binding.expires.set(kit, at, Alarm::Binding(id, number));
+        let at = cx.now.mono + Duration::from_secs(u64::from(contact.expires_s));
+        binding.expires.set(cx, at, TimerId::Binding(id, number));
         self.bindings.push(binding);
-        self.keep_alive(kit, id, number);
+        self.keep_alive(cx, id, number);
     }
 
-    fn keep_alive(&mut self, kit: &mut Kit, id: Id, number: u64) {
+    fn keep_alive(&mut self, cx: &mut ShimContext, id: Id, number: u64) {
         let Some(binding) = self.bindings.iter_mut().find(|b| b.number == number) else {
             return;
         };
         if binding.wants_keep_alives() {
-            let at = kit.now.mono + KEEP_ALIVE;
+            let at = cx.now.mono + KEEP_ALIVE;
             binding
                 .keep_alive
-                .set(kit, at, Alarm::KeepAlive(id, number));
+                .set(cx, at, TimerId::KeepAlive(id, number));
         } else {
             binding.keep_alive.stop();
         }
@@ -379,10 +379,10 @@ impl User {
 }
 
 /// Call control writes down where phones are.
-fn tell_changes(kit: &mut Kit, user: Id, before: &[Binding], after: &[Binding]) {
+fn tell_changes(cx: &mut ShimContext, user: Id, before: &[Binding], after: &[Binding]) {
     for old in before {
         if !after.iter().any(|b| b.slot == old.slot) {
-            kit.tell(SipEvent::PhoneSeen {
+            cx.tell(SipEvent::PhoneSeen {
                 user,
                 slot: old.slot,
                 seen: None,
@@ -392,8 +392,8 @@ fn tell_changes(kit: &mut Kit, user: Id, before: &[Binding], after: &[Binding]) 
     for binding in after {
         let old = before.iter().find(|b| b.slot == binding.slot);
         if old.is_none_or(|old| !old.is_where(binding)) {
-            let granted = binding.expires.due().since(kit.now.mono);
-            kit.tell(SipEvent::PhoneSeen {
+            let granted = binding.expires.due().since(cx.now.mono);
+            cx.tell(SipEvent::PhoneSeen {
                 user,
                 slot: binding.slot,
                 seen: Some(binding.seen(granted.as_secs())),

@@ -2,13 +2,13 @@
 //!
 //! [`parse`] reads the parts of an offer or answer that call control needs, with every list
 //! bounded; unknown lines are skipped (RFC 8866 §5). [`Local`] writes ours. What the two sides
-//! agree on is decided in [`crate::agree`].
+//! agree on is decided in [`crate::offer_answer`].
 
 mod local;
 
 use std::net::{IpAddr, SocketAddr};
 
-pub use local::{Line, Local};
+pub use local::{Local, MediaLine};
 use tandem_engine::seam::Codec;
 
 /// The most bytes of a description we read.

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tandem_storage::time::Time;
 
-use crate::kit::Kit;
+use crate::context::ShimContext;
 use crate::message::{Message, Name};
 use crate::uri::param;
 
@@ -34,16 +34,19 @@ pub(crate) struct TooSmall;
 
 impl SessionTimer {
     /// As the one who accepts `request` (§9).
-    pub(crate) fn for_request(kit: &Kit, request: &Message) -> Result<SessionTimer, TooSmall> {
+    pub(crate) fn for_request(
+        cx: &ShimContext,
+        request: &Message,
+    ) -> Result<SessionTimer, TooSmall> {
         let spoken =
             request.lists(Name::Supported, "timer") || request.lists(Name::Require, "timer");
         let asked_s = request.number(Name::SessionExpires);
-        if spoken && asked_s.is_some_and(|s| s < kit.config.min_se_s) {
+        if spoken && asked_s.is_some_and(|s| s < cx.config.min_se_s) {
             return Err(TooSmall);
         }
-        let ours_s = kit.config.session_expires_s;
+        let ours_s = cx.config.session_expires_s;
         let named_s = request.number(Name::MinSe).unwrap_or(0).min(DAY_S);
-        let least_s = named_s.max(kit.config.min_se_s);
+        let least_s = named_s.max(cx.config.min_se_s);
         let interval_s = asked_s.map_or(ours_s, |s| s.min(ours_s)).max(least_s);
         let refresher = refresher(request);
         let ours = !spoken || refresher == Some("uas");
@@ -53,14 +56,14 @@ impl SessionTimer {
             spoken,
             due: Time(0),
         }
-        .restarted(kit))
+        .restarted(cx))
     }
 
     /// As the one whose request was accepted by `response` (§7.2).
-    pub(crate) fn for_response(kit: &Kit, response: &Message) -> SessionTimer {
+    pub(crate) fn for_response(cx: &ShimContext, response: &Message) -> SessionTimer {
         let named_s = response.number(Name::SessionExpires);
-        let wanted_s = named_s.unwrap_or(kit.config.session_expires_s).min(DAY_S);
-        let interval_s = wanted_s.max(kit.config.min_se_s);
+        let wanted_s = named_s.unwrap_or(cx.config.session_expires_s).min(DAY_S);
+        let interval_s = wanted_s.max(cx.config.min_se_s);
         let ours = named_s.is_none() || refresher(response) != Some("uas");
         SessionTimer {
             interval_s,
@@ -68,18 +71,18 @@ impl SessionTimer {
             spoken: named_s.is_some(),
             due: Time(0),
         }
-        .restarted(kit)
+        .restarted(cx)
     }
 
     /// A refresh has just happened.
-    pub(crate) fn restarted(self, kit: &Kit) -> SessionTimer {
+    pub(crate) fn restarted(self, cx: &ShimContext) -> SessionTimer {
         let interval_s = self.interval_s;
         let after_s = match self.ours {
             true => interval_s / 2,
             // §10: early enough that our BYE is not taken for part of another call.
             false => interval_s - (interval_s / 3).min(32),
         };
-        let due = kit.now.mono + Duration::from_secs(u64::from(after_s));
+        let due = cx.now.mono + Duration::from_secs(u64::from(after_s));
         SessionTimer { due, ..self }
     }
 
@@ -100,8 +103,8 @@ impl SessionTimer {
     }
 
     /// The headers of our refresh.
-    pub(crate) fn request_headers(&self, kit: &Kit) -> String {
-        let (interval_s, min_s) = (self.interval_s, kit.config.min_se_s);
+    pub(crate) fn request_headers(&self, cx: &ShimContext) -> String {
+        let (interval_s, min_s) = (self.interval_s, cx.config.min_se_s);
         format!(
             "Supported: timer\r\nSession-Expires: {interval_s};refresher=uac\r\nMin-SE: {min_s}\r\n"
         )
@@ -109,8 +112,8 @@ impl SessionTimer {
 }
 
 /// The headers of an INVITE that begins a call.
-pub(crate) fn invite_headers(kit: &Kit, interval_s: u32, min_se_s: u32) -> String {
-    let interval_s = interval_s.max(min_se_s).max(kit.config.min_se_s);
+pub(crate) fn invite_headers(cx: &ShimContext, interval_s: u32, min_se_s: u32) -> String {
+    let interval_s = interval_s.max(min_se_s).max(cx.config.min_se_s);
     format!("Supported: timer\r\nSession-Expires: {interval_s}\r\nMin-SE: {min_se_s}\r\n")
 }
 

@@ -6,8 +6,8 @@
 //! ```
 //!
 //! This file takes every input and decides whose it is: the registrar's (`access`), a
-//! new call's (`incoming`, `outgoing`), a running call's (`within`,
-//! `refresh`), the lamps' (`lamp`). Those are further parts of [`Shim`].
+//! new call's (`incoming`, `outgoing`), a running call's (`in_dialog`,
+//! `refresh`), the lamps' (`mwi`). Those are further parts of [`Shim`].
 //!
 //! Invariants: no clock, no socket, no chance but the seed's; every table has its maximum in
 //! [`ShimConfig`]; nothing that comes from outside makes it panic.
@@ -21,19 +21,19 @@ use tandem_storage::name::Id;
 use tandem_storage::time::{Now, Time};
 
 use crate::call::Calls;
-use crate::client::{Clients, Heard, Outcome, Owner};
+use crate::client_transactions::{ClientTransactions, Outcome, Owner, TransactionEvent};
 use crate::config::ShimConfig;
+use crate::context::{ShimContext, TimerId};
 use crate::counters::ShimCounters;
 use crate::digest::Nonces;
-use crate::draft::{self, ALLOW, Answer};
-use crate::kit::{Alarm, Kit};
-use crate::lamp::Subscriptions;
 use crate::message::{Incoming, Message, Method, Name};
+use crate::message_builder::{self, ALLOW, Answer};
+use crate::mwi::Subscriptions;
 use crate::registrar::Registrar;
-use crate::sanity::Fault;
-use crate::server::{Arrival, ServerId, Servers};
+use crate::server_transactions::{Arrival, ServerId, ServerTransactions};
 use crate::sources::Sources;
 use crate::uri::NameAddr;
+use crate::validate::BadRequest;
 use crate::wire::{Flow, Transport, WireIn, WireOut};
 
 /// What the shim is told.
@@ -97,9 +97,9 @@ pub struct Phone {
 /// SIP for one node. Pure: fed by [`Shim::handle`] and [`Shim::tick`], drained by [`Shim::poll`].
 #[derive(Debug)]
 pub struct Shim {
-    pub(crate) kit: Kit,
-    pub(crate) servers: Servers,
-    pub(crate) clients: Clients,
+    pub(crate) cx: ShimContext,
+    pub(crate) servers: ServerTransactions,
+    pub(crate) clients: ClientTransactions,
     pub(crate) nonces: Nonces,
     pub(crate) sources: Sources,
     pub(crate) registrar: Registrar,
@@ -110,22 +110,22 @@ pub struct Shim {
 impl Shim {
     /// `seed` makes every tag, branch and nonce: secret where it faces a network.
     pub fn new(config: ShimConfig, seed: [u8; 32]) -> Shim {
-        let mut kit = Kit::new(config, seed);
+        let mut cx = ShimContext::new(config, seed);
         Shim {
-            servers: Servers::default(),
-            clients: Clients::default(),
-            nonces: Nonces::new(&mut kit),
-            sources: Sources::new(&kit),
-            registrar: Registrar::new(&kit),
+            servers: ServerTransactions::default(),
+            clients: ClientTransactions::default(),
+            nonces: Nonces::new(&mut cx),
+            sources: Sources::new(&cx),
+            registrar: Registrar::new(&cx),
             calls: Calls::default(),
             subscriptions: Subscriptions::default(),
-            kit,
+            cx,
         }
     }
 
     /// Takes one input. Drain [`Shim::poll`] afterwards.
     pub fn handle(&mut self, now: Now, input: ShimInput) {
-        self.kit.now = now;
+        self.cx.now = now;
         match input {
             ShimInput::Wire(WireIn::Message { flow, message }) => self.on_message(flow, message),
             ShimInput::Wire(WireIn::Closed { flow }) => self.on_closed(flow),
@@ -137,41 +137,41 @@ impl Shim {
 
     /// Does what is due by `now`. Drain [`Shim::poll`] afterwards.
     pub fn tick(&mut self, now: Now) {
-        self.kit.now = now;
-        while let Some(alarm) = self.kit.timers.due(now.mono) {
+        self.cx.now = now;
+        while let Some(alarm) = self.cx.timers.due(now.mono) {
             match alarm {
-                Alarm::Server(number) => {
-                    if let Some(leg) = self.servers.lapsed(&mut self.kit, number) {
+                TimerId::Server(number) => {
+                    if let Some(leg) = self.servers.lapsed(&mut self.cx, number) {
                         self.on_unconfirmed(leg);
                     }
                 }
-                Alarm::Client(key) => {
+                TimerId::Client(key) => {
                     if self.clients.owner(key).is_some_and(|o| self.is_outdated(o)) {
                         self.clients.forget(key);
-                    } else if let Some(heard) = self.clients.lapsed(&mut self.kit, key) {
+                    } else if let Some(heard) = self.clients.lapsed(&mut self.cx, key) {
                         self.on_heard(heard, None);
                     }
                 }
-                Alarm::Call(leg) => self.on_call_due(leg),
-                Alarm::KeepAlive(user, number) => {
-                    self.registrar.keep_alive_due(&mut self.kit, user, number);
+                TimerId::Call(leg) => self.on_call_due(leg),
+                TimerId::KeepAlive(user, number) => {
+                    self.registrar.keep_alive_due(&mut self.cx, user, number);
                 }
-                Alarm::Binding(user, number) => {
-                    self.registrar.lapsed(&mut self.kit, user, number);
+                TimerId::Binding(user, number) => {
+                    self.registrar.lapsed(&mut self.cx, user, number);
                 }
-                Alarm::Subscription(tag) => self.on_subscription_due(tag),
+                TimerId::Subscription(tag) => self.on_subscription_due(tag),
             }
         }
     }
 
     /// The next output, until there is none.
     pub fn poll(&mut self) -> Option<ShimOutput> {
-        self.kit.outputs.pop_front()
+        self.cx.outputs.pop_front()
     }
 
     /// When [`Shim::tick`] is wanted next.
     pub fn deadline(&self) -> Option<Time> {
-        self.kit.timers.next_at()
+        self.cx.timers.next_at()
     }
 
     /// Who is registered where, ordered by extension.
@@ -181,7 +181,7 @@ impl Shim {
 
     /// What has been counted.
     pub fn counters(&self) -> &ShimCounters {
-        &self.kit.counters
+        &self.cx.counters
     }
 
     /// Calls in whatever phase.
@@ -189,7 +189,7 @@ impl Shim {
         self.calls.len()
     }
 
-    /// Lamp subscriptions.
+    /// MessageSummary subscriptions.
     pub fn subscriptions(&self) -> usize {
         self.subscriptions.len()
     }
@@ -211,9 +211,9 @@ impl Shim {
                 like,
             } => self.call(leg, user, caller, like),
             SipCommand::End { leg, cause } => self.end(leg, cause),
-            SipCommand::Lamp { user, lamp } => self.set_lamp(user, lamp),
+            SipCommand::MessageSummary { user, lamp } => self.set_lamp(user, lamp),
             SipCommand::Phone { user, slot, seen } => {
-                self.registrar.restore(&mut self.kit, user, slot, &seen);
+                self.registrar.restore(&mut self.cx, user, slot, &seen);
             }
         }
     }
@@ -221,15 +221,15 @@ impl Shim {
     fn on_message(&mut self, flow: Flow, incoming: Incoming) {
         let Incoming { message, fault } = incoming;
         if !message.is_request() {
-            self.kit.counters.responses_in += 1;
-            if let Some(heard) = self.clients.heard(&mut self.kit, flow, &message) {
+            self.cx.counters.responses_in += 1;
+            if let Some(heard) = self.clients.heard(&mut self.cx, flow, &message) {
                 self.on_heard(heard, Some(&message));
             }
             return;
         }
-        self.kit.counters.requests_in += 1;
-        if let Some(Fault { status, reason }) = fault {
-            self.kit.counters.malformed += 1;
+        self.cx.counters.requests_in += 1;
+        if let Some(BadRequest { status, reason }) = fault {
+            self.cx.counters.malformed += 1;
             self.reply_stateless(flow, &message, &Answer::new(status).reason(reason));
             return;
         }
@@ -240,7 +240,7 @@ impl Shim {
     }
 
     fn on_request(&mut self, flow: Flow, request: Message) {
-        let server = match self.servers.arrive(&mut self.kit, flow, &request) {
+        let server = match self.servers.arrive(&mut self.cx, flow, &request) {
             Arrival::New(server) => server,
             Arrival::Known => return,
             Arrival::Full => {
@@ -248,8 +248,8 @@ impl Shim {
                 return self.reply_stateless(flow, &request, &Answer::new(503).headers(&retry));
             }
         };
-        if self.kit.is_trusted_host(&flow) {
-            self.kit.keep(flow);
+        if self.cx.is_trusted_host(&flow) {
+            self.cx.keep(flow);
         }
         if let Some((status, headers)) = self.refusal(&request) {
             self.reply(server, &request, &Answer::new(status).headers(&headers));
@@ -279,11 +279,11 @@ impl Shim {
     fn refusal(&mut self, request: &Message) -> Option<(u16, String)> {
         match request.method() {
             Method::Unknown => {
-                self.kit.counters.methods_refused += 1;
+                self.cx.counters.methods_refused += 1;
                 return Some((501, ALLOW.to_owned()));
             }
             Method::Notify | Method::Refer | Method::Message | Method::Publish | Method::Prack => {
-                self.kit.counters.methods_refused += 1;
+                self.cx.counters.methods_refused += 1;
                 return Some((405, ALLOW.to_owned()));
             }
             Method::Cancel => return None,
@@ -311,22 +311,22 @@ impl Shim {
     }
 
     fn on_cancel(&mut self, server: ServerId, cancel: &Message) {
-        let Some(leg) = self.servers.cancelled(&self.kit, cancel) else {
+        let Some(leg) = self.servers.cancelled(&self.cx, cancel) else {
             return self.reply(server, cancel, &Answer::new(481));
         };
         self.servers.vouch(server);
         // §9.2: the To tag is that of the answers to the INVITE.
         let tag = leg.and_then(|l| self.calls.get(l)).map_or(0, |c| c.tag);
-        let tag = if tag == 0 { self.kit.random() } else { tag };
+        let tag = if tag == 0 { self.cx.random() } else { tag };
         self.servers
-            .respond(&mut self.kit, server, cancel, &Answer::new(200).tag(tag));
+            .respond(&mut self.cx, server, cancel, &Answer::new(200).tag(tag));
         if let Some(leg) = leg {
             self.cancelled(leg, cancel);
         }
     }
 
     /// An answer to a request of ours came, or will not come.
-    fn on_heard(&mut self, heard: Heard, response: Option<&Message>) {
+    fn on_heard(&mut self, heard: TransactionEvent, response: Option<&Message>) {
         match heard.owner {
             Owner::Fork { leg, index } => self.on_fork_heard(leg, index, &heard, response),
             Owner::Refresh { leg } => self.on_refresh_heard(leg, &heard, response),
@@ -345,7 +345,7 @@ impl Shim {
     }
 
     fn on_closed(&mut self, flow: Flow) {
-        self.registrar.disconnected(&mut self.kit, &flow);
+        self.registrar.disconnected(&mut self.cx, &flow);
         for heard in self.clients.disconnected(&flow) {
             debug_assert_eq!(heard.outcome, Outcome::Unreachable);
             self.on_heard(heard, None);
@@ -356,14 +356,14 @@ impl Shim {
         if user.is_none() {
             self.drop_subscriptions(id);
         }
-        self.registrar.set_user(&mut self.kit, id, user);
+        self.registrar.set_user(&mut self.cx, id, user);
     }
 
     /// Answers a request with a To tag of its own.
     pub(crate) fn reply(&mut self, server: ServerId, request: &Message, answer: &Answer<'_>) {
-        let tag = self.kit.random();
+        let tag = self.cx.random();
         self.servers
-            .respond(&mut self.kit, server, request, &answer.tag(tag));
+            .respond(&mut self.cx, server, request, &answer.tag(tag));
     }
 
     /// Answers without remembering it: the same request gets the same answer again.
@@ -371,14 +371,14 @@ impl Shim {
         if request.method() == Method::Ack {
             return;
         }
-        let tag = self.kit.keyed.number(request.header_or_empty(Name::CallId));
-        let to = draft::reply_flow(request, flow);
-        let bytes = draft::response(&self.kit, request, &flow, &answer.tag(tag));
-        self.kit.send(to, bytes);
+        let tag = self.cx.keyed.number(request.header_or_empty(Name::CallId));
+        let to = message_builder::reply_flow(request, flow);
+        let bytes = message_builder::response(&self.cx, request, &flow, &answer.tag(tag));
+        self.cx.send(to, bytes);
     }
 
     pub(crate) fn retry_after(&self) -> String {
-        format!("Retry-After: {}\r\n", self.kit.config.retry_after_s)
+        format!("Retry-After: {}\r\n", self.cx.config.retry_after_s)
     }
 }
 

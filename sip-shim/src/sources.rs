@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use tandem_storage::time::Time;
 
-use crate::kit::{Kit, TextMap};
+use crate::context::{ShimContext, TextMap};
 
 /// The allowances of all sources.
 #[derive(Debug)]
@@ -41,61 +41,73 @@ struct Allowance {
 }
 
 impl Sources {
-    pub(crate) fn new(kit: &Kit) -> Sources {
+    pub(crate) fn new(cx: &ShimContext) -> Sources {
         Sources {
-            young: TextMap::with_hasher(kit.keyed),
-            old: TextMap::with_hasher(kit.keyed),
+            young: TextMap::with_hasher(cx.keyed),
+            old: TextMap::with_hasher(cx.keyed),
         }
     }
 
     /// A REGISTER came from there. `false`: one too many.
-    pub(crate) fn take_register(&mut self, kit: &Kit, ip: IpAddr) -> bool {
-        let interval = Duration::from_secs(1) / kit.config.registers_per_second.max(1);
-        let most = kit.config.registers_burst_max;
-        self.of(kit, ip, "")
+    pub(crate) fn take_register(&mut self, cx: &ShimContext, ip: IpAddr) -> bool {
+        let interval = Duration::from_secs(1) / cx.config.registers_per_second.max(1);
+        let most = cx.config.registers_burst_max;
+        self.of(cx, ip, "")
             .registers
-            .take(kit.now.mono, most, interval)
+            .take(cx.now.mono, most, interval)
     }
 
     /// A challenge is to go there. `false`: one too many.
-    pub(crate) fn take_challenge(&mut self, kit: &Kit, ip: IpAddr) -> bool {
-        let interval = Duration::from_secs(1) / kit.config.challenges_per_second.max(1);
-        let most = kit.config.challenges_burst_max;
-        self.of(kit, ip, "")
+    pub(crate) fn take_challenge(&mut self, cx: &ShimContext, ip: IpAddr) -> bool {
+        let interval = Duration::from_secs(1) / cx.config.challenges_per_second.max(1);
+        let most = cx.config.challenges_burst_max;
+        self.of(cx, ip, "")
             .challenges
-            .take(kit.now.mono, most, interval)
+            .take(cx.now.mono, most, interval)
     }
 
     /// A login of `user` from there was wrong.
-    pub(crate) fn take_failure(&mut self, kit: &Kit, ip: IpAddr, user: &str) {
-        for (user, (most, interval)) in [(user, failure_limits(kit)), ("", address_limits(kit))] {
-            self.of(kit, ip, user)
+    pub(crate) fn take_failure(&mut self, cx: &ShimContext, ip: IpAddr, user: &str) {
+        for (user, (most, interval)) in [(user, failure_limits(cx)), ("", address_limits(cx))] {
+            self.of(cx, ip, user)
                 .failures
-                .take(kit.now.mono, most, interval);
+                .take(cx.now.mono, most, interval);
         }
     }
 
     /// May a login of `user` from there be tried? `is_known`: a phone of that user is there, so that
     /// what others at the address do does not matter.
-    pub(crate) fn may_try(&mut self, kit: &Kit, ip: IpAddr, user: &str, is_known: bool) -> bool {
-        let own = self.has_left(kit, ip, user, failure_limits(kit));
-        own && (is_known || self.has_left(kit, ip, "", address_limits(kit)))
+    pub(crate) fn may_try(
+        &mut self,
+        cx: &ShimContext,
+        ip: IpAddr,
+        user: &str,
+        is_known: bool,
+    ) -> bool {
+        let own = self.has_left(cx, ip, user, failure_limits(cx));
+        own && (is_known || self.has_left(cx, ip, "", address_limits(cx)))
     }
 
-    fn has_left(&mut self, kit: &Kit, ip: IpAddr, user: &str, limits: (u32, Duration)) -> bool {
-        let failures = &mut self.of(kit, ip, user).failures;
-        failures.grow(kit.now.mono, limits.0, limits.1);
+    fn has_left(
+        &mut self,
+        cx: &ShimContext,
+        ip: IpAddr,
+        user: &str,
+        limits: (u32, Duration),
+    ) -> bool {
+        let failures = &mut self.of(cx, ip, user).failures;
+        failures.grow(cx.now.mono, limits.0, limits.1);
         failures.left > 0
     }
 
-    fn of(&mut self, kit: &Kit, ip: IpAddr, user: &str) -> &mut Source {
+    fn of(&mut self, cx: &ShimContext, ip: IpAddr, user: &str) -> &mut Source {
         let user: Box<str> = user.chars().take(USER_BYTES_MAX).collect();
         let key = (block_of(ip), user);
         if !self.young.contains_key(&key) {
-            if self.young.len() >= (kit.config.sources_max / 2).max(1) {
-                self.old = std::mem::replace(&mut self.young, TextMap::with_hasher(kit.keyed));
+            if self.young.len() >= (cx.config.sources_max / 2).max(1) {
+                self.old = std::mem::replace(&mut self.young, TextMap::with_hasher(cx.keyed));
             }
-            let full = || Source::new(kit, key.1.is_empty());
+            let full = || Source::new(cx, key.1.is_empty());
             let source = self.old.remove(&key).unwrap_or_else(full);
             self.young.insert(key.clone(), source);
         }
@@ -105,15 +117,15 @@ impl Sources {
     }
 }
 
-fn failure_limits(kit: &Kit) -> (u32, Duration) {
-    let interval = Duration::from_secs(60) / kit.config.failures_per_minute.max(1);
-    (kit.config.failures_burst_max, interval)
+fn failure_limits(cx: &ShimContext) -> (u32, Duration) {
+    let interval = Duration::from_secs(60) / cx.config.failures_per_minute.max(1);
+    (cx.config.failures_burst_max, interval)
 }
 
 /// Of all users at one address together.
-fn address_limits(kit: &Kit) -> (u32, Duration) {
-    let interval = Duration::from_secs(60) / kit.config.address_failures_per_minute.max(1);
-    (kit.config.address_failures_burst_max, interval)
+fn address_limits(cx: &ShimContext) -> (u32, Duration) {
+    let interval = Duration::from_secs(60) / cx.config.address_failures_per_minute.max(1);
+    (cx.config.address_failures_burst_max, interval)
 }
 
 /// Whoever has one IPv6 address has 2^64 of them.
@@ -125,19 +137,19 @@ pub(crate) fn block_of(ip: IpAddr) -> IpAddr {
 }
 
 impl Source {
-    fn new(kit: &Kit, is_address: bool) -> Source {
+    fn new(cx: &ShimContext, is_address: bool) -> Source {
         let (failures, _) = match is_address {
-            true => address_limits(kit),
-            false => failure_limits(kit),
+            true => address_limits(cx),
+            false => failure_limits(cx),
         };
         let full = |left| Allowance {
             left,
-            grown_at: kit.now.mono,
+            grown_at: cx.now.mono,
         };
         Source {
             failures: full(failures),
-            registers: full(kit.config.registers_burst_max),
-            challenges: full(kit.config.challenges_burst_max),
+            registers: full(cx.config.registers_burst_max),
+            challenges: full(cx.config.challenges_burst_max),
         }
     }
 }
@@ -169,10 +181,10 @@ mod tests {
     const AT: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 1));
 
     /// Wrong logins of `user` until no more may be tried.
-    fn wear_out(sources: &mut Sources, kit: &Kit, user: &str) -> usize {
+    fn wear_out(sources: &mut Sources, cx: &ShimContext, user: &str) -> usize {
         let mut tries = 0;
-        while sources.may_try(kit, AT, user, false) {
-            sources.take_failure(kit, AT, user);
+        while sources.may_try(cx, AT, user, false) {
+            sources.take_failure(cx, AT, user);
             tries += 1;
         }
         tries
@@ -180,46 +192,46 @@ mod tests {
 
     #[test]
     fn an_allowance_is_used_up_and_grows_back() {
-        let mut kit = Kit::new(ShimConfig::default(), [1; 32]);
-        let mut sources = Sources::new(&kit);
-        assert_eq!(wear_out(&mut sources, &kit, "101"), 10);
-        kit.now.mono = Time(10_000_000_000);
-        assert_eq!(wear_out(&mut sources, &kit, "101"), 1);
+        let mut cx = ShimContext::new(ShimConfig::default(), [1; 32]);
+        let mut sources = Sources::new(&cx);
+        assert_eq!(wear_out(&mut sources, &cx, "101"), 10);
+        cx.now.mono = Time(10_000_000_000);
+        assert_eq!(wear_out(&mut sources, &cx, "101"), 1);
     }
 
     #[test]
     fn an_old_password_shuts_out_nobody_else() {
-        let kit = Kit::new(ShimConfig::default(), [1; 32]);
-        let mut sources = Sources::new(&kit);
-        wear_out(&mut sources, &kit, "101");
-        assert!(sources.may_try(&kit, AT, "102", false));
-        assert!(!sources.may_try(&kit, AT, "101", true), "known or not");
+        let cx = ShimContext::new(ShimConfig::default(), [1; 32]);
+        let mut sources = Sources::new(&cx);
+        wear_out(&mut sources, &cx, "101");
+        assert!(sources.may_try(&cx, AT, "102", false));
+        assert!(!sources.may_try(&cx, AT, "101", true), "known or not");
     }
 
     #[test]
     fn who_tries_many_users_is_slowed_and_known_phones_there_are_not() {
-        let kit = Kit::new(ShimConfig::default(), [1; 32]);
-        let mut sources = Sources::new(&kit);
+        let cx = ShimContext::new(ShimConfig::default(), [1; 32]);
+        let mut sources = Sources::new(&cx);
         let tries: usize = (200..300)
-            .map(|user| wear_out(&mut sources, &kit, &user.to_string()))
+            .map(|user| wear_out(&mut sources, &cx, &user.to_string()))
             .sum();
         assert_eq!(tries, 60);
-        assert!(!sources.may_try(&kit, AT, "102", false));
-        assert!(sources.may_try(&kit, AT, "102", true));
+        assert!(!sources.may_try(&cx, AT, "102", false));
+        assert!(sources.may_try(&cx, AT, "102", true));
     }
 
     #[test]
     fn the_table_stays_bounded() {
-        let kit = Kit::new(
+        let cx = ShimContext::new(
             ShimConfig {
                 sources_max: 100,
                 ..ShimConfig::default()
             },
             [1; 32],
         );
-        let mut sources = Sources::new(&kit);
+        let mut sources = Sources::new(&cx);
         for n in 0..10_000u32 {
-            sources.take_register(&kit, IpAddr::from(n.to_be_bytes()));
+            sources.take_register(&cx, IpAddr::from(n.to_be_bytes()));
         }
         assert!(sources.young.len() + sources.old.len() <= 100);
     }

@@ -242,7 +242,7 @@ fn a_2xx_is_repeated_until_its_ack_and_then_given_up() {
         [
             "media: Close 1",
             "10.7.0.1:5060: BYE sip:555@10.7.0.1:5060",
-            "pbx: Ended 1 Vanished"
+            "pbx: Ended 1 MediaTimeout"
         ]
     );
 }

@@ -143,7 +143,7 @@ fn a_challenge_may_be_answered_in_the_form_of_rfc_2069_once() {
     let mut w = World::new();
     w.receive(DESK, &register_text(101, DESK, 1, ""));
     let proof = w.proof("REGISTER", "sip:10.0.0.9", 101);
-    // The kit's answers have a qop: one without is made by hand.
+    // The cx's answers have a qop: one without is made by hand.
     let nonce = proof
         .split("nonce=\"")
         .nth(1)

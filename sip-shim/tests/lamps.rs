@@ -17,7 +17,7 @@ fn subscribe(cseq: u32, to_tag: &str, expires: &str, event: &str) -> String {
 }
 
 fn light(w: &mut World, new: u32, old: u32) {
-    w.pbx(SipCommand::Lamp {
+    w.pbx(SipCommand::MessageSummary {
         user: id(101),
         lamp: lamp(new, old),
     });
@@ -268,7 +268,7 @@ fn a_phone_that_subscribes_without_end_takes_one_place() {
         w.respond_to(DESK, &text, "200 OK", "", "");
     }
     w.out();
-    w.pbx(SipCommand::Lamp {
+    w.pbx(SipCommand::MessageSummary {
         user: id(101),
         lamp: lamp(3, 0),
     });

@@ -1,15 +1,15 @@
 //! Offer and answer (RFC 3264) from outside: what our descriptions say in unusual cases.
 #![allow(clippy::unwrap_used)]
 
-use tandem_sip_shim::agree::Talk;
+use tandem_sip_shim::offer_answer::MediaNegotiation;
 use tandem_sip_shim::sdp::{Session, parse};
 
 fn offer(lines: &str) -> Session {
     parse(format!("v=0\r\nc=IN IP4 10.0.0.1\r\n{lines}").as_bytes()).unwrap()
 }
 
-fn talk(session_id: u64) -> Talk {
-    Talk::new(session_id, "10.0.0.9".parse().unwrap(), 5000)
+fn talk(session_id: u64) -> MediaNegotiation {
+    MediaNegotiation::new(session_id, "10.0.0.9".parse().unwrap(), 5000)
 }
 
 //= RFC 3264 §5 type=test

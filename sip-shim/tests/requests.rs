@@ -4,7 +4,7 @@
 mod common;
 use common::*;
 
-use tandem_sip_shim::sanity::read_datagram;
+use tandem_sip_shim::validate::read_datagram;
 use tandem_sip_shim::{Flow, Shim, ShimConfig, ShimInput, WireIn};
 use tandem_storage::time::{Now, Time};
 

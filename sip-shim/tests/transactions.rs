@@ -225,7 +225,7 @@ fn who_asked_is_told_that_no_answer_came() {
     w.register(101, DESK);
     let light = |w: &mut World, new| {
         let (user, lamp) = (id(101), lamp(new, 0));
-        w.pbx(SipCommand::Lamp { user, lamp });
+        w.pbx(SipCommand::MessageSummary { user, lamp });
     };
     light(&mut w, 1);
     w.respond(DESK, "NOTIFY", "100 Trying", "", "");
@@ -248,7 +248,7 @@ fn an_answer_after_a_provisional_one_counts() {
     w.register(101, DESK);
     let light = |w: &mut World, new| {
         let (user, lamp) = (id(101), lamp(new, 0));
-        w.pbx(SipCommand::Lamp { user, lamp });
+        w.pbx(SipCommand::MessageSummary { user, lamp });
     };
     light(&mut w, 1);
     w.respond(DESK, "NOTIFY", "100 Trying", "", "");

@@ -138,7 +138,7 @@ fn a_re_invite_whose_ack_never_comes_ends_the_call() {
     let lines = w.out();
     assert_eq!(lines[lines.len() - 1], "10.7.0.1:5060: 500 (3 INVITE)");
     w.pass_ms(33_000);
-    assert!(w.out().contains(&"pbx: Ended 1 Vanished".to_owned()));
+    assert!(w.out().contains(&"pbx: Ended 1 MediaTimeout".to_owned()));
 }
 
 #[test]
@@ -233,7 +233,7 @@ fn a_phone_without_timers_is_asked_all_the_same() {
         "10.0.0.2:5060: ACK sip:102@10.0.0.2:5060",
         "media: Close 2",
         "10.0.0.2:5060: BYE sip:102@10.0.0.2:5060",
-        "pbx: Ended 2 Vanished",
+        "pbx: Ended 2 MediaTimeout",
     ]);
 }
 
@@ -260,7 +260,7 @@ fn a_phone_that_takes_update_gets_it() {
     w.pass_ms(0);
     w.expect(&["10.0.0.2:5060: INVITE sip:102@10.0.0.2:5060"]);
     w.pass_ms(33_000);
-    assert!(w.out().contains(&"pbx: Ended 2 Vanished".to_owned()));
+    assert!(w.out().contains(&"pbx: Ended 2 MediaTimeout".to_owned()));
 }
 
 #[test]
@@ -272,7 +272,7 @@ fn a_phone_that_refreshes_must_do_so() {
     w.expect(&[
         "media: Close 2",
         "10.0.0.2:5060: BYE sip:102@10.0.0.2:5060",
-        "pbx: Ended 2 Vanished",
+        "pbx: Ended 2 MediaTimeout",
     ]);
 }
 
@@ -302,7 +302,7 @@ fn who_refreshes_is_agreed_with_a_caller() {
     w.pass_ms(267_000);
     w.expect(&[]);
     w.pass_ms(2_000);
-    assert!(w.out().contains(&"pbx: Ended 1 Vanished".to_owned()));
+    assert!(w.out().contains(&"pbx: Ended 1 MediaTimeout".to_owned()));
 }
 
 #[test]

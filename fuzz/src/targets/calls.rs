@@ -403,7 +403,7 @@ fn cause(feed: &mut Feed<'_>) -> Cause {
         Cause::Declined,
         Cause::NoAnswer,
         Cause::NotRegistered,
-        Cause::Vanished,
+        Cause::MediaTimeout,
         Cause::Failed,
     ];
     CAUSES[feed.below(CAUSES.len())]

@@ -5,7 +5,7 @@
 use std::net::{IpAddr, Ipv4Addr};
 
 use tandem_engine::seam::Codec;
-use tandem_sip_shim::agree::{self, Talk};
+use tandem_sip_shim::offer_answer::{self, MediaNegotiation};
 use tandem_sip_shim::sdp::{self, FORMATS_MAX, MEDIA_MAX, Session};
 
 const ADDRESS: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
@@ -24,13 +24,21 @@ pub(super) fn run(bytes: &[u8]) {
 }
 
 fn answer(offer: &Session, offer_bytes: usize) {
-    let mut ours = Talk::new(1, ADDRESS, PORT);
+    let mut ours = MediaNegotiation::new(1, ADDRESS, PORT);
     ours.note(offer);
     let Some(text) = ours.answer(offer, &[Codec::Pcma]) else {
-        assert!(!agree::is_usable(offer, &agree::CODECS, ADDRESS));
+        assert!(!offer_answer::is_usable(
+            offer,
+            &offer_answer::CODECS,
+            ADDRESS
+        ));
         return;
     };
-    assert!(agree::is_usable(offer, &agree::CODECS, ADDRESS));
+    assert!(offer_answer::is_usable(
+        offer,
+        &offer_answer::CODECS,
+        ADDRESS
+    ));
     // Lossy reading may make three bytes of one.
     assert!(
         text.len() <= 3 * offer_bytes + 1000,
@@ -68,7 +76,7 @@ fn check_answer(offer: &Session, said: &Session, text: &str) {
 }
 
 fn accept(answer: &Session) {
-    let mut ours = Talk::new(1, ADDRESS, PORT);
+    let mut ours = MediaNegotiation::new(1, ADDRESS, PORT);
     let offer = ours.offer(&[Codec::Pcma]);
     sdp::parse(offer.as_bytes()).expect("our offer is a description");
     if ours.accept(answer) {
@@ -76,7 +84,7 @@ fn accept(answer: &Session) {
     }
 }
 
-fn check_agreed(talk: &Talk) {
+fn check_agreed(talk: &MediaNegotiation) {
     let agreed = talk.agreed.as_ref().expect("something was agreed");
     assert!(agreed.payload_type <= PAYLOAD_TYPE_MAX);
     assert!(

@@ -11,9 +11,9 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use tandem_engine::seam::{Command, LegId};
-use tandem_pbx::seam::{Caller, Cause, Lamp, SipCommand, SipEvent, SipUser};
+use tandem_pbx::seam::{Caller, Cause, MessageSummary, SipCommand, SipEvent, SipUser};
 use tandem_sip_shim::{Flow, Shim, ShimConfig, ShimInput, ShimOutput, WireIn, WireOut};
-use tandem_sip_shim::{digest, sanity};
+use tandem_sip_shim::{digest, validate};
 use tandem_storage::name::Id;
 use tandem_storage::time::{Now, Time, WallTime};
 
@@ -103,7 +103,7 @@ impl Story {
             1 => ([198, 51, 100, 1], 5060),
             _ => ([192, 0, 2, 9], 5060),
         });
-        if let Ok(message) = sanity::read_datagram(&bytes) {
+        if let Ok(message) = validate::read_datagram(&bytes) {
             self.input(ShimInput::Wire(WireIn::Message {
                 flow: Flow::udp(peer),
                 message,
@@ -133,11 +133,11 @@ impl Story {
                     like: None,
                 }
             }
-            (b'l', _) => SipCommand::Lamp {
+            (b'l', _) => SipCommand::MessageSummary {
                 user: id(1),
-                lamp: Lamp {
+                lamp: MessageSummary {
                     new: 1,
-                    ..Lamp::default()
+                    ..MessageSummary::default()
                 },
             },
             (b'r', Some(leg)) => SipCommand::Ring { leg },
@@ -319,7 +319,7 @@ impl Said {
             }
             return;
         }
-        let read = sanity::read_datagram(bytes);
+        let read = validate::read_datagram(bytes);
         assert!(read.is_ok(), "we sent what is no SIP ({read:?}):\n{text}");
         self.method = text.split(' ').next().unwrap_or_default().to_owned();
         self.branch = after(value("Via: "), "branch=");

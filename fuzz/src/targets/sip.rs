@@ -2,13 +2,13 @@
 //! each piece lies within the message; a stream is cut into messages that end.
 
 use tandem_sip_shim::message::{HEADERS_MAX, Message, Name};
-use tandem_sip_shim::sanity::{self, Frame};
 use tandem_sip_shim::uri::{self, NameAddr, Uri, Via};
+use tandem_sip_shim::validate::{self, Frame};
 
 const STREAM_BYTES_MAX: usize = 64 * 1024;
 
 pub(super) fn run(bytes: &[u8]) {
-    let passed = sanity::read_datagram(bytes).is_ok();
+    let passed = validate::read_datagram(bytes).is_ok();
     if let Ok((message, _)) = Message::parse(bytes) {
         take_apart(&message);
         let via = message.header(Name::Via).and_then(Via::parse);
@@ -86,7 +86,7 @@ fn address(text: &str) {
 fn stream(bytes: &[u8]) {
     let mut rest = bytes;
     while !rest.is_empty() {
-        let taken = match sanity::frame(rest, STREAM_BYTES_MAX) {
+        let taken = match validate::frame(rest, STREAM_BYTES_MAX) {
             Frame::Partial | Frame::Broken => return,
             Frame::Ping(n) | Frame::Blank(n) | Frame::Message(n) => n,
         };

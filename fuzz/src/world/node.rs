@@ -13,7 +13,7 @@ use tandem_engine::seam::{Command, Event, PlayItem};
 use tandem_node::{Input, Notice, Output};
 use tandem_pbx::office::Account;
 use tandem_pbx::seam::{AdminAnswer, AdminAsk, AdminRequest};
-use tandem_sip_shim::{Flow, WireIn, WireOut, sanity};
+use tandem_sip_shim::{Flow, WireIn, WireOut, validate};
 use tandem_storage::link::{Link, LinkEvent, LinkInput, LinkOutput, PeerConfig, PeerStatus};
 use tandem_storage::name::{Id, NodeName};
 use tandem_storage::seam::{Append, LogEvent, Owner, Token};
@@ -124,7 +124,7 @@ impl Node {
         oracle: &mut Oracle,
         rng: &mut ChaCha8Rng,
     ) {
-        match sanity::read_datagram(&datagram.bytes) {
+        match validate::read_datagram(&datagram.bytes) {
             Ok(message) => {
                 let flow = Flow::udp(datagram.from);
                 let wire = WireIn::Message { flow, message };

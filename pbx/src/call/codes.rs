@@ -10,13 +10,13 @@ use tandem_storage::name::Id;
 use tandem_storage::seam::Token;
 use tandem_storage::time::{Time, WallTime};
 
-use crate::call::ending::Saying;
+use crate::call::ending::Announcement;
 use crate::call::routing::forward_target;
-use crate::call::{CallEvent, Line, Phase};
-use crate::exchange::{Exchange, Waiter};
+use crate::call::{CallEvent, CallerLeg, Phase};
 use crate::office;
 use crate::say::Say;
 use crate::seam::Cause;
+use crate::state::{PbxState, Waiter};
 use crate::words::{self, Word};
 
 /// The speaking clock: says the next full ten seconds, beeps when they come.
@@ -62,12 +62,12 @@ const SPEECH_MAX: Duration = Duration::from_secs(60);
 const COMMIT_WAIT: Duration = Duration::from_secs(20);
 
 impl Clock {
-    pub(crate) fn start(line: &Line, x: &mut Exchange) -> Phase {
+    pub(crate) fn start(line: &CallerLeg, x: &mut PbxState) -> Phase {
         let ends = x.after(x.config.clock_for);
         Clock::speak(line, x, ends, true)
     }
 
-    fn speak(line: &Line, x: &mut Exchange, ends: Time, first: bool) -> Phase {
+    fn speak(line: &CallerLeg, x: &mut PbxState, ends: Time, first: bool) -> Phase {
         let every_ms = (x.config.clock_every.as_millis() as u64).max(1_000);
         let speech = if first { FIRST_SPEECH } else { SPEECH };
         let ready = (x.now.wall + speech).0;
@@ -82,7 +82,7 @@ impl Clock {
         })
     }
 
-    pub(crate) fn on(mut self, line: &mut Line, x: &mut Exchange, event: &CallEvent) -> Phase {
+    pub(crate) fn on(mut self, line: &mut CallerLeg, x: &mut PbxState, event: &CallEvent) -> Phase {
         match (&self.step, event) {
             (ClockStep::Speaking(play, due), CallEvent::PlayDone(done)) if play == done => {
                 self.until = Some(*due);
@@ -110,7 +110,7 @@ impl Clock {
     }
 }
 
-fn announcement(x: &Exchange, at: WallTime, first: bool) -> Say {
+fn announcement(x: &PbxState, at: WallTime, first: bool) -> Say {
     let clock = x.local(at);
     let said = Say::one(words::AT_THE_TONE);
     let said = if first {
@@ -130,7 +130,7 @@ fn announcement(x: &Exchange, at: WallTime, first: bool) -> Say {
 }
 
 /// "Your number is one zero one."
-pub(crate) fn my_number(line: &Line, x: &mut Exchange) -> Phase {
+pub(crate) fn my_number(line: &CallerLeg, x: &mut PbxState) -> Phase {
     let number = match line.caller.user.and_then(|user| x.office.account(user)) {
         Some(account) => account.extension.clone(),
         None => line.caller.number.clone(),
@@ -140,11 +140,11 @@ pub(crate) fn my_number(line: &Line, x: &mut Exchange) -> Phase {
     } else {
         Say::one(words::YOUR_NUMBER_IS).digits(&number)
     };
-    Saying::goodbye(line, x, said.pause(300).word(words::GOODBYE))
+    Announcement::goodbye(line, x, said.pause(300).word(words::GOODBYE))
 }
 
 impl Setting {
-    pub(crate) fn start(line: &Line, x: &mut Exchange, user: Id, change: Change) -> Phase {
+    pub(crate) fn start(line: &CallerLeg, x: &mut PbxState, user: Id, change: Change) -> Phase {
         let Some((token, confirm)) = change.write(line, x, user) else {
             return goodbye(line, x, words::FORWARD_INVALID);
         };
@@ -155,11 +155,11 @@ impl Setting {
         })
     }
 
-    pub(crate) fn on(self, line: &mut Line, x: &mut Exchange, event: &CallEvent) -> Phase {
+    pub(crate) fn on(self, line: &mut CallerLeg, x: &mut PbxState, event: &CallEvent) -> Phase {
         match event {
             CallEvent::Committed(token) if *token == self.token => {
                 let said = self.confirm.pause(300).word(words::GOODBYE);
-                Saying::goodbye(line, x, said)
+                Announcement::goodbye(line, x, said)
             }
             CallEvent::Refused(token) if *token == self.token => goodbye(line, x, words::COULD_NOT),
             CallEvent::Timer => goodbye(line, x, words::COULD_NOT),
@@ -174,7 +174,7 @@ impl Setting {
 
 impl Change {
     /// Writes it; says how it is confirmed. `None`: it cannot be.
-    fn write(self, line: &Line, x: &mut Exchange, user: Id) -> Option<(Token, Say)> {
+    fn write(self, line: &CallerLeg, x: &mut PbxState, user: Id) -> Option<(Token, Say)> {
         let waiter = Waiter::Call(line.id());
         Some(match self {
             Change::Dnd(on) => {
@@ -198,6 +198,6 @@ impl Change {
     }
 }
 
-fn goodbye(line: &Line, x: &mut Exchange, word: Word) -> Phase {
-    Saying::goodbye(line, x, Say::one(word).pause(300).word(words::GOODBYE))
+fn goodbye(line: &CallerLeg, x: &mut PbxState, word: Word) -> Phase {
+    Announcement::goodbye(line, x, Say::one(word).pause(300).word(words::GOODBYE))
 }

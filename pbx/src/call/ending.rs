@@ -8,16 +8,16 @@ use tandem_storage::name::Id;
 use tandem_storage::seam::Token;
 use tandem_storage::time::Time;
 
-use crate::call::{Call, CallEvent, Line, Phase, routing};
+use crate::call::{Call, CallEvent, CallerLeg, Phase, routing};
 use crate::counters::cause_name;
-use crate::exchange::Exchange;
 use crate::say::Say;
 use crate::seam::Cause;
-use crate::voicemail::take::{Take, Taken};
+use crate::state::PbxState;
+use crate::voicemail::take::{RecordingOutcome, Take};
 
 /// Something is said, then the call ends (or the echo begins).
 #[derive(Debug)]
-pub(crate) struct Saying {
+pub(crate) struct Announcement {
     play: PlayId,
     echo: bool,
     pub(crate) until: Time,
@@ -25,7 +25,7 @@ pub(crate) struct Saying {
 
 /// The caller has gone; what it said is still on its way to the disk.
 #[derive(Debug)]
-pub(crate) enum Sealing {
+pub(crate) enum AwaitingSeal {
     /// A message, perhaps urgent, whose recording has not ended yet.
     Taking(Take, bool),
     /// A recording that has not ended yet and that nobody wants.
@@ -37,27 +37,27 @@ pub(crate) enum Sealing {
 /// Longer than any last words: for an engine that lost the end of them.
 const SAYING_MAX: Duration = Duration::from_secs(120);
 
-impl Saying {
+impl Announcement {
     /// Last words.
-    pub(crate) fn goodbye(line: &Line, x: &mut Exchange, say: Say) -> Phase {
-        Saying::start(line, x, say, false)
+    pub(crate) fn goodbye(line: &CallerLeg, x: &mut PbxState, say: Say) -> Phase {
+        Announcement::start(line, x, say, false)
     }
 
     /// First words before an echo.
-    pub(crate) fn then_echo(line: &Line, x: &mut Exchange, say: Say) -> Phase {
-        Saying::start(line, x, say, true)
+    pub(crate) fn then_echo(line: &CallerLeg, x: &mut PbxState, say: Say) -> Phase {
+        Announcement::start(line, x, say, true)
     }
 
-    fn start(line: &Line, x: &mut Exchange, say: Say, echo: bool) -> Phase {
+    fn start(line: &CallerLeg, x: &mut PbxState, say: Say, echo: bool) -> Phase {
         let play = line.say(x, say);
-        Phase::Saying(Saying {
+        Phase::Announcement(Announcement {
             play,
             echo,
             until: x.after(SAYING_MAX),
         })
     }
 
-    pub(crate) fn on(self, line: &mut Line, x: &mut Exchange, event: &CallEvent) -> Phase {
+    pub(crate) fn on(self, line: &mut CallerLeg, x: &mut PbxState, event: &CallEvent) -> Phase {
         match event {
             CallEvent::PlayDone(play) if *play == self.play => {
                 if self.echo {
@@ -68,34 +68,34 @@ impl Saying {
             }
             // Any key skips the words before an echo.
             CallEvent::Digit { .. } if self.echo => {
-                line.hush(x);
+                line.stop_playback(x);
                 routing::start_echo(line, x)
             }
             CallEvent::Timer => {
                 line.end(x, Cause::Failed);
                 Phase::Done
             }
-            _ => Phase::Saying(self),
+            _ => Phase::Announcement(self),
         }
     }
 }
 
-impl Sealing {
-    pub(crate) fn on(self, line: &mut Line, x: &mut Exchange, event: &CallEvent) -> Phase {
+impl AwaitingSeal {
+    pub(crate) fn on(self, line: &mut CallerLeg, x: &mut PbxState, event: &CallEvent) -> Phase {
         match self {
-            Sealing::Taking(mut take, urgent) => match take.on(line, x, event) {
-                Some(taken) => Sealing::taken(line, x, taken, urgent),
-                None => Phase::Sealing(Sealing::Taking(take, urgent)),
+            AwaitingSeal::Taking(mut take, urgent) => match take.on(line, x, event) {
+                Some(taken) => AwaitingSeal::taken(line, x, taken, urgent),
+                None => Phase::AwaitingSeal(AwaitingSeal::Taking(take, urgent)),
             },
-            Sealing::Dropping(mut take) => match take.on(line, x, event) {
-                Some(Taken::Spoken(spoken)) => {
+            AwaitingSeal::Dropping(mut take) => match take.on(line, x, event) {
+                Some(RecordingOutcome::Spoken(spoken)) => {
                     spoken.discard(x);
                     Phase::Done
                 }
-                Some(Taken::TooShort | Taken::Refused) => Phase::Done,
-                None => Phase::Sealing(Sealing::Dropping(take)),
+                Some(RecordingOutcome::TooShort | RecordingOutcome::Refused) => Phase::Done,
+                None => Phase::AwaitingSeal(AwaitingSeal::Dropping(take)),
             },
-            Sealing::Seal(token, id) => match event {
+            AwaitingSeal::Seal(token, id) => match event {
                 CallEvent::Committed(t) if *t == token => {
                     line.message = Some(id);
                     x.counters.deposits += 1;
@@ -105,21 +105,21 @@ impl Sealing {
                     x.counters.deposits_lost += 1;
                     Phase::Done
                 }
-                _ => Phase::Sealing(self),
+                _ => Phase::AwaitingSeal(self),
             },
         }
     }
 
-    fn taken(line: &Line, x: &mut Exchange, taken: Taken, urgent: bool) -> Phase {
+    fn taken(line: &CallerLeg, x: &mut PbxState, taken: RecordingOutcome, urgent: bool) -> Phase {
         match taken {
-            Taken::Spoken(spoken) => {
-                Phase::Sealing(Sealing::Seal(spoken.keep(line, x, urgent), spoken.id))
+            RecordingOutcome::Spoken(spoken) => {
+                Phase::AwaitingSeal(AwaitingSeal::Seal(spoken.keep(line, x, urgent), spoken.id))
             }
-            Taken::TooShort => {
+            RecordingOutcome::TooShort => {
                 x.counters.deposits_too_short += 1;
                 Phase::Done
             }
-            Taken::Refused => {
+            RecordingOutcome::Refused => {
                 x.counters.deposits_refused += 1;
                 Phase::Done
             }
@@ -128,16 +128,16 @@ impl Sealing {
 
     pub(crate) fn deadline(&self) -> Option<Time> {
         match self {
-            Sealing::Taking(take, _) | Sealing::Dropping(take) => take.deadline(),
+            AwaitingSeal::Taking(take, _) | AwaitingSeal::Dropping(take) => take.deadline(),
             // The log answers every token.
-            Sealing::Seal(..) => None,
+            AwaitingSeal::Seal(..) => None,
         }
     }
 }
 
 impl Call {
     /// Its line in the call log, once it is over.
-    pub(crate) fn log(&self, x: &mut Exchange) {
+    pub(crate) fn log(&self, x: &mut PbxState) {
         let line = &self.line;
         x.counters.end(line.cause);
         x.forget_leg(line.leg);

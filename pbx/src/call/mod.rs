@@ -7,7 +7,7 @@
 //!
 //! ```text
 //! routing ─► Ringing ─► Talking
-//!    │          └─► Answering ─► Deposit ─► Saying ─► Done
+//!    │          └─► Answering ─► Deposit ─► Announcement ─► Done
 //!    └─────────────────┴─► Login ─► Session │ Clock │ Setting │ Echo
 //! ```
 //!
@@ -30,14 +30,14 @@ use tandem_storage::seam::Token;
 use tandem_storage::time::{Time, WallTime};
 
 use crate::call::codes::{Clock, Setting};
-use crate::call::ending::{Saying, Sealing};
+use crate::call::ending::{Announcement, AwaitingSeal};
 use crate::call::ringing::Ringing;
 use crate::call::routing::Answering;
 use crate::call::talking::Talking;
-use crate::exchange::{CallId, Exchange};
 use crate::guard::Verdict;
 use crate::say::Say;
 use crate::seam::{Caller, Cause, SipCommand};
+use crate::state::{CallId, PbxState};
 use crate::voicemail::deposit::Deposit;
 use crate::voicemail::login::Login;
 use crate::voicemail::session::Session;
@@ -90,7 +90,7 @@ pub(crate) enum CallEvent {
     /// A new PIN was hashed, or could not be.
     PinHashed(Option<Arc<str>>),
     /// The first piece of another node's sound is here.
-    Coming(Id),
+    RemoteFetches(Id),
     /// Nothing more comes of another node's sound; true: it is whole.
     Fetched(Id, bool),
     /// The phase's deadline has come.
@@ -101,7 +101,7 @@ pub(crate) enum CallEvent {
 
 /// The caller's side of a call.
 #[derive(Debug)]
-pub(crate) struct Line {
+pub(crate) struct CallerLeg {
     pub(crate) leg: LegId,
     pub(crate) caller: Caller,
     pub(crate) dialed: Arc<str>,
@@ -135,7 +135,7 @@ pub(crate) enum Phase {
     /// A setting is being written.
     Setting(Setting),
     /// Last words.
-    Saying(Saying),
+    Announcement(Announcement),
     /// The caller leaves a message.
     Deposit(Deposit),
     /// The caller says whose messages it wants to hear.
@@ -143,22 +143,27 @@ pub(crate) enum Phase {
     /// The caller hears messages.
     Session(Box<Session>),
     /// The caller has gone; what it said waits for its seal.
-    Sealing(Sealing),
+    AwaitingSeal(AwaitingSeal),
     /// It is over.
     Done,
 }
 
 /// See the chapter above.
 pub(crate) struct Call {
-    pub(crate) line: Line,
+    pub(crate) line: CallerLeg,
     pub(crate) phase: Phase,
     /// The deadline that is noted for it outside.
     pub(crate) noted: Option<Time>,
 }
 
-impl Line {
-    pub(crate) fn new(leg: LegId, caller: Caller, dialed: Arc<str>, started: WallTime) -> Line {
-        Line {
+impl CallerLeg {
+    pub(crate) fn new(
+        leg: LegId,
+        caller: Caller,
+        dialed: Arc<str>,
+        started: WallTime,
+    ) -> CallerLeg {
+        CallerLeg {
             leg,
             caller,
             dialed,
@@ -178,7 +183,7 @@ impl Line {
     }
 
     /// Answers the caller.
-    pub(crate) fn answer(&mut self, x: &mut Exchange, like: Option<LegId>) {
+    pub(crate) fn answer(&mut self, x: &mut PbxState, like: Option<LegId>) {
         self.answered = Some(x.now.wall);
         x.counters.calls_answered += 1;
         x.sip(SipCommand::Answer {
@@ -207,7 +212,7 @@ impl Line {
     }
 
     /// Says something, in place of what was being said.
-    pub(crate) fn say(&self, x: &mut Exchange, say: Say) -> PlayId {
+    pub(crate) fn say(&self, x: &mut PbxState, say: Say) -> PlayId {
         let play = x.new_play();
         let (items, open) = say.into_items();
         x.media(Command::Play {
@@ -222,12 +227,12 @@ impl Line {
     }
 
     /// Falls silent.
-    pub(crate) fn hush(&self, x: &mut Exchange) {
+    pub(crate) fn stop_playback(&self, x: &mut PbxState) {
         x.media(Command::StopPlay { leg: self.leg });
     }
 
     /// Ends the caller's leg, if it is still there.
-    pub(crate) fn end(&mut self, x: &mut Exchange, cause: Cause) {
+    pub(crate) fn end(&mut self, x: &mut PbxState, cause: Cause) {
         if self.alive {
             self.gone(cause);
             x.sip(SipCommand::End {
@@ -245,7 +250,7 @@ impl Line {
 
 impl Call {
     /// A leg has come in.
-    pub(crate) fn new(mut line: Line, x: &mut Exchange) -> Call {
+    pub(crate) fn new(mut line: CallerLeg, x: &mut PbxState) -> Call {
         let phase = routing::start(&mut line, x);
         Call {
             line,
@@ -255,10 +260,10 @@ impl Call {
     }
 
     /// Takes in an event, and then the keys that were typed ahead if they are wanted now.
-    pub(crate) fn on(&mut self, x: &mut Exchange, event: &CallEvent) {
+    pub(crate) fn on(&mut self, x: &mut PbxState, event: &CallEvent) {
         match event {
             CallEvent::CallerGone(cause) => self.caller_gone(x, *cause),
-            CallEvent::Silent(leg) if *leg == self.line.leg => self.hang_up(x, Cause::Vanished),
+            CallEvent::Silent(leg) if *leg == self.line.leg => self.hang_up(x, Cause::MediaTimeout),
             CallEvent::Stop => self.hang_up(x, Cause::ShuttingDown),
             CallEvent::Digit { digit, .. } if !self.phase.wants_keys() => {
                 self.type_ahead(x, *digit);
@@ -280,32 +285,32 @@ impl Call {
         }
     }
 
-    fn step(&mut self, x: &mut Exchange, event: &CallEvent) {
+    fn step(&mut self, x: &mut PbxState, event: &CallEvent) {
         let phase = std::mem::replace(&mut self.phase, Phase::Done);
         self.phase = phase.on(&mut self.line, x, event);
     }
 
-    fn caller_gone(&mut self, x: &mut Exchange, cause: Cause) {
+    fn caller_gone(&mut self, x: &mut PbxState, cause: Cause) {
         if self.line.alive {
             self.line.gone(cause);
             self.wind_up(x);
         }
     }
 
-    fn hang_up(&mut self, x: &mut Exchange, cause: Cause) {
+    fn hang_up(&mut self, x: &mut PbxState, cause: Cause) {
         if self.line.alive {
             self.line.end(x, cause);
             self.wind_up(x);
         }
     }
 
-    fn wind_up(&mut self, x: &mut Exchange) {
+    fn wind_up(&mut self, x: &mut PbxState) {
         let phase = std::mem::replace(&mut self.phase, Phase::Done);
         self.phase = phase.caller_gone(&mut self.line, x);
         x.forget_leg(self.line.leg);
     }
 
-    fn type_ahead(&mut self, x: &mut Exchange, digit: char) {
+    fn type_ahead(&mut self, x: &mut PbxState, digit: char) {
         if self.line.typed.len() < TYPED_MAX {
             self.line.typed.push_back(digit);
         } else {
@@ -315,23 +320,23 @@ impl Call {
 }
 
 impl Phase {
-    fn on(self, line: &mut Line, x: &mut Exchange, event: &CallEvent) -> Phase {
+    fn on(self, line: &mut CallerLeg, x: &mut PbxState, event: &CallEvent) -> Phase {
         match self {
             Phase::Ringing(phase) => phase.on(line, x, event),
             Phase::Talking(phase) => phase.on(line, x, event),
             Phase::Answering(phase) => phase.on(line, x, event),
             Phase::Clock(phase) => phase.on(line, x, event),
             Phase::Setting(phase) => phase.on(line, x, event),
-            Phase::Saying(phase) => phase.on(line, x, event),
+            Phase::Announcement(phase) => phase.on(line, x, event),
             Phase::Deposit(phase) => phase.on(line, x, event),
             Phase::Login(phase) => phase.on(line, x, event),
             Phase::Session(phase) => phase.on(line, x, event),
-            Phase::Sealing(phase) => phase.on(line, x, event),
+            Phase::AwaitingSeal(phase) => phase.on(line, x, event),
             Phase::Echo | Phase::Done => self,
         }
     }
 
-    fn caller_gone(self, line: &mut Line, x: &mut Exchange) -> Phase {
+    fn caller_gone(self, line: &mut CallerLeg, x: &mut PbxState) -> Phase {
         match self {
             Phase::Ringing(phase) => phase.caller_gone(line, x),
             Phase::Talking(phase) => phase.caller_gone(line, x),
@@ -342,10 +347,10 @@ impl Phase {
             | Phase::Answering(_)
             | Phase::Echo
             | Phase::Clock(_)
-            | Phase::Saying(_)
+            | Phase::Announcement(_)
             | Phase::Login(_)
             | Phase::Done => Phase::Done,
-            Phase::Sealing(_) => self,
+            Phase::AwaitingSeal(_) => self,
         }
     }
 
@@ -356,11 +361,11 @@ impl Phase {
             Phase::Answering(phase) => Some(phase.until),
             Phase::Clock(phase) => phase.until,
             Phase::Setting(phase) => phase.deadline(),
-            Phase::Saying(phase) => Some(phase.until),
+            Phase::Announcement(phase) => Some(phase.until),
             Phase::Deposit(phase) => phase.deadline(),
             Phase::Login(phase) => phase.deadline(),
             Phase::Session(phase) => phase.deadline(),
-            Phase::Sealing(phase) => phase.deadline(),
+            Phase::AwaitingSeal(phase) => phase.deadline(),
             Phase::Talking(_) | Phase::Echo | Phase::Done => None,
         }
     }
@@ -385,11 +390,11 @@ impl Phase {
             Phase::Echo => "echo",
             Phase::Clock(_) => "clock",
             Phase::Setting(_) => "setting",
-            Phase::Saying(_) => "announcement",
+            Phase::Announcement(_) => "announcement",
             Phase::Deposit(_) => "leaving a message",
             Phase::Login(_) => "logging in",
             Phase::Session(_) => "hearing messages",
-            Phase::Sealing(_) => "sealing",
+            Phase::AwaitingSeal(_) => "sealing",
             Phase::Done => "over",
         }
     }

@@ -13,9 +13,9 @@ use tandem_storage::time::Time;
 
 use crate::call::routing::{goes_on, take_message};
 use crate::call::talking::Talking;
-use crate::call::{CallEvent, Line, Phase};
-use crate::exchange::Exchange;
+use crate::call::{CallEvent, CallerLeg, Phase};
 use crate::seam::{Cause, SipCommand};
+use crate::state::PbxState;
 use crate::voicemail::deposit::Reason;
 
 /// A caller hears ringing after this long, though no phone has said yet that it rings.
@@ -48,7 +48,7 @@ enum Tone {
 
 impl Ringing {
     /// Calls the last of `passed` on behalf of `called`.
-    pub(crate) fn start(line: &Line, x: &mut Exchange, called: Id, passed: Vec<Id>) -> Phase {
+    pub(crate) fn start(line: &CallerLeg, x: &mut PbxState, called: Id, passed: Vec<Id>) -> Phase {
         let until = x.after(x.config.ring_for);
         let user = passed.last().copied().unwrap_or(called);
         let out = Ringing::dial(line, x, user);
@@ -62,7 +62,7 @@ impl Ringing {
         })
     }
 
-    fn dial(line: &Line, x: &mut Exchange, user: Id) -> LegId {
+    fn dial(line: &CallerLeg, x: &mut PbxState, user: Id) -> LegId {
         let out = x.new_leg(line.id());
         x.sip(SipCommand::Call {
             leg: out,
@@ -81,14 +81,14 @@ impl Ringing {
         }
     }
 
-    fn ring(&mut self, line: &Line, x: &mut Exchange) {
+    fn ring(&mut self, line: &CallerLeg, x: &mut PbxState) {
         if self.tone == Tone::Nothing {
             self.tone = Tone::Ringing;
             x.sip(SipCommand::Ring { leg: line.leg });
         }
     }
 
-    pub(crate) fn on(mut self, line: &mut Line, x: &mut Exchange, event: &CallEvent) -> Phase {
+    pub(crate) fn on(mut self, line: &mut CallerLeg, x: &mut PbxState, event: &CallEvent) -> Phase {
         match event {
             CallEvent::OutRinging(leg) if *leg == self.out => {
                 self.ring(line, x);
@@ -143,7 +143,7 @@ impl Ringing {
         }
     }
 
-    pub(crate) fn caller_gone(self, line: &mut Line, x: &mut Exchange) -> Phase {
+    pub(crate) fn caller_gone(self, line: &mut CallerLeg, x: &mut PbxState) -> Phase {
         if line.cause == Cause::Normal {
             line.cause = Cause::Cancelled;
         }
@@ -155,7 +155,7 @@ impl Ringing {
         Phase::Done
     }
 
-    fn stop(&self, x: &mut Exchange, cause: Cause) {
+    fn stop(&self, x: &mut PbxState, cause: Cause) {
         x.forget_leg(self.out);
         x.sip(SipCommand::End {
             leg: self.out,

@@ -12,14 +12,14 @@ use tandem_storage::name::Id;
 use tandem_storage::time::Time;
 
 use crate::call::codes::{self, Change};
-use crate::call::ending::Saying;
+use crate::call::ending::Announcement;
 use crate::call::ringing::Ringing;
-use crate::call::{CallEvent, Line, Phase};
+use crate::call::{CallEvent, CallerLeg, Phase};
 use crate::config::{PbxConfig, Service};
-use crate::exchange::Exchange;
 use crate::office::Office;
 use crate::say::Say;
 use crate::seam::{Cause, ClassOfService};
+use crate::state::PbxState;
 use crate::voicemail::deposit::{Deposit, Reason};
 use crate::voicemail::login::Login;
 use crate::words;
@@ -40,13 +40,13 @@ pub(crate) enum Route {
 /// We have answered and wait for the caller to confirm, so that it misses no word.
 #[derive(Debug)]
 pub(crate) struct Answering {
-    then: Then,
+    then: AfterAnswer,
     pub(crate) until: Time,
 }
 
 /// What follows the answer.
 #[derive(Clone, Debug, PartialEq)]
-enum Then {
+enum AfterAnswer {
     Deposit(Id, Reason),
     Login(Option<Id>),
     Echo,
@@ -95,47 +95,47 @@ fn service(service: Service, rest: &str, office: &Office) -> Option<Route> {
 }
 
 /// A call begins.
-pub(crate) fn start(line: &mut Line, x: &mut Exchange) -> Phase {
+pub(crate) fn start(line: &mut CallerLeg, x: &mut PbxState) -> Phase {
     let Some(route) = route(&line.dialed, &x.config, &x.office) else {
         return refuse(line, x, Cause::NoSuchNumber);
     };
     let then = match route {
         Route::User(user) => return call_user(line, x, user),
-        Route::Leave(user) => Then::Deposit(user, Reason::Direct),
+        Route::Leave(user) => AfterAnswer::Deposit(user, Reason::Direct),
         Route::MyMessages | Route::MessagesOf(_) if line.caller.class == ClassOfService::Public => {
             return refuse(line, x, Cause::Forbidden);
         }
-        Route::MyMessages => Then::Login(own_mailbox(line, &x.office)),
-        Route::MessagesOf(user) => Then::Login(user),
+        Route::MyMessages => AfterAnswer::Login(own_mailbox(line, &x.office)),
+        Route::MessagesOf(user) => AfterAnswer::Login(user),
         Route::Echo if !x.config.echo_prompt => {
             line.answer(x, None);
             return echo(line, x);
         }
-        Route::Echo => Then::Echo,
-        Route::Clock => Then::Clock,
-        Route::MyNumber => Then::MyNumber,
+        Route::Echo => AfterAnswer::Echo,
+        Route::Clock => AfterAnswer::Clock,
+        Route::MyNumber => AfterAnswer::MyNumber,
         Route::Change(change) => match line.caller.user {
-            Some(user) => Then::Change(user, change),
+            Some(user) => AfterAnswer::Change(user, change),
             None => return refuse(line, x, Cause::Forbidden),
         },
     };
     answer(line, x, then)
 }
 
-fn refuse(line: &mut Line, x: &mut Exchange, cause: Cause) -> Phase {
+fn refuse(line: &mut CallerLeg, x: &mut PbxState, cause: Cause) -> Phase {
     line.end(x, cause);
     Phase::Done
 }
 
 /// The user whose phone it is; for a call from a gateway, whose number it gives.
-fn own_mailbox(line: &Line, office: &Office) -> Option<Id> {
+fn own_mailbox(line: &CallerLeg, office: &Office) -> Option<Id> {
     line.caller
         .user
         .or_else(|| office.by_extension(&line.caller.number))
 }
 
 /// Rings a user, or whoever takes that user's calls; the mailbox is always that of the one dialled.
-fn call_user(line: &mut Line, x: &mut Exchange, called: Id) -> Phase {
+fn call_user(line: &mut CallerLeg, x: &mut PbxState, called: Id) -> Phase {
     match goes_on(x, called, Vec::new()) {
         Some(passed) => Ringing::start(line, x, called, passed),
         None => take_message(line, x, called, Reason::Unavailable),
@@ -144,7 +144,7 @@ fn call_user(line: &mut Line, x: &mut Exchange, called: Id) -> Phase {
 
 /// Whom a call to `user` has been at before a phone rings, that phone's owner last. `None`: nobody's phone
 /// rings (do not disturb, a circle, an extension that is no more).
-pub(crate) fn goes_on(x: &Exchange, mut user: Id, mut passed: Vec<Id>) -> Option<Vec<Id>> {
+pub(crate) fn goes_on(x: &PbxState, mut user: Id, mut passed: Vec<Id>) -> Option<Vec<Id>> {
     loop {
         if passed.contains(&user) || passed.len() > x.config.hops_max {
             return None;
@@ -160,15 +160,15 @@ pub(crate) fn goes_on(x: &Exchange, mut user: Id, mut passed: Vec<Id>) -> Option
 
 /// The mailbox takes the call.
 pub(crate) fn take_message(
-    line: &mut Line,
-    x: &mut Exchange,
+    line: &mut CallerLeg,
+    x: &mut PbxState,
     mailbox: Id,
     reason: Reason,
 ) -> Phase {
-    answer(line, x, Then::Deposit(mailbox, reason))
+    answer(line, x, AfterAnswer::Deposit(mailbox, reason))
 }
 
-fn answer(line: &mut Line, x: &mut Exchange, then: Then) -> Phase {
+fn answer(line: &mut CallerLeg, x: &mut PbxState, then: AfterAnswer) -> Phase {
     line.answer(x, None);
     Phase::Answering(Answering {
         then,
@@ -176,44 +176,44 @@ fn answer(line: &mut Line, x: &mut Exchange, then: Then) -> Phase {
     })
 }
 
-fn echo(line: &Line, x: &mut Exchange) -> Phase {
+fn echo(line: &CallerLeg, x: &mut PbxState) -> Phase {
     x.media(Command::Echo { leg: line.leg });
     Phase::Echo
 }
 
 impl Answering {
-    pub(crate) fn on(self, line: &mut Line, x: &mut Exchange, event: &CallEvent) -> Phase {
+    pub(crate) fn on(self, line: &mut CallerLeg, x: &mut PbxState, event: &CallEvent) -> Phase {
         match event {
             CallEvent::Confirmed(codec) => {
                 line.codec = *codec;
                 self.then.start(line, x)
             }
-            CallEvent::Timer => refuse(line, x, Cause::Vanished),
+            CallEvent::Timer => refuse(line, x, Cause::MediaTimeout),
             _ => Phase::Answering(self),
         }
     }
 }
 
-impl Then {
-    fn start(self, line: &mut Line, x: &mut Exchange) -> Phase {
+impl AfterAnswer {
+    fn start(self, line: &mut CallerLeg, x: &mut PbxState) -> Phase {
         match self {
-            Then::Deposit(mailbox, reason) => Deposit::start(line, x, mailbox, reason),
-            Then::Login(mailbox) => Login::start(line, x, mailbox),
-            Then::Echo => Saying::then_echo(line, x, Say::one(words::ECHO_TEST)),
-            Then::Clock => codes::Clock::start(line, x),
-            Then::MyNumber => codes::my_number(line, x),
-            Then::Change(user, change) => codes::Setting::start(line, x, user, change),
+            AfterAnswer::Deposit(mailbox, reason) => Deposit::start(line, x, mailbox, reason),
+            AfterAnswer::Login(mailbox) => Login::start(line, x, mailbox),
+            AfterAnswer::Echo => Announcement::then_echo(line, x, Say::one(words::ECHO_TEST)),
+            AfterAnswer::Clock => codes::Clock::start(line, x),
+            AfterAnswer::MyNumber => codes::my_number(line, x),
+            AfterAnswer::Change(user, change) => codes::Setting::start(line, x, user, change),
         }
     }
 }
 
 /// After "this is the echo test".
-pub(crate) fn start_echo(line: &Line, x: &mut Exchange) -> Phase {
+pub(crate) fn start_echo(line: &CallerLeg, x: &mut PbxState) -> Phase {
     echo(line, x)
 }
 
 /// An extension one may forward to: somebody else's.
-pub(crate) fn forward_target(x: &Exchange, user: Id, to: &str) -> Option<Arc<str>> {
+pub(crate) fn forward_target(x: &PbxState, user: Id, to: &str) -> Option<Arc<str>> {
     let other = x.office.by_extension(to)?;
     (other != user).then(|| to.into())
 }

@@ -5,9 +5,9 @@
 
 use tandem_engine::seam::{Command, LegId};
 
-use crate::call::{CallEvent, Line, Phase};
-use crate::exchange::Exchange;
+use crate::call::{CallEvent, CallerLeg, Phase};
 use crate::seam::{Cause, SipCommand};
+use crate::state::PbxState;
 
 /// See the chapter above.
 #[derive(Debug)]
@@ -16,7 +16,7 @@ pub(crate) struct Talking {
 }
 
 impl Talking {
-    pub(crate) fn on(self, line: &mut Line, x: &mut Exchange, event: &CallEvent) -> Phase {
+    pub(crate) fn on(self, line: &mut CallerLeg, x: &mut PbxState, event: &CallEvent) -> Phase {
         match event {
             CallEvent::OutGone(leg, cause) if *leg == self.out => {
                 x.forget_leg(self.out);
@@ -29,8 +29,8 @@ impl Talking {
                 Phase::Done
             }
             CallEvent::Silent(leg) if *leg == self.out => {
-                self.end_out(x, Cause::Vanished);
-                line.end(x, Cause::Vanished);
+                self.end_out(x, Cause::MediaTimeout);
+                line.end(x, Cause::MediaTimeout);
                 Phase::Done
             }
             CallEvent::Digit {
@@ -49,12 +49,12 @@ impl Talking {
         }
     }
 
-    pub(crate) fn caller_gone(self, line: &Line, x: &mut Exchange) -> Phase {
+    pub(crate) fn caller_gone(self, line: &CallerLeg, x: &mut PbxState) -> Phase {
         self.end_out(x, line.cause);
         Phase::Done
     }
 
-    fn end_out(&self, x: &mut Exchange, cause: Cause) {
+    fn end_out(&self, x: &mut PbxState, cause: Cause) {
         x.forget_leg(self.out);
         x.sip(SipCommand::End {
             leg: self.out,

@@ -106,7 +106,7 @@ impl Names {
             SipCommand::Phone { user, slot, seen } => {
                 format!("phone {} {slot}: {seen}", self.user(*user))
             }
-            SipCommand::Lamp { user, lamp } => format!(
+            SipCommand::MessageSummary { user, lamp } => format!(
                 "lamp {}: {}/{} ({}/{})",
                 self.user(*user),
                 lamp.new,

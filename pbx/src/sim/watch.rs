@@ -44,7 +44,7 @@ impl World {
                 self.expect(leg, "end");
                 self.close(leg);
             }
-            SipCommand::Lamp { .. } | SipCommand::Phone { .. } => {}
+            SipCommand::MessageSummary { .. } | SipCommand::Phone { .. } => {}
         }
     }
 

@@ -33,7 +33,7 @@ const CAUSES: [Cause; 14] = [
     Cause::Forbidden,
     Cause::NotAcceptable,
     Cause::Congestion,
-    Cause::Vanished,
+    Cause::MediaTimeout,
     Cause::Failed,
     Cause::ShuttingDown,
 ];

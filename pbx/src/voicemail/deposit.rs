@@ -18,16 +18,16 @@ use tandem_storage::name::Id;
 use tandem_storage::seam::Token;
 use tandem_storage::time::Time;
 
-use crate::call::ending::{Saying, Sealing};
-use crate::call::{CallEvent, Line, Phase};
-use crate::exchange::Exchange;
+use crate::call::ending::{Announcement, AwaitingSeal};
+use crate::call::{CallEvent, CallerLeg, Phase};
 use crate::mailbox::{About, From};
 use crate::office::Greeting;
 use crate::quota::{self, Room};
 use crate::say::Say;
+use crate::state::PbxState;
 use crate::voicemail::login::Login;
 use crate::voicemail::question::{Question, Reply};
-use crate::voicemail::take::{Length, Spoken, Take, Taken};
+use crate::voicemail::take::{Length, RecordingOutcome, Spoken, Take};
 use crate::words::{self, Word};
 
 /// A message being left.
@@ -76,7 +76,7 @@ const AWAIT_MAX: Duration = Duration::from_secs(2);
 
 impl Deposit {
     /// Greets the caller, or says that there is no room.
-    pub(crate) fn start(line: &Line, x: &mut Exchange, mailbox: Id, reason: Reason) -> Phase {
+    pub(crate) fn start(line: &CallerLeg, x: &mut PbxState, mailbox: Id, reason: Reason) -> Phase {
         if !x.can_record {
             return refuse(line, x, words::CANNOT_TAKE_MESSAGE);
         }
@@ -101,11 +101,11 @@ impl Deposit {
         }
     }
 
-    pub(crate) fn on(self, line: &mut Line, x: &mut Exchange, event: &CallEvent) -> Phase {
+    pub(crate) fn on(self, line: &mut CallerLeg, x: &mut PbxState, event: &CallEvent) -> Phase {
         let draft = self.draft;
         match self.step {
             Step::Awaiting(sound, until) => match event {
-                CallEvent::Coming(id) | CallEvent::Fetched(id, _) if *id == sound => {
+                CallEvent::RemoteFetches(id) | CallEvent::Fetched(id, _) if *id == sound => {
                     draft.greet(line, x)
                 }
                 CallEvent::Timer => draft.greet(line, x),
@@ -118,7 +118,7 @@ impl Deposit {
                 CallEvent::Digit { digit: '#', .. } | CallEvent::Timer => draft.take(line, x),
                 CallEvent::Digit { digit: '*', .. } => Login::start(line, x, Some(draft.mailbox)),
                 CallEvent::SoundLocked(locked) if *locked == play => {
-                    line.hush(x);
+                    line.stop_playback(x);
                     let said = spoken_greeting(extension(x, draft.mailbox), draft.reason);
                     let play = line.say(x, said.word(words::INTRO));
                     draft.at(Step::Greeting(play, until))
@@ -135,7 +135,7 @@ impl Deposit {
             },
             Step::Listening(spoken, play, until) => match event {
                 CallEvent::Digit { digit, .. } => {
-                    line.hush(x);
+                    line.stop_playback(x);
                     draft.reviewed(line, x, spoken, &Reply::Key(*digit))
                 }
                 CallEvent::Timer => draft.review(line, x, spoken, Say::new()),
@@ -153,22 +153,22 @@ impl Deposit {
     }
 
     /// Hanging up keeps what was said.
-    pub(crate) fn caller_gone(self, line: &mut Line, x: &mut Exchange) -> Phase {
+    pub(crate) fn caller_gone(self, line: &mut CallerLeg, x: &mut PbxState) -> Phase {
         let sealing = match self.step {
             Step::Awaiting(..) | Step::Greeting(..) => return Phase::Done,
             Step::Taking(take) => match take.caller_gone(x) {
-                Some(take) => Sealing::Taking(take, self.draft.urgent),
+                Some(take) => AwaitingSeal::Taking(take, self.draft.urgent),
                 None => {
                     x.counters.deposits_too_short += 1;
                     return Phase::Done;
                 }
             },
             Step::Review(spoken, _) | Step::Listening(spoken, ..) => {
-                Sealing::Seal(spoken.keep(line, x, self.draft.urgent), spoken.id)
+                AwaitingSeal::Seal(spoken.keep(line, x, self.draft.urgent), spoken.id)
             }
-            Step::Saving(spoken, token) => Sealing::Seal(token, spoken.id),
+            Step::Saving(spoken, token) => AwaitingSeal::Seal(token, spoken.id),
         };
-        Phase::Sealing(sealing)
+        Phase::AwaitingSeal(sealing)
     }
 
     pub(crate) fn deadline(&self) -> Option<Time> {
@@ -197,13 +197,13 @@ impl Draft {
         Phase::Deposit(Deposit { draft: self, step })
     }
 
-    fn greet(self, line: &Line, x: &mut Exchange) -> Phase {
+    fn greet(self, line: &CallerLeg, x: &mut PbxState) -> Phase {
         let said = greeting(x, self.mailbox, self.reason).word(words::INTRO);
         let play = line.say(x, said);
         self.at(Step::Greeting(play, x.after(PLAY_MAX)))
     }
 
-    fn take(mut self, line: &Line, x: &mut Exchange) -> Phase {
+    fn take(mut self, line: &CallerLeg, x: &mut PbxState) -> Phase {
         self.takes += 1;
         let caller = &line.caller;
         let from = From {
@@ -225,14 +225,14 @@ impl Draft {
         self.at(Step::Taking(take))
     }
 
-    fn taken(self, line: &Line, x: &mut Exchange, taken: Taken) -> Phase {
+    fn taken(self, line: &CallerLeg, x: &mut PbxState, taken: RecordingOutcome) -> Phase {
         match taken {
-            Taken::TooShort => {
+            RecordingOutcome::TooShort => {
                 x.counters.deposits_too_short += 1;
                 goodbye(line, x, words::TOO_SHORT)
             }
-            Taken::Refused => refuse(line, x, words::CANNOT_TAKE_MESSAGE),
-            Taken::Spoken(spoken) => match spoken.end {
+            RecordingOutcome::Refused => refuse(line, x, words::CANNOT_TAKE_MESSAGE),
+            RecordingOutcome::Spoken(spoken) => match spoken.end {
                 RecordEnd::Limit => self.review(line, x, spoken, Say::one(words::TIME_LIMIT)),
                 // Nothing more can be recorded: what is there is kept, and the caller told.
                 RecordEnd::LogRefused => self.save(line, x, spoken),
@@ -241,12 +241,12 @@ impl Draft {
         }
     }
 
-    fn save(self, line: &Line, x: &mut Exchange, spoken: Spoken) -> Phase {
+    fn save(self, line: &CallerLeg, x: &mut PbxState, spoken: Spoken) -> Phase {
         let token = spoken.keep(line, x, self.urgent);
         self.at(Step::Saving(spoken, token))
     }
 
-    fn review(self, line: &Line, x: &mut Exchange, spoken: Spoken, first: Say) -> Phase {
+    fn review(self, line: &CallerLeg, x: &mut PbxState, spoken: Spoken, first: Say) -> Phase {
         let menu = if self.urgent {
             words::REVIEW_URGENT
         } else {
@@ -256,7 +256,13 @@ impl Draft {
         self.at(Step::Review(spoken, question))
     }
 
-    fn reviewed(mut self, line: &Line, x: &mut Exchange, spoken: Spoken, reply: &Reply) -> Phase {
+    fn reviewed(
+        mut self,
+        line: &CallerLeg,
+        x: &mut PbxState,
+        spoken: Spoken,
+        reply: &Reply,
+    ) -> Phase {
         match reply {
             Reply::Key('1') | Reply::Silence | Reply::Number(_) => self.save(line, x, spoken),
             Reply::Key('2') => match x.sound(spoken.id, 0) {
@@ -285,7 +291,7 @@ impl Draft {
 }
 
 /// The sound that the owner recorded for this case, or else its name.
-fn recorded(x: &Exchange, mailbox: Id, reason: Reason) -> Option<Id> {
+fn recorded(x: &PbxState, mailbox: Id, reason: Reason) -> Option<Id> {
     let greetings = x.office.settings(mailbox).greetings;
     let own = own_greeting(reason);
     let mut wanted = [Greeting::Temporary, own, Greeting::Name].into_iter();
@@ -300,7 +306,7 @@ fn own_greeting(reason: Reason) -> Greeting {
 }
 
 /// What the owner recorded for this case, as far as it is here, or else the extension.
-fn greeting(x: &Exchange, mailbox: Id, reason: Reason) -> Say {
+fn greeting(x: &PbxState, mailbox: Id, reason: Reason) -> Say {
     let greetings = x.office.settings(mailbox).greetings;
     let recorded = |which| {
         greetings
@@ -317,7 +323,7 @@ fn greeting(x: &Exchange, mailbox: Id, reason: Reason) -> Say {
 }
 
 /// "The person at extension one zero two"
-fn extension(x: &Exchange, mailbox: Id) -> Say {
+fn extension(x: &PbxState, mailbox: Id) -> Say {
     let account = x.office.account(mailbox);
     let extension = account.map(|account| account.extension.clone());
     Say::one(words::PERSON_AT_EXTENSION).digits(&extension.unwrap_or_default())
@@ -332,7 +338,7 @@ fn spoken_greeting(name: Say, reason: Reason) -> Say {
     name.word(what).pause(200)
 }
 
-fn saved(line: &mut Line, x: &mut Exchange, spoken: Spoken) -> Phase {
+fn saved(line: &mut CallerLeg, x: &mut PbxState, spoken: Spoken) -> Phase {
     x.counters.deposits += 1;
     line.message = Some(spoken.id);
     match spoken.end {
@@ -341,16 +347,16 @@ fn saved(line: &mut Line, x: &mut Exchange, spoken: Spoken) -> Phase {
     }
 }
 
-fn lost(line: &Line, x: &mut Exchange) -> Phase {
+fn lost(line: &CallerLeg, x: &mut PbxState) -> Phase {
     x.counters.deposits_lost += 1;
     goodbye(line, x, words::MESSAGE_NOT_SAVED)
 }
 
-fn refuse(line: &Line, x: &mut Exchange, word: Word) -> Phase {
+fn refuse(line: &CallerLeg, x: &mut PbxState, word: Word) -> Phase {
     x.counters.deposits_refused += 1;
     goodbye(line, x, word)
 }
 
-fn goodbye(line: &Line, x: &mut Exchange, word: Word) -> Phase {
-    Saying::goodbye(line, x, Say::one(word).pause(300).word(words::GOODBYE))
+fn goodbye(line: &CallerLeg, x: &mut PbxState, word: Word) -> Phase {
+    Announcement::goodbye(line, x, Say::one(word).pause(300).word(words::GOODBYE))
 }

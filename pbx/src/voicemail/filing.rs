@@ -1,9 +1,9 @@
 //! Deleting, restoring, and saving to a folder. Each is said to be done once it is durable.
 
-use crate::call::Line;
-use crate::exchange::{Exchange, Waiter};
+use crate::call::CallerLeg;
 use crate::mailbox::{Folder, deleted_key, folder_key, heard_key};
 use crate::say::Say;
+use crate::state::{PbxState, Waiter};
 use crate::voicemail::header;
 use crate::voicemail::keys::Verb;
 use crate::voicemail::question::{Question, Reply};
@@ -12,14 +12,14 @@ use crate::words;
 
 impl Session {
     /// Deletes the selected message, or restores it.
-    pub(crate) fn delete(&mut self, line: &Line, x: &mut Exchange, verb: Verb) -> Leave {
+    pub(crate) fn delete(&mut self, line: &CallerLeg, x: &mut PbxState, verb: Verb) -> Leave {
         let Some(message) = self.selected().and_then(|id| x.mailboxes.message(id)) else {
             return self.menu(line, x, Say::one(words::NOTHING_SELECTED));
         };
         let delete = verb == Verb::Delete && !message.deleted;
         let key = deleted_key(message.id);
         let token = x.register(Waiter::Call(line.id()), key, delete.then_some(&true));
-        line.hush(x);
+        line.stop_playback(x);
         let word = if delete {
             words::DELETED
         } else {
@@ -28,13 +28,13 @@ impl Session {
         self.wait(x, token, After::Menu(Say::one(word).pause(200)))
     }
 
-    pub(crate) fn ask_folder(&mut self, line: &Line, x: &mut Exchange) -> Leave {
+    pub(crate) fn ask_folder(&mut self, line: &CallerLeg, x: &mut PbxState) -> Leave {
         let said = Say::one(words::CHANGE_FOLDER);
         self.step = Step::ChooseFolder(Question::key(line, x, said));
         None
     }
 
-    pub(crate) fn ask_save(&mut self, line: &Line, x: &mut Exchange) -> Leave {
+    pub(crate) fn ask_save(&mut self, line: &CallerLeg, x: &mut PbxState) -> Leave {
         if self.selected().is_none() {
             return self.menu(line, x, Say::one(words::NOTHING_SELECTED));
         }
@@ -43,7 +43,7 @@ impl Session {
         None
     }
 
-    pub(crate) fn on_folder(&mut self, line: &Line, x: &mut Exchange, reply: &Reply) -> Leave {
+    pub(crate) fn on_folder(&mut self, line: &CallerLeg, x: &mut PbxState, reply: &Reply) -> Leave {
         let folder = match reply {
             Reply::Key('0') => Folder::New,
             Reply::Key('1') => Folder::Old,
@@ -61,7 +61,7 @@ impl Session {
     }
 
     /// Puts the selected message into a folder.
-    pub(crate) fn file(&mut self, line: &Line, x: &mut Exchange, folder: Folder) -> Leave {
+    pub(crate) fn file(&mut self, line: &CallerLeg, x: &mut PbxState, folder: Folder) -> Leave {
         let Some(id) = self.selected() else {
             return self.menu(line, x, Say::one(words::NOTHING_SELECTED));
         };
@@ -77,7 +77,7 @@ impl Session {
             x.register(Waiter::Nobody, heard_key(id), heard);
             x.register(waiter, folder_key(id), filed)
         };
-        line.hush(x);
+        line.stop_playback(x);
         let said = Say::one(words::SAVED_TO)
             .word(header::folder(folder))
             .pause(200);

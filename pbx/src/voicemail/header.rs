@@ -1,14 +1,14 @@
 //! What is said about messages: how many there are, when one came and from whom.
 
-use crate::exchange::Exchange;
 use crate::mailbox::{self, Folder, Message};
 use crate::quota::Room;
 use crate::say::Say;
-use crate::seam::Lamp;
+use crate::seam::MessageSummary;
+use crate::state::PbxState;
 use crate::words::{self, Word};
 
 /// "You have one urgent message, two new messages and one old message."
-pub(crate) fn summary(lamp: Lamp) -> Say {
+pub(crate) fn summary(lamp: MessageSummary) -> Say {
     let parts = [
         (lamp.new_urgent, words::URGENT),
         (lamp.new - lamp.new_urgent, words::NEW),
@@ -47,7 +47,7 @@ pub(crate) fn little_room(room: Room) -> Say {
 }
 
 /// "Message two. Received yesterday at nine thirty A M, from extension one zero one."
-pub(crate) fn header(x: &Exchange, message: &Message, index: usize, count: usize) -> Say {
+pub(crate) fn header(x: &PbxState, message: &Message, index: usize, count: usize) -> Say {
     let said = if message.urgent {
         Say::one(words::URGENT_MESSAGE)
     } else {
@@ -72,7 +72,7 @@ pub(crate) fn header(x: &Exchange, message: &Message, index: usize, count: usize
     said.pause(300)
 }
 
-fn from(x: &Exchange, message: &Message) -> Say {
+fn from(x: &PbxState, message: &Message) -> Say {
     let from = mailbox::from(&x.view, message.id);
     let extension = from.user.and_then(|user| x.office.account(user));
     match extension {

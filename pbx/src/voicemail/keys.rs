@@ -16,7 +16,7 @@ pub enum KeyMap {
 
 /// Where the caller is; the same key means different things in different places.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Place {
+pub(crate) enum MenuContext {
     /// In the menu, no message selected.
     Menu,
     /// In the menu, with a message selected.
@@ -88,7 +88,7 @@ pub(crate) enum Typed {
 }
 
 /// Reads what has been typed.
-pub(crate) fn read(map: KeyMap, place: Place, typed: &str) -> Typed {
+pub(crate) fn read(map: KeyMap, place: MenuContext, typed: &str) -> Typed {
     let tables = tables(map, place);
     let here = || tables.iter().copied().flatten();
     let verb = here()
@@ -105,16 +105,18 @@ pub(crate) fn read(map: KeyMap, place: Place, typed: &str) -> Typed {
 type Table = &'static [(&'static str, Verb)];
 
 /// The tables that hold in a place; the first that has a key decides.
-fn tables(map: KeyMap, place: Place) -> [Table; 3] {
+fn tables(map: KeyMap, place: MenuContext) -> [Table; 3] {
     match (map, place) {
-        (KeyMap::Comedian, Place::Menu | Place::Message) => [COMEDIAN, &[], &[]],
-        (KeyMap::Comedian, Place::Playing) => [COMEDIAN_PLAYING, COMEDIAN, &[]],
-        (KeyMap::Intuity, Place::Menu) => [INTUITY, INTUITY_EVERYWHERE, &[]],
-        (KeyMap::Intuity, Place::Message) => [INTUITY, INTUITY_MESSAGE, INTUITY_EVERYWHERE],
-        (KeyMap::Intuity, Place::Playing) => [INTUITY_PLAYING, INTUITY_MESSAGE, INTUITY_EVERYWHERE],
-        (_, Place::Advanced) => [ADVANCED, &[], &[]],
-        (_, Place::Options) => [OPTIONS, &[], &[]],
-        (_, Place::Temporary) => [TEMPORARY, &[], &[]],
+        (KeyMap::Comedian, MenuContext::Menu | MenuContext::Message) => [COMEDIAN, &[], &[]],
+        (KeyMap::Comedian, MenuContext::Playing) => [COMEDIAN_PLAYING, COMEDIAN, &[]],
+        (KeyMap::Intuity, MenuContext::Menu) => [INTUITY, INTUITY_EVERYWHERE, &[]],
+        (KeyMap::Intuity, MenuContext::Message) => [INTUITY, INTUITY_MESSAGE, INTUITY_EVERYWHERE],
+        (KeyMap::Intuity, MenuContext::Playing) => {
+            [INTUITY_PLAYING, INTUITY_MESSAGE, INTUITY_EVERYWHERE]
+        }
+        (_, MenuContext::Advanced) => [ADVANCED, &[], &[]],
+        (_, MenuContext::Options) => [OPTIONS, &[], &[]],
+        (_, MenuContext::Temporary) => [TEMPORARY, &[], &[]],
     }
 }
 
@@ -203,7 +205,7 @@ const INTUITY_PLAYING: Table = &[
 mod tests {
     use super::*;
 
-    fn check(map: KeyMap, place: Place, typed: &str, expected: &str) {
+    fn check(map: KeyMap, place: MenuContext, typed: &str, expected: &str) {
         assert_eq!(
             format!("{:?}", read(map, place, typed)),
             expected,
@@ -214,25 +216,25 @@ mod tests {
     #[test]
     fn comedian_keys_are_single_and_playing_has_its_own() {
         let map = KeyMap::Comedian;
-        check(map, Place::Menu, "7", "Complete(Delete)");
-        check(map, Place::Menu, "#", "Complete(Exit)");
-        check(map, Place::Playing, "#", "Complete(SkipForward)");
-        check(map, Place::Playing, "7", "Complete(Delete)");
-        check(map, Place::Options, "9", "Unknown");
-        check(map, Place::Menu, "A", "Unknown");
+        check(map, MenuContext::Menu, "7", "Complete(Delete)");
+        check(map, MenuContext::Menu, "#", "Complete(Exit)");
+        check(map, MenuContext::Playing, "#", "Complete(SkipForward)");
+        check(map, MenuContext::Playing, "7", "Complete(Delete)");
+        check(map, MenuContext::Options, "9", "Unknown");
+        check(map, MenuContext::Menu, "A", "Unknown");
     }
 
     #[test]
     fn intuity_keys_may_be_long() {
         let map = KeyMap::Intuity;
-        check(map, Place::Menu, "*", "Begun(None)");
-        check(map, Place::Menu, "**", "Begun(None)");
-        check(map, Place::Menu, "**9", "Complete(Exit)");
-        check(map, Place::Menu, "2", "Complete(Listen)");
-        check(map, Place::Message, "2", "Begun(Some(Listen))");
-        check(map, Place::Playing, "2", "Begun(Some(Restart))");
-        check(map, Place::Playing, "23", "Complete(Envelope)");
-        check(map, Place::Playing, "*1", "Unknown");
+        check(map, MenuContext::Menu, "*", "Begun(None)");
+        check(map, MenuContext::Menu, "**", "Begun(None)");
+        check(map, MenuContext::Menu, "**9", "Complete(Exit)");
+        check(map, MenuContext::Menu, "2", "Complete(Listen)");
+        check(map, MenuContext::Message, "2", "Begun(Some(Listen))");
+        check(map, MenuContext::Playing, "2", "Begun(Some(Restart))");
+        check(map, MenuContext::Playing, "23", "Complete(Envelope)");
+        check(map, MenuContext::Playing, "*1", "Unknown");
     }
 
     #[test]

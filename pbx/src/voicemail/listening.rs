@@ -16,10 +16,10 @@ use tandem_engine::seam::PlayId;
 use tandem_storage::name::Id;
 use tandem_storage::time::Time;
 
-use crate::call::{CallEvent, Line};
-use crate::exchange::{Exchange, Waiter, samples};
+use crate::call::{CallEvent, CallerLeg};
 use crate::mailbox::{Folder, heard_key};
 use crate::say::Say;
+use crate::state::{PbxState, Waiter, samples};
 use crate::voicemail::header;
 use crate::voicemail::keys::Verb;
 use crate::voicemail::session::{Leave, Session, Step};
@@ -52,7 +52,7 @@ impl Session {
     }
 
     /// From the first message on; what has come meanwhile is at the end of the list.
-    pub(crate) fn listen(&mut self, line: &Line, x: &mut Exchange) -> Leave {
+    pub(crate) fn listen(&mut self, line: &CallerLeg, x: &mut PbxState) -> Leave {
         let known: BTreeSet<Id> = self.list.iter().copied().collect();
         let there = x.mailboxes.folder(self.mailbox, self.folder);
         self.list
@@ -64,14 +64,14 @@ impl Session {
     }
 
     /// Opens a folder.
-    pub(crate) fn open(&mut self, line: &Line, x: &mut Exchange, folder: Folder) -> Leave {
+    pub(crate) fn open(&mut self, line: &CallerLeg, x: &mut PbxState, folder: Folder) -> Leave {
         self.folder = folder;
         self.list.clear();
         self.at = None;
         self.listen(line, x)
     }
 
-    pub(crate) fn go(&mut self, line: &Line, x: &mut Exchange, verb: Verb) -> Leave {
+    pub(crate) fn go(&mut self, line: &CallerLeg, x: &mut PbxState, verb: Verb) -> Leave {
         let Some(at) = self.at else {
             return match verb {
                 Verb::Next => self.listen(line, x),
@@ -89,7 +89,7 @@ impl Session {
         }
     }
 
-    fn play(&mut self, line: &Line, x: &mut Exchange, at: usize) -> Leave {
+    fn play(&mut self, line: &CallerLeg, x: &mut PbxState, at: usize) -> Leave {
         self.at = Some(at);
         if let Some(id) = self.selected() {
             // While the header is said, it comes.
@@ -101,14 +101,14 @@ impl Session {
         None
     }
 
-    fn header(&self, x: &Exchange) -> Say {
+    fn header(&self, x: &PbxState) -> Say {
         let message = self.selected().and_then(|id| x.mailboxes.message(id));
         message.map_or(Say::one(words::MESSAGE_UNREADABLE), |message| {
             header::header(x, message, self.at.unwrap_or(0), self.list.len())
         })
     }
 
-    pub(crate) fn envelope(&mut self, line: &Line, x: &mut Exchange) -> Leave {
+    pub(crate) fn envelope(&mut self, line: &CallerLeg, x: &mut PbxState) -> Leave {
         let said = match self.at {
             Some(_) => self.header(x),
             None => Say::one(words::NOTHING_SELECTED),
@@ -116,7 +116,12 @@ impl Session {
         self.menu(line, x, said)
     }
 
-    pub(crate) fn on_playing(&mut self, line: &Line, x: &mut Exchange, event: &CallEvent) -> Leave {
+    pub(crate) fn on_playing(
+        &mut self,
+        line: &CallerLeg,
+        x: &mut PbxState,
+        event: &CallEvent,
+    ) -> Leave {
         match (&self.step, event) {
             (_, CallEvent::Digit { digit, .. }) => self.press(line, x, *digit),
             (Step::Header(play, _), CallEvent::PlayDone(done)) if play == done => {
@@ -130,12 +135,12 @@ impl Session {
                 self.menu(line, x, Say::new().pause(300))
             }
             (Step::Body(body), CallEvent::SoundLocked(locked)) if body.play == *locked => {
-                line.hush(x);
+                line.stop_playback(x);
                 self.menu(line, x, Say::one(words::MESSAGE_LOCKED).pause(300))
             }
             (
                 Step::Fetching(id, from, _),
-                CallEvent::Coming(here) | CallEvent::Fetched(here, _),
+                CallEvent::RemoteFetches(here) | CallEvent::Fetched(here, _),
             ) if id == here => {
                 let from = *from;
                 self.play_what_is_here(line, x, from)
@@ -155,16 +160,16 @@ impl Session {
         }
     }
 
-    fn play_body(&mut self, line: &Line, x: &mut Exchange, from: u64) -> Leave {
+    fn play_body(&mut self, line: &CallerLeg, x: &mut PbxState, from: u64) -> Leave {
         if let Some(id) = self.selected().filter(|id| x.is_awaited(*id)) {
-            line.hush(x);
+            line.stop_playback(x);
             self.step = Step::Fetching(id, from, x.after(FETCH_MAX));
             return None;
         }
         self.play_what_is_here(line, x, from)
     }
 
-    fn play_what_is_here(&mut self, line: &Line, x: &mut Exchange, from: u64) -> Leave {
+    fn play_what_is_here(&mut self, line: &CallerLeg, x: &mut PbxState, from: u64) -> Leave {
         let Some(sound) = self.selected().and_then(|id| x.sound(id, from)) else {
             return self.menu(line, x, Say::one(words::MESSAGE_UNREADABLE));
         };
@@ -181,7 +186,7 @@ impl Session {
     }
 
     /// Forward, back, pause, from the start.
-    pub(crate) fn wind(&mut self, line: &Line, x: &mut Exchange, verb: Verb) -> Leave {
+    pub(crate) fn wind(&mut self, line: &CallerLeg, x: &mut PbxState, verb: Verb) -> Leave {
         let skip = samples(x.config.skip);
         let end = self.samples(x);
         let (here, paused) = match &self.step {
@@ -194,7 +199,7 @@ impl Session {
         match verb {
             Verb::Pause if paused => self.play_body(line, x, here),
             Verb::Pause => {
-                line.hush(x);
+                line.stop_playback(x);
                 self.step = Step::Paused(here, x.after(PAUSE_MAX));
                 None
             }
@@ -204,17 +209,17 @@ impl Session {
         }
     }
 
-    fn skip_to(&mut self, line: &Line, x: &mut Exchange, to: u64) -> Leave {
+    fn skip_to(&mut self, line: &CallerLeg, x: &mut PbxState, to: u64) -> Leave {
         if to >= self.samples(x) {
             self.mark_heard(x);
-            line.hush(x);
+            line.stop_playback(x);
             return self.menu(line, x, Say::new());
         }
         self.play_body(line, x, to)
     }
 
     /// The length of the message that is selected; of one that is still coming nobody knows it.
-    fn samples(&self, x: &Exchange) -> u64 {
+    fn samples(&self, x: &PbxState) -> u64 {
         let Some(id) = self.selected() else { return 0 };
         match x.is_coming(id) {
             true => u64::MAX,
@@ -223,7 +228,7 @@ impl Session {
     }
 
     /// A key leads away from the message that is being played, if one is.
-    pub(crate) fn leave_body(&mut self, x: &mut Exchange) {
+    pub(crate) fn leave_body(&mut self, x: &mut PbxState) {
         let position = match &self.step {
             Step::Body(body) => body.position(x),
             Step::Paused(from, _) => *from,
@@ -234,7 +239,7 @@ impl Session {
         }
     }
 
-    fn mark_heard(&self, x: &mut Exchange) {
+    fn mark_heard(&self, x: &mut PbxState) {
         let Some(id) = self.selected() else { return };
         if x.mailboxes
             .message(id)
@@ -246,7 +251,7 @@ impl Session {
 }
 
 impl Body {
-    fn position(&self, x: &Exchange) -> u64 {
+    fn position(&self, x: &PbxState) -> u64 {
         self.from
             .saturating_add(samples(x.now.mono.since(self.started)))
     }

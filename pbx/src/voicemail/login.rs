@@ -10,12 +10,12 @@ use tandem_engine::seam::LegId;
 use tandem_storage::name::Id;
 use tandem_storage::time::Time;
 
-use crate::call::ending::Saying;
-use crate::call::{CallEvent, Line, Phase};
-use crate::exchange::{Exchange, Waiter};
+use crate::call::ending::Announcement;
+use crate::call::{CallEvent, CallerLeg, Phase};
 use crate::guard::{Pause, Verdict, pause_key};
 use crate::say::Say;
 use crate::seam::Output;
+use crate::state::{PbxState, Waiter};
 use crate::voicemail::question::{Question, Reply};
 use crate::voicemail::session::Session;
 use crate::words;
@@ -42,14 +42,14 @@ const CHECK_WAIT: Duration = Duration::from_secs(30);
 
 impl Login {
     /// Asks for the PIN, and for the mailbox first if it is not known.
-    pub(crate) fn start(line: &Line, x: &mut Exchange, mailbox: Option<Id>) -> Phase {
+    pub(crate) fn start(line: &CallerLeg, x: &mut PbxState, mailbox: Option<Id>) -> Phase {
         match mailbox {
             Some(mailbox) => Login::ask_pin(line, x, 0, Some(mailbox), Say::new()),
             None => Login::ask_mailbox(line, x, 0, Say::new()),
         }
     }
 
-    fn ask_mailbox(line: &Line, x: &mut Exchange, tries: u32, first: Say) -> Phase {
+    fn ask_mailbox(line: &CallerLeg, x: &mut PbxState, tries: u32, first: Say) -> Phase {
         let question = Question::number(line, x, first.word(words::ENTER_MAILBOX));
         Phase::Login(Login {
             tries,
@@ -58,8 +58,8 @@ impl Login {
     }
 
     fn ask_pin(
-        line: &Line,
-        x: &mut Exchange,
+        line: &CallerLeg,
+        x: &mut PbxState,
         tries: u32,
         mailbox: Option<Id>,
         first: Say,
@@ -74,7 +74,7 @@ impl Login {
         })
     }
 
-    pub(crate) fn on(mut self, line: &mut Line, x: &mut Exchange, event: &CallEvent) -> Phase {
+    pub(crate) fn on(mut self, line: &mut CallerLeg, x: &mut PbxState, event: &CallEvent) -> Phase {
         match &mut self.step {
             Step::Mailbox(question) => match question.on(line, x, event) {
                 Some(Reply::Number(number)) => {
@@ -97,7 +97,7 @@ impl Login {
         }
     }
 
-    fn check(self, line: &Line, x: &mut Exchange, mailbox: Id, pin: &str) -> Phase {
+    fn check(self, line: &CallerLeg, x: &mut PbxState, mailbox: Id, pin: &str) -> Phase {
         // Another caller's tries may have brought a pause meanwhile.
         if x.guard.is_paused(mailbox, x.now.mono) {
             return goodbye(line, x, Say::one(words::PIN_LOCKED));
@@ -115,7 +115,13 @@ impl Login {
         Phase::Login(Login { step, ..self })
     }
 
-    fn on_checked(self, line: &Line, x: &mut Exchange, mailbox: Id, event: &CallEvent) -> Phase {
+    fn on_checked(
+        self,
+        line: &CallerLeg,
+        x: &mut PbxState,
+        mailbox: Id,
+        event: &CallEvent,
+    ) -> Phase {
         match event {
             CallEvent::PinChecked(Verdict::Right { .. }) => Session::start(line, x, mailbox),
             CallEvent::PinChecked(Verdict::Wrong) => self.wrong(line, x, Some(mailbox)),
@@ -130,7 +136,7 @@ impl Login {
         }
     }
 
-    fn wrong(self, line: &Line, x: &mut Exchange, mailbox: Option<Id>) -> Phase {
+    fn wrong(self, line: &CallerLeg, x: &mut PbxState, mailbox: Option<Id>) -> Phase {
         let tries = self.tries + 1;
         if tries >= x.config.pin_tries {
             return goodbye(line, x, Say::one(words::TOO_MANY_TRIES));
@@ -158,7 +164,7 @@ impl Login {
 
 /// Notes what a check found: in the counters, the audit trail, and for the next start of the node.
 /// True: the caller is told by the answer of the log, [`Waiter::Pin`].
-pub(crate) fn note_verdict(x: &mut Exchange, leg: LegId, mailbox: Id, verdict: Verdict) -> bool {
+pub(crate) fn note_verdict(x: &mut PbxState, leg: LegId, mailbox: Id, verdict: Verdict) -> bool {
     match verdict {
         Verdict::Right { after_pause } => {
             x.counters.logins += 1;
@@ -185,6 +191,6 @@ pub(crate) fn note_verdict(x: &mut Exchange, leg: LegId, mailbox: Id, verdict: V
     false
 }
 
-fn goodbye(line: &Line, x: &mut Exchange, said: Say) -> Phase {
-    Saying::goodbye(line, x, said.word(words::GOODBYE))
+fn goodbye(line: &CallerLeg, x: &mut PbxState, said: Say) -> Phase {
+    Announcement::goodbye(line, x, said.word(words::GOODBYE))
 }

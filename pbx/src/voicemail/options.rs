@@ -5,30 +5,30 @@
 
 use tandem_storage::seam::SealKind;
 
-use crate::call::{CallEvent, Line};
-use crate::exchange::{Exchange, Waiter};
+use crate::call::{CallEvent, CallerLeg};
 use crate::mailbox::About;
 use crate::office::{Greeting, greeting_key, pin_key};
 use crate::say::Say;
 use crate::seam::Output;
+use crate::state::{PbxState, Waiter};
 use crate::users::{self, PinFault};
 use crate::voicemail::question::{Question, Reply};
 use crate::voicemail::session::{ANSWER_WAIT, After, Leave, Session, Step, goodbye};
-use crate::voicemail::take::{Length, Spoken, Take, Taken};
+use crate::voicemail::take::{Length, RecordingOutcome, Spoken, Take};
 use crate::words::{self, Word};
 
 /// Longer than any greeting.
 const PLAY_MAX: std::time::Duration = std::time::Duration::from_secs(600);
 
 impl Session {
-    pub(crate) fn options(&mut self, line: &Line, x: &mut Exchange, first: Say) -> Leave {
+    pub(crate) fn options(&mut self, line: &CallerLeg, x: &mut PbxState, first: Say) -> Leave {
         let said = first.word(words::OPTIONS_MENU);
         self.step = Step::Options(Question::key(line, x, said));
         None
     }
 
     /// Records a temporary greeting, or asks first if there is one.
-    pub(crate) fn temporary(&mut self, line: &Line, x: &mut Exchange) -> Leave {
+    pub(crate) fn temporary(&mut self, line: &CallerLeg, x: &mut PbxState) -> Leave {
         let there = x
             .office
             .settings(self.mailbox)
@@ -42,7 +42,7 @@ impl Session {
         None
     }
 
-    pub(crate) fn erase_temporary(&mut self, line: &Line, x: &mut Exchange) -> Leave {
+    pub(crate) fn erase_temporary(&mut self, line: &CallerLeg, x: &mut PbxState) -> Leave {
         let key = greeting_key(self.mailbox, Greeting::Temporary);
         let token = x.register::<str>(Waiter::Call(line.id()), key, None);
         self.wait(
@@ -52,7 +52,7 @@ impl Session {
         )
     }
 
-    pub(crate) fn greet(&mut self, line: &Line, x: &mut Exchange, which: Greeting) -> Leave {
+    pub(crate) fn greet(&mut self, line: &CallerLeg, x: &mut PbxState, which: Greeting) -> Leave {
         if !x.can_record {
             return self.options(line, x, Say::one(words::NOT_SAVED));
         }
@@ -69,7 +69,12 @@ impl Session {
         None
     }
 
-    pub(crate) fn on_option(&mut self, line: &Line, x: &mut Exchange, event: &CallEvent) -> Leave {
+    pub(crate) fn on_option(
+        &mut self,
+        line: &CallerLeg,
+        x: &mut PbxState,
+        event: &CallEvent,
+    ) -> Leave {
         match &mut self.step {
             Step::Taking(which, take) => {
                 let which = *which;
@@ -85,7 +90,7 @@ impl Session {
                 let (which, spoken, play) = (*which, *spoken, *play);
                 match event {
                     CallEvent::Digit { digit, .. } => {
-                        line.hush(x);
+                        line.stop_playback(x);
                         self.on_review(line, x, which, spoken, &Reply::Key(*digit))
                     }
                     CallEvent::PlayDone(done) if *done == play => {
@@ -109,18 +114,24 @@ impl Session {
         }
     }
 
-    fn on_taken(&mut self, line: &Line, x: &mut Exchange, which: Greeting, taken: Taken) -> Leave {
+    fn on_taken(
+        &mut self,
+        line: &CallerLeg,
+        x: &mut PbxState,
+        which: Greeting,
+        taken: RecordingOutcome,
+    ) -> Leave {
         match taken {
-            Taken::Spoken(spoken) => self.review(line, x, which, spoken, Say::new()),
-            Taken::TooShort => self.options(line, x, Say::one(words::TOO_SHORT)),
-            Taken::Refused => self.options(line, x, Say::one(words::NOT_SAVED)),
+            RecordingOutcome::Spoken(spoken) => self.review(line, x, which, spoken, Say::new()),
+            RecordingOutcome::TooShort => self.options(line, x, Say::one(words::TOO_SHORT)),
+            RecordingOutcome::Refused => self.options(line, x, Say::one(words::NOT_SAVED)),
         }
     }
 
     fn review(
         &mut self,
-        line: &Line,
-        x: &mut Exchange,
+        line: &CallerLeg,
+        x: &mut PbxState,
         which: Greeting,
         spoken: Spoken,
         first: Say,
@@ -132,8 +143,8 @@ impl Session {
 
     fn on_review(
         &mut self,
-        line: &Line,
-        x: &mut Exchange,
+        line: &CallerLeg,
+        x: &mut PbxState,
         which: Greeting,
         spoken: Spoken,
         reply: &Reply,
@@ -164,7 +175,13 @@ impl Session {
         }
     }
 
-    fn accept(&mut self, line: &Line, x: &mut Exchange, which: Greeting, spoken: Spoken) -> Leave {
+    fn accept(
+        &mut self,
+        line: &CallerLeg,
+        x: &mut PbxState,
+        which: Greeting,
+        spoken: Spoken,
+    ) -> Leave {
         x.seal(Waiter::Nobody, spoken.id, SealKind::Whole, "");
         let key = greeting_key(self.mailbox, which);
         let token = x.register(Waiter::Call(line.id()), key, Some(&spoken.id));
@@ -175,13 +192,13 @@ impl Session {
         self.wait(x, token, After::Options(Say::one(word).pause(200)))
     }
 
-    pub(crate) fn ask_pin(&mut self, line: &Line, x: &mut Exchange, first: Say) -> Leave {
+    pub(crate) fn ask_pin(&mut self, line: &CallerLeg, x: &mut PbxState, first: Say) -> Leave {
         let question = Question::number(line, x, first.word(words::NEW_PIN));
         self.step = Step::NewPin(question);
         None
     }
 
-    fn on_new_pin(&mut self, line: &Line, x: &mut Exchange, reply: Reply) -> Leave {
+    fn on_new_pin(&mut self, line: &CallerLeg, x: &mut PbxState, reply: Reply) -> Leave {
         let Reply::Number(pin) = reply else {
             return Some(goodbye(line, x));
         };
@@ -194,7 +211,7 @@ impl Session {
     }
 
     /// What is wrong with a new PIN.
-    fn fault(&self, x: &Exchange, pin: &str) -> Option<Word> {
+    fn fault(&self, x: &PbxState, pin: &str) -> Option<Word> {
         let account = x.office.account(self.mailbox);
         let extension = account.map_or("", |account| &account.extension);
         match users::pin_fault(&x.config, extension, pin)? {
@@ -204,7 +221,13 @@ impl Session {
         }
     }
 
-    fn on_repeated(&mut self, line: &Line, x: &mut Exchange, first: &str, reply: Reply) -> Leave {
+    fn on_repeated(
+        &mut self,
+        line: &CallerLeg,
+        x: &mut PbxState,
+        first: &str,
+        reply: Reply,
+    ) -> Leave {
         let Reply::Number(again) = reply else {
             return Some(goodbye(line, x));
         };
@@ -220,7 +243,7 @@ impl Session {
         None
     }
 
-    fn on_hashed(&mut self, line: &Line, x: &mut Exchange, event: &CallEvent) -> Leave {
+    fn on_hashed(&mut self, line: &CallerLeg, x: &mut PbxState, event: &CallEvent) -> Leave {
         match event {
             CallEvent::PinHashed(Some(hash)) => {
                 let key = pin_key(self.mailbox);

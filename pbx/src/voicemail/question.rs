@@ -9,9 +9,9 @@
 use tandem_engine::seam::PlayId;
 use tandem_storage::time::Time;
 
-use crate::call::{CallEvent, Line};
-use crate::exchange::Exchange;
+use crate::call::{CallEvent, CallerLeg};
 use crate::say::Say;
+use crate::state::PbxState;
 
 /// A question that was asked.
 #[derive(Debug)]
@@ -45,16 +45,16 @@ const SAYING_MAX: std::time::Duration = std::time::Duration::from_secs(90);
 
 impl Question {
     /// Asks for one key.
-    pub(crate) fn key(line: &Line, x: &mut Exchange, say: Say) -> Question {
+    pub(crate) fn key(line: &CallerLeg, x: &mut PbxState, say: Say) -> Question {
         Question::ask(line, x, say, None)
     }
 
     /// Asks for a number.
-    pub(crate) fn number(line: &Line, x: &mut Exchange, say: Say) -> Question {
+    pub(crate) fn number(line: &CallerLeg, x: &mut PbxState, say: Say) -> Question {
         Question::ask(line, x, say, Some(String::new()))
     }
 
-    fn ask(line: &Line, x: &mut Exchange, say: Say, typed: Option<String>) -> Question {
+    fn ask(line: &CallerLeg, x: &mut PbxState, say: Say, typed: Option<String>) -> Question {
         let play = Some(line.say(x, say.clone()));
         Question {
             say,
@@ -66,7 +66,12 @@ impl Question {
     }
 
     /// Takes in an event; an answer ends the question.
-    pub(crate) fn on(&mut self, line: &Line, x: &mut Exchange, event: &CallEvent) -> Option<Reply> {
+    pub(crate) fn on(
+        &mut self,
+        line: &CallerLeg,
+        x: &mut PbxState,
+        event: &CallEvent,
+    ) -> Option<Reply> {
         match event {
             CallEvent::Digit { digit, .. } => self.on_digit(line, x, *digit),
             CallEvent::PlayDone(play) if Some(*play) == self.play => {
@@ -79,9 +84,9 @@ impl Question {
         }
     }
 
-    fn on_digit(&mut self, line: &Line, x: &mut Exchange, digit: char) -> Option<Reply> {
+    fn on_digit(&mut self, line: &CallerLeg, x: &mut PbxState, digit: char) -> Option<Reply> {
         if self.play.take().is_some() {
-            line.hush(x);
+            line.stop_playback(x);
         }
         self.until = x.after(x.config.digit_wait);
         let Some(typed) = &mut self.typed else {
@@ -97,7 +102,7 @@ impl Question {
         None
     }
 
-    fn on_silence(&mut self, line: &Line, x: &mut Exchange) -> Option<Reply> {
+    fn on_silence(&mut self, line: &CallerLeg, x: &mut PbxState) -> Option<Reply> {
         if let Some(typed) = self.typed.as_mut().filter(|typed| !typed.is_empty()) {
             return Some(Reply::Number(std::mem::take(typed)));
         }

@@ -14,16 +14,16 @@ use tandem_storage::name::Id;
 use tandem_storage::seam::Token;
 use tandem_storage::time::Time;
 
-use crate::call::ending::{Saying, Sealing};
-use crate::call::{CallEvent, Line, Phase};
-use crate::exchange::Exchange;
+use crate::call::ending::{Announcement, AwaitingSeal};
+use crate::call::{CallEvent, CallerLeg, Phase};
 use crate::mailbox::Folder;
 use crate::office::Greeting;
 use crate::quota;
 use crate::say::Say;
+use crate::state::PbxState;
 use crate::voicemail::deposit::{Deposit, Reason};
 use crate::voicemail::header;
-use crate::voicemail::keys::{self, KeyMap, Place, Typed, Verb};
+use crate::voicemail::keys::{self, KeyMap, MenuContext, Typed, Verb};
 use crate::voicemail::listening::Body;
 use crate::voicemail::question::{Question, Reply};
 use crate::voicemail::take::{Spoken, Take};
@@ -87,7 +87,7 @@ pub(crate) type Leave = Option<Phase>;
 
 impl Session {
     /// Says what is there, and asks what to do.
-    pub(crate) fn start(line: &Line, x: &mut Exchange, mailbox: Id) -> Phase {
+    pub(crate) fn start(line: &CallerLeg, x: &mut PbxState, mailbox: Id) -> Phase {
         let lamp = x.mailboxes.lamp(mailbox);
         let folder = if lamp.new == 0 && lamp.old > 0 {
             Folder::Old
@@ -110,8 +110,8 @@ impl Session {
 
     pub(crate) fn on(
         mut self: Box<Self>,
-        line: &mut Line,
-        x: &mut Exchange,
+        line: &mut CallerLeg,
+        x: &mut PbxState,
         event: &CallEvent,
     ) -> Phase {
         match self.handle(line, x, event) {
@@ -120,7 +120,7 @@ impl Session {
         }
     }
 
-    fn handle(&mut self, line: &Line, x: &mut Exchange, event: &CallEvent) -> Leave {
+    fn handle(&mut self, line: &CallerLeg, x: &mut PbxState, event: &CallEvent) -> Leave {
         if let CallEvent::Timer = event
             && self.gap.is_some_and(|gap| x.now.mono >= gap)
         {
@@ -158,28 +158,28 @@ impl Session {
         }
     }
 
-    fn on_reply(&mut self, line: &Line, x: &mut Exchange, reply: &Reply) -> Leave {
+    fn on_reply(&mut self, line: &CallerLeg, x: &mut PbxState, reply: &Reply) -> Leave {
         match reply {
             Reply::Key(digit) => self.press(line, x, *digit),
             Reply::Number(_) | Reply::Silence => Some(goodbye(line, x)),
         }
     }
 
-    fn place(&self) -> Place {
+    fn place(&self) -> MenuContext {
         match self.step {
             Step::Header(..) | Step::Body(_) | Step::Fetching(..) | Step::Paused(..) => {
-                Place::Playing
+                MenuContext::Playing
             }
-            Step::Advanced(_) => Place::Advanced,
-            Step::Options(_) => Place::Options,
-            Step::Temporary(_) => Place::Temporary,
-            _ if self.at.is_some() => Place::Message,
-            _ => Place::Menu,
+            Step::Advanced(_) => MenuContext::Advanced,
+            Step::Options(_) => MenuContext::Options,
+            Step::Temporary(_) => MenuContext::Temporary,
+            _ if self.at.is_some() => MenuContext::Message,
+            _ => MenuContext::Menu,
         }
     }
 
     /// A key: a command, part of one, or nothing.
-    pub(crate) fn press(&mut self, line: &Line, x: &mut Exchange, digit: char) -> Leave {
+    pub(crate) fn press(&mut self, line: &CallerLeg, x: &mut PbxState, digit: char) -> Leave {
         let before = keys::read(x.config.keys, self.place(), &self.typed);
         self.typed.push(digit);
         match keys::read(x.config.keys, self.place(), &self.typed) {
@@ -205,7 +205,7 @@ impl Session {
     }
 
     /// No further key came: what was typed must be a command as it stands.
-    fn typed_out(&mut self, line: &Line, x: &mut Exchange) -> Leave {
+    fn typed_out(&mut self, line: &CallerLeg, x: &mut PbxState) -> Leave {
         let typed = keys::read(x.config.keys, self.place(), &self.typed);
         self.clear_typed();
         match typed {
@@ -221,7 +221,7 @@ impl Session {
         self.gap = None;
     }
 
-    fn act(&mut self, line: &Line, x: &mut Exchange, verb: Verb) -> Leave {
+    fn act(&mut self, line: &CallerLeg, x: &mut PbxState, verb: Verb) -> Leave {
         if !verb.winds() {
             self.leave_body(x);
         }
@@ -255,32 +255,32 @@ impl Session {
     }
 
     /// Says something, then asks what to do.
-    pub(crate) fn menu(&mut self, line: &Line, x: &mut Exchange, first: Say) -> Leave {
+    pub(crate) fn menu(&mut self, line: &CallerLeg, x: &mut PbxState, first: Say) -> Leave {
         let said = first.word(menu_word(x, self.at.is_some()));
         self.step = Step::Menu(Question::key(line, x, said));
         None
     }
 
-    fn back(&mut self, line: &Line, x: &mut Exchange) -> Leave {
+    fn back(&mut self, line: &CallerLeg, x: &mut PbxState) -> Leave {
         if matches!(self.step, Step::Menu(_) | Step::Header(..) | Step::Body(_)) {
             self.at = None;
         }
         self.menu(line, x, Say::new())
     }
 
-    fn advanced(&mut self, line: &Line, x: &mut Exchange, first: Say) -> Leave {
+    fn advanced(&mut self, line: &CallerLeg, x: &mut PbxState, first: Say) -> Leave {
         let said = first.word(words::ADVANCED_MENU);
         self.step = Step::Advanced(Question::key(line, x, said));
         None
     }
 
-    fn ask_recipient(&mut self, line: &Line, x: &mut Exchange) -> Leave {
+    fn ask_recipient(&mut self, line: &CallerLeg, x: &mut PbxState) -> Leave {
         let said = Say::one(words::ENTER_EXTENSION);
         self.step = Step::Recipient(Question::number(line, x, said));
         None
     }
 
-    fn on_recipient(&mut self, line: &Line, x: &mut Exchange, reply: &Reply) -> Leave {
+    fn on_recipient(&mut self, line: &CallerLeg, x: &mut PbxState, reply: &Reply) -> Leave {
         let Reply::Number(number) = reply else {
             return Some(goodbye(line, x));
         };
@@ -291,15 +291,15 @@ impl Session {
     }
 
     /// Waits for the log before it says that something is done.
-    pub(crate) fn wait(&mut self, x: &mut Exchange, token: Token, after: After) -> Leave {
+    pub(crate) fn wait(&mut self, x: &mut PbxState, token: Token, after: After) -> Leave {
         self.step = Step::Waiting(token, after, x.after(ANSWER_WAIT));
         None
     }
 
     fn on_written(
         &mut self,
-        line: &Line,
-        x: &mut Exchange,
+        line: &CallerLeg,
+        x: &mut PbxState,
         token: Token,
         event: &CallEvent,
     ) -> Leave {
@@ -323,10 +323,10 @@ impl Session {
     }
 
     /// A recording nobody accepted is nobody's; all that was said to be done is on its way.
-    pub(crate) fn caller_gone(self: Box<Self>, x: &mut Exchange) -> Phase {
+    pub(crate) fn caller_gone(self: Box<Self>, x: &mut PbxState) -> Phase {
         match self.step {
             Step::Taking(_, take) => match take.caller_gone(x) {
-                Some(take) => Phase::Sealing(Sealing::Dropping(take)),
+                Some(take) => Phase::AwaitingSeal(AwaitingSeal::Dropping(take)),
                 None => Phase::Done,
             },
             Step::Review(_, spoken, _) | Step::Hearing(_, spoken, ..) => {
@@ -370,7 +370,7 @@ impl Session {
     }
 }
 
-fn menu_word(x: &Exchange, selected: bool) -> words::Word {
+fn menu_word(x: &PbxState, selected: bool) -> words::Word {
     match (x.config.keys, selected) {
         (KeyMap::Comedian, false) => words::MAIN_MENU,
         (KeyMap::Comedian, true) => words::MESSAGE_MENU,
@@ -379,6 +379,6 @@ fn menu_word(x: &Exchange, selected: bool) -> words::Word {
     }
 }
 
-pub(crate) fn goodbye(line: &Line, x: &mut Exchange) -> Phase {
-    Saying::goodbye(line, x, Say::one(words::GOODBYE))
+pub(crate) fn goodbye(line: &CallerLeg, x: &mut PbxState) -> Phase {
+    Announcement::goodbye(line, x, Say::one(words::GOODBYE))
 }

@@ -4,7 +4,7 @@
 //! recording starts with the end of the beep without waiting for that answer: both go through
 //! the log's one queue in order. It ends with `#`, silence, the limit, or the caller's going.
 //!
-//! Invariant: every sound begun here is sealed by whoever got the [`Taken`], or was discarded or
+//! Invariant: every sound begun here is sealed by whoever got the [`RecordingOutcome`], or was discarded or
 //! refused here.
 
 use std::time::Duration;
@@ -14,11 +14,11 @@ use tandem_storage::name::Id;
 use tandem_storage::seam::{Append, SealKind, Token};
 use tandem_storage::time::Time;
 
-use crate::call::{CallEvent, Line};
-use crate::exchange::{Exchange, Waiter, samples};
+use crate::call::{CallEvent, CallerLeg};
 use crate::mailbox::{About, Sealed};
 use crate::office::json;
 use crate::say::Say;
+use crate::state::{PbxState, Waiter, samples};
 
 /// A recording under way.
 #[derive(Debug)]
@@ -51,7 +51,7 @@ enum Step {
 
 /// How a take came out.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) enum Taken {
+pub(crate) enum RecordingOutcome {
     /// Something was said.
     Spoken(Spoken),
     /// Hardly anything; it has been taken back.
@@ -78,8 +78,8 @@ const DONE_WAIT: Duration = Duration::from_secs(5);
 impl Take {
     /// Says something first, then beeps.
     pub(crate) fn start(
-        line: &Line,
-        x: &mut Exchange,
+        line: &CallerLeg,
+        x: &mut PbxState,
         about: &About,
         length: Length,
         first: Say,
@@ -104,7 +104,12 @@ impl Take {
     }
 
     /// Takes in an event; gives the outcome once there is one.
-    pub(crate) fn on(&mut self, line: &Line, x: &mut Exchange, event: &CallEvent) -> Option<Taken> {
+    pub(crate) fn on(
+        &mut self,
+        line: &CallerLeg,
+        x: &mut PbxState,
+        event: &CallEvent,
+    ) -> Option<RecordingOutcome> {
         match event {
             CallEvent::PlayDone(play) if self.step == Step::Beep(*play) => {
                 self.record(line, x);
@@ -143,7 +148,7 @@ impl Take {
         }
     }
 
-    fn record(&mut self, line: &Line, x: &mut Exchange) {
+    fn record(&mut self, line: &CallerLeg, x: &mut PbxState) {
         x.media(Command::Record {
             leg: line.leg,
             sound: self.id,
@@ -155,7 +160,12 @@ impl Take {
     }
 
     /// The recording is over. Whether there is a sound at all, the log must have said.
-    fn over(&mut self, line: &Line, x: &mut Exchange, spoken: Spoken) -> Option<Taken> {
+    fn over(
+        &mut self,
+        line: &CallerLeg,
+        x: &mut PbxState,
+        spoken: Spoken,
+    ) -> Option<RecordingOutcome> {
         if self.begun {
             return Some(taken(line, x, spoken, self.length.min));
         }
@@ -172,17 +182,17 @@ impl Take {
         }
     }
 
-    fn refused(&self, line: &Line, x: &mut Exchange) -> Taken {
+    fn refused(&self, line: &CallerLeg, x: &mut PbxState) -> RecordingOutcome {
         match self.step {
-            Step::Beep(_) => line.hush(x),
+            Step::Beep(_) => line.stop_playback(x),
             Step::Recording => x.media(Command::StopRecord { leg: line.leg }),
             Step::Stopping | Step::Over(_) => {}
         }
-        Taken::Refused
+        RecordingOutcome::Refused
     }
 
     /// The engine did not tell the end: what is on the disk is what was said.
-    fn lost(&mut self, line: &Line, x: &mut Exchange) -> Option<Taken> {
+    fn lost(&mut self, line: &CallerLeg, x: &mut PbxState) -> Option<RecordingOutcome> {
         if matches!(self.step, Step::Recording) {
             x.media(Command::StopRecord { leg: line.leg });
         }
@@ -192,7 +202,7 @@ impl Take {
     }
 
     /// The caller has gone. `Some`: more will be told; wait for it.
-    pub(crate) fn caller_gone(mut self, x: &mut Exchange) -> Option<Take> {
+    pub(crate) fn caller_gone(mut self, x: &mut PbxState) -> Option<Take> {
         match self.step {
             Step::Beep(_) if self.begun => {
                 x.seal(Waiter::Nobody, self.id, SealKind::Discarded, "");
@@ -224,20 +234,20 @@ impl Take {
     }
 }
 
-fn taken(line: &Line, x: &mut Exchange, spoken: Spoken, min: Duration) -> Taken {
+fn taken(line: &CallerLeg, x: &mut PbxState, spoken: Spoken, min: Duration) -> RecordingOutcome {
     if spoken.samples_speech >= samples(min) {
-        return Taken::Spoken(spoken);
+        return RecordingOutcome::Spoken(spoken);
     }
     spoken.discard(x);
     match spoken.end {
-        RecordEnd::LogRefused if line.alive => Taken::Refused,
-        _ => Taken::TooShort,
+        RecordEnd::LogRefused if line.alive => RecordingOutcome::Refused,
+        _ => RecordingOutcome::TooShort,
     }
 }
 
 impl Spoken {
     /// Seals it. It is kept once the log has said so.
-    pub(crate) fn keep(&self, line: &Line, x: &mut Exchange, urgent: bool) -> Token {
+    pub(crate) fn keep(&self, line: &CallerLeg, x: &mut PbxState, urgent: bool) -> Token {
         let kind = match self.end {
             // The disk filled up on the way: its owner shall know that something is missing.
             RecordEnd::LogRefused => SealKind::CutShort,
@@ -252,7 +262,7 @@ impl Spoken {
     }
 
     /// Takes it back.
-    pub(crate) fn discard(&self, x: &mut Exchange) {
+    pub(crate) fn discard(&self, x: &mut PbxState) {
         x.seal(Waiter::Nobody, self.id, SealKind::Discarded, "");
     }
 }

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use tandem_storage::time::Time;
 
 use super::{Push, Refused};
-use crate::kit::{Kit, Wake};
+use crate::context::{LazyTimer, ShimContext};
 use crate::message::{Message, Name};
 use crate::uri::{NameAddr, Scheme, Uri, Via, split_list};
 use crate::wire::{Flow, Transport};
@@ -41,9 +41,9 @@ pub(crate) struct Binding {
     pub(crate) behind_nat: bool,
     pub(super) call_id: Box<str>,
     pub(super) cseq: u32,
-    pub(super) expires: Wake,
+    pub(super) expires: LazyTimer,
     /// When the way through its NAT is used next, so that it stays open.
-    pub(super) keep_alive: Wake,
+    pub(super) keep_alive: LazyTimer,
     pub(super) user_agent: Box<str>,
     pub(crate) push: Push,
 }
@@ -69,7 +69,7 @@ struct Seen {
 
 impl Binding {
     pub(super) fn new(
-        kit: &mut Kit,
+        cx: &mut ShimContext,
         flow: Flow,
         request: &Message,
         contact: &Contact<'_>,
@@ -87,7 +87,7 @@ impl Binding {
             },
             |o| o.push,
         );
-        let number = old.map_or_else(|| kit.random(), |o| o.number);
+        let number = old.map_or_else(|| cx.random(), |o| o.number);
         Binding {
             number,
             slot: old.map_or(0, |o| o.slot),
@@ -99,8 +99,8 @@ impl Binding {
             behind_nat: behind_nat(request, &flow),
             call_id: call_id.into(),
             cseq: request.cseq().map_or(0, |(number, _, _)| number),
-            expires: old.map_or(Wake::never(), |o| o.expires),
-            keep_alive: old.map_or(Wake::never(), |o| o.keep_alive),
+            expires: old.map_or(LazyTimer::never(), |o| o.expires),
+            keep_alive: old.map_or(LazyTimer::never(), |o| o.keep_alive),
             user_agent: agent
                 .chars()
                 .filter(|c| !c.is_control())
@@ -134,8 +134,8 @@ impl Binding {
             behind_nat: seen.behind_nat,
             call_id: seen.call_id.into(),
             cseq: 0,
-            expires: Wake::never(),
-            keep_alive: Wake::never(),
+            expires: LazyTimer::never(),
+            keep_alive: LazyTimer::never(),
             user_agent: seen.user_agent.into(),
             push: Push::default(),
         };
@@ -235,7 +235,7 @@ impl Binding {
     }
 
     /// Is its lamp not as it should be?
-    pub(crate) fn is_behind(&self, lamp: tandem_pbx::seam::Lamp) -> bool {
+    pub(crate) fn is_behind(&self, lamp: tandem_pbx::seam::MessageSummary) -> bool {
         !self.push.busy && !self.push.refused && self.push.told != Some(lamp)
     }
 }
@@ -288,7 +288,7 @@ pub(super) struct Contact<'a> {
 }
 
 impl<'a> Asked<'a> {
-    pub(super) fn of(kit: &Kit, request: &'a Message) -> Result<Asked<'a>, Refused> {
+    pub(super) fn of(cx: &ShimContext, request: &'a Message) -> Result<Asked<'a>, Refused> {
         let bad = Refused {
             status: 400,
             reason: "Bad Contact",
@@ -301,7 +301,7 @@ impl<'a> Asked<'a> {
         match values.as_slice() {
             [] => return Ok(Asked::Nothing),
             ["*"] if default_s == Some(0) => return Ok(Asked::RemoveAll),
-            many if many.len() > kit.config.contacts_per_user_max || many.contains(&"*") => {
+            many if many.len() > cx.config.contacts_per_user_max || many.contains(&"*") => {
                 return Err(bad);
             }
             _ if !is_usable_path(request) => {
@@ -314,9 +314,9 @@ impl<'a> Asked<'a> {
         }
         let contacts = values
             .into_iter()
-            .map(|v| Contact::of(kit, v, default_s).ok_or(bad));
+            .map(|v| Contact::of(cx, v, default_s).ok_or(bad));
         let contacts = contacts.collect::<Result<Vec<_>, _>>()?;
-        let brief = |c: &Contact<'_>| c.expires_s > 0 && c.expires_s < kit.config.expires_min_s;
+        let brief = |c: &Contact<'_>| c.expires_s > 0 && c.expires_s < cx.config.expires_min_s;
         if contacts.iter().any(brief) {
             return Err(Refused {
                 status: 423,
@@ -328,7 +328,7 @@ impl<'a> Asked<'a> {
 }
 
 impl<'a> Contact<'a> {
-    fn of(kit: &Kit, value: &'a str, default_s: Option<u32>) -> Option<Contact<'a>> {
+    fn of(cx: &ShimContext, value: &'a str, default_s: Option<u32>) -> Option<Contact<'a>> {
         let address = NameAddr::parse(value)?;
         let uri = Uri::parse(address.uri)?;
         if !matches!(uri.scheme, Scheme::Sip | Scheme::Sips)
@@ -338,7 +338,7 @@ impl<'a> Contact<'a> {
         }
         // A value that is no number counts as if it were not there (RFC 3261 §10.3, step 7).
         let own_s = address.param("expires").and_then(|e| e.parse().ok());
-        let expires_s = own_s.or(default_s).unwrap_or(kit.config.expires_default_s);
+        let expires_s = own_s.or(default_s).unwrap_or(cx.config.expires_default_s);
         let reg_id = address.param("reg-id").and_then(|id| id.parse().ok());
         let instance = address.param("+sip.instance").filter(|i| i.len() <= 128);
         Some(Contact {
@@ -347,7 +347,7 @@ impl<'a> Contact<'a> {
             instance: instance.unwrap_or_default(),
             // RFC 5626 §6: without an instance it means nothing.
             reg_id: reg_id.filter(|_| instance.is_some()).unwrap_or(0),
-            expires_s: expires_s.min(kit.config.expires_max_s),
+            expires_s: expires_s.min(cx.config.expires_max_s),
         })
     }
 }

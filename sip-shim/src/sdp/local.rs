@@ -20,7 +20,7 @@ pub struct Local {
 
 /// A media line of ours.
 #[derive(Clone, Debug)]
-pub struct Line<'a> {
+pub struct MediaLine<'a> {
     /// Where we receive; port 0 refuses.
     pub rtp: SocketAddr,
     /// What it answers, if anything.
@@ -58,7 +58,7 @@ impl Local {
     //= RFC 3264 §6.1
     //# If a stream is offered with a unicast address, the answer for that stream MUST contain a
     //# unicast address.
-    pub fn write(&mut self, address: IpAddr, lines: &[Line<'_>]) -> String {
+    pub fn write(&mut self, address: IpAddr, lines: &[MediaLine<'_>]) -> String {
         let mut body = String::with_capacity(320);
         let family = family(address);
         // Writing to a String cannot fail.
@@ -94,7 +94,7 @@ fn family(address: IpAddr) -> &'static str {
     if address.is_ipv4() { "IP4" } else { "IP6" }
 }
 
-fn write_line(body: &mut String, line: &Line<'_>) {
+fn write_line(body: &mut String, line: &MediaLine<'_>) {
     //= RFC 3264 §6.1
     //# The media type of the stream in the answer MUST match that of the offer.
     let kind = line.answers.map_or("audio", |m| &m.kind);
@@ -202,7 +202,7 @@ mod tests {
             (0, Payload::Sound(Codec::Pcmu)),
             (101, Payload::TelephoneEvent { clock_hz: 8000 }),
         ];
-        let line = |direction| Line {
+        let line = |direction| MediaLine {
             rtp: "10.0.0.9:5000".parse().unwrap(),
             answers: None,
             payloads: &payloads,

@@ -1,7 +1,7 @@
 //! The sockets: datagrams and streams in, parsed messages out, and back.
 //!
 //! [`SipShell::bind`] opens them on the tokio runtime it is called in. What arrives passes
-//! [`crate::sanity`] here, on the runtime's threads, and is handed to the program's queue; what
+//! [`crate::validate`] here, on the runtime's threads, and is handed to the program's queue; what
 //! the core wants sent comes in by [`SipShell::send`], from any thread. Nothing is decided here
 //! but what is dropped when a queue is full, and that is counted.
 

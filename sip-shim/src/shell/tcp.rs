@@ -20,8 +20,8 @@ use tokio::time::Instant;
 
 use super::patience::{Limit, Limits, Patience};
 use super::{Counts, Receiver, SipShellConfig};
-use crate::draft;
-use crate::sanity::{Frame, Garbage, frame, read_datagram};
+use crate::message_builder;
+use crate::validate::{Frame, Garbage, frame, read_datagram};
 use crate::wire::{Flow, Transport, WireIn};
 
 /// How long a connection may take to come about.
@@ -292,7 +292,7 @@ impl Streams {
             Ok(message) => {
                 if !(self.wire_in)(WireIn::Message { flow, message }) {
                     super::count(&self.counts.receiver_full);
-                    let refusal = draft::overloaded(bytes, flow, self.retry_after_s);
+                    let refusal = message_builder::overloaded(bytes, flow, self.retry_after_s);
                     let sent = refusal.is_none_or(|(to, text)| self.answer(to, text));
                     if !sent {
                         super::count(&self.counts.send_full);

@@ -8,8 +8,8 @@ use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::UdpSocket;
 
 use super::Counts;
-use crate::draft;
-use crate::sanity::{Garbage, read_datagram};
+use crate::message_builder;
+use crate::validate::{Garbage, read_datagram};
 use crate::wire::{Flow, WireIn};
 
 /// A burst of 4,000 INVITEs of 1 KiB must fit while the receiver is at something else. The kernel
@@ -86,7 +86,9 @@ impl Receiver {
             Ok(message) => {
                 if !(self.wire_in)(WireIn::Message { flow, message }) {
                     super::count(&counts.receiver_full);
-                    if let Some((to, text)) = draft::overloaded(bytes, flow, retry_after_s) {
+                    if let Some((to, text)) =
+                        message_builder::overloaded(bytes, flow, retry_after_s)
+                    {
                         self.sender.send(to.peer, &text);
                     }
                 }

@@ -13,8 +13,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tandem_engine::seam::{Command, LegId};
-use tandem_pbx::seam::{Caller, ClassOfService, Lamp, SipCommand, SipEvent, SipUser};
-use tandem_sip_shim::sanity::read_datagram;
+use tandem_pbx::seam::{Caller, ClassOfService, MessageSummary, SipCommand, SipEvent, SipUser};
+use tandem_sip_shim::validate::read_datagram;
 use tandem_sip_shim::{
     Flow, Shim, ShimConfig, ShimInput, ShimOutput, Transport, Trusted, WireIn, WireOut,
 };
@@ -413,11 +413,11 @@ pub fn header(text: &str, name: &str) -> String {
     head.lines().find_map(find).unwrap_or_default()
 }
 
-pub fn lamp(new: u32, old: u32) -> Lamp {
-    Lamp {
+pub fn lamp(new: u32, old: u32) -> MessageSummary {
+    MessageSummary {
         new,
         old,
-        ..Lamp::default()
+        ..MessageSummary::default()
     }
 }
 

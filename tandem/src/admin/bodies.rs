@@ -4,7 +4,7 @@
 //! not know, so that nodes of a later release may tell more. Times are milliseconds since 1970.
 
 use serde::{Deserialize, Deserializer, Serialize};
-use tandem_pbx::kept::Kept;
+use tandem_pbx::backup_message::BackupMessage;
 use utoipa::ToSchema;
 
 /// The header beside a sound of which some is damaged: true.
@@ -187,12 +187,12 @@ pub(crate) struct User {
     pub(crate) forward: Option<String>,
     /// Another user has this extension.
     pub(crate) conflict: bool,
-    pub(crate) messages: Lamp,
+    pub(crate) messages: MessageSummary,
 }
 
 /// Messages of a mailbox, counted.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
-pub(crate) struct Lamp {
+pub(crate) struct MessageSummary {
     pub(crate) new: u64,
     pub(crate) old: u64,
     pub(crate) new_urgent: u64,
@@ -291,7 +291,7 @@ pub(crate) struct MessageRestored {
 pub(crate) struct RestoreMessage {
     /// All of it but the sound, as the backup has it.
     #[schema(value_type = Object)]
-    pub(crate) kept: Box<Kept>,
+    pub(crate) kept: Box<BackupMessage>,
     /// Its samples as they are kept, one byte each, in base64.
     #[schema(format = "byte")]
     pub(crate) samples: String,

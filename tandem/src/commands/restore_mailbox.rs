@@ -13,7 +13,7 @@ use axum::http::Method;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use serde_json::json;
-use tandem_pbx::kept::{self, Kept};
+use tandem_pbx::backup_message::{self, BackupMessage};
 use tandem_pbx::seam::{AdminAnswer, AdminAsk};
 use tandem_storage::backup::{PackInfo, PackKind, PackRecord};
 use tandem_storage::cipher::{Keyring, Locked};
@@ -72,8 +72,8 @@ fn restore(
 ) -> Result<Outcome, String> {
     let (mailbox, there) = read_there(&node.there(extension)?)?;
     let had = messages_in(backup, mailbox, extension)?;
-    let is_gone = |m: &&Kept| !there.contains(&m.id) && !there.contains(&m.origin());
-    let gone: Vec<&Kept> = had.iter().filter(is_gone).collect();
+    let is_gone = |m: &&BackupMessage| !there.contains(&m.id) && !there.contains(&m.origin());
+    let gone: Vec<&BackupMessage> = had.iter().filter(is_gone).collect();
     let mut outcome = Outcome {
         had: had.len(),
         there: had.len() - gone.len(),
@@ -123,7 +123,7 @@ impl Node {
     fn put_back(
         &mut self,
         extension: &str,
-        kept: &Kept,
+        kept: &BackupMessage,
         samples: Vec<u8>,
     ) -> Result<Option<String>, String> {
         let kept = Box::new(kept.clone());
@@ -171,13 +171,17 @@ fn broken<E>(_: E) -> String {
 }
 
 /// What the mailbox had when the backup was made.
-fn messages_in(backup: &Backup, mailbox: Id, extension: &str) -> Result<Vec<Kept>, String> {
+fn messages_in(
+    backup: &Backup,
+    mailbox: Id,
+    extension: &str,
+) -> Result<Vec<BackupMessage>, String> {
     let mut view = View::new();
     let is_metadata = |info: &PackInfo| info.kind == PackKind::Metadata;
     read(backup, "reading", is_metadata, |record| {
         view.apply(&record.said)
     })?;
-    if !kept::knows(&view, mailbox) {
+    if !backup_message::knows(&view, mailbox) {
         let manifest = backup.manifest();
         return Err(format!(
             "backup {} of {}, made {}, does not know the user who has the extension {extension}; \
@@ -187,10 +191,10 @@ fn messages_in(backup: &Backup, mailbox: Id, extension: &str) -> Result<Vec<Kept
             when(manifest.made.0),
         ));
     }
-    Ok(kept::messages(&view, mailbox))
+    Ok(backup_message::messages(&view, mailbox))
 }
 
-fn read_sounds(backup: &Backup, of: &[&Kept], keys: &Keyring) -> Result<Sounds, String> {
+fn read_sounds(backup: &Backup, of: &[&BackupMessage], keys: &Keyring) -> Result<Sounds, String> {
     let wanted: HashSet<Id> = of.iter().map(|kept| kept.id).collect();
     let has_some = |info: &PackInfo| {
         info.kind == PackKind::Sound && wanted.iter().any(|id| info.may_have(*id))

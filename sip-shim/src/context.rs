@@ -1,6 +1,6 @@
 //! What every part of the core works with: the setup, the time, chance, timers, the way out.
 //!
-//! There is one [`Kit`] in a [`crate::Shim`], lent to whichever part is at work. Maps here and
+//! There is one [`ShimContext`] in a [`crate::Shim`], lent to whichever part is at work. Maps here and
 //! elsewhere in the core hash with [`Keyed`] or [`Mixed`], so that a run can be repeated.
 
 use std::collections::{BinaryHeap, VecDeque};
@@ -43,7 +43,7 @@ pub(crate) type TextMap<K, V> = std::collections::HashMap<K, V, Keyed>;
 
 /// The common tools.
 #[derive(Debug)]
-pub(crate) struct Kit {
+pub(crate) struct ShimContext {
     pub(crate) config: ShimConfig,
     /// Our `host:port` as it stands in Via and Contact.
     pub(crate) host: Box<str>,
@@ -58,7 +58,7 @@ pub(crate) struct Kit {
 /// What a timer is for. A timer is never cancelled: whoever it wakes looks whether it still
 /// matters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Alarm {
+pub(crate) enum TimerId {
     Server(u64),
     Client(u64),
     Call(LegId),
@@ -78,11 +78,11 @@ pub(crate) struct Timers {
 struct Entry {
     at: Time,
     order: u64,
-    alarm: Alarm,
+    alarm: TimerId,
 }
 
-impl Kit {
-    pub(crate) fn new(config: ShimConfig, seed: [u8; 32]) -> Kit {
+impl ShimContext {
+    pub(crate) fn new(config: ShimConfig, seed: [u8; 32]) -> ShimContext {
         let mut rng = ChaCha8Rng::from_seed(seed);
         let keyed = Keyed {
             key: rng.next_u64(),
@@ -90,7 +90,7 @@ impl Kit {
         let host = std::net::SocketAddr::new(config.advertise, config.sip_port)
             .to_string()
             .into();
-        Kit {
+        ShimContext {
             config,
             host,
             now: Now::default(),
@@ -112,7 +112,7 @@ impl Kit {
         Duration::from_millis(from_ms + self.random() % (to_ms - from_ms + 1))
     }
 
-    pub(crate) fn alarm_in(&mut self, after: Duration, alarm: Alarm) -> Time {
+    pub(crate) fn alarm_in(&mut self, after: Duration, alarm: TimerId) -> Time {
         let at = self.now.mono + after;
         self.timers.set(at, alarm);
         at
@@ -164,14 +164,14 @@ impl Kit {
 /// A time far ahead, at which something is due. Its alarm is set again every [`T1_64`] at the
 /// latest, so that those of calls that have long ended do not pile up.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Wake {
+pub(crate) struct LazyTimer {
     due: Time,
     armed: Option<Time>,
 }
 
-impl Wake {
-    pub(crate) fn never() -> Wake {
-        Wake {
+impl LazyTimer {
+    pub(crate) fn never() -> LazyTimer {
+        LazyTimer {
             due: Time(u64::MAX),
             armed: None,
         }
@@ -185,38 +185,38 @@ impl Wake {
         self.due = Time(u64::MAX);
     }
 
-    pub(crate) fn set(&mut self, kit: &mut Kit, due: Time, alarm: Alarm) {
+    pub(crate) fn set(&mut self, cx: &mut ShimContext, due: Time, alarm: TimerId) {
         self.due = due;
-        self.arm(kit, alarm);
+        self.arm(cx, alarm);
     }
 
     /// Its alarm went off. `true`: it is due.
-    pub(crate) fn fired(&mut self, kit: &mut Kit, alarm: Alarm) -> bool {
-        let now = kit.now.mono;
+    pub(crate) fn fired(&mut self, cx: &mut ShimContext, alarm: TimerId) -> bool {
+        let now = cx.now.mono;
         if self.armed.is_none_or(|at| at > now) {
             return false; // Another one was set since.
         }
         self.armed = None;
         if self.due > now {
-            self.arm(kit, alarm);
+            self.arm(cx, alarm);
         }
         self.due <= now
     }
 
-    fn arm(&mut self, kit: &mut Kit, alarm: Alarm) {
+    fn arm(&mut self, cx: &mut ShimContext, alarm: TimerId) {
         if self.due == Time(u64::MAX) {
             return;
         }
-        let at = self.due.min(kit.now.mono + T1_64);
+        let at = self.due.min(cx.now.mono + T1_64);
         if self.armed.is_none_or(|armed| at < armed) {
             self.armed = Some(at);
-            kit.timers.set(at, alarm);
+            cx.timers.set(at, alarm);
         }
     }
 }
 
 impl Timers {
-    pub(crate) fn set(&mut self, at: Time, alarm: Alarm) {
+    pub(crate) fn set(&mut self, at: Time, alarm: TimerId) {
         self.set += 1;
         self.heap.push(Entry {
             at,
@@ -229,7 +229,7 @@ impl Timers {
         self.heap.peek().map(|e| e.at)
     }
 
-    pub(crate) fn due(&mut self, now: Time) -> Option<Alarm> {
+    pub(crate) fn due(&mut self, now: Time) -> Option<TimerId> {
         if self.next_at()? > now {
             return None;
         }

@@ -7,8 +7,8 @@ fn offer(lines: &str) -> Session {
     parse(format!("v=0\r\nc=IN IP4 10.0.0.1\r\n{lines}").as_bytes()).unwrap()
 }
 
-fn talk() -> Talk {
-    Talk::new(4, "10.0.0.9".parse().unwrap(), 5000)
+fn talk() -> MediaNegotiation {
+    MediaNegotiation::new(4, "10.0.0.9".parse().unwrap(), 5000)
 }
 
 //= RFC 3264 §6.1 type=test

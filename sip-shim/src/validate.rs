@@ -20,7 +20,7 @@ use crate::uri::{NameAddr, Scheme, Uri, Via, split_list};
 
 /// Why a request cannot be served; answered without state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Fault {
+pub struct BadRequest {
     /// The status to answer with.
     pub status: u16,
     /// The reason phrase, which says more than the status.
@@ -125,15 +125,15 @@ fn content_length_of(head: &[u8]) -> Option<usize> {
     })
 }
 
-const BAD_LINE: Fault = Fault {
+const BAD_LINE: BadRequest = BadRequest {
     status: 400,
     reason: "Bad Header Line",
 };
 
 /// The checks of the table above, on a message with a usable top Via.
-fn check(message: &mut Message) -> Option<Fault> {
+fn check(message: &mut Message) -> Option<BadRequest> {
     if !message.version().eq_ignore_ascii_case("SIP/2.0") {
-        return Some(Fault {
+        return Some(BadRequest {
             status: 505,
             reason: "Version Not Supported",
         });
@@ -145,7 +145,7 @@ fn check(message: &mut Message) -> Option<Fault> {
         .or_else(|| check_uri(message))
 }
 
-fn check_once(message: &Message) -> Option<Fault> {
+fn check_once(message: &Message) -> Option<BadRequest> {
     let once = [
         (Name::From, "From"),
         (Name::To, "To"),
@@ -155,13 +155,13 @@ fn check_once(message: &Message) -> Option<Fault> {
     for (name, text) in once {
         let mut values = message.headers(name);
         let Some(first) = values.next().filter(|v| !v.is_empty()) else {
-            return Some(Fault {
+            return Some(BadRequest {
                 status: 400,
                 reason: missing(text),
             });
         };
         if values.next().is_some() || first.len() > 1024 {
-            return Some(Fault {
+            return Some(BadRequest {
                 status: 400,
                 reason: "Bad or Doubled Header",
             });
@@ -179,19 +179,19 @@ fn missing(name: &str) -> &'static str {
     }
 }
 
-fn check_addresses(message: &Message) -> Option<Fault> {
+fn check_addresses(message: &Message) -> Option<BadRequest> {
     let readable = |name| {
         let address = message.header(name).and_then(NameAddr::parse)?;
         Uri::parse(address.uri).map(|_| address)
     };
     if readable(Name::From).is_none() {
-        return Some(Fault {
+        return Some(BadRequest {
             status: 400,
             reason: "Bad From",
         });
     }
     if readable(Name::To).is_none() {
-        return Some(Fault {
+        return Some(BadRequest {
             status: 400,
             reason: "Bad To",
         });
@@ -202,7 +202,7 @@ fn check_addresses(message: &Message) -> Option<Fault> {
         .flat_map(split_list)
         .all(|v| Via::parse(v).is_some());
     if !hops_fine {
-        return Some(Fault {
+        return Some(BadRequest {
             status: 400,
             reason: "Bad Via",
         });
@@ -210,15 +210,15 @@ fn check_addresses(message: &Message) -> Option<Fault> {
     None
 }
 
-fn check_cseq(message: &Message) -> Option<Fault> {
+fn check_cseq(message: &Message) -> Option<BadRequest> {
     let Some((_, method, name)) = message.cseq() else {
-        return Some(Fault {
+        return Some(BadRequest {
             status: 400,
             reason: "Bad CSeq",
         });
     };
     if message.is_request() && (method != message.method() || name != message.method_name()) {
-        return Some(Fault {
+        return Some(BadRequest {
             status: 400,
             reason: "CSeq Does Not Match Method",
         });
@@ -226,7 +226,7 @@ fn check_cseq(message: &Message) -> Option<Fault> {
     None
 }
 
-fn check_length(message: &mut Message) -> Option<Fault> {
+fn check_length(message: &mut Message) -> Option<BadRequest> {
     let mut lengths = message.headers(Name::ContentLength);
     let Some(first) = lengths.next() else {
         return None; // A datagram's body then reaches to its end (§18.3).
@@ -239,27 +239,27 @@ fn check_length(message: &mut Message) -> Option<Fault> {
             message.truncate_body(length);
             None
         }
-        Some(_) => Some(Fault {
+        Some(_) => Some(BadRequest {
             status: 400,
             reason: "Content-Length Beyond Message",
         }),
-        None => Some(Fault {
+        None => Some(BadRequest {
             status: 400,
             reason: "Bad Content-Length",
         }),
     }
 }
 
-fn check_uri(message: &Message) -> Option<Fault> {
+fn check_uri(message: &Message) -> Option<BadRequest> {
     if !message.is_request() {
         return None;
     }
     match Uri::parse(message.uri()).map(|u| u.scheme) {
-        None => Some(Fault {
+        None => Some(BadRequest {
             status: 400,
             reason: "Bad Request-URI",
         }),
-        Some(Scheme::Other) => Some(Fault {
+        Some(Scheme::Other) => Some(BadRequest {
             status: 416,
             reason: "Unsupported URI Scheme",
         }),

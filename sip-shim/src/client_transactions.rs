@@ -20,9 +20,9 @@ use tandem_engine::seam::LegId;
 use tandem_storage::name::Id;
 use tandem_storage::time::Time;
 
-use crate::draft::{ANSWERED_ELSEWHERE, Request, ack_of, branch_number, cancel_of};
-use crate::kit::{Alarm, Kit, NumberMap, T1, T1_64, T2, T4};
+use crate::context::{NumberMap, ShimContext, T1, T1_64, T2, T4, TimerId};
 use crate::message::{Message, Method, Name};
+use crate::message_builder::{ANSWERED_ELSEWHERE, Request, ack_of, branch_number, cancel_of};
 use crate::uri::{NameAddr, Via};
 use crate::wire::Flow;
 
@@ -33,7 +33,7 @@ const ACKS_MAX: usize = 8;
 
 /// All client transactions of a node.
 #[derive(Debug, Default)]
-pub(crate) struct Clients {
+pub(crate) struct ClientTransactions {
     table: NumberMap<u64, Client>,
 }
 
@@ -101,7 +101,7 @@ pub(crate) enum Owner {
 
 /// An answer to one of our requests, or the lack of one.
 #[derive(Clone, Debug)]
-pub(crate) struct Heard {
+pub(crate) struct TransactionEvent {
     pub(crate) owner: Owner,
     pub(crate) branch: u64,
     pub(crate) method: Method,
@@ -123,22 +123,22 @@ pub(crate) enum Outcome {
     Unreachable,
 }
 
-impl Clients {
+impl ClientTransactions {
     /// Sends a request.
     pub(crate) fn request(
         &mut self,
-        kit: &mut Kit,
+        cx: &mut ShimContext,
         flow: Flow,
         owner: Owner,
         request: &Request<'_>,
     ) {
-        let bytes = request.write(kit, &flow);
-        self.start(kit, flow, owner, request.method, request.branch, bytes);
+        let bytes = request.write(cx, &flow);
+        self.start(cx, flow, owner, request.method, request.branch, bytes);
     }
 
     fn start(
         &mut self,
-        kit: &mut Kit,
+        cx: &mut ShimContext,
         flow: Flow,
         owner: Owner,
         method: Method,
@@ -156,7 +156,7 @@ impl Clients {
         //= RFC 3261 §17.1.2.2
         //# The request MUST be passed to the transport layer for transmission. If an unreliable
         //# transport is in use, the client transaction MUST set timer E to fire in T1 seconds.
-        kit.send(flow, bytes.clone());
+        cx.send(flow, bytes.clone());
         let interval = if flow.is_reliable() { T1_64 } else { T1 };
         let key = key_of(method, branch);
         let client = Client {
@@ -165,10 +165,10 @@ impl Clients {
             flow,
             bytes,
             interval,
-            again_at: kit.now.mono + interval,
-            due: kit.alarm_in(interval, Alarm::Client(key)),
-            gives_up: kit.now.mono + T1_64,
-            unheard_until: kit.now.mono + UNHEARD_MAX,
+            again_at: cx.now.mono + interval,
+            due: cx.alarm_in(interval, TimerId::Client(key)),
+            gives_up: cx.now.mono + T1_64,
+            unheard_until: cx.now.mono + UNHEARD_MAX,
             owner,
             cancel: Cancel::No,
             acks: Vec::new(),
@@ -178,9 +178,14 @@ impl Clients {
 
     /// A response came. `None`: it is provisional, a repetition or a stray, and dealt with;
     /// provisional ones to an INVITE are passed on.
-    pub(crate) fn heard(&mut self, kit: &mut Kit, flow: Flow, response: &Message) -> Option<Heard> {
+    pub(crate) fn heard(
+        &mut self,
+        cx: &mut ShimContext,
+        flow: Flow,
+        response: &Message,
+    ) -> Option<TransactionEvent> {
         let Some((branch, key)) = self.find(response) else {
-            kit.counters.strays += 1;
+            cx.counters.strays += 1;
             return None;
         };
         let status = response.status();
@@ -193,12 +198,12 @@ impl Clients {
                 //# state.
                 let wanted = client.ring()?;
                 if let Cancel::Wanted(why) = wanted {
-                    self.cancel(kit, branch, why);
+                    self.cancel(cx, branch, why);
                     return None;
                 }
             }
-            (Method::Invite, 200..300) => client.accepted(kit, key, response)?,
-            (Method::Invite, _) => client.refused(kit, key, flow, response)?,
+            (Method::Invite, 200..300) => client.accepted(cx, key, response)?,
+            (Method::Invite, _) => client.refused(cx, key, flow, response)?,
             (_, 100..200) => {
                 client.proceed();
                 return None;
@@ -211,7 +216,7 @@ impl Clients {
             //# If a final response (status codes 200-699) is received while in the "Proceeding"
             //# state, the response MUST be passed to the TU, and the client transaction MUST
             //# transition to the "Completed" state.
-            _ => client.end(kit, key, T4)?,
+            _ => client.end(cx, key, T4)?,
         }
         let heard = self
             .table
@@ -239,20 +244,20 @@ impl Clients {
     //# 13.
     pub(crate) fn acknowledge(
         &mut self,
-        kit: &mut Kit,
+        cx: &mut ShimContext,
         branch: u64,
         to_tag: &str,
         flow: Flow,
         ack: Arc<[u8]>,
     ) {
-        kit.send(flow, ack.clone());
+        cx.send(flow, ack.clone());
         if let Some(client) = self.table.get_mut(&branch) {
             client.acks.push((to_tag.into(), flow, ack));
         }
     }
 
     /// Nobody waits for an INVITE's answer any more: cancels it as soon as that is allowed.
-    pub(crate) fn abandon(&mut self, kit: &mut Kit, branch: u64, why: Why) {
+    pub(crate) fn abandon(&mut self, cx: &mut ShimContext, branch: u64, why: Why) {
         let Some(client) = self.table.get_mut(&branch) else {
             return;
         };
@@ -263,19 +268,19 @@ impl Clients {
             //# rather, the client MUST wait for the arrival of a provisional response before
             //# sending the request.
             State::Calling => client.cancel = Cancel::Wanted(why),
-            State::Proceeding if client.cancel != Cancel::Sent => self.cancel(kit, branch, why),
+            State::Proceeding if client.cancel != Cancel::Sent => self.cancel(cx, branch, why),
             _ => {}
         }
     }
 
-    fn cancel(&mut self, kit: &mut Kit, branch: u64, why: Why) {
+    fn cancel(&mut self, cx: &mut ShimContext, branch: u64, why: Why) {
         let Some(client) = self.table.get_mut(&branch) else {
             return;
         };
         client.cancel = Cancel::Sent;
         // RFC 3261 §9.1: 64*T1 after the CANCEL the INVITE counts as cancelled.
-        client.gives_up = kit.now.mono + T1_64;
-        client.due = kit.alarm_in(T1_64, Alarm::Client(branch));
+        client.gives_up = cx.now.mono + T1_64;
+        client.due = cx.alarm_in(T1_64, TimerId::Client(branch));
         let headers = match why {
             Why::GivenUp => "",
             Why::AnsweredElsewhere => ANSWERED_ELSEWHERE,
@@ -284,7 +289,7 @@ impl Clients {
         //# The destination address, port, and transport for the CANCEL MUST be identical to those
         //# used to send the original request.
         let (flow, bytes) = (client.flow, cancel_of(&client.bytes, headers));
-        self.start(kit, flow, Owner::Orphan, Method::Cancel, branch, bytes);
+        self.start(cx, flow, Owner::Orphan, Method::Cancel, branch, bytes);
     }
 
     /// Whom a request matters to.
@@ -298,12 +303,12 @@ impl Clients {
     }
 
     /// A timer has run out. What was never answered, if that is what it means.
-    pub(crate) fn lapsed(&mut self, kit: &mut Kit, key: u64) -> Option<Heard> {
-        let now = kit.now.mono;
+    pub(crate) fn lapsed(&mut self, cx: &mut ShimContext, key: u64) -> Option<TransactionEvent> {
+        let now = cx.now.mono;
         let client = self.table.get_mut(&key).filter(|c| c.due <= now)?;
         let over = matches!(client.state, State::Done | State::Accepted);
         if !over && now < client.gives_up {
-            client.again(kit, key);
+            client.again(cx, key);
             return client.unheard(now, key);
         }
         //= RFC 3261 §17.1.1.2
@@ -326,7 +331,7 @@ impl Clients {
     }
 
     /// A connection is gone, or was never made: what waits on it fails at once.
-    pub(crate) fn disconnected(&mut self, flow: &Flow) -> Vec<Heard> {
+    pub(crate) fn disconnected(&mut self, flow: &Flow) -> Vec<TransactionEvent> {
         let is_lost =
             |c: &Client| c.flow == *flow && matches!(c.state, State::Calling | State::Proceeding);
         let lost = self
@@ -345,14 +350,14 @@ impl Clients {
 }
 
 impl Client {
-    fn heard(&self, branch: u64, outcome: Outcome) -> Heard {
+    fn heard(&self, branch: u64, outcome: Outcome) -> TransactionEvent {
         let Client {
             owner,
             method,
             flow,
             ..
         } = *self;
-        Heard {
+        TransactionEvent {
             owner,
             branch,
             method,
@@ -377,10 +382,10 @@ impl Client {
 
     /// A 2xx. One that is known already is confirmed again; one from elsewhere (another To tag)
     /// is passed on, as an orphan if another has won.
-    fn accepted(&mut self, kit: &mut Kit, key: u64, response: &Message) -> Option<()> {
+    fn accepted(&mut self, cx: &mut ShimContext, key: u64, response: &Message) -> Option<()> {
         let tag = response.header(Name::To).and_then(NameAddr::parse)?.tag()?;
         if let Some((_, flow, ack)) = self.acks.iter().find(|(known, ..)| **known == *tag) {
-            kit.resend(*flow, ack.clone());
+            cx.resend(*flow, ack.clone());
             return None;
         }
         if self.state == State::Done || self.acks.len() == ACKS_MAX {
@@ -391,13 +396,19 @@ impl Client {
         }
         if self.state != State::Accepted {
             self.state = State::Accepted;
-            self.due = kit.alarm_in(T1_64, Alarm::Client(key));
+            self.due = cx.alarm_in(T1_64, TimerId::Client(key));
         }
         Some(())
     }
 
     /// A refusal, confirmed here (§17.1.1.3), each time it comes.
-    fn refused(&mut self, kit: &mut Kit, key: u64, flow: Flow, response: &Message) -> Option<()> {
+    fn refused(
+        &mut self,
+        cx: &mut ShimContext,
+        key: u64,
+        flow: Flow,
+        response: &Message,
+    ) -> Option<()> {
         if self.state == State::Accepted {
             return None;
         }
@@ -416,13 +427,13 @@ impl Client {
         let to = response.header(Name::To)?;
         // On a stream the refusal came over the connection that the ACK takes.
         let flow = if flow.is_reliable() { flow } else { self.flow };
-        kit.send(flow, ack_of(&self.bytes, to));
-        self.end(kit, key, T1_64)
+        cx.send(flow, ack_of(&self.bytes, to));
+        self.end(cx, key, T1_64)
     }
 
     /// A phone that does not answer an INVITE at all: its owner need not wait for timer B. Should the
     /// phone wake up before that, it is told that it is too late.
-    fn unheard(&mut self, now: Time, branch: u64) -> Option<Heard> {
+    fn unheard(&mut self, now: Time, branch: u64) -> Option<TransactionEvent> {
         let is_fork = matches!(self.owner, Owner::Fork { .. });
         if !is_fork || self.state != State::Calling || now < self.unheard_until {
             return None;
@@ -440,7 +451,7 @@ impl Client {
     }
 
     /// Keeps it for a while, to recognise what comes again. `None`: it had ended before.
-    fn end(&mut self, kit: &mut Kit, key: u64, keep: Duration) -> Option<()> {
+    fn end(&mut self, cx: &mut ShimContext, key: u64, keep: Duration) -> Option<()> {
         if !self.is_open() {
             return None;
         }
@@ -453,7 +464,7 @@ impl Client {
         } else {
             keep
         };
-        self.due = kit.alarm_in(keep, Alarm::Client(key));
+        self.due = cx.alarm_in(keep, TimerId::Client(key));
         Some(())
     }
 
@@ -476,8 +487,8 @@ impl Client {
     //= RFC 3261 §17.1.2.2
     //# If Timer E fires while in the "Proceeding" state, the request MUST be passed to the
     //# transport layer for retransmission, and Timer E MUST be reset with a value of T2 seconds.
-    fn again(&mut self, kit: &mut Kit, key: u64) {
-        let now = kit.now.mono;
+    fn again(&mut self, cx: &mut ShimContext, key: u64) {
+        let now = cx.now.mono;
         if now >= self.again_at {
             self.interval = match (self.method, self.state) {
                 (Method::Invite, _) => self.interval * 2,
@@ -486,14 +497,14 @@ impl Client {
             };
             self.again_at = now + self.interval;
             if !self.flow.is_reliable() {
-                kit.resend(self.flow, self.bytes.clone());
+                cx.resend(self.flow, self.bytes.clone());
             }
         }
         let mut due = self.again_at.min(self.gives_up);
         if self.unheard_until > now && self.method == Method::Invite {
             due = due.min(self.unheard_until);
         }
-        self.due = kit.alarm_in(due.since(now), Alarm::Client(key));
+        self.due = cx.alarm_in(due.since(now), TimerId::Client(key));
     }
 }
 

@@ -16,7 +16,7 @@ use crate::office::account_key;
 /// A message as a backup has it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Kept {
+pub struct BackupMessage {
     /// Its name then.
     pub id: Id,
     /// When it was left.
@@ -41,7 +41,7 @@ pub fn knows(view: &View, user: Id) -> bool {
 }
 
 /// The messages that a mailbox had, oldest first.
-pub fn messages(view: &View, mailbox: Id) -> Vec<Kept> {
+pub fn messages(view: &View, mailbox: Id) -> Vec<BackupMessage> {
     let mailboxes = Mailboxes::read(view, 0);
     let there = mailboxes.of(mailbox).filter(|message| !message.deleted);
     let kept = there.filter_map(|message| {
@@ -51,7 +51,7 @@ pub fn messages(view: &View, mailbox: Id) -> Vec<Kept> {
             Folder::New | Folder::Old => None,
             folder => Some(folder.name().to_owned()),
         };
-        Some(Kept {
+        Some(BackupMessage {
             id: message.id,
             at: message.at,
             codec: sound.codec,
@@ -65,7 +65,7 @@ pub fn messages(view: &View, mailbox: Id) -> Vec<Kept> {
     kept.collect()
 }
 
-impl Kept {
+impl BackupMessage {
     /// The message that this is, or is a copy of.
     pub fn origin(&self) -> Id {
         let restored = match self.about() {

@@ -9,13 +9,13 @@ use tandem_engine::seam::{Command, LegId, MediaParams};
 use tandem_pbx::seam::{Cause, SipEvent};
 
 use crate::call::{Phase, Unconfirmed};
-use crate::client::Owner;
+use crate::client_transactions::Owner;
+use crate::context::TimerId;
 use crate::dialog::Dialog;
-use crate::draft::{self, ALLOW, Answer};
 use crate::incoming::read_offer;
-use crate::kit::Alarm;
 use crate::message::{Message, Method, Name};
-use crate::server::ServerId;
+use crate::message_builder::{self, ALLOW, Answer};
+use crate::server_transactions::ServerId;
 use crate::session::SessionTimer;
 use crate::shim::{OFFERS, Shim};
 use crate::wire::Flow;
@@ -58,7 +58,7 @@ impl Shim {
         };
         if let Some(pending) = call.unconfirmed.take() {
             // Whoever hangs up will not send the ACK any more.
-            self.servers.confirmed(&mut self.kit, pending.server);
+            self.servers.confirmed(&mut self.cx, pending.server);
         }
         match call.phase {
             // RFC 3261 §15: a caller may hang up before it was answered.
@@ -66,7 +66,7 @@ impl Shim {
             Phase::Closing => drop(self.calls.remove(leg)),
             _ => {
                 self.forget(leg);
-                self.kit.tell(SipEvent::Ended {
+                self.cx.tell(SipEvent::Ended {
                     leg,
                     cause: Cause::Normal,
                 });
@@ -78,7 +78,7 @@ impl Shim {
     fn glare(&mut self, leg: LegId) -> Option<Answer<'static>> {
         let call = self.calls.get(leg)?;
         if call.refreshing {
-            self.kit.counters.glares += 1;
+            self.cx.counters.glares += 1;
             return Some(Answer::new(491));
         }
         let busy = call.unconfirmed.is_some() || !matches!(call.phase, Phase::Up);
@@ -127,15 +127,15 @@ impl Shim {
         request: &Message,
         offers: bool,
     ) -> Option<(Option<String>, bool)> {
-        let offer = match read_offer(request, &self.kit.config) {
+        let offer = match read_offer(request, &self.cx.config) {
             Ok(offer) => offer,
             Err(answer) => {
                 self.reply(server, request, &answer);
                 return None;
             }
         };
-        let Ok(timer) = SessionTimer::for_request(&self.kit, request) else {
-            let headers = format!("Min-SE: {}\r\n", self.kit.config.min_se_s);
+        let Ok(timer) = SessionTimer::for_request(&self.cx, request) else {
+            let headers = format!("Min-SE: {}\r\n", self.cx.config.min_se_s);
             self.reply(server, request, &Answer::new(422).headers(&headers));
             return None;
         };
@@ -173,12 +173,11 @@ impl Shim {
         let (Some(dialog), Some(timer)) = (&call.dialog, call.timer) else {
             return;
         };
-        let contact = draft::contact(&self.kit, &dialog.flow);
+        let contact = message_builder::contact(&self.cx, &dialog.flow);
         let headers = format!("{contact}{ALLOW}{}", timer.response_headers());
         let answer = Answer::new(200).headers(&headers);
         let answer = sdp.map_or(answer, |text| answer.sdp(text));
-        self.servers
-            .respond(&mut self.kit, server, request, &answer);
+        self.servers.respond(&mut self.cx, server, request, &answer);
     }
 
     /// Tells engine and call control what a new agreement changed.
@@ -191,10 +190,10 @@ impl Shim {
         held: bool,
     ) {
         if let Some(params) = agreed.filter(|a| before.as_ref() != Some(a)) {
-            self.kit.media(Command::Set { leg, params });
+            self.cx.media(Command::Set { leg, params });
         }
         if was_held != held {
-            self.kit.tell(SipEvent::Held { leg, held });
+            self.cx.tell(SipEvent::Held { leg, held });
         }
     }
 
@@ -225,7 +224,7 @@ impl Shim {
             .get(leg)
             .is_some_and(|c| matches!(c.phase, Phase::Up | Phase::Answered));
         if talking {
-            self.kit.tell(SipEvent::Digit { leg, digit });
+            self.cx.tell(SipEvent::Digit { leg, digit });
         }
     }
 
@@ -243,7 +242,7 @@ impl Shim {
                 call.phase = Phase::Closing;
                 call.wake.stop();
                 if call.talk.take().is_some() {
-                    self.kit.media(Command::Close { leg });
+                    self.cx.media(Command::Close { leg });
                 }
             }
         }
@@ -259,20 +258,20 @@ impl Shim {
     fn forget(&mut self, leg: LegId) -> Option<Dialog> {
         let call = self.calls.remove(leg)?;
         if call.talk.is_some() {
-            self.kit.media(Command::Close { leg });
+            self.cx.media(Command::Close { leg });
         }
         call.dialog
     }
 
     pub(crate) fn bye(&mut self, dialog: &mut Dialog, cause: Cause) {
         let cseq = dialog.next_cseq();
-        let branch = self.kit.random();
+        let branch = self.cx.random();
         let route = dialog.route();
-        let headers = draft::reason_header(cause);
+        let headers = message_builder::reason_header(cause);
         let mut request = dialog.request(Method::Bye, cseq, branch, &route);
         request.headers = &headers;
         self.clients
-            .request(&mut self.kit, dialog.flow, Owner::Orphan, &request);
+            .request(&mut self.cx, dialog.flow, Owner::Orphan, &request);
     }
 
     /// Sets the call's own timer by its session timer.
@@ -281,7 +280,7 @@ impl Shim {
             return;
         };
         if let Some(timer) = &call.timer {
-            call.wake.set(&mut self.kit, timer.due, Alarm::Call(leg));
+            call.wake.set(&mut self.cx, timer.due, TimerId::Call(leg));
         }
     }
 
@@ -289,8 +288,8 @@ impl Shim {
         let Some(call) = self.calls.get_mut(leg) else {
             return;
         };
-        let at = self.kit.now.mono + after;
-        call.wake.set(&mut self.kit, at, Alarm::Call(leg));
+        let at = self.cx.now.mono + after;
+        call.wake.set(&mut self.cx, at, TimerId::Call(leg));
     }
 }
 

@@ -1,6 +1,6 @@
 //! Offer and answer: what a call's two ends agree on (RFC 3264).
 //!
-//! A [`Talk`] is one call's media as signalling sees it: our own description with its version,
+//! A [`MediaNegotiation`] is one call's media as signalling sees it: our own description with its version,
 //! what the other side can do, and what was agreed, as the engine needs it. Plain data.
 
 use std::net::{IpAddr, SocketAddr};
@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use tandem_engine::seam::{Codec, Learning, MediaParams, Receives};
 
-use crate::sdp::{Direction, Line, Local, Media, Payload, Session};
+use crate::sdp::{Direction, Local, Media, MediaLine, Payload, Session};
 
 /// Payload types of telephone-event in our offers, and their clocks.
 const EVENTS: [(u8, u32); 2] = [(101, 8000), (110, 48_000)];
@@ -25,7 +25,7 @@ pub const CODECS: [Codec; 4] = [Codec::Opus, Codec::G722, Codec::Pcmu, Codec::Pc
 
 /// One call's media.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Talk {
+pub struct MediaNegotiation {
     local: Local,
     rtp: SocketAddr,
     /// The codecs we may speak, best first.
@@ -48,16 +48,16 @@ pub struct Talk {
     pub held: bool,
 }
 
-impl Talk {
+impl MediaNegotiation {
     /// For a leg that receives at `address` and `port`.
-    pub fn new(session_id: u64, address: IpAddr, port: u16) -> Talk {
+    pub fn new(session_id: u64, address: IpAddr, port: u16) -> MediaNegotiation {
         // Session ids are written as decimal numbers that some phones read into 63 bits.
         //= RFC 3264 §5
         //# The numeric value of the session id and version in the o line MUST be representable with
         //# a 64 bit signed integer.
         let local = Local::new(session_id >> 2);
         let rtp = SocketAddr::new(address, port);
-        Talk {
+        MediaNegotiation {
             local,
             rtp,
             ours: CODECS.into(),
@@ -73,9 +73,9 @@ impl Talk {
     }
 
     /// The same, with no other codecs than these.
-    pub fn speaking(self, ours: &Arc<[Codec]>) -> Talk {
+    pub fn speaking(self, ours: &Arc<[Codec]>) -> MediaNegotiation {
         let ours = ours.clone();
-        Talk { ours, ..self }
+        MediaNegotiation { ours, ..self }
     }
 
     fn shared(&self, media: &Media) -> Vec<Codec> {
@@ -196,8 +196,8 @@ impl Talk {
         //# Deleted media streams from a previous SDP MUST NOT be removed in a new SDP; however,
         //# attributes for these streams need not be present.
         let count = self.lines.len().max(1);
-        let lines: Vec<Line<'_>> = (0..count)
-            .map(|i| Line {
+        let lines: Vec<MediaLine<'_>> = (0..count)
+            .map(|i| MediaLine {
                 rtp,
                 answers: self.lines.get(i),
                 //= RFC 3264 §6

@@ -27,16 +27,16 @@ use std::time::Duration;
 use tandem_engine::seam::LegId;
 use tandem_storage::time::Time;
 
-use crate::draft::{self, Answer};
-use crate::kit::{Alarm, Kit, NumberMap, T1, T1_64, T2, T4};
+use crate::context::{NumberMap, ShimContext, T1, T1_64, T2, T4, TimerId};
 use crate::message::{Message, Method, Name};
+use crate::message_builder::{self, Answer};
 use crate::sources::block_of;
 use crate::uri::{NameAddr, Via};
 use crate::wire::Flow;
 
 /// All server transactions of a node.
 #[derive(Debug, Default)]
-pub(crate) struct Servers {
+pub(crate) struct ServerTransactions {
     table: NumberMap<u64, Server>,
     /// How many wait for our answer.
     waiting: usize,
@@ -97,10 +97,15 @@ pub(crate) enum Arrival {
     Full,
 }
 
-impl Servers {
+impl ServerTransactions {
     /// A request other than ACK came.
-    pub(crate) fn arrive(&mut self, kit: &mut Kit, flow: Flow, request: &Message) -> Arrival {
-        let number = number_of(kit, request, request.method());
+    pub(crate) fn arrive(
+        &mut self,
+        cx: &mut ShimContext,
+        flow: Flow,
+        request: &Message,
+    ) -> Arrival {
+        let number = number_of(cx, request, request.method());
         if let Some(server) = self.table.get(&number) {
             //= RFC 3261 §17.2.1
             //# If a request retransmission is received while in the "Proceeding" state, the most
@@ -112,19 +117,19 @@ impl Servers {
             //# is received.
             let bytes = server.last.clone().filter(|_| !server.is_confirmed());
             if let Some(bytes) = bytes {
-                kit.resend(server.flow, bytes);
+                cx.resend(server.flow, bytes);
             }
             return Arrival::Known;
         }
-        let is_trusted = kit.is_trusted_host(&flow);
+        let is_trusted = cx.is_trusted_host(&flow);
         let source = (!is_trusted).then(|| block_of(flow.peer.ip()));
         if !within_dialog(request) {
-            if self.waiting >= kit.config.transactions_max {
-                kit.counters.overload += 1;
+            if self.waiting >= cx.config.transactions_max {
+                cx.counters.overload += 1;
                 return Arrival::Full;
             }
-            if self.of(source).waiting >= kit.config.transactions_per_source_max {
-                kit.counters.overload_source += 1;
+            if self.of(source).waiting >= cx.config.transactions_per_source_max {
+                cx.counters.overload_source += 1;
                 return Arrival::Full;
             }
         }
@@ -133,14 +138,14 @@ impl Servers {
     }
 
     /// An ACK came. `true`: it was that of a refusal, or a repetition.
-    pub(crate) fn ack_of_refusal(&mut self, kit: &mut Kit, ack: &Message) -> bool {
-        let number = number_of(kit, ack, Method::Invite);
+    pub(crate) fn ack_of_refusal(&mut self, cx: &mut ShimContext, ack: &Message) -> bool {
+        let number = number_of(cx, ack, Method::Invite);
         match self.table.get_mut(&number) {
             //= RFC 3261 §17.2.1
             //# If an ACK is received while the server transaction is in the "Completed" state, the
             //# server transaction MUST transition to the "Confirmed" state.
             Some(server) if server.state == State::Refused => {
-                server.finish(kit, number, T4);
+                server.finish(cx, number, T4);
                 self.drop_if_unneeded(number);
                 true
             }
@@ -150,8 +155,8 @@ impl Servers {
     }
 
     /// The leg of the INVITE that a CANCEL is about; `Some(None)` if it is beyond cancelling.
-    pub(crate) fn cancelled(&self, kit: &Kit, cancel: &Message) -> Option<Option<LegId>> {
-        let server = self.table.get(&number_of(kit, cancel, Method::Invite))?;
+    pub(crate) fn cancelled(&self, cx: &ShimContext, cancel: &Message) -> Option<Option<LegId>> {
+        let server = self.table.get(&number_of(cx, cancel, Method::Invite))?;
         Some(server.leg.filter(|_| server.state == State::Waiting))
     }
 
@@ -165,7 +170,7 @@ impl Servers {
     /// Answers a request.
     pub(crate) fn respond(
         &mut self,
-        kit: &mut Kit,
+        cx: &mut ShimContext,
         id: ServerId,
         request: &Message,
         answer: &Answer<'_>,
@@ -180,8 +185,8 @@ impl Servers {
         //# If, while in the "Proceeding" state, the TU passes a 2xx response to the server
         //# transaction, the server transaction MUST pass this response to the transport layer for
         //# transmission.
-        let bytes = draft::response(kit, request, &server.flow, answer);
-        kit.send(server.flow, bytes.clone());
+        let bytes = message_builder::response(cx, request, &server.flow, answer);
+        cx.send(server.flow, bytes.clone());
         server.last = Some(bytes);
         if answer.status < 200 || server.state != State::Waiting {
             return;
@@ -193,7 +198,7 @@ impl Servers {
         //= RFC 3261 §17.2.1
         //# When the "Completed" state is entered, timer H MUST be set to fire in 64*T1 seconds for
         //# all transports.
-        server.gives_up = kit.now.mono + T1_64;
+        server.gives_up = cx.now.mono + T1_64;
         match (server.invite, answer.status) {
             //= RFC 3261 §17.2.2
             //# If the TU passes a final response (status codes 200-699) to the server while in the
@@ -201,19 +206,19 @@ impl Servers {
             //# response MUST be passed to the transport layer for transmission. When the server
             //# transaction enters the "Completed" state, it MUST set Timer J to fire in 64*T1
             //# seconds for unreliable transports, and zero seconds for reliable transports.
-            (false, _) => server.finish(kit, id.0, T1_64),
-            (true, 200..300) => server.expect_ack(kit, id.0, State::Accepted),
+            (false, _) => server.finish(cx, id.0, T1_64),
+            (true, 200..300) => server.expect_ack(cx, id.0, State::Accepted),
             //= RFC 3261 §17.2.1
             //# While in the "Proceeding" state, if the TU passes a response with status code from
             //# 300 to 699 to the server transaction, the response MUST be passed to the transport
             //# layer for transmission, and the state machine MUST enter the "Completed" state.
-            (true, _) => server.expect_ack(kit, id.0, State::Refused),
+            (true, _) => server.expect_ack(cx, id.0, State::Refused),
         }
         let source = server.source;
         self.answered(source);
         self.drop_if_unneeded(id.0);
-        if self.table.len() > kit.config.finished_max
-            || self.of(source).all > kit.config.finished_per_source_max
+        if self.table.len() > cx.config.finished_max
+            || self.of(source).all > cx.config.finished_per_source_max
         {
             self.forget_if_done(id.0);
         }
@@ -230,7 +235,7 @@ impl Servers {
     /// the answer asks again.
     pub(crate) fn refuse_stranger(
         &mut self,
-        kit: &mut Kit,
+        cx: &mut ShimContext,
         id: ServerId,
         request: &Message,
         answer: &Answer<'_>,
@@ -238,7 +243,7 @@ impl Servers {
         if let Some(server) = self.table.get_mut(&id.0) {
             server.is_stranger = true;
         }
-        self.respond(kit, id, request, answer);
+        self.respond(cx, id, request, answer);
     }
 
     /// Forgets a request that gets no answer.
@@ -247,16 +252,16 @@ impl Servers {
     }
 
     /// The ACK of our 2xx has come.
-    pub(crate) fn confirmed(&mut self, kit: &mut Kit, id: ServerId) {
+    pub(crate) fn confirmed(&mut self, cx: &mut ShimContext, id: ServerId) {
         if let Some(server) = self.table.get_mut(&id.0) {
-            server.finish(kit, id.0, T4);
+            server.finish(cx, id.0, T4);
             self.drop_if_unneeded(id.0);
         }
     }
 
     /// A timer has run out. The leg whose 2xx was never confirmed, if that is what it means.
-    pub(crate) fn lapsed(&mut self, kit: &mut Kit, number: u64) -> Option<LegId> {
-        let now = kit.now.mono;
+    pub(crate) fn lapsed(&mut self, cx: &mut ShimContext, number: u64) -> Option<LegId> {
+        let now = cx.now.mono;
         let server = self.table.get_mut(&number).filter(|s| s.due <= now)?;
         //= RFC 3261 §17.2.1
         //# Once timer I fires, the server MUST transition to the "Terminated" state. Once the
@@ -272,11 +277,11 @@ impl Servers {
         }
         server.interval = (server.interval * 2).min(T2);
         let next = server.interval.min(server.gives_up.since(now));
-        server.due = kit.alarm_in(next, Alarm::Server(number));
+        server.due = cx.alarm_in(next, TimerId::Server(number));
         // A 2xx is repeated on streams too (§13.3.1.4); a refusal is not (§17.2.1).
         let repeats = server.state == State::Accepted || !server.flow.is_reliable();
         if let Some(bytes) = server.last.clone().filter(|_| repeats) {
-            kit.resend(server.flow, bytes);
+            cx.resend(server.flow, bytes);
         }
         None
     }
@@ -355,7 +360,7 @@ impl Server {
             state: State::Waiting,
             source,
             is_stranger: source.is_some(),
-            flow: draft::reply_flow(request, flow),
+            flow: message_builder::reply_flow(request, flow),
             last: None,
             interval: T1,
             due: never,
@@ -368,14 +373,14 @@ impl Server {
         self.invite && self.state == State::Done
     }
 
-    fn expect_ack(&mut self, kit: &mut Kit, number: u64, state: State) {
+    fn expect_ack(&mut self, cx: &mut ShimContext, number: u64, state: State) {
         self.state = state;
-        self.due = kit.alarm_in(T1, Alarm::Server(number));
+        self.due = cx.alarm_in(T1, TimerId::Server(number));
     }
 
-    fn finish(&mut self, kit: &mut Kit, number: u64, keep: Duration) {
+    fn finish(&mut self, cx: &mut ShimContext, number: u64, keep: Duration) {
         self.state = State::Done;
-        self.due = kit.alarm_in(keep, Alarm::Server(number));
+        self.due = cx.alarm_in(keep, TimerId::Server(number));
     }
 }
 
@@ -388,7 +393,7 @@ fn within_dialog(request: &Message) -> bool {
 }
 
 /// RFC 3261 §17.2.3. `method` is INVITE for the ACK and CANCEL of one.
-fn number_of(kit: &Kit, request: &Message, method: Method) -> u64 {
+fn number_of(cx: &ShimContext, request: &Message, method: Method) -> u64 {
     let name = if method == Method::Unknown {
         request.method_name()
     } else {
@@ -396,8 +401,8 @@ fn number_of(kit: &Kit, request: &Message, method: Method) -> u64 {
     };
     let via = request.header(Name::Via).and_then(Via::parse);
     let (branch, sent_by) = via.map_or(("", ""), |v| (v.branch(), v.sent_by));
-    if branch.len() > draft::COOKIE.len() && branch.starts_with(draft::COOKIE) {
-        return kit.keyed.number((branch, sent_by, name));
+    if branch.len() > message_builder::COOKIE.len() && branch.starts_with(message_builder::COOKIE) {
+        return cx.keyed.number((branch, sent_by, name));
     }
     // RFC 2543 elements make no unique branches. The To tag of an ACK is ours and unknown to the
     // INVITE, so it is left out.
@@ -410,5 +415,5 @@ fn number_of(kit: &Kit, request: &Message, method: Method) -> u64 {
         number,
         name,
     );
-    kit.keyed.number(parts)
+    cx.keyed.number(parts)
 }

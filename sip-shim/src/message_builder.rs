@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use tandem_pbx::seam::Cause;
 
-use crate::kit::Kit;
+use crate::context::ShimContext;
 use crate::message::{Message, Method, Name};
 use crate::uri::{Via, param, split_list};
 use crate::wire::Flow;
@@ -69,12 +69,12 @@ impl<'a> Answer<'a> {
 
 /// A response's text.
 pub(crate) fn response(
-    kit: &Kit,
+    cx: &ShimContext,
     request: &Message,
     flow: &Flow,
     answer: &Answer<'_>,
 ) -> Arc<[u8]> {
-    response_by(Some(&kit.config.user_agent), request, flow, answer)
+    response_by(Some(&cx.config.user_agent), request, flow, answer)
 }
 
 fn response_by(
@@ -210,12 +210,12 @@ pub(crate) struct Request<'a> {
 
 impl Request<'_> {
     /// Its text.
-    pub(crate) fn write(&self, kit: &Kit, flow: &Flow) -> Arc<[u8]> {
+    pub(crate) fn write(&self, cx: &ShimContext, flow: &Flow) -> Arc<[u8]> {
         let mut text = String::with_capacity(768 + self.body.map_or(0, |(_, b)| b.len()));
         let method = self.method.as_str();
         let transport = flow.transport.as_str();
         let _ = write!(text, "{method} {} SIP/2.0\r\n", self.uri);
-        let _ = write!(text, "Via: SIP/2.0/{transport} {}", kit.host);
+        let _ = write!(text, "Via: SIP/2.0/{transport} {}", cx.host);
         let _ = write!(text, ";branch={COOKIE}{:016x};rport\r\n", self.branch);
         text.push_str("Max-Forwards: 70\r\n");
         for route in self.routes {
@@ -230,7 +230,7 @@ impl Request<'_> {
         let _ = write!(
             text,
             "User-Agent: {}\r\n{}",
-            kit.config.user_agent, self.headers
+            cx.config.user_agent, self.headers
         );
         finish(text, self.body)
     }
@@ -245,10 +245,10 @@ pub(crate) fn branch_number(branch: &str) -> Option<u64> {
 }
 
 /// Our Contact.
-pub(crate) fn contact(kit: &Kit, flow: &Flow) -> String {
+pub(crate) fn contact(cx: &ShimContext, flow: &Flow) -> String {
     match flow.transport {
-        crate::wire::Transport::Udp => format!("Contact: <sip:{}>\r\n", kit.host),
-        crate::wire::Transport::Tcp => format!("Contact: <sip:{};transport=tcp>\r\n", kit.host),
+        crate::wire::Transport::Udp => format!("Contact: <sip:{}>\r\n", cx.host),
+        crate::wire::Transport::Tcp => format!("Contact: <sip:{};transport=tcp>\r\n", cx.host),
     }
 }
 
@@ -291,7 +291,7 @@ pub(crate) fn reason_header(cause: Cause) -> String {
         Cause::Forbidden => (57, "Bearer capability not authorized"),
         Cause::NotAcceptable => (88, "Incompatible destination"),
         Cause::Congestion => (42, "Switching equipment congestion"),
-        Cause::Vanished => (102, "Recovery on timer expiry"),
+        Cause::MediaTimeout => (102, "Recovery on timer expiry"),
         Cause::Failed | Cause::ShuttingDown => (41, "Temporary failure"),
     };
     format!("Reason: Q.850;cause={number};text=\"{text}\"\r\n")
@@ -393,7 +393,7 @@ pub(crate) fn overloaded(
     flow: Flow,
     retry_after_s: u32,
 ) -> Option<(Flow, Arc<[u8]>)> {
-    let request = crate::sanity::read_datagram(bytes).ok()?.message;
+    let request = crate::validate::read_datagram(bytes).ok()?.message;
     let to = request
         .header(Name::To)
         .and_then(crate::uri::NameAddr::parse)?;

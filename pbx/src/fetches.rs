@@ -1,9 +1,9 @@
 //! Sound that another node recorded and this one does not keep: asked for, and heard while it comes.
 //!
-//! A call that wants to play a sound asks for it ([`Exchange::fetch`]) and plays what is here without
-//! a gap from its beginning ([`Exchange::sound`]); what becomes durable after that is handed to the
+//! A call that wants to play a sound asks for it ([`PbxState::fetch`]) and plays what is here without
+//! a gap from its beginning ([`PbxState::sound`]); what becomes durable after that is handed to the
 //! engine piece by piece, until the answer says that this was all. What is not here at all is waited
-//! for by the call, which hears of the first piece ([`crate::call::CallEvent::Coming`]) or of the end.
+//! for by the call, which hears of the first piece ([`crate::call::CallEvent::RemoteFetches`]) or of the end.
 //!
 //! Bounds: [`FETCHING_MAX`] sounds; more are played as far as they are here. One listener a leg.
 
@@ -15,8 +15,8 @@ use tandem_storage::link::Position;
 use tandem_storage::name::Id;
 use tandem_storage::seam::ChunkPlace;
 
-use crate::exchange::Exchange;
 use crate::seam::Output;
+use crate::state::PbxState;
 
 /// Sounds that are being fetched at once; more are played as far as they are here.
 const FETCHING_MAX: usize = 256;
@@ -25,7 +25,7 @@ const WHOLE_MAX: usize = 16 * 1024;
 
 /// A sound to be played, and whether that is all of it.
 #[derive(Clone, Debug)]
-pub(crate) struct Heard {
+pub(crate) struct Playable {
     pub(crate) item: PlayItem,
     pub(crate) open: Option<Open>,
 }
@@ -40,7 +40,7 @@ pub(crate) struct Open {
 
 /// All sounds that are asked for. See the chapter above.
 #[derive(Debug, Default)]
-pub(crate) struct Coming {
+pub(crate) struct RemoteFetches {
     sounds: BTreeMap<Id, BTreeMap<LegId, Listener>>,
     /// Of these the first piece has come, and nobody knows yet.
     news: BTreeSet<Id>,
@@ -53,7 +53,7 @@ struct Listener {
     told: usize,
 }
 
-impl Exchange {
+impl PbxState {
     /// Sees to it that a sound is here, if another node recorded it. What cannot be asked for now is
     /// played as far as it is here.
     pub(crate) fn fetch(&mut self, sound: Id) {
@@ -94,14 +94,14 @@ impl Exchange {
     }
 
     /// A recorded sound from `from_sample` on, as far as it is durable.
-    pub(crate) fn sound(&self, id: Id, from_sample: u64) -> Option<Heard> {
+    pub(crate) fn sound(&self, id: Id, from_sample: u64) -> Option<Playable> {
         let sound = self.view.sound(id)?;
         let is_open = self.is_coming(id);
         let chunks = match is_open {
             true => self.view.unbroken(id),
             false => &sound.chunks,
         };
-        (!chunks.is_empty()).then(|| Heard {
+        (!chunks.is_empty()).then(|| Playable {
             item: PlayItem::Sound {
                 codec: sound.codec,
                 places: chunks.into(),

@@ -1,6 +1,6 @@
 //! What all calls share: the office, the mailboxes, the way out.
 //!
-//! Calls are handed the exchange together with each event; they ask it for new numbers, look
+//! Calls are handed the state together with each event; they ask it for new numbers, look
 //! people up in it and put into it what is to be done. It keeps no call.
 //!
 //! Invariants: whatever the log has made durable is in `view`, `office` and `mailboxes` before
@@ -19,17 +19,17 @@ use tandem_storage::name::{Id, Ids, NodeName};
 use tandem_storage::seam::{Append, Committed, SealKind, Token, What};
 use tandem_storage::time::{Now, Time, WallTime};
 
-use crate::coming::Coming;
 use crate::config::PbxConfig;
 use crate::conflicts;
 use crate::counters::Counters;
+use crate::fetches::RemoteFetches;
 use crate::guard::{Guard, Verdict, pause_key};
 use crate::mailbox::{Mailboxes, Message};
 use crate::office::{Office, greeting_of};
 use crate::quota::{self, Warned};
 use crate::returned::Returned;
 use crate::say;
-use crate::seam::{Lamp, Output, SipCommand};
+use crate::seam::{MessageSummary, Output, SipCommand};
 
 /// A call is named by the leg it came in on.
 pub(crate) type CallId = LegId;
@@ -50,7 +50,7 @@ pub(crate) enum Waiter {
 }
 
 /// See the chapter above.
-pub(crate) struct Exchange {
+pub(crate) struct PbxState {
     pub(crate) config: PbxConfig,
     pub(crate) now: Now,
     pub(crate) view: View,
@@ -64,11 +64,11 @@ pub(crate) struct Exchange {
     zone: TimeZone,
     ids: Ids,
     /// Lamps as last told.
-    lamps: BTreeMap<Id, Lamp>,
+    lamps: BTreeMap<Id, MessageSummary>,
     /// Which call a leg belongs to.
     legs: BTreeMap<LegId, CallId>,
     waiting: BTreeMap<Token, Waiter>,
-    pub(crate) coming: Coming,
+    pub(crate) coming: RemoteFetches,
     pub(crate) returned: Returned,
     out: VecDeque<Output>,
     leg_last: u64,
@@ -76,10 +76,10 @@ pub(crate) struct Exchange {
     token_last: u64,
 }
 
-impl Exchange {
+impl PbxState {
     /// Reads everything from the view, and tells the shim of everybody and their lamps.
-    pub(crate) fn new(config: PbxConfig, view: View, ids: Ids, now: Now) -> Exchange {
-        let mut x = Exchange {
+    pub(crate) fn new(config: PbxConfig, view: View, ids: Ids, now: Now) -> PbxState {
+        let mut x = PbxState {
             zone: say::zone(&config.time_zone).unwrap_or(TimeZone::UTC),
             config,
             now,
@@ -94,7 +94,7 @@ impl Exchange {
             lamps: BTreeMap::new(),
             legs: BTreeMap::new(),
             waiting: BTreeMap::new(),
-            coming: Coming::default(),
+            coming: RemoteFetches::default(),
             returned: Returned::default(),
             out: VecDeque::new(),
             leg_last: 0,
@@ -246,7 +246,7 @@ impl Exchange {
         }
         let lamp = self.mailboxes.lamp(user);
         self.lamps.insert(user, lamp);
-        self.sip(SipCommand::Lamp { user, lamp });
+        self.sip(SipCommand::MessageSummary { user, lamp });
     }
 
     fn lamp_changed(&mut self, mailbox: Id) {

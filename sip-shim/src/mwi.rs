@@ -1,4 +1,5 @@
-//! The message-waiting lamp: who asked for it, who gets it unasked, and what it says.
+//! The message-waiting indication (MWI, RFC 3842), the phone's lamp: who subscribed to it, who gets it
+//! unasked, and what it says.
 //!
 //! A phone may subscribe (RFC 6665, RFC 3842); one that is registered but has not subscribed is
 //! notified all the same, as phones expect of a PBX. Call control says what a lamp shows; this
@@ -12,17 +13,17 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
-use tandem_pbx::seam::{Lamp, SipEvent};
+use tandem_pbx::seam::{MessageSummary, SipEvent};
 use tandem_storage::name::Id;
 use tandem_storage::time::Time;
 
 use crate::access::{Access, number_of};
-use crate::client::{Outcome, Owner};
+use crate::client_transactions::{Outcome, Owner};
+use crate::context::{LazyTimer, NumberMap, ShimContext, TimerId};
 use crate::dialog::Dialog;
-use crate::draft::{self, Answer, Request};
-use crate::kit::{Alarm, Kit, NumberMap, Wake};
 use crate::message::{Message, Method, Name};
-use crate::server::ServerId;
+use crate::message_builder::{self, Answer, Request};
+use crate::server_transactions::ServerId;
 use crate::shim::Shim;
 use crate::uri::{Uri, param};
 use crate::wire::Flow;
@@ -41,9 +42,9 @@ struct Subscription {
     dialog: Dialog,
     /// The Event header's id, if it has one.
     id: Box<str>,
-    expires: Wake,
+    expires: LazyTimer,
     busy: bool,
-    told: Option<Lamp>,
+    told: Option<MessageSummary>,
     /// The lamp must be told even if it has not changed (after every SUBSCRIBE).
     wanted: bool,
     /// It is over, for this reason; one last notification says so.
@@ -96,7 +97,7 @@ impl Shim {
         let extension = number_of(request, Name::From);
         let known = self
             .registrar
-            .is_phone_of(self.kit.now.mono, &extension, &flow);
+            .is_phone_of(self.cx.now.mono, &extension, &flow);
         let user = match known.map(|u| u.sip.id) {
             Some(user) => {
                 self.servers.vouch(server);
@@ -113,17 +114,17 @@ impl Shim {
         if whose.is_some_and(|other| other.sip.id != user) {
             return self.reply(server, request, &Answer::new(403));
         }
-        let tag = self.kit.random();
+        let tag = self.cx.random();
         let Some(dialog) = Dialog::from_request(request, flow, tag) else {
             return self.reply(server, request, &Answer::new(400).reason("Bad Contact"));
         };
         let event = request.header_or_empty(Name::Event);
         let id = param(event, "id").unwrap_or_default();
         let id: Box<str> = id.chars().take(64).collect();
-        let most = self.kit.config.subscriptions_per_user_max;
+        let most = self.cx.config.subscriptions_per_user_max;
         self.subscriptions.make_room(user, &flow, &id, most);
-        if self.subscriptions.by_tag.len() >= self.kit.config.subscriptions_max {
-            self.kit.counters.subscriptions_full += 1;
+        if self.subscriptions.by_tag.len() >= self.cx.config.subscriptions_max {
+            self.cx.counters.subscriptions_full += 1;
             let retry = self.retry_after();
             return self.reply(server, request, &Answer::new(503).headers(&retry));
         }
@@ -131,7 +132,7 @@ impl Shim {
             user,
             dialog,
             id,
-            expires: Wake::never(),
+            expires: LazyTimer::never(),
             busy: false,
             told: None,
             wanted: true,
@@ -179,28 +180,28 @@ impl Shim {
         tag: u64,
         expires_s: u32,
     ) {
-        self.kit.counters.subscribes += 1;
+        self.cx.counters.subscribes += 1;
         let Some(subscription) = self.subscriptions.by_tag.get_mut(&tag) else {
             return;
         };
         subscription.dialog.follow(request, flow);
         subscription.wanted = true;
-        let at = self.kit.now.mono + Duration::from_secs(u64::from(expires_s));
+        let at = self.cx.now.mono + Duration::from_secs(u64::from(expires_s));
         subscription
             .expires
-            .set(&mut self.kit, at, Alarm::Subscription(tag));
+            .set(&mut self.cx, at, TimerId::Subscription(tag));
         subscription.over = (expires_s == 0).then_some("timeout");
         let user = subscription.user;
-        let contact = draft::contact(&self.kit, &flow);
+        let contact = message_builder::contact(&self.cx, &flow);
         let headers = format!("{contact}Expires: {expires_s}\r\n");
         self.servers.respond(
-            &mut self.kit,
+            &mut self.cx,
             server,
             request,
             &Answer::new(200).tag(tag).headers(&headers),
         );
         if self.registrar.user(user).is_some_and(|u| u.lamp.is_none()) {
-            self.kit.tell(SipEvent::PhoneCame { user });
+            self.cx.tell(SipEvent::PhoneCame { user });
         }
         self.notify(tag);
     }
@@ -224,7 +225,7 @@ impl Shim {
 
     /// For how long; `None`: too briefly, and the request was answered.
     fn granted_s(&mut self, server: ServerId, request: &Message) -> Option<u32> {
-        let config = &self.kit.config;
+        let config = &self.cx.config;
         let asked_s = request
             .number(Name::Expires)
             .unwrap_or(config.expires_max_s);
@@ -237,7 +238,7 @@ impl Shim {
     }
 
     /// Call control says what a user's lamp shows.
-    pub(crate) fn set_lamp(&mut self, id: Id, lamp: Lamp) {
+    pub(crate) fn set_lamp(&mut self, id: Id, lamp: MessageSummary) {
         let Some(user) = self.registrar.user_mut(id) else {
             return;
         };
@@ -245,7 +246,7 @@ impl Shim {
         for tag in self.subscriptions.tags_of(id) {
             self.notify(tag);
         }
-        let now = self.kit.now.mono;
+        let now = self.cx.now.mono;
         let behind = self.registrar.user(id).map_or(Vec::new(), |u| {
             u.phones(now)
                 .filter(|b| b.is_behind(lamp))
@@ -274,11 +275,7 @@ impl Shim {
         }
         (subscription.busy, subscription.wanted) = (true, false);
         subscription.told = Some(lamp);
-        let left_s = subscription
-            .expires
-            .due()
-            .since(self.kit.now.mono)
-            .as_secs();
+        let left_s = subscription.expires.due().since(self.cx.now.mono).as_secs();
         let state = match subscription.over {
             Some(reason) => format!("terminated;reason={reason}"),
             None => format!("active;expires={left_s}"),
@@ -289,22 +286,22 @@ impl Shim {
         };
         let dialog = &mut subscription.dialog;
         let cseq = dialog.next_cseq();
-        let contact = draft::contact(&self.kit, &dialog.flow);
+        let contact = message_builder::contact(&self.cx, &dialog.flow);
         let headers =
             format!("{contact}Event: message-summary{id}\r\nSubscription-State: {state}\r\n");
         let extension = self
             .registrar
             .user(subscription.user)
             .map(|u| u.sip.extension.clone());
-        let body = summary(&self.kit, extension.as_deref().unwrap_or_default(), lamp);
-        let branch = self.kit.random();
+        let body = summary(&self.cx, extension.as_deref().unwrap_or_default(), lamp);
+        let branch = self.cx.random();
         let route = dialog.route();
         let mut request = dialog.request(Method::Notify, cseq, branch, &route);
         request.headers = &headers;
         request.body = Some((BODY_KIND, &body));
-        self.kit.counters.notifies += 1;
+        self.cx.counters.notifies += 1;
         self.clients
-            .request(&mut self.kit, dialog.flow, Owner::Notify { tag }, &request);
+            .request(&mut self.cx, dialog.flow, Owner::Notify { tag }, &request);
     }
 
     pub(crate) fn on_notify_heard(&mut self, tag: u64, outcome: Outcome) {
@@ -333,7 +330,7 @@ impl Shim {
         };
         let due = subscription
             .expires
-            .fired(&mut self.kit, Alarm::Subscription(tag));
+            .fired(&mut self.cx, TimerId::Subscription(tag));
         if due && subscription.over.is_none() {
             subscription.over = Some("timeout");
             subscription.wanted = true;
@@ -370,16 +367,16 @@ impl Shim {
         binding.push.cseq += 1;
         let (cseq, contact_uri) = (binding.push.cseq, binding.contact.clone());
         let path = binding.path.clone();
-        let own = format!("<sip:{extension}@{}>", self.kit.host);
+        let own = format!("<sip:{extension}@{}>", self.cx.host);
         let from = format!("{own};tag={number:016x}");
         let call_id = format!("{number:016x}-lamp");
-        let contact = draft::contact(&self.kit, &flow);
+        let contact = message_builder::contact(&self.cx, &flow);
         let headers = format!("{contact}Event: message-summary\r\nSubscription-State: active\r\n");
-        let body = summary(&self.kit, &extension, lamp);
+        let body = summary(&self.cx, &extension, lamp);
         let request = Request {
             method: Method::Notify,
             uri: &contact_uri,
-            branch: self.kit.random(),
+            branch: self.cx.random(),
             from: &from,
             to: &own,
             call_id: &call_id,
@@ -388,9 +385,9 @@ impl Shim {
             headers: &headers,
             body: Some((BODY_KIND, &body)),
         };
-        self.kit.counters.notifies += 1;
+        self.cx.counters.notifies += 1;
         self.clients.request(
-            &mut self.kit,
+            &mut self.cx,
             flow,
             Owner::Push {
                 user: id,
@@ -456,8 +453,8 @@ fn is_unwanted(status: u16) -> bool {
 }
 
 /// RFC 3842 §5.2.
-fn summary(kit: &Kit, extension: &str, lamp: Lamp) -> String {
-    let Lamp {
+fn summary(cx: &ShimContext, extension: &str, lamp: MessageSummary) -> String {
+    let MessageSummary {
         new,
         old,
         new_urgent,
@@ -467,6 +464,6 @@ fn summary(kit: &Kit, extension: &str, lamp: Lamp) -> String {
     format!(
         "Messages-Waiting: {waiting}\r\nMessage-Account: sip:{extension}@{}\r\n\
          Voice-Message: {new}/{old} ({new_urgent}/{old_urgent})\r\n",
-        kit.host
+        cx.host
     )
 }
