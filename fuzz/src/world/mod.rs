@@ -109,6 +109,10 @@ struct Site {
     epochs: u32,
     /// Its first disk was lost.
     is_disk_lost: bool,
+    /// A copy of its disk in a drawer.
+    old_disk: Option<SimDisk>,
+    /// It is not a member of the cluster any more.
+    is_removed: bool,
 }
 
 /// A node, or what is left of it.
@@ -142,6 +146,8 @@ impl World {
             wall_ms: 1_790_000_000_000 + rng.random_range(0..7_200_000),
             epochs: 0,
             is_disk_lost: false,
+            old_disk: None,
+            is_removed: false,
         });
         let sites = sites.collect();
         let weather = Weather::of_the_day(&mut rng);
@@ -321,8 +327,10 @@ impl World {
     fn dial(&mut self, n: usize, peer: NodeName) {
         let delay = Duration::from_micros(self.rng.random_range(100..20_000));
         let other = (0..self.sites.len()).find(|m| start::name(*m) == peer);
-        let is_there =
-            |m: &usize| matches!(self.sites[*m].life, Life::Up(_)) && !self.wires.is_cut(n, *m);
+        let is_there = |m: &usize| match &self.sites[*m].life {
+            Life::Up(other) => other.lets_in(start::name(n)) && !self.wires.is_cut(n, *m),
+            _ => false,
+        };
         match other.filter(is_there) {
             Some(other) => self.wires.dial(self.now, n, other, delay),
             None => {

@@ -231,6 +231,26 @@ impl Node {
         self.admin.remove(&asker)
     }
 
+    /// An administrator has registers written.
+    pub(super) fn write_registers(
+        &mut self,
+        now: Time,
+        registers: Vec<(String, Option<String>)>,
+        oracle: &mut Oracle,
+        rng: &mut ChaCha8Rng,
+    ) {
+        let asker = 0;
+        let write = Input::Write { asker, registers };
+        self.core.handle(self.at(now), write);
+        self.pump(now, oracle, rng);
+    }
+
+    /// It lets another node in.
+    pub(super) fn lets_in(&self, peer: NodeName) -> bool {
+        let members = self.core.members();
+        members.is_some_and(|members| members.get(peer).is_some())
+    }
+
     /// It is asked to stop, at once.
     pub(super) fn stop(&mut self, now: Time, oracle: &mut Oracle, rng: &mut ChaCha8Rng) {
         self.is_stopping = true;

@@ -45,6 +45,8 @@ pub(super) struct Oracle {
     recorded: BTreeMap<(usize, LegId), Id>,
     /// What each node ever had durably of others' sounds.
     copies: BTreeMap<usize, BTreeSet<Stamp>>,
+    /// A node that is not a member of the cluster any more.
+    removed: Option<usize>,
     pub(super) restarts: u64,
     pub(super) saved: u64,
     /// Of these, those that another node had.
@@ -283,6 +285,11 @@ impl Oracle {
         self.registers.retain(|(m, _), _| *m != n);
     }
 
+    /// Node `n` is removed: what it records from now on stays there.
+    pub(super) fn on_removed(&mut self, n: usize) {
+        self.removed = Some(n);
+    }
+
     /// Node `n` has started again from what was on its disk.
     pub(super) fn on_restart(&mut self, n: usize, view: &View, disk: &SimDisk) {
         self.restarts += 1;
@@ -332,7 +339,8 @@ impl Oracle {
     pub(super) fn on_rest(&self, n: usize, view: &View, disk: &SimDisk) {
         for (id, tale) in &self.sounds {
             let is_kept = matches!(tale.sealed, Some(SealKind::Whole | SealKind::CutShort));
-            let stays = tale.is_saved_twice || !tale.is_disk_lost;
+            let is_elsewhere = self.removed.is_some_and(|m| id.node == name(m));
+            let stays = tale.is_saved_twice || !(tale.is_disk_lost || is_elsewhere);
             let Some(sound) = view.sound(*id) else {
                 assert!(!is_kept || !stays, "node {n} has nothing of {id}: {tale:?}");
                 continue;

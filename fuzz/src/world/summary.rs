@@ -19,6 +19,8 @@ pub struct Summary {
     pub saved_twice: u64,
     /// Disks that were lost.
     pub disks_lost: u64,
+    /// Nodes that were removed from their cluster.
+    pub removed: u64,
     /// Restarts of nodes.
     pub restarts: u64,
     /// Datagrams sent.
@@ -45,6 +47,7 @@ impl Add for Summary {
             saved: self.saved + other.saved,
             saved_twice: self.saved_twice + other.saved_twice,
             disks_lost: self.disks_lost + other.disks_lost,
+            removed: self.removed + other.removed,
             restarts: self.restarts + other.restarts,
             datagrams: self.datagrams + other.datagrams,
             notified: self.notified + other.notified,

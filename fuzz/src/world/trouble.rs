@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use rand::RngExt;
 use tandem_storage::sim::SimDisk;
+use tandem_storage::site::cert_key;
 use tandem_storage::writer::WriteFault;
 
 use super::node::Node;
-use super::start::{Place, Start};
+use super::start::{Place, Start, name};
 use super::summary::counted;
 use super::{DISK_BYTES, Life, SEGMENT_BYTES, World};
 
@@ -35,6 +36,10 @@ pub(super) enum Trouble {
     ClockSet,
     /// The machine burns, and another one takes its place with an empty disk.
     DiskLost,
+    /// The same, and an old copy of the disk is put in.
+    DiskOld,
+    /// It belongs to the cluster no longer.
+    Removed,
 }
 
 impl World {
@@ -51,6 +56,8 @@ impl World {
             12..15 => Trouble::LinkCut,
             15 => Trouble::LinkBreaks,
             16 => Trouble::ClockSet,
+            17 if self.sites.len() > 2 => Trouble::Removed,
+            17 | 18 => Trouble::DiskOld,
             _ => Trouble::DiskLost,
         };
         let wait = Duration::from_secs(rng.random_range(5..200));
@@ -62,7 +69,8 @@ impl World {
         let now = self.now;
         self.trace.say(now, || format!("node {n}: {trouble:?}"));
         let soon = Duration::from_millis(self.rng.random_range(10..40_000));
-        if trouble == Trouble::DiskLost && !self.others_have_all(n) {
+        let takes_one_away = [Trouble::DiskLost, Trouble::DiskOld, Trouble::Removed];
+        if takes_one_away.contains(&trouble) && !self.others_have_all(n) {
             // Two copies outlast the loss of one.
             return self.plan_trouble();
         }
@@ -89,7 +97,11 @@ impl World {
                 node.wall_ms = (node.wall_ms + off).saturating_sub(CLOCK_OFF_MS);
                 self.sites[n].wall_ms = node.wall_ms;
             }
-            Trouble::DiskLost => self.lose_disk(n, soon),
+            Trouble::DiskLost => {
+                self.lose_disk(n, SimDisk::new(SEGMENT_BYTES, DISK_BYTES), soon);
+            }
+            Trouble::DiskOld => self.use_old_disk(n, soon),
+            Trouble::Removed => self.remove(n),
             Trouble::PowerCut => self.cut_power(n, soon),
             Trouble::PowerCutWhileWriting if node.is_writing() => self.cut_power(n, soon),
             Trouble::PowerCutWhileWriting => {
@@ -156,7 +168,10 @@ impl World {
 
     /// Every other node is there and lacks nothing of what others have.
     fn others_have_all(&self, n: usize) -> bool {
-        let mut others = (0..self.sites.len()).filter(|m| *m != n);
+        if self.sites[n].is_removed {
+            return false;
+        }
+        let mut others = (0..self.sites.len()).filter(|m| *m != n && !self.sites[*m].is_removed);
         others.all(|m| match &self.sites[m].life {
             Life::Up(node) => node.is_whole(self.now),
             _ => false,
@@ -164,15 +179,44 @@ impl World {
     }
 
     /// Its disk is lost with all that was there alone; another machine takes its place.
-    fn lose_disk(&mut self, n: usize, pause: Duration) {
+    fn lose_disk(&mut self, n: usize, disk: SimDisk, pause: Duration) {
         self.cut_power(n, pause);
         // It was true when it was sent; but what it says is gone.
         self.wires.forget_under_way(n);
         self.oracle.on_disk_lost(n);
         self.seen.disks_lost += 1;
         self.sites[n].is_disk_lost = true;
-        let disk = SimDisk::new(SEGMENT_BYTES, DISK_BYTES);
         self.sites[n].life = Life::Down(disk, self.now + pause);
+    }
+
+    /// The copy in the drawer is put in; if there is none, one is made.
+    fn use_old_disk(&mut self, n: usize, pause: Duration) {
+        if let Some(disk) = self.sites[n].old_disk.take() {
+            return self.lose_disk(n, disk, pause);
+        }
+        if let Life::Up(node) = &self.sites[n].life {
+            let copy = SimDisk {
+                fault: None,
+                capacity_bytes: DISK_BYTES,
+                ..node.disk().clone()
+            };
+            self.sites[n].old_disk = Some(copy);
+        }
+    }
+
+    /// Another node's administrator removes it. It goes on for its phones, alone.
+    fn remove(&mut self, n: usize) {
+        if self.sites.iter().any(|site| site.is_removed) {
+            return;
+        }
+        self.sites[n].is_removed = true;
+        self.seen.removed += 1;
+        self.oracle.on_removed(n);
+        let other = (n + 1) % self.sites.len();
+        if let Life::Up(node) = &mut self.sites[other].life {
+            let registers = vec![(cert_key(name(n)), None)];
+            node.write_registers(self.now, registers, &mut self.oracle, &mut self.rng);
+        }
     }
 
     pub(super) fn start_node(&mut self, n: usize) {
