@@ -42,7 +42,6 @@ pub enum Input {
     Media(Event),
     /// The answer to [`Output::OpenMedia`].
     MediaOpened {
-        /// Which leg.
         leg: LegId,
         /// Its local RTP port, or nothing: no port is free.
         port: Result<u16, ()>,
@@ -53,14 +52,12 @@ pub enum Input {
     Link(LinkEvent),
     /// The answer to [`Output::CheckPin`].
     PinChecked {
-        /// For which leg.
         leg: LegId,
         /// It is the right one.
         right: bool,
     },
     /// The answer to [`Output::HashPin`].
     PinHashed {
-        /// For which leg.
         leg: LegId,
         /// Its Argon2 hash in PHC form; `None` if it could not be hashed.
         hash: Option<Arc<str>>,
@@ -89,10 +86,7 @@ pub enum Output {
     /// Of the media engine.
     Media(Command),
     /// Of the media engine, answered at once by [`Input::MediaOpened`].
-    OpenMedia {
-        /// Which leg.
-        leg: LegId,
-    },
+    OpenMedia { leg: LegId },
     /// Of the log. The order must be kept; answered through [`Input::Log`].
     Log {
         /// Comes back in the answer.
@@ -102,23 +96,15 @@ pub enum Output {
     },
     /// Check a PIN against its hash, elsewhere (it is slow on purpose).
     CheckPin {
-        /// For which leg.
         leg: LegId,
         /// Argon2 hash in PHC form.
         hash: Arc<str>,
-        /// What was typed.
         pin: Arc<str>,
     },
     /// Hash a new PIN, elsewhere.
-    HashPin {
-        /// For which leg.
-        leg: LegId,
-        /// What was typed.
-        pin: Arc<str>,
-    },
+    HashPin { leg: LegId, pin: Arc<str> },
     /// Of the link: get a sound here; answered by [`LinkEvent::Fetched`].
     Fetch {
-        /// Which.
         sound: Id,
         /// Where its node sealed it.
         sealed: Position,
@@ -158,7 +144,6 @@ pub enum Notice {
     },
     /// Another node has seen more of this node's log than is here.
     Contradiction {
-        /// Which.
         peer: NodeName,
         /// The epoch it knows.
         epoch: u32,

@@ -79,66 +79,46 @@ pub enum SipEvent {
     Incoming {
         /// The new leg (odd).
         leg: LegId,
-        /// Who.
         caller: Caller,
         /// What was dialled, at most 64 characters.
         dialed: Arc<str>,
     },
     /// A leg that goes out rings.
-    Ringing {
-        /// Which.
-        leg: LegId,
-    },
+    Ringing { leg: LegId },
     /// A leg that goes out speaks before it answers (183 with a description): an announcement, the ringing of
     /// another network. Its media is set.
-    Progress {
-        /// Which.
-        leg: LegId,
-    },
+    Progress { leg: LegId },
     /// The phone says to call this number in its place (302). The leg has ended.
     Redirected {
-        /// Which.
         leg: LegId,
         /// Whom, at most 64 characters.
         to: Arc<str>,
     },
     /// A leg that goes out was answered; its media is set.
-    Answered {
-        /// Which.
-        leg: LegId,
-    },
+    Answered { leg: LegId },
     /// A leg that came in has been answered and its party has confirmed (ACK).
     Confirmed {
-        /// Which.
         leg: LegId,
         /// What was agreed with it: what is recorded from it is kept as this.
         codec: Codec,
     },
     /// A leg ended, whichever way, by the other side or by failing. Its media is closed; nothing
     /// more comes for it.
-    Ended {
-        /// Which.
-        leg: LegId,
-        /// Why.
-        cause: Cause,
-    },
+    Ended { leg: LegId, cause: Cause },
     /// The party put us on hold, or took us back.
     Held {
-        /// Which leg.
         leg: LegId,
         /// On hold.
         held: bool,
     },
     /// A key, sent in signalling (SIP INFO).
     Digit {
-        /// Which leg.
         leg: LegId,
         /// `0`-`9`, `*`, `#`, `A`-`D`.
         digit: char,
     },
     /// Where a phone is, to be written down and given back after a restart with [`SipCommand::Phone`].
     PhoneSeen {
-        /// Whose.
         user: Id,
         /// Which of the user's phones; small numbers that are used again.
         slot: u32,
@@ -146,10 +126,7 @@ pub enum SipEvent {
         seen: Option<Arc<str>>,
     },
     /// The phones of a user changed: the shim wants the lamp told again.
-    PhoneCame {
-        /// Whose.
-        user: Id,
-    },
+    PhoneCame { user: Id },
 }
 
 /// What the pbx asks of the shim.
@@ -178,7 +155,6 @@ pub enum SipCommand {
     Call {
         /// The new leg (even).
         leg: LegId,
-        /// Whose phones.
         user: Id,
         /// Who is calling.
         caller: Caller,
@@ -186,15 +162,9 @@ pub enum SipCommand {
         like: Option<LegId>,
     },
     /// End a leg, in whichever phase it is. [`SipEvent::Ended`] does not follow.
-    End {
-        /// Which.
-        leg: LegId,
-        /// Why.
-        cause: Cause,
-    },
+    End { leg: LegId, cause: Cause },
     /// A phone that was registered before this node was restarted.
     Phone {
-        /// Whose.
         user: Id,
         /// Which of the user's phones; small numbers that are used again.
         slot: u32,
@@ -203,7 +173,6 @@ pub enum SipCommand {
     },
     /// A user's lamp: light it on every phone of the user and for every watcher.
     MessageSummary {
-        /// Whose.
         user: Id,
         /// Its state.
         lamp: MessageSummary,
@@ -226,7 +195,6 @@ pub struct MessageSummary {
 /// A user as the shim needs to know it, given whenever it changes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SipUser {
-    /// Who.
     pub id: Id,
     /// What one dials, and the user part of its address.
     pub extension: Arc<str>,
@@ -249,14 +217,12 @@ pub enum Input {
     Log(LogEvent),
     /// A PIN was checked.
     PinChecked {
-        /// For which leg.
         leg: LegId,
         /// It is the right one.
         right: bool,
     },
     /// A PIN was hashed.
     PinHashed {
-        /// For which leg.
         leg: LegId,
         /// Its Argon2 hash in PHC form; `None` if it could not be hashed.
         hash: Option<Arc<str>>,
@@ -264,7 +230,6 @@ pub enum Input {
     /// Of a sound that was asked for with [`Output::Fetch`] nothing more comes. All that came was told
     /// of before.
     Fetched {
-        /// Which.
         sound: Id,
         /// It is whole.
         found: bool,
@@ -288,7 +253,6 @@ pub enum Output {
     Sip(SipCommand),
     /// A user came or changed (`Some`) or went (`None`).
     User {
-        /// Who.
         id: Id,
         /// Its new form.
         user: Option<SipUser>,
@@ -305,7 +269,6 @@ pub enum Output {
     /// See to it that the samples of a sound are here, which another node recorded; answered by
     /// [`Input::Fetched`].
     Fetch {
-        /// Which.
         sound: Id,
         /// Where its node sealed it.
         sealed: Position,
@@ -314,20 +277,13 @@ pub enum Output {
     },
     /// Check a PIN against its hash, away from this thread (it is slow on purpose).
     CheckPin {
-        /// For which leg.
         leg: LegId,
         /// Argon2 hash in PHC form.
         hash: Arc<str>,
-        /// What was typed.
         pin: Arc<str>,
     },
     /// Hash a new PIN, away from this thread; answered by [`Input::PinHashed`].
-    HashPin {
-        /// For which leg.
-        leg: LegId,
-        /// What was typed.
-        pin: Arc<str>,
-    },
+    HashPin { leg: LegId, pin: Arc<str> },
     /// An answer to an [`AdminRequest`].
     Admin(AdminReply),
     /// After [`Input::Stop`]: every call has ended and every seal is durable.
@@ -373,62 +329,35 @@ pub enum AdminAsk {
     Conflicts,
     /// Make a user. Answered when it is durable.
     AddUser {
-        /// Who.
         account: crate::office::Account,
         /// Argon2 hash of the PIN, PHC form.
         pin_hash: Arc<str>,
     },
     /// Change a user. Answered when it is durable.
     SetUser {
-        /// The extension.
         extension: Arc<str>,
-        /// To what.
         change: UserChange,
     },
     /// Remove a user. Answered when it is durable.
-    RemoveUser {
-        /// The extension.
-        extension: Arc<str>,
-    },
+    RemoveUser { extension: Arc<str> },
     /// Messages of an extension, as JSON.
-    Mailbox {
-        /// The extension.
-        extension: Arc<str>,
-    },
+    Mailbox { extension: Arc<str> },
     /// Deleted messages of an extension that can still be had back, as JSON.
-    Deleted {
-        /// The extension.
-        extension: Arc<str>,
-    },
+    Deleted { extension: Arc<str> },
     /// Have a deleted message back. Answered when it is durable.
-    Undelete {
-        /// The extension.
-        extension: Arc<str>,
-        /// The message.
-        id: Id,
-    },
+    Undelete { extension: Arc<str>, id: Id },
     /// Put a mailbox on legal hold, or take it off. Answered when it is durable.
-    Hold {
-        /// The extension.
-        extension: Arc<str>,
-        /// On.
-        hold: bool,
-    },
+    Hold { extension: Arc<str>, hold: bool },
     /// Delete heard messages after so many days. Answered when it is durable.
     KeepHeard {
-        /// The extension.
         extension: Arc<str>,
         /// `None`: for ever.
         days: Option<f64>,
     },
     /// How much a mailbox holds and may hold, as JSON.
-    Quota {
-        /// The extension.
-        extension: Arc<str>,
-    },
+    Quota { extension: Arc<str> },
     /// Set how much a mailbox may hold. Answered when it is durable.
     SetQuota {
-        /// The extension.
         extension: Arc<str>,
         /// Minutes; 0: as the configuration says; `None`: as it was.
         minutes: Option<u32>,
@@ -436,30 +365,19 @@ pub enum AdminAsk {
         messages: Option<u32>,
     },
     /// Where a message's samples lie.
-    Message {
-        /// The extension.
-        extension: Arc<str>,
-        /// The message.
-        id: Id,
-    },
+    Message { extension: Arc<str>, id: Id },
     /// Which messages of an extension are there, deleted ones included, as JSON: what needs not be
     /// put back.
-    There {
-        /// The extension.
-        extension: Arc<str>,
-    },
+    There { extension: Arc<str> },
     /// Put a message from a backup back, unless it is there. Answered when it is durable.
     Restore {
-        /// The extension.
         extension: Arc<str>,
         /// All of it but the sound.
         kept: Box<crate::backup_message::BackupMessage>,
-        /// The samples.
         samples: Arc<[u8]>,
     },
     /// Put a finished sound into a mailbox. Answered when it is durable.
     Import {
-        /// The extension.
         extension: Arc<str>,
         /// How its samples are kept.
         codec: tandem_storage::seam::SoundCodec,
@@ -494,8 +412,5 @@ pub enum AdminAnswer {
     /// It is durable.
     Done,
     /// The message an import became.
-    Imported {
-        /// Its name.
-        id: Id,
-    },
+    Imported { id: Id },
 }

@@ -47,7 +47,6 @@ pub struct Media {
     pub is_unreachable: bool,
     /// From a=rtcp, if it names one.
     pub rtcp_port: Option<u16>,
-    /// Which way.
     pub direction: Direction,
     /// Milliseconds of sound it wants in a packet.
     pub ptime_ms: Option<u8>,

@@ -45,14 +45,12 @@ pub enum ShimInput {
     Pbx(SipCommand),
     /// A user came or changed (`Some`) or went (`None`).
     User {
-        /// Who.
         id: Id,
         /// Its new form.
         user: Option<SipUser>,
     },
     /// The answer to [`ShimOutput::OpenMedia`].
     MediaOpened {
-        /// Which leg.
         leg: LegId,
         /// Its local RTP port, or nothing: no port is free.
         port: Result<u16, ()>,
@@ -67,10 +65,7 @@ pub enum ShimOutput {
     /// Of call control.
     Pbx(SipEvent),
     /// Open a leg in the media engine and answer at once with [`ShimInput::MediaOpened`].
-    OpenMedia {
-        /// Which leg.
-        leg: LegId,
-    },
+    OpenMedia { leg: LegId },
     /// Of the media engine: [`Command::Set`] or [`Command::Close`].
     Media(Command),
 }
@@ -78,7 +73,6 @@ pub enum ShimOutput {
 /// A registered phone, for people.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Phone {
-    /// Whose.
     pub user: Id,
     /// What one dials to reach it.
     pub extension: Arc<str>,
@@ -86,7 +80,6 @@ pub struct Phone {
     pub contact: String,
     /// The address it was heard from.
     pub source: SocketAddr,
-    /// How.
     pub transport: Transport,
     /// What it says it is; may be empty.
     pub user_agent: String,

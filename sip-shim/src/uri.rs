@@ -11,7 +11,6 @@ use crate::wire::Transport;
 /// A URI, taken apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Uri<'a> {
-    /// What kind.
     pub scheme: Scheme,
     /// Before the `@`, as written; a tel: URI's number.
     pub user: &'a str,

@@ -19,7 +19,6 @@ pub enum Transport {
 /// One way between us and a peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Flow {
-    /// How.
     pub transport: Transport,
     /// The other end, as seen from here.
     pub peer: SocketAddr,
@@ -32,17 +31,9 @@ pub struct Flow {
 #[derive(Debug)]
 pub enum WireIn {
     /// A message that passed the sanity checks, or one that deserves an error answer.
-    Message {
-        /// Where from.
-        flow: Flow,
-        /// It.
-        message: Incoming,
-    },
+    Message { flow: Flow, message: Incoming },
     /// A connection is gone, or could not be opened: nothing sent on it from now on arrives.
-    Closed {
-        /// Which.
-        flow: Flow,
-    },
+    Closed { flow: Flow },
 }
 
 /// What the network is asked to do.
@@ -58,10 +49,7 @@ pub enum WireOut {
     },
     /// Somebody on this stream has shown who they are: it is kept as long as any phone's. Others are
     /// closed soon.
-    Keep {
-        /// Which.
-        flow: Flow,
-    },
+    Keep { flow: Flow },
 }
 
 impl Flow {

@@ -155,6 +155,46 @@ fn unsafe_code_is_where_it_is_said_to_be() {
     }
 }
 
+/// A field or a variant needs a comment only if its name does not say enough, so the compiler's own lint is
+/// of no use here.
+#[test]
+fn every_public_item_says_what_it_is() {
+    let kinds = ["fn", "struct", "enum", "trait", "type", "const", "static"];
+    let is_item = |line: &str| {
+        let words = line.strip_prefix("pub ").into_iter();
+        let mut words = words.flat_map(|rest| rest.split([' ', '(', '<']));
+        words
+            .find(|word| !["async", "unsafe", "const"].contains(word) || line.contains(": "))
+            .is_some_and(|word| kinds.contains(&word))
+    };
+    let mut items = 0;
+    for (path, text) in CORES.iter().flat_map(|c| sources(&format!("{c}/src"))) {
+        let lines: Vec<&str> = text
+            .lines()
+            .map(str::trim)
+            .take_while(|line| *line != "#[cfg(test)]")
+            .collect();
+        for (number, line) in (0..).zip(&lines).filter(|(_, line)| is_item(line)) {
+            items += 1;
+            let mut above = number;
+            // Attributes and quotes of an RFC stand between an item and its comment.
+            while above > 0 && !lines[above - 1].starts_with("///") {
+                if lines[above - 1].starts_with("//") {
+                    above -= 1;
+                    continue;
+                }
+                let is_attribute = lines[above - 1].ends_with(']');
+                assert!(is_attribute, "{path}:{}: {line}: no comment", number + 1);
+                above -= 1;
+                while !lines[above].starts_with("#[") {
+                    above -= 1;
+                }
+            }
+        }
+    }
+    assert!(items > 500, "{items}");
+}
+
 #[test]
 fn architecture_names_what_exists() {
     let mut files = vec![root().join("ARCHITECTURE.md")];

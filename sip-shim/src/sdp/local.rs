@@ -27,7 +27,6 @@ pub struct MediaLine<'a> {
     pub answers: Option<&'a Media>,
     /// Our formats, best first; none: the line is refused.
     pub payloads: &'a [(u8, Payload)],
-    /// Which way.
     pub direction: Direction,
 }
 

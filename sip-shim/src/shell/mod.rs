@@ -48,17 +48,13 @@ pub enum BindError {
     /// The datagram socket.
     #[error("SIP over UDP cannot listen on {address}: {source}")]
     Udp {
-        /// Where.
         address: SocketAddr,
-        /// Why.
         source: std::io::Error,
     },
     /// The stream socket.
     #[error("SIP over TCP cannot listen on {address}: {source}")]
     Tcp {
-        /// Where.
         address: SocketAddr,
-        /// Why.
         source: std::io::Error,
     },
 }
