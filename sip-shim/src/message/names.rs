@@ -37,7 +37,7 @@ pub enum Method {
 
 /// A header we look at. The others are kept but cannot be asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[allow(missing_docs)] // Each is the header of that name.
+// Each is the header of that name.
 pub enum Name {
     Accept,
     Allow,
