@@ -4,8 +4,8 @@
 //! it is young, by what makes a request unique (to recognise one that came by two ways).
 //!
 //! ```text
-//!   in:   Opening ─► Offered ─► Answered ─► Up          out:  Dialing ─► Calling ─► Up
-//!                                   └► Closing (hung up before the ACK came)
+//!   in:   Offered ─► Answered ─► Up          out:  Dialing ─► Calling ─► Up
+//!                        └► Closing (hung up before the ACK came)
 //! ```
 
 use std::collections::BTreeMap;
@@ -14,7 +14,7 @@ use tandem_engine::seam::LegId;
 use tandem_pbx::seam::Caller;
 use tandem_storage::name::Id;
 
-use crate::context::{LazyTimer, NumberMap, ShimContext};
+use crate::context::{LazyTimer, NumberMap};
 use crate::dialog::Dialog;
 use crate::message::Message;
 use crate::offer_answer::MediaNegotiation;
@@ -43,6 +43,10 @@ pub(crate) struct Call {
     pub(crate) tag: u64,
     origin: Option<u64>,
     pub(crate) talk: Option<MediaNegotiation>,
+    /// Its port in the media engine is open.
+    pub(crate) has_media: bool,
+    /// What is done when it is.
+    pub(crate) wants: Option<Wants>,
     pub(crate) dialog: Option<Dialog>,
     pub(crate) timer: Option<SessionTimer>,
     /// When the call itself has something to do.
@@ -60,9 +64,7 @@ pub(crate) struct Call {
 /// Where it stands.
 #[derive(Debug)]
 pub(crate) enum Phase {
-    /// Came in; a media port is being opened.
-    Opening(Box<Invite>),
-    /// Call control knows of it.
+    /// Came in; call control knows of it.
     Offered(Box<Invite>),
     /// Accepted; the ACK has not come.
     Answered,
@@ -75,6 +77,15 @@ pub(crate) enum Phase {
     /// Call control is done with it, but a 2xx must be confirmed before it can be hung up
     /// (RFC 3261 §15).
     Closing,
+}
+
+/// What a leg that came in needs a media port for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Wants {
+    /// Early media, for the sake of another leg.
+    Progress(Option<LegId>),
+    /// The answer.
+    Answer(Option<LegId>),
 }
 
 /// An INVITE that awaits our answer.
@@ -132,6 +143,8 @@ impl Call {
             tag,
             origin,
             talk: None,
+            has_media: false,
+            wants: None,
             dialog: None,
             timer: None,
             wake: LazyTimer::never(),
@@ -145,14 +158,13 @@ impl Call {
 
 impl Calls {
     /// A call comes in.
-    pub(crate) fn begin_in(&mut self, cx: &mut ShimContext, invite: Invite, origin: u64) -> LegId {
+    pub(crate) fn begin_in(&mut self, invite: Invite, tag: u64, origin: u64) -> LegId {
         self.legs_in += 1;
         let leg = LegId(self.legs_in * 2 - 1);
-        let tag = cx.random();
         self.by_tag.insert(tag, leg);
         self.by_origin.insert(origin, leg);
         let user = invite.caller.user;
-        let mut call = Call::new(leg, Phase::Opening(Box::new(invite)), tag, Some(origin));
+        let mut call = Call::new(leg, Phase::Offered(Box::new(invite)), tag, Some(origin));
         call.user = user;
         if let Some(user) = user {
             *self.per_user.entry(user).or_default() += 1;
@@ -167,6 +179,18 @@ impl Calls {
             leg.0,
             Call::new(leg, Phase::Dialing(Box::new(out)), 0, None),
         );
+    }
+
+    /// A call that goes out has its media port.
+    pub(crate) fn opened(&mut self, leg: LegId, talk: MediaNegotiation) {
+        let Some(call) = self.by_leg.get_mut(&leg.0) else {
+            return;
+        };
+        call.talk = Some(talk);
+        call.phase = match std::mem::replace(&mut call.phase, Phase::Closing) {
+            Phase::Dialing(out) => Phase::Calling(out),
+            other => other,
+        };
     }
 
     /// Which of several tags an outgoing call goes by is known once a phone has answered.

@@ -62,7 +62,7 @@ impl Shim {
         }
         match call.phase {
             // RFC 3261 §15: a caller may hang up before it was answered.
-            Phase::Opening(_) | Phase::Offered(_) => self.cancelled(leg, request),
+            Phase::Offered(_) => self.cancelled(leg, request),
             Phase::Closing => drop(self.calls.remove(leg)),
             _ => {
                 self.forget(leg);
@@ -234,14 +234,15 @@ impl Shim {
             return;
         };
         match call.phase {
-            Phase::Opening(_) | Phase::Offered(_) => self.refuse(leg, cause),
+            Phase::Offered(_) => self.refuse(leg, cause),
             Phase::Dialing(_) | Phase::Calling(_) => self.give_up(leg, cause),
             Phase::Up => self.hang_up(leg, cause),
             Phase::Closing => {}
             Phase::Answered => {
                 call.phase = Phase::Closing;
                 call.wake.stop();
-                if call.talk.take().is_some() {
+                call.talk = None;
+                if std::mem::take(&mut call.has_media) {
                     self.cx.media(Command::Close { leg });
                 }
             }
@@ -257,7 +258,7 @@ impl Shim {
 
     fn forget(&mut self, leg: LegId) -> Option<Dialog> {
         let call = self.calls.remove(leg)?;
-        if call.talk.is_some() {
+        if call.has_media {
             self.cx.media(Command::Close { leg });
         }
         call.dialog

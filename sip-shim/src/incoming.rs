@@ -1,7 +1,8 @@
 //! Calls that come in, from their INVITE to its ACK.
 //!
-//! Handed an INVITE outside any dialog; hands on [`SipEvent::Incoming`] once a media port is open,
-//! [`SipEvent::Confirmed`] on the ACK. Sources: RFC 3261 §13.3, RFC 3264, RFC 4028 §9.
+//! Handed an INVITE outside any dialog; hands on [`SipEvent::Incoming`], and [`SipEvent::Confirmed`] on
+//! the ACK. A media port is opened when call control wants the caller to hear something: who is refused
+//! costs none. Sources: RFC 3261 §13.3, RFC 3264, RFC 4028 §9.
 
 use std::sync::Arc;
 
@@ -10,7 +11,7 @@ use tandem_pbx::seam::{Caller, Cause, ClassOfService, SipEvent};
 
 use crate::access::{Access, number_of};
 use crate::body;
-use crate::call::{Invite, Phase, Unconfirmed};
+use crate::call::{Invite, Phase, Unconfirmed, Wants};
 use crate::config::{ShimConfig, Trusted};
 use crate::dialog::Dialog;
 use crate::message::{Message, Method, Name};
@@ -59,9 +60,10 @@ impl Shim {
                 return self.reply(server, &request, &Answer::new(422).headers(&headers));
             }
         };
-        if Dialog::from_request(&request, flow, 0).is_none() {
+        let tag = self.cx.random();
+        let Some(dialog) = Dialog::from_request(&request, flow, tag) else {
             return self.reply(server, &request, &Answer::new(400).reason("Bad Contact"));
-        }
+        };
         // Whoever is refused is told at once; only who has to wait is told so.
         //= RFC 3261 §17.2.1
         //# The server transaction MUST generate a 100 (Trying) response unless it knows that the TU
@@ -80,17 +82,30 @@ impl Shim {
             caller,
             dialed,
         };
-        let leg = self.calls.begin_in(&mut self.cx, invite, origin);
+        let (caller, dialed) = (invite.caller.clone(), invite.dialed.clone());
+        let mut talk = self.negotiation();
+        talk.learning = dialog.learning();
+        invite.offer.iter().for_each(|offer| talk.note(offer));
+        let leg = self.calls.begin_in(invite, tag, origin);
         self.servers.belongs_to(server, leg);
         if let Some(call) = self.calls.get_mut(leg) {
             call.timer = Some(timer);
             call.takes_update = takes_update;
-            if let Phase::Opening(invite) = &call.phase {
-                call.dialog = Dialog::from_request(&invite.request, flow, call.tag);
-            }
+            call.dialog = Some(dialog);
+            call.talk = Some(talk);
         }
         self.cx.counters.calls_in += 1;
-        self.cx.outputs.push_back(ShimOutput::OpenMedia { leg });
+        self.cx.tell(SipEvent::Incoming {
+            leg,
+            caller,
+            dialed,
+        });
+    }
+
+    /// What a leg's two ends are to agree on; it has no port yet.
+    fn negotiation(&mut self) -> MediaNegotiation {
+        let session_id = self.cx.random();
+        MediaNegotiation::new(session_id, self.cx.config.advertise).speaking(&self.cx.config.codecs)
     }
 
     /// From tag, Call-ID and CSeq together are unique (RFC 3261 §8.2.2.2).
@@ -153,52 +168,51 @@ impl Shim {
         let Some(port) = port else {
             return self.no_media(leg);
         };
-        let session_id = self.cx.random();
-        let mut talk = MediaNegotiation::new(session_id, self.cx.config.advertise, port)
-            .speaking(&self.cx.config.codecs);
-        if let Some(dialog) = &call.dialog {
-            talk.learning = dialog.learning();
+        call.has_media = true;
+        if let Some(talk) = &mut call.talk {
+            talk.open(port);
         }
-        call.talk = Some(talk);
-        match std::mem::replace(&mut call.phase, Phase::Closing) {
-            Phase::Opening(invite) => {
-                let (caller, dialed) = (invite.caller.clone(), invite.dialed.clone());
-                if let (Some(talk), Some(offer)) = (&mut call.talk, &invite.offer) {
-                    talk.note(offer);
-                }
-                call.phase = Phase::Offered(invite);
-                self.cx.tell(SipEvent::Incoming {
-                    leg,
-                    caller,
-                    dialed,
-                });
-            }
-            Phase::Dialing(out) => {
-                call.phase = Phase::Calling(out);
+        match (call.wants.take(), &call.phase) {
+            (Some(Wants::Progress(like)), _) => self.progress(leg, like),
+            (Some(Wants::Answer(like)), _) => self.answer(leg, like),
+            (None, Phase::Dialing(_)) => {
+                let mut talk = self.negotiation();
+                talk.open(port);
+                self.calls.opened(leg, talk);
                 self.dial(leg);
             }
-            other => call.phase = other,
+            (None, _) => {}
         }
     }
 
-    /// Every port is taken: the caller may try again, call control hears of calls it made.
+    /// Every port is taken: the caller may try again, and call control hears of it.
     fn no_media(&mut self, leg: LegId) {
         self.cx.counters.calls_refused_full += 1;
         let Some(call) = self.calls.remove(leg) else {
             return;
         };
-        match call.phase {
-            Phase::Opening(invite) => {
-                let retry = self.retry_after();
-                let answer = Answer::new(503).headers(&retry).tag(call.tag);
-                self.servers
-                    .respond(&mut self.cx, invite.server, &invite.request, &answer);
-            }
-            _ => self.cx.tell(SipEvent::Ended {
-                leg,
-                cause: Cause::Congestion,
-            }),
+        if let Phase::Offered(invite) = call.phase {
+            let retry = self.retry_after();
+            let answer = Answer::new(503).headers(&retry).tag(call.tag);
+            self.servers
+                .respond(&mut self.cx, invite.server, &invite.request, &answer);
         }
+        self.cx.tell(SipEvent::Ended {
+            leg,
+            cause: Cause::Congestion,
+        });
+    }
+
+    /// The leg has a media port; else one is asked for, and what is wanted is done then.
+    fn has_media(&mut self, leg: LegId, wants: Wants) -> bool {
+        let Some(call) = self.calls.get_mut(leg) else {
+            return false;
+        };
+        let can_wait = !call.has_media && matches!(call.phase, Phase::Offered(_));
+        if can_wait && call.wants.replace(wants).is_none() {
+            self.cx.outputs.push_back(ShimOutput::OpenMedia { leg });
+        }
+        call.has_media
     }
 
     pub(crate) fn ring(&mut self, leg: LegId) {
@@ -217,6 +231,16 @@ impl Shim {
     /// Lets the caller hear what it is bridged to before it is answered. Without an offer of its own there
     /// is nothing to answer yet, and it only rings.
     pub(crate) fn progress(&mut self, leg: LegId, like: Option<LegId>) {
+        let call = self.calls.get(leg);
+        let has_offer = call.is_some_and(
+            |call| matches!(&call.phase, Phase::Offered(invite) if invite.offer.is_some()),
+        );
+        if !has_offer {
+            return self.ring(leg);
+        }
+        if !self.has_media(leg, Wants::Progress(like)) {
+            return;
+        }
         let prefer = self.preference(like);
         let Some(call) = self.calls.get_mut(leg) else {
             return;
@@ -246,6 +270,9 @@ impl Shim {
     }
 
     pub(crate) fn answer(&mut self, leg: LegId, like: Option<LegId>) {
+        if !self.has_media(leg, Wants::Answer(like)) {
+            return;
+        }
         let prefer = self.preference(like);
         let Some(call) = self.calls.get_mut(leg) else {
             return;
@@ -292,7 +319,7 @@ impl Shim {
         let Some(call) = self.calls.remove(leg) else {
             return;
         };
-        if let Phase::Offered(invite) | Phase::Opening(invite) = &call.phase {
+        if let Phase::Offered(invite) = &call.phase {
             let status = status_of(cause);
             let retry = if status == 503 {
                 self.retry_after()
@@ -303,7 +330,7 @@ impl Shim {
             self.servers
                 .respond(&mut self.cx, invite.server, &invite.request, &answer);
         }
-        if call.talk.is_some() {
+        if call.has_media {
             self.cx.media(Command::Close { leg });
         }
     }

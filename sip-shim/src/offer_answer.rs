@@ -49,14 +49,14 @@ pub struct MediaNegotiation {
 }
 
 impl MediaNegotiation {
-    /// For a leg that receives at `address` and `port`.
-    pub fn new(session_id: u64, address: IpAddr, port: u16) -> MediaNegotiation {
+    /// For a leg that receives at `address`, at a port that is not known yet.
+    pub fn new(session_id: u64, address: IpAddr) -> MediaNegotiation {
         // Session ids are written as decimal numbers that some phones read into 63 bits.
         //= RFC 3264 §5
         //# The numeric value of the session id and version in the o line MUST be representable with
         //# a 64 bit signed integer.
         let local = Local::new(session_id >> 2);
-        let rtp = SocketAddr::new(address, port);
+        let rtp = SocketAddr::new(address, 0);
         MediaNegotiation {
             local,
             rtp,
@@ -70,6 +70,11 @@ impl MediaNegotiation {
             agreed: None,
             held: false,
         }
+    }
+
+    /// The leg receives at this port. Nothing is offered or answered before.
+    pub fn open(&mut self, port: u16) {
+        self.rtp.set_port(port);
     }
 
     /// The same, with no other codecs than these.

@@ -381,7 +381,7 @@ impl Shim {
                 self.clients.abandon(&mut self.cx, fork.branch, why);
             }
         }
-        if call.talk.is_some() {
+        if call.has_media {
             self.cx.media(Command::Close { leg });
         }
     }

@@ -9,7 +9,9 @@ fn offer(lines: &str) -> Session {
 }
 
 fn talk(session_id: u64) -> MediaNegotiation {
-    MediaNegotiation::new(session_id, "10.0.0.9".parse().unwrap(), 5000)
+    let mut talk = MediaNegotiation::new(session_id, "10.0.0.9".parse().unwrap());
+    talk.open(5000);
+    talk
 }
 
 //= RFC 3264 §5 type=test

@@ -288,14 +288,14 @@ fn bent_messages() {
         };
         shim.handle(now, ShimInput::Wire(WireIn::Message { flow, message }));
         while let Some(output) = shim.poll() {
-            if let tandem_sip_shim::ShimOutput::OpenMedia { leg } = output {
-                shim.handle(
-                    now,
-                    ShimInput::MediaOpened {
-                        leg,
-                        port: Ok(4000),
-                    },
-                );
+            let incoming = match output {
+                tandem_sip_shim::ShimOutput::Pbx(tandem_pbx::seam::SipEvent::Incoming {
+                    leg,
+                    ..
+                }) => Some(leg),
+                _ => None,
+            };
+            if let Some(leg) = incoming {
                 let cause = tandem_pbx::seam::Cause::Busy;
                 shim.handle(
                     now,

@@ -280,7 +280,7 @@ fn a_refusal_of_ours_is_repeated_until_its_ack_and_the_call_may_come_anew() {
         w.incoming();
         let (leg, cause) = (LegId(1), Cause::Busy);
         w.pbx(SipCommand::End { leg, cause });
-        w.expect(&[refused, "media: Close 1"]);
+        w.expect(&[refused]);
         w
     };
     let mut w = begin();

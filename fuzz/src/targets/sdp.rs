@@ -24,7 +24,8 @@ pub(super) fn run(bytes: &[u8]) {
 }
 
 fn answer(offer: &Session, offer_bytes: usize) {
-    let mut ours = MediaNegotiation::new(1, ADDRESS, PORT);
+    let mut ours = MediaNegotiation::new(1, ADDRESS);
+    ours.open(PORT);
     ours.note(offer);
     let Some(text) = ours.answer(offer, &[Codec::Pcma]) else {
         assert!(!offer_answer::is_usable(
@@ -76,7 +77,8 @@ fn check_answer(offer: &Session, said: &Session, text: &str) {
 }
 
 fn accept(answer: &Session) {
-    let mut ours = MediaNegotiation::new(1, ADDRESS, PORT);
+    let mut ours = MediaNegotiation::new(1, ADDRESS);
+    ours.open(PORT);
     let offer = ours.offer(&[Codec::Pcma]);
     sdp::parse(offer.as_bytes()).expect("our offer is a description");
     if ours.accept(answer) {

@@ -8,7 +8,9 @@ fn offer(lines: &str) -> Session {
 }
 
 fn talk() -> MediaNegotiation {
-    MediaNegotiation::new(4, "10.0.0.9".parse().unwrap(), 5000)
+    let mut talk = MediaNegotiation::new(4, "10.0.0.9".parse().unwrap());
+    talk.open(5000);
+    talk
 }
 
 //= RFC 3264 §6.1 type=test
