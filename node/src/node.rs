@@ -47,7 +47,8 @@ pub struct Node {
     write_last: u64,
     /// Nodes that are away, until they are taken to be dead.
     away: BTreeMap<NodeName, Time>,
-    /// Sounds that have been fetched, or not, after this append; at most as many as call control asks for.
+    /// Fetches that have ended: the last append that belongs to it, the sound, and whether it is whole. Call
+    /// control hears of one after that append; there are at most as many as it asked for.
     fetched: VecDeque<(Token, Id, bool)>,
     /// The last append of the link that call control was told of.
     link_told: Token,

@@ -253,7 +253,8 @@ impl Office {
             .is_some_and(|a| self.by_extension(&a.extension) != Some(id))
     }
 
-    /// A user as the shim wants to know it. Who lost an extension to another has none there.
+    /// A user as the SIP shim needs it. If two users claim one extension, the loser is no user for the
+    /// shim.
     pub(crate) fn sip_user(&self, id: Id) -> Option<SipUser> {
         let account = self.account(id).filter(|_| !self.in_conflict(id))?;
         Some(SipUser {

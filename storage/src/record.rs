@@ -40,8 +40,9 @@
 //! one; then they start at one and nothing follows in their last. What is not a record is zero.
 //! So every block can be read without the one before it, except inside a long record.
 //!
-//! The segment number tells what an earlier life of a recycled file left behind; the durable
-//! mark tells a tail that nobody was promised from damage to something that was.
+//! A record names its segment, so that bytes which an earlier use of a recycled file left behind are not
+//! taken for records. The durable mark says how far commits were confirmed: what cannot be read before it
+//! is damage, what cannot be read behind it is a torn tail that nobody was promised.
 
 use std::sync::Arc;
 

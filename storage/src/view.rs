@@ -13,8 +13,8 @@
 //!
 //! A sound that was taken back is destroyed: its seal stays, so that nothing of it comes back from
 //! another node, and all else that was said of it is dead, the registers that go with it included.
-//! The view knows how much of each segment is alive, and of every record whether it is; what it has
-//! not heard of, it calls alive.
+//! The view counts the live bytes of each segment, for compaction, and can say of every record whether it
+//! is live. A record it does not know counts as live.
 //!
 //! Memory: a sound costs about 30 bytes a half second; of each topic the newest
 //! [`ENTRIES_PER_TOPIC_MAX`] entries are kept (the rest stays in the log), of at most

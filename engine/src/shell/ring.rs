@@ -54,7 +54,7 @@ pub(crate) const COMPLETIONS: u32 = 32_768;
 const SUBMITS_TRIED: usize = 3;
 /// How long to leave a kernel alone that is short of memory.
 const SHORT_PAUSE: Duration = Duration::from_millis(1);
-/// A wait for more completions than there can be ends by time alone.
+/// As many completions as the queue holds: a wait for so many ends by its time-out.
 const MORE_THAN_CAN_COME: usize = COMPLETIONS as usize;
 /// The one group of provided buffers.
 const GROUP: u16 = 0;

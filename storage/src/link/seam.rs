@@ -107,8 +107,8 @@ pub enum LinkInput {
         /// On which connection.
         conn: ConnId,
     },
-    /// The oldest frame of which that is wanted, and not yet told, is in the hands of the operating
-    /// system.
+    /// A frame that was sent with `is_told` has been handed to the operating system: the oldest such frame
+    /// of which this was not told yet.
     Sent {
         /// On which connection.
         conn: ConnId,
