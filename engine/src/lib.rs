@@ -32,4 +32,4 @@ pub mod stream;
 pub mod tone;
 pub mod worker;
 
-pub use shell::{Engine, SoundStore, StartError, TOKEN_CHUNK, Unread};
+pub use shell::{Engine, SoundStore, StartError, TOKEN_CHUNK, Unread, WorkerFigures};

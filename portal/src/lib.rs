@@ -23,8 +23,9 @@ use door::Door;
 pub trait Source: Send + Sync + 'static {
     /// `Ok` once phones and callers are served; otherwise what is missing.
     fn ready(&self) -> Result<(), String>;
-    /// All figures, in the Prometheus text format.
-    fn metrics(&self) -> Result<String, String>;
+    /// All figures, in the Prometheus text format. `refused`: the portal's own, the connections for which it
+    /// had no room.
+    fn metrics(&self, refused: u64) -> Result<String, String>;
 }
 
 /// A running portal.
@@ -91,13 +92,13 @@ async fn readyz(State(pages): State<Pages>) -> Response {
 
 async fn metrics(State(pages): State<Pages>) -> Response {
     let refused = pages.door.refused();
-    match blocking(move || pages.source.metrics()).await {
+    match blocking(move || pages.source.metrics(refused)).await {
         Ok(text) => (
             [(
                 header::CONTENT_TYPE,
                 "text/plain; version=0.0.4; charset=utf-8",
             )],
-            format!("{text}{REFUSED} counter\ntandem_portal_refused_total {refused}\n"),
+            text,
         )
             .into_response(),
         Err(e) => (StatusCode::SERVICE_UNAVAILABLE, e + "\n").into_response(),
@@ -112,9 +113,6 @@ async fn blocking<T: Send + 'static>(
         .await
         .unwrap_or_else(|e| Err(e.to_string()))
 }
-
-/// Before the figure of the portal's own.
-const REFUSED: &str = "# TYPE tandem_portal_refused_total";
 
 const FRONT: &str = "<!doctype html><html lang=en><meta charset=utf-8>\
 <meta name=viewport content='width=device-width'><title>Tandem</title>\
@@ -136,8 +134,10 @@ mod tests {
         fn ready(&self) -> Result<(), String> {
             self.0.clone()
         }
-        fn metrics(&self) -> Result<String, String> {
-            Ok("tandem_calls 2\n".into())
+        fn metrics(&self, refused: u64) -> Result<String, String> {
+            Ok(format!(
+                "tandem_calls 2\ntandem_portal_refused_total {refused}\n"
+            ))
         }
     }
 

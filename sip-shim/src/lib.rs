@@ -42,6 +42,6 @@ mod sources;
 
 pub use config::{Net, NetError, ShimConfig, Trusted};
 pub use counters::ShimCounters;
-pub use shell::{BindError, ShellStats, SipShell, SipShellConfig};
+pub use shell::{BindError, ShellFigures, ShellStats, SipShell, SipShellConfig};
 pub use shim::{Phone, Shim, ShimInput, ShimOutput};
 pub use wire::{Flow, Transport, WireIn, WireOut};

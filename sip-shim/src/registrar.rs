@@ -243,6 +243,12 @@ impl Registrar {
         }
     }
 
+    /// How many there are.
+    pub(crate) fn phones_len(&self, now: Time) -> usize {
+        let users = self.users.values();
+        users.map(|user| user.phones(now).count()).sum()
+    }
+
     /// Everyone, for people.
     pub(crate) fn phones(&self, now: Time) -> Vec<Phone> {
         let phone = |user: &User, b: &Binding| Phone {

@@ -172,6 +172,11 @@ impl Shim {
         self.registrar.phones(now.mono)
     }
 
+    /// How many are registered.
+    pub fn phones_len(&self, now: Now) -> usize {
+        self.registrar.phones_len(now.mono)
+    }
+
     /// What has been counted.
     pub fn counters(&self) -> &ShimCounters {
         &self.cx.counters

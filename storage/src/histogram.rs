@@ -7,25 +7,47 @@ use std::time::Duration;
 const STEPS_PER_DOUBLING: u64 = 4;
 const BUCKETS: usize = 128;
 
+/// The bounds of a [`Distribution`], in microseconds, as powers of two: 32 µs to 17 s. Each is where a
+/// bucket of a [`Histogram`] ends, so its counts are exact.
+const BOUNDS: std::ops::RangeInclusive<u32> = 5..=24;
+
 /// Counts of durations, from a microsecond to over an hour. Written by one thread, read by any.
 #[derive(Debug)]
-pub struct Histogram([AtomicU64; BUCKETS]);
+pub struct Histogram {
+    counts: [AtomicU64; BUCKETS],
+    sum_us: AtomicU64,
+}
+
+/// How many took how long, by doublings.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Distribution {
+    /// How many took less than this, but no less than the bound before.
+    pub buckets: Vec<(Duration, u64)>,
+    /// How many took at least the last bound.
+    pub beyond: u64,
+    /// How long all took together.
+    pub sum: Duration,
+}
 
 impl Histogram {
     /// Nothing counted yet.
     pub fn new() -> Histogram {
-        Histogram([const { AtomicU64::new(0) }; BUCKETS])
+        Histogram {
+            counts: [const { AtomicU64::new(0) }; BUCKETS],
+            sum_us: AtomicU64::new(0),
+        }
     }
 
     /// Counts one.
     pub fn count(&self, took: Duration) {
         let us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
-        self.0[bucket(us)].fetch_add(1, Ordering::Relaxed);
+        self.counts[bucket(us)].fetch_add(1, Ordering::Relaxed);
+        self.sum_us.fetch_add(us, Ordering::Relaxed);
     }
 
     /// The time that `percent` of what was counted did not exceed; zero if nothing was.
     pub fn percentile(&self, percent: u64) -> Duration {
-        let counts: Vec<u64> = self.0.iter().map(|c| c.load(Ordering::Relaxed)).collect();
+        let counts = self.counts();
         let wanted = (counts.iter().sum::<u64>() * percent).div_ceil(100).max(1);
         let mut sum = 0;
         let reached = counts.iter().position(|count| {
@@ -35,6 +57,32 @@ impl Histogram {
         reached.map_or(Duration::ZERO, |bucket| {
             Duration::from_micros(upper_us(bucket as u64))
         })
+    }
+
+    /// All that was counted.
+    pub fn distribution(&self) -> Distribution {
+        let counts = self.counts();
+        let mut rest = counts.iter().enumerate().peekable();
+        let mut below = |bound_us: u64| {
+            let mut sum = 0;
+            while let Some((_, count)) = rest.next_if(|(b, _)| upper_us(*b as u64) < bound_us) {
+                sum += count;
+            }
+            sum
+        };
+        let bounds = BOUNDS.map(|power| 1 << power);
+        Distribution {
+            buckets: bounds
+                .map(|us| (Duration::from_micros(us), below(us)))
+                .collect(),
+            beyond: rest.map(|(_, count)| count).sum(),
+            sum: Duration::from_micros(self.sum_us.load(Ordering::Relaxed)),
+        }
+    }
+
+    fn counts(&self) -> Vec<u64> {
+        let counts = self.counts.iter();
+        counts.map(|c| c.load(Ordering::Relaxed)).collect()
     }
 }
 
@@ -81,5 +129,23 @@ mod tests {
         (1..=100).for_each(|us| histogram.count(Duration::from_micros(us)));
         assert_eq!(histogram.percentile(50), Duration::from_micros(55));
         assert_eq!(histogram.percentile(99), Duration::from_micros(111));
+    }
+
+    #[test]
+    fn a_distribution_counts_each_duration_below_the_next_power_of_two() {
+        let histogram = Histogram::new();
+        let all = [0, 31, 32, 63, 64, 1000, (1 << 24) - 1, 1 << 24, 1 << 31];
+        for us in all {
+            histogram.count(Duration::from_micros(us));
+        }
+        let told = histogram.distribution();
+        let counted = told.buckets.iter().filter(|(_, count)| *count > 0);
+        let counted: Vec<_> = counted.map(|(b, count)| (b.as_micros(), *count)).collect();
+        assert_eq!(
+            counted,
+            [(32, 2), (64, 2), (128, 1), (1024, 1), (1 << 24, 1)]
+        );
+        assert_eq!(told.beyond, 2);
+        assert_eq!(told.sum, Duration::from_micros(all.iter().sum()));
     }
 }

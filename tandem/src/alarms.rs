@@ -1,36 +1,37 @@
 //! What an administrator should see to, in words: for status, metrics and whoever watches them.
 
+use tandem_storage::LogStats;
 use tandem_storage::link::{CloseReason, LinkStatus};
 use tandem_storage::recovery::Ending;
-
-use crate::control::Parts;
 
 /// Clocks that are further apart make "which was later" a matter of luck.
 const CLOCK_OFF_MS_MAX: u64 = 5000;
 
-/// All that is wrong now.
-pub(crate) fn alarms(parts: &Parts) -> Vec<String> {
+/// All that is wrong now. `found`: what the log was like when it was opened; `users_locked`: users whose
+/// passwords are locked with a key that is not here.
+pub(crate) fn alarms(
+    log: &LogStats,
+    found: &Ending,
+    link: Option<&LinkStatus>,
+    users_locked: usize,
+) -> Vec<String> {
     let mut alarms = Vec::new();
-    let log = parts.log.stats();
     if log.is_poisoned {
         alarms.push("the log is closed: its disk failed; restart the node on a good one".into());
     } else if !log.can_record {
         alarms.push(DISK_FULL.into());
     }
-    let Ending { damages, .. } = parts.log_found;
+    let damages = found.damages;
     if damages > 0 && log.cleaner.segments_given_up == 0 {
         alarms.push(format!(
             "the log was damaged in {damages} places when it was opened; tandem log verify tells more"
         ));
     }
-    if let Some(company) = &parts.company {
-        alarms.extend(of_link(&company.link()));
-    }
-    match parts.node.users_locked() {
-        0 => {}
-        users => alarms.push(format!(
-            "the phones of {users} users cannot log in here: their passwords are locked with a key that this node does not have"
-        )),
+    alarms.extend(link.into_iter().flat_map(of_link));
+    if users_locked > 0 {
+        alarms.push(format!(
+            "the phones of {users_locked} users cannot log in here: their passwords are locked with a key that this node does not have"
+        ));
     }
     alarms
 }

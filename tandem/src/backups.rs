@@ -58,9 +58,13 @@ pub(crate) struct Failed {
 
 /// What the node knows of its backups, and the thread that makes them.
 pub(crate) struct Backups {
-    note: Arc<Mutex<Note>>,
+    note: Noted,
     stop: Sender<()>,
 }
+
+/// How backups went, to be read from another thread.
+#[derive(Clone)]
+pub(crate) struct Noted(Arc<Mutex<Note>>);
 
 /// When and what.
 #[derive(Clone, Debug)]
@@ -127,13 +131,13 @@ impl Backups {
         std::thread::Builder::new()
             .name("backup".into())
             .spawn(move || run(&data, daily.as_ref(), &shared, &stopped))?;
+        let note = Noted(note);
         Ok(Backups { note, stop })
     }
 
     /// How backups went.
-    pub(crate) fn note(&self) -> Note {
-        let note = self.note.lock();
-        note.unwrap_or_else(PoisonError::into_inner).clone()
+    pub(crate) fn noted(&self) -> Noted {
+        self.note.clone()
     }
 
     /// For `tandem status`; `now_ms`: since 1970.
@@ -142,7 +146,7 @@ impl Backups {
             made,
             failed,
             failures,
-        } = self.note();
+        } = self.note.get();
         json!({
             "last": made.as_ref().map_or("never".into(), |m| Timestamp::from_millisecond(m.at_ms)
                 .map_or_else(|e| e.to_string(), |at| at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string())),
@@ -158,6 +162,14 @@ impl Backups {
     /// named by nobody.
     pub(crate) fn close(&self) {
         self.stop.try_send(()).ok();
+    }
+}
+
+impl Noted {
+    /// As it is now.
+    pub(crate) fn get(&self) -> Note {
+        let note = self.0.lock();
+        note.unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 

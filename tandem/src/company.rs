@@ -14,6 +14,7 @@ use tandem_storage::site::{LinkStats, Linker, Members, address_key, epoch_key, v
 use crate::control::{Ask, ControlHandle};
 
 /// See the chapter above.
+#[derive(Clone)]
 pub(crate) struct Company {
     /// This node's name.
     own: NodeName,

@@ -59,6 +59,8 @@ pub(crate) enum In {
     Places(Id, Sender<Vec<ChunkPlace>>),
     /// New settings for call control, and for how long calls may go on after `StopAsked`.
     Configure(Box<PbxConfig>, Duration),
+    /// What was counted is wanted on the board; only wakes the thread.
+    Count,
     /// Once: no new calls, and end when the last one has. Twice: end now.
     StopAsked,
 }
@@ -67,7 +69,6 @@ pub(crate) enum In {
 pub(crate) enum Ask {
     Status,
     Phones,
-    Metrics,
     /// The company's nodes, as JSON.
     Nodes,
     Pbx(AdminAsk),
@@ -78,7 +79,6 @@ pub(crate) enum Ask {
 /// Its answer.
 pub(crate) enum Answer {
     Json(Value),
-    Text(String),
     Pbx(AdminAnswer),
     Done,
 }
@@ -189,6 +189,21 @@ impl ControlHandle {
         }
         self.queue.send(In::Ask(ask, reply)).ok();
         answer
+    }
+
+    /// Asks for what was counted; it comes to the board.
+    pub(crate) fn count(&self) {
+        self.queue.send(In::Count).ok();
+    }
+
+    /// What waits for the thread.
+    pub(crate) fn waiting(&self) -> usize {
+        self.queue.len()
+    }
+
+    /// What found no room, so far.
+    pub(crate) fn overflow(&self) -> u64 {
+        self.overflow.load(Ordering::Relaxed)
     }
 
     /// Takes from `config` what can change while running.

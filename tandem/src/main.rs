@@ -24,6 +24,7 @@ mod out;
 mod pins;
 mod secrets;
 mod signals;
+mod status;
 
 use std::process::ExitCode;
 

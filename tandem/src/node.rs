@@ -36,6 +36,7 @@ use crate::config::Config;
 use crate::control::{self, Answer, Ask, Clock, Control, ControlHandle, LogEvents, Parts};
 use crate::keys;
 use crate::membership::{LinkStart, Membership};
+use crate::metrics::Metrics;
 use crate::office::{self, Office};
 use crate::pins::Pins;
 use crate::secrets::Keeper;
@@ -212,11 +213,15 @@ fn start_on(
         backups: Backups::start(config).map_err(|e| format!("cannot start a thread: {e}"))?,
         cleaning: start_cleaning(config, &log, name, cleaner, handle, linker)?,
         company,
+        board: Arc::default(),
         clock,
         name: name.to_string(),
     };
     let _inside = runtime.enter();
-    let asked = handle.clone();
+    let asked = Asked {
+        metrics: Metrics::of(&parts, handle),
+        control: handle.clone(),
+    };
     let answerer = Answerer {
         control: handle.clone(),
         reader: log.reader(),
@@ -227,7 +232,7 @@ fn start_on(
         },
     };
     let api = admin::behind_token(answerer.clone(), Token::of(&config.node.data));
-    let portal = Portal::serve(http, Arc::new(Asked(asked)), api).map_err(|e| e.to_string())?;
+    let portal = Portal::serve(http, Arc::new(asked), api).map_err(|e| e.to_string())?;
     let admin = AdminServer::start(&config.node.data, answerer)
         .map_err(|e| format!("cannot open the command socket: {e}"))?;
     let source = Source {
@@ -450,11 +455,14 @@ fn shim_config(config: &Config) -> Result<ShimConfig, String> {
 }
 
 /// The node, as the portal sees it.
-struct Asked(ControlHandle);
+struct Asked {
+    control: ControlHandle,
+    metrics: Metrics,
+}
 
 impl Asked {
     fn ask(&self, ask: Ask) -> Result<Answer, String> {
-        let answer = self.0.ask(ask);
+        let answer = self.control.ask(ask);
         let within = async { tokio::time::timeout(ANSWER_WITHIN, answer).await };
         match tokio::runtime::Handle::current().block_on(within) {
             Ok(Ok(answer)) => answer,
@@ -475,10 +483,7 @@ impl tandem_portal::Source for Asked {
         }
     }
 
-    fn metrics(&self) -> Result<String, String> {
-        match self.ask(Ask::Metrics)? {
-            Answer::Text(text) => Ok(text),
-            _ => Err("call control gave no figures".into()),
-        }
+    fn metrics(&self, refused: u64) -> Result<String, String> {
+        self.metrics.scrape(refused)
     }
 }

@@ -36,7 +36,7 @@ pub(crate) enum PinWork {
 /// The thread; it ends when this is dropped.
 pub(crate) struct Pins {
     work: Option<Sender<PinWork>>,
-    overflow: AtomicU64,
+    overflow: Arc<AtomicU64>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -52,7 +52,7 @@ impl Pins {
             .spawn(move || serve(&queue, &keys, &done))?;
         Ok(Pins {
             work: Some(work),
-            overflow: AtomicU64::new(0),
+            overflow: Arc::default(),
             thread: Some(thread),
         })
     }
@@ -66,9 +66,9 @@ impl Pins {
         }
     }
 
-    /// What found no room, since start.
-    pub(crate) fn overflow(&self) -> u64 {
-        self.overflow.load(Ordering::Relaxed)
+    /// What found no room, since start; to be read from another thread.
+    pub(crate) fn overflow(&self) -> Arc<AtomicU64> {
+        self.overflow.clone()
     }
 }
 
@@ -142,7 +142,7 @@ mod tests {
         for _ in 0..WAITING_MAX + 3 {
             pins.submit(work());
         }
-        assert_eq!(pins.overflow(), 3);
+        assert_eq!(pins.overflow().load(Ordering::Relaxed), 3);
         drop((go_on, has_begun));
     }
 }

@@ -26,7 +26,7 @@ use crossbeam::channel::{Receiver, Sender, TrySendError, bounded, unbounded};
 
 use crate::ports::Ports;
 use crate::seam::{Command, EngineConfig, Event, LegId, LegReport, OpenError};
-use crate::stats::{EngineStats, Published};
+use crate::stats::{Counters, EngineStats, Published};
 use crate::worker::{LEGS_MAX, Worker};
 use socket::Pair;
 pub use store::{SoundStore, TOKEN_CHUNK, Unread};
@@ -56,6 +56,10 @@ pub struct Engine {
     legs_refused: u64,
     prompts: usize,
 }
+
+/// What the workers count, for whoever has not the engine itself.
+#[derive(Clone, Debug)]
+pub struct WorkerFigures(Vec<Arc<Published>>);
 
 /// Why the engine could not be started.
 #[derive(Debug, thiserror::Error)]
@@ -244,6 +248,11 @@ impl Engine {
         stats
     }
 
+    /// To read what the workers count from another thread.
+    pub fn worker_figures(&self) -> WorkerFigures {
+        WorkerFigures(self.workers.iter().map(|w| w.published.clone()).collect())
+    }
+
     /// The figures of every leg, as they are now. A worker that does not answer within a fifth of
     /// a second is left out.
     pub fn reports(&self) -> Vec<(LegId, LegReport)> {
@@ -352,6 +361,17 @@ impl Engine {
             self.ports.give_back(port);
         }
         result
+    }
+}
+
+impl WorkerFigures {
+    /// All workers together.
+    pub fn total(&self) -> Counters {
+        let mut total = Counters::default();
+        for worker in &self.0 {
+            total.add(&worker.read());
+        }
+        total
     }
 }
 

@@ -96,6 +96,10 @@ struct Counts {
     streams_unknown: AtomicU64,
 }
 
+/// What the open sockets count, for whoever has not the [`SipShell`] itself.
+#[derive(Clone, Debug)]
+pub struct ShellFigures(Arc<Counts>);
+
 /// The open sockets. Dropping it closes them; [`SipShell::close`] waits for that.
 #[derive(Debug)]
 pub struct SipShell {
@@ -179,10 +183,32 @@ impl SipShell {
         self.tcp_address
     }
 
-    /// Counts.
+    /// To read the counts from another thread.
+    pub fn figures(&self) -> ShellFigures {
+        ShellFigures(self.counts.clone())
+    }
+
+    /// The counts so far.
+    pub fn stats(&self) -> ShellStats {
+        self.figures().stats()
+    }
+
+    /// Stops receiving, writes out what is queued for streams, closes.
+    pub async fn close(mut self) {
+        for task in std::mem::take(&mut self.tasks) {
+            task.abort();
+            // Aborted or ended: either way it is gone.
+            let _ = task.await;
+        }
+        self.tcp.close().await;
+    }
+}
+
+impl ShellFigures {
+    /// The counts so far.
     pub fn stats(&self) -> ShellStats {
         let read = |c: &AtomicU64| c.load(Ordering::Relaxed);
-        let c = &self.counts;
+        let c = &self.0;
         ShellStats {
             datagrams_in: read(&c.datagrams_in),
             stream_messages_in: read(&c.stream_messages_in),
@@ -194,16 +220,6 @@ impl SipShell {
             streams_slow: read(&c.streams_slow),
             streams_unknown: read(&c.streams_unknown),
         }
-    }
-
-    /// Stops receiving, writes out what is queued for streams, closes.
-    pub async fn close(mut self) {
-        for task in std::mem::take(&mut self.tasks) {
-            task.abort();
-            // Aborted or ended: either way it is gone.
-            let _ = task.await;
-        }
-        self.tcp.close().await;
     }
 }
 

@@ -13,6 +13,7 @@ use crate::block::ChunkBlock;
 use crate::cipher::Keyring;
 use crate::clean::CleanerStats;
 use crate::given_up::GivenUp;
+use crate::histogram::Distribution;
 use crate::seam::{Append, Stamp, Token};
 
 /// Appends that wait in the queue; whoever comes then gets theirs back.
@@ -229,6 +230,11 @@ impl Log {
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner),
         }
+    }
+
+    /// How long it took from `submit` to durable, of all since the log was opened.
+    pub fn commit_times(&self) -> Distribution {
+        self.0.figures.latency.distribution()
     }
 
     /// Finishes what was submitted and ends the log thread. Not from the events closure.

@@ -6,7 +6,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use crossbeam::channel::never;
@@ -25,8 +25,9 @@ use super::{Answer, Ask, Clock, ControlHandle, In, Queues, Reply};
 use crate::alarms;
 use crate::backups::Backups;
 use crate::company::Company;
-use crate::metrics;
+use crate::metrics::{Board, Counted};
 use crate::pins::{PinWork, Pins};
+use crate::status::{phones_json, status_json};
 
 /// Writes that may wait for room in the log's queue.
 const LOG_WAITING_MAX: usize = 65_536;
@@ -51,6 +52,8 @@ pub(crate) struct Parts {
     pub(crate) cleaning: Cleaning,
     /// The other nodes, if this one belongs to a company.
     pub(crate) company: Option<Company>,
+    /// Where what was counted is put for metrics.
+    pub(crate) board: Arc<Board>,
     pub(crate) clock: Clock,
     /// The node's name.
     pub(crate) name: String,
@@ -61,7 +64,6 @@ pub(crate) struct Control {
     parts: Parts,
     queues: Queues,
     wire_waiting: Arc<AtomicUsize>,
-    overflow: Arc<AtomicU64>,
     started: Time,
     askers: HashMap<u64, Reply>,
     asker_last: u64,
@@ -80,7 +82,6 @@ impl Control {
             parts,
             queues,
             wire_waiting: handle.wire_waiting.clone(),
-            overflow: handle.overflow.clone(),
             askers: HashMap::new(),
             asker_last: 0,
             log_waiting: VecDeque::new(),
@@ -106,6 +107,9 @@ impl Control {
             }
             self.drain(now);
             self.parts.snapshots.turn(self.parts.node.view());
+            if let Some(at) = self.parts.board.take_asked() {
+                self.parts.board.put(at, self.counted(now));
+            }
         }
         self.parts
     }
@@ -178,6 +182,7 @@ impl Control {
             In::Configure(config, stop_grace) => {
                 self.hand_in(Input::Configure(config, stop_grace));
             }
+            In::Count => {}
             In::StopAsked => self.hand_in(Input::Stop),
         }
     }
@@ -275,17 +280,7 @@ impl Control {
                 _ => Err(crate::admin::NO_COMPANY.into()),
             },
             Ask::Status => Ok(Answer::Json(self.status(now))),
-            Ask::Phones => Ok(Answer::Json(metrics::phones_json(node.shim().phones(now)))),
-            Ask::Metrics => {
-                let waiting = metrics::Waiting {
-                    now: self.queues.inputs.len(),
-                    overflow: self.overflow.load(Ordering::Relaxed),
-                    log: self.log_waiting.len(),
-                    log_overflow: self.log_overflow,
-                };
-                let phones = node.shim().phones(now).len();
-                Ok(Answer::Text(metrics::render(&self.parts, phones, waiting)))
-            }
+            Ask::Phones => Ok(Answer::Json(phones_json(node.shim().phones(now)))),
         };
         reply.send(answer).ok();
     }
@@ -296,11 +291,29 @@ impl Control {
         self.asker_last
     }
 
+    /// What only this thread knows; nothing here may take long.
+    fn counted(&self, now: Now) -> Counted {
+        let node = &self.parts.node;
+        Counted {
+            calls: node.pbx().calls_len(),
+            phones: node.shim().phones_len(now),
+            users_locked: node.users_locked(),
+            mailboxes_paused: node.pbx().mailboxes_paused(now.mono),
+            log_waiting: self.log_waiting.len(),
+            log_overflow: self.log_overflow,
+            pbx: node.pbx().counters().clone(),
+            sip_dialogs: node.shim().dialogs(),
+            sip: *node.shim().counters(),
+            media: self.parts.engine.stats(),
+            copies: node.copies(),
+        }
+    }
+
     fn status(&self, now: Now) -> Value {
         let node = &self.parts.node;
         let phones = node.shim().phones(now).len();
         let uptime = now.mono.since(self.started);
-        metrics::status_json(&self.parts, phones, uptime)
+        status_json(&self.parts, phones, uptime)
     }
 }
 
