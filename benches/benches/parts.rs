@@ -3,6 +3,9 @@
 //! `cargo bench -p tandem-benches --bench parts`. A relayed packet costs about 3 us of kernel time
 //! (the bench `relay` measures it); what is here should be a small fraction of that.
 
+#[path = "parts/media.rs"]
+mod media;
+
 use std::hint::black_box;
 
 use criterion::{Criterion, criterion_group, criterion_main};
@@ -118,5 +121,5 @@ a=fmtp:101 0-16\r\n\
 a=ptime:20\r\n\
 a=sendrecv\r\n";
 
-criterion_group!(parts, packets, signalling, records, encryption);
+criterion_group!(parts, packets, media::made, signalling, records, encryption);
 criterion_main!(parts);
