@@ -3,6 +3,9 @@
 //! `cargo bench -p tandem-benches --bench parts`. A relayed packet costs about 3 us of kernel time
 //! (the bench `relay` measures it); what is here should be a small fraction of that.
 
+#[path = "parts/media.rs"]
+mod media;
+
 use std::hint::black_box;
 
 use criterion::{Criterion, criterion_group, criterion_main};
@@ -65,6 +68,21 @@ fn records(c: &mut Criterion) {
     });
 }
 
+/// Sound of another node, on its way into the own log.
+fn followed(c: &mut Criterion) {
+    let samples = [0x55; CHUNK_SAMPLES_MAX];
+    c.bench_function("chunk of another node, into a new block", |b| {
+        b.iter(|| ChunkBlock::of_record(black_box(&samples)));
+    });
+    let mut spare = Some(ChunkBlock::new());
+    c.bench_function("chunk of another node, into a spare block", |b| {
+        b.iter(|| {
+            let chunk = spare.take().unwrap_or_default();
+            spare = Some(chunk.of_record_instead(black_box(&samples)));
+        });
+    });
+}
+
 fn encryption(c: &mut Criterion) {
     let keys = Keyring::new(Some(MasterKey::new([7; 32])), Vec::new(), [9; 16]);
     let id = Ids::new("bench".parse().expect("a legal name"), 1).next_id();
@@ -118,5 +136,13 @@ a=fmtp:101 0-16\r\n\
 a=ptime:20\r\n\
 a=sendrecv\r\n";
 
-criterion_group!(parts, packets, signalling, records, encryption);
+criterion_group!(
+    parts,
+    packets,
+    media::made,
+    signalling,
+    records,
+    followed,
+    encryption
+);
 criterion_main!(parts);

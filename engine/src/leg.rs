@@ -30,7 +30,7 @@ use crate::codec::transcode;
 use crate::dtmf::{self, Detector, Payload, Press};
 use crate::jitter::PAYLOAD_BYTES_MAX;
 use crate::latch::{Latch, RtcpAddress, Source, port_above};
-use crate::output::{Channel, MADE_BYTES_MAX, Output, Packet, Slot};
+use crate::output::{Channel, MADE_BYTES_MAX, Outbox, Output, Slot};
 use crate::player::{Filled, Player, Read};
 use crate::random::Random;
 use crate::recorder::Recorder;
@@ -120,7 +120,7 @@ pub struct Around<'a> {
     /// Where this leg is.
     pub slot: Slot,
     /// What is to be done and told.
-    pub out: &'a mut VecDeque<Output>,
+    pub out: &'a mut Outbox,
     /// The worker's counters.
     pub counters: &'a mut Counters,
     /// The worker's random numbers.
@@ -386,7 +386,7 @@ impl Leg {
 
     fn tell_address(&mut self, around: &mut Around<'_>) {
         self.connected = self.rtp.settled();
-        around.out.push_back(Output::Address {
+        around.out.push(Output::Address {
             slot: around.slot,
             address: self.rtp.address(),
             connect: self.connected,
@@ -410,7 +410,7 @@ impl Leg {
         };
         while let Some(want) = player.wants() {
             let serial = self.play_serial;
-            around.out.push_back(Output::Read {
+            around.out.push(Output::Read {
                 slot: around.slot,
                 serial,
                 want,
@@ -427,7 +427,7 @@ impl Leg {
         }
         let sound = recorder.sound();
         while let Some((index, block)) = recorder.take_chunk() {
-            around.out.push_back(Output::Chunk {
+            around.out.push(Output::Chunk {
                 slot: around.slot,
                 sound,
                 index,
@@ -459,7 +459,22 @@ impl Leg {
 
 impl Around<'_> {
     fn tell(&mut self, event: Event) {
-        self.out.push_back(Output::Event(event));
+        self.out.push(Output::Event(event));
+    }
+
+    /// Where the payload of the leg's next packet is made.
+    fn payload(&mut self) -> &mut [u8; MADE_BYTES_MAX] {
+        let (_, payload) = self.out.draft().split_at_mut(rtp::HEADER_BYTES);
+        payload.first_chunk_mut().expect("what is not header")
+    }
+
+    /// Sends so much of the payload under this header.
+    fn send(&mut self, header: &Header, payload_bytes: usize) {
+        let fixed = self.out.draft().first_chunk_mut();
+        rtp::write(header, fixed.expect("room for a header"));
+        self.counters.packets_sent += 1;
+        let len = rtp::HEADER_BYTES + payload_bytes;
+        self.out.send(self.slot, Channel::Rtp, len);
     }
 }
 

@@ -1,5 +1,6 @@
 //! What a worker's core asks its shell to do.
 
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 
 use tandem_storage::block::ChunkBlock;
@@ -27,11 +28,12 @@ pub const MADE_BYTES_MAX: usize = 480;
 /// The largest packet we make.
 pub const PACKET_BYTES_MAX: usize = HEADER_BYTES + MADE_BYTES_MAX;
 
-/// A packet we made.
-#[derive(Clone, Debug)]
+/// Where a packet that we made lies: [`Worker::packet`](crate::worker::Worker::packet) gives its
+/// bytes, until there is no output any more.
+#[derive(Debug, PartialEq, Eq)]
 pub struct Packet {
-    len: usize,
-    bytes: [u8; PACKET_BYTES_MAX],
+    start: u32,
+    len: u16,
 }
 
 /// What is to be done, in order.
@@ -88,23 +90,115 @@ pub enum Output {
     },
 }
 
-impl Packet {
-    /// A packet of `len` zeros.
-    pub fn with_len(len: usize) -> Packet {
+/// What is to be done, and the packets of it.
+///
+/// Packets are made where they lie until they are sent, one behind the other, and are not moved
+/// with the outputs that name them. Their room is used anew once all that is to be done was taken;
+/// it grows to what one round makes, and stays.
+#[derive(Debug, Default)]
+pub struct Outbox {
+    outputs: VecDeque<Output>,
+    packets: Vec<u8>,
+    /// So much of it is in use.
+    used: usize,
+}
+
+impl Outbox {
+    /// Something is to be done, after all that was before.
+    pub fn push(&mut self, output: Output) {
+        self.outputs.push_back(output);
+    }
+
+    /// Room for the next packet; what is in it is left from earlier ones.
+    pub fn draft(&mut self) -> &mut [u8; PACKET_BYTES_MAX] {
+        let end = self.used + PACKET_BYTES_MAX;
+        if self.packets.len() < end {
+            self.packets.resize(end, 0);
+        }
+        self.packets[self.used..]
+            .first_chunk_mut()
+            .expect("there is room")
+    }
+
+    /// The first `len` bytes of the draft are to be sent.
+    pub fn send(&mut self, slot: Slot, channel: Channel, len: usize) {
         assert!(len <= PACKET_BYTES_MAX, "we make no larger packets");
-        Packet {
-            len,
-            bytes: [0; PACKET_BYTES_MAX],
+        let packet = Packet {
+            start: self.used as u32,
+            len: len as u16,
+        };
+        self.used += len;
+        self.push(Output::Send {
+            slot,
+            channel,
+            packet,
+        });
+    }
+
+    /// What is to be done next. When there is nothing, no packet is left.
+    pub fn poll(&mut self) -> Option<Output> {
+        let output = self.outputs.pop_front();
+        if output.is_none() {
+            self.used = 0;
+        }
+        output
+    }
+
+    /// The bytes of a packet that is to be sent.
+    pub fn packet(&self, packet: &Packet) -> &[u8] {
+        let start = packet.start as usize;
+        &self.packets[start..start + usize::from(packet.len)]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SLOT: Slot = Slot(3);
+
+    fn send(outbox: &mut Outbox, bytes: &[u8]) {
+        outbox.draft()[..bytes.len()].copy_from_slice(bytes);
+        outbox.send(SLOT, Channel::Rtp, bytes.len());
+    }
+
+    fn sent(outbox: &mut Outbox) -> Vec<u8> {
+        match outbox.poll() {
+            Some(Output::Send { packet, .. }) => outbox.packet(&packet).to_vec(),
+            other => panic!("{other:?}"),
         }
     }
 
-    /// Its bytes.
-    pub fn bytes(&self) -> &[u8] {
-        &self.bytes[..self.len]
+    #[test]
+    fn an_output_is_small_since_it_is_moved_more_than_once() {
+        assert!(size_of::<Output>() <= 96, "{}", size_of::<Output>());
     }
 
-    /// Its bytes, to be written.
-    pub fn bytes_mut(&mut self) -> &mut [u8] {
-        &mut self.bytes[..self.len]
+    #[test]
+    fn packets_keep_their_bytes_until_all_is_done() {
+        let mut outbox = Outbox::default();
+        send(&mut outbox, &[1; 172]);
+        send(&mut outbox, &[2; PACKET_BYTES_MAX]);
+        assert_eq!(sent(&mut outbox), [1; 172]);
+        // Made while others wait.
+        send(&mut outbox, &[3; 40]);
+        outbox.draft().fill(9);
+        assert_eq!(sent(&mut outbox), [2; PACKET_BYTES_MAX]);
+        assert_eq!(sent(&mut outbox), [3; 40]);
+    }
+
+    #[test]
+    fn room_is_used_anew() {
+        let mut outbox = Outbox::default();
+        for round in 0..100 {
+            for n in 0..10 {
+                send(&mut outbox, &[round + n; 172]);
+            }
+            for n in 0..10 {
+                assert_eq!(sent(&mut outbox), [round + n; 172]);
+            }
+            assert!(outbox.poll().is_none());
+        }
+        assert!(outbox.packets.len() <= 10 * 172 + PACKET_BYTES_MAX);
     }
 }

@@ -13,9 +13,10 @@
 //! Bounds: [`LEGS_MAX`] legs; a leg has one live timer.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap, VecDeque};
+use std::collections::{BTreeMap, BinaryHeap};
 use std::net::SocketAddr;
 use std::ops::Range;
+use std::slice::GetDisjointMutError;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,7 +25,7 @@ use tandem_storage::time::Time;
 
 use crate::codec::effort::Effort;
 use crate::leg::{Around, Leg, Taken};
-use crate::output::{Output, Slot};
+use crate::output::{Outbox, Output, Packet, Slot};
 use crate::player::{Player, Read};
 use crate::prompts::Prompts;
 use crate::random::Random;
@@ -45,13 +46,18 @@ pub struct Worker {
     slots_free: Vec<Slot>,
     /// Timers by time. An entry that is not its leg's `timer` is out of date.
     timers: BinaryHeap<Reverse<(Time, Slot)>>,
-    out: VecDeque<Output>,
-    counters: Counters,
-    random: Random,
+    common: Common,
     prompts: Arc<Prompts>,
-    media_timeout: Duration,
     plays: u32,
     opus: OpusConfig,
+}
+
+/// What all legs work with. It stands apart from them, so that two of them can be borrowed beside it.
+struct Common {
+    out: Outbox,
+    counters: Counters,
+    random: Random,
+    media_timeout: Duration,
     effort: Effort,
 }
 
@@ -72,26 +78,28 @@ impl Worker {
             slots: BTreeMap::new(),
             slots_free: Vec::new(),
             timers: BinaryHeap::new(),
-            out: VecDeque::new(),
-            counters: Counters::default(),
-            random: Random::new(seed),
+            common: Common {
+                out: Outbox::default(),
+                counters: Counters::default(),
+                random: Random::new(seed),
+                media_timeout,
+                effort: Effort::new(OpusConfig::default().complexity),
+            },
             prompts,
-            media_timeout,
             plays: 0,
             opus: OpusConfig::default(),
-            effort: Effort::new(OpusConfig::default().complexity),
         }
     }
 
     /// How Opus is encoded, for encoders made from now on.
     pub fn set_opus(&mut self, opus: OpusConfig) {
         self.opus = opus;
-        self.effort = Effort::new(opus.complexity);
+        self.common.effort = Effort::new(opus.complexity);
     }
 
     /// A leg opens; `None` if there is no room for it or its name is taken.
     pub fn open(&mut self, now: Time, id: LegId) -> Option<Slot> {
-        let leg = Leg::new(now, id, &mut self.random);
+        let leg = Leg::new(now, id, &mut self.common.random);
         self.adopt(Box::new(leg)).ok()
     }
 
@@ -151,7 +159,7 @@ impl Worker {
             return None;
         }
         let listener = self.legs.get_mut(to.0 as usize)?.as_mut()?;
-        let range = listener.relay(now, taken, bytes, &mut self.counters)?;
+        let range = listener.relay(now, taken, bytes, &mut self.common.counters)?;
         Some(Forward { slot: to, range })
     }
 
@@ -170,15 +178,19 @@ impl Worker {
 
     /// A listener with another codec hears what was said.
     fn carry_samples(&mut self, now: Time, slot: Slot, to: Slot, taken: &Taken) {
-        let Some((leg, _)) = self.parts(slot) else {
-            return;
-        };
-        let inbound = leg.lend_inbound();
-        if let Some((listener, mut around)) = self.parts(to) {
-            listener.hear(now, taken, inbound.as_deref(), &mut around);
-        }
-        if let (Some(inbound), Some((leg, _))) = (inbound, self.parts(slot)) {
-            leg.return_inbound(inbound);
+        let both = [slot, to].map(|slot| slot.0 as usize);
+        match self.legs.get_disjoint_mut(both) {
+            Ok([Some(leg), Some(listener)]) => {
+                let mut around = self.common.around(to);
+                listener.hear(now, taken, leg.said(), &mut around);
+            }
+            // An echo.
+            Err(GetDisjointMutError::OverlappingIndices) => {
+                if let Some((leg, mut around)) = self.parts(slot) {
+                    leg.hear_itself(now, taken, &mut around);
+                }
+            }
+            Ok(_) | Err(GetDisjointMutError::IndexOutOfBounds) => {}
         }
         if taken.is_key() {
             self.schedule(to);
@@ -246,8 +258,8 @@ impl Worker {
 
     /// A piece that was wanted has been read.
     pub fn on_piece(&mut self, slot: Slot, serial: u32, samples: Vec<u8>, read: Read) {
-        self.counters.sounds_unreadable += u64::from(read == Read::Partly);
-        self.counters.sounds_locked += u64::from(read == Read::Locked);
+        self.common.counters.sounds_unreadable += u64::from(read == Read::Partly);
+        self.common.counters.sounds_locked += u64::from(read == Read::Locked);
         if let Some((leg, mut around)) = self.parts(slot) {
             leg.on_piece(serial, samples, read, &mut around);
         }
@@ -263,11 +275,12 @@ impl Worker {
 
     /// The sockets of a leg are closed: its slot may be used again.
     pub fn on_closed(&mut self, slot: Slot, leg: LegId, report: LegReport) {
-        self.counters.legs = self.slots.len() as u64;
-        self.counters.packets_lost += u64::try_from(report.packets_lost).unwrap_or(0);
+        self.common.counters.legs = self.slots.len() as u64;
+        self.common.counters.packets_lost += u64::try_from(report.packets_lost).unwrap_or(0);
         self.slots_free.push(slot);
-        self.out
-            .push_back(Output::Event(Event::Closed { leg, report }));
+        self.common
+            .out
+            .push(Output::Event(Event::Closed { leg, report }));
     }
 
     /// Time has passed: serves those whose turn it is.
@@ -287,7 +300,7 @@ impl Worker {
             let late = now.since(due) > LATE;
             around.counters.late_ticks += u64::from(late);
             leg.on_time(now, &mut around);
-            self.effort.on_served(now, late);
+            self.common.effort.on_served(now, late);
             self.end_if_over(slot);
             self.schedule(slot);
         }
@@ -300,7 +313,12 @@ impl Worker {
 
     /// What is to be done next.
     pub fn poll(&mut self) -> Option<Output> {
-        self.out.pop_front()
+        self.common.out.poll()
+    }
+
+    /// The bytes of a packet that is to be sent, until [`Worker::poll`] gives nothing.
+    pub fn packet(&self, packet: &Packet) -> &[u8] {
+        self.common.out.packet(packet)
     }
 
     /// There are legs: packets may come at any time.
@@ -324,13 +342,13 @@ impl Worker {
 
     /// The worker's counters; the shell adds what only it knows.
     pub fn counters(&mut self) -> &mut Counters {
-        self.counters.legs = self.slots.len() as u64;
-        &mut self.counters
+        self.common.counters.legs = self.slots.len() as u64;
+        &mut self.common.counters
     }
 
     fn play(&mut self, now: Time, leg: LegId, play: PlayId, items: Vec<PlayItem>) {
         let (player, unknown) = Player::new(play, items, &self.prompts);
-        self.counters.prompts_unknown += unknown;
+        self.common.counters.prompts_unknown += unknown;
         self.plays = self.plays.wrapping_add(1);
         let serial = self.plays;
         self.with(now, leg, |leg, around| {
@@ -428,7 +446,7 @@ impl Worker {
         };
         if let Some(leg) = place.take_if(|leg| leg.is_over()) {
             self.slots.remove(&leg.id());
-            self.out.push_back(Output::Close {
+            self.common.out.push(Output::Close {
                 slot,
                 leg: leg.id(),
                 report: leg.report(),
@@ -438,7 +456,7 @@ impl Worker {
 
     fn find(&mut self, leg: LegId) -> Option<Slot> {
         let slot = self.slots.get(&leg).copied();
-        self.counters.commands_unknown += u64::from(slot.is_none());
+        self.common.counters.commands_unknown += u64::from(slot.is_none());
         slot
     }
 
@@ -454,19 +472,11 @@ impl Worker {
     /// A leg, and what it works with.
     fn parts(&mut self, slot: Slot) -> Option<(&mut Leg, Around<'_>)> {
         let leg = self.legs.get_mut(slot.0 as usize)?.as_mut()?;
-        let around = Around {
-            slot,
-            out: &mut self.out,
-            counters: &mut self.counters,
-            random: &mut self.random,
-            media_timeout: self.media_timeout,
-            complexity: self.effort.complexity(),
-        };
-        Some((leg, around))
+        Some((leg, self.common.around(slot)))
     }
 
     fn schedule(&mut self, slot: Slot) {
-        let media_timeout = self.media_timeout;
+        let media_timeout = self.common.media_timeout;
         let Some(Some(leg)) = self.legs.get_mut(slot.0 as usize) else {
             return;
         };
@@ -474,6 +484,20 @@ impl Worker {
         if leg.timer.is_none_or(|timer| due < timer) {
             leg.timer = Some(due);
             self.timers.push(Reverse((due, slot)));
+        }
+    }
+}
+
+impl Common {
+    /// What the leg in this place works with.
+    fn around(&mut self, slot: Slot) -> Around<'_> {
+        Around {
+            slot,
+            out: &mut self.out,
+            counters: &mut self.counters,
+            random: &mut self.random,
+            media_timeout: self.media_timeout,
+            complexity: self.effort.complexity(),
         }
     }
 }

@@ -166,14 +166,16 @@ impl World {
                     channel: Channel::Rtp,
                     packet,
                 } => {
-                    self.see_rtp(self.name(slot), packet.bytes());
+                    let bytes = self.worker.packet(&packet).to_vec();
+                    self.see_rtp(self.name(slot), &bytes);
                 }
                 Output::Send {
                     slot,
                     channel: Channel::Rtcp(_),
                     packet,
                 } => {
-                    let (leg, bytes) = (self.name(slot), packet.bytes().to_vec());
+                    let bytes = self.worker.packet(&packet).to_vec();
+                    let leg = self.name(slot);
                     self.seen.push(Seen::Rtcp { leg, bytes });
                 }
                 Output::Address {

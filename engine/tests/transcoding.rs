@@ -217,7 +217,10 @@ impl World {
                     slot,
                     channel: Channel::Rtp,
                     packet,
-                } => self.hear(slot, packet.bytes()),
+                } => {
+                    let bytes = self.worker.packet(&packet).to_vec();
+                    self.hear(slot, &bytes);
+                }
                 Output::Chunk { slot, block, .. } => {
                     self.log.extend(block.samples());
                     self.worker.on_chunk(self.now, slot, Ok(ChunkBlock::new()));

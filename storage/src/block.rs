@@ -57,9 +57,14 @@ impl ChunkBlock {
 
     /// What lies in a chunk's record behind its header, as it is; what is longer than can be is cut.
     pub fn of_record(bytes: &[u8]) -> ChunkBlock {
-        let mut block = ChunkBlock::new();
-        block.put(&bytes[..bytes.len().min(CHUNK_BYTES_MAX)]);
-        block
+        ChunkBlock::new().of_record_instead(bytes)
+    }
+
+    /// As [`ChunkBlock::of_record`], in memory that was used before.
+    pub fn of_record_instead(mut self, bytes: &[u8]) -> ChunkBlock {
+        self.clear();
+        self.put(&bytes[..bytes.len().min(CHUNK_BYTES_MAX)]);
+        self
     }
 
     /// Copies as much of `samples` as fits; returns how many it took.
@@ -134,5 +139,23 @@ impl Default for ChunkBlock {
 impl std::fmt::Debug for ChunkBlock {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "ChunkBlock({} bytes)", self.bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_that_was_used_before_shows_nothing_of_it() {
+        let mut used = ChunkBlock::new();
+        used.push(&[1; 3000]);
+        let mut again = used.of_record_instead(&[2; 10]);
+        let mut fresh = ChunkBlock::of_record(&[2; 10]);
+        for chunk in [&mut again, &mut fresh] {
+            chunk.put_header(|record| record[..CHUNK_HEADER_BYTES].fill(3));
+        }
+        assert_eq!(again.samples(), [2; 10]);
+        assert_eq!(again.bytes(), fresh.bytes());
     }
 }

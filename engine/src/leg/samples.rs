@@ -120,14 +120,16 @@ impl Leg {
         Some(flow)
     }
 
-    /// The decoder, while the worker carries its samples to the listener.
-    pub fn lend_inbound(&mut self) -> Option<Box<Inbound>> {
-        self.inbound.take()
+    /// What the party said last, for a listener with another codec.
+    pub fn said(&self) -> Option<&Inbound> {
+        self.inbound.as_deref()
     }
 
-    /// It comes back.
-    pub fn return_inbound(&mut self, inbound: Box<Inbound>) {
-        self.inbound = Some(inbound);
+    /// The party hears itself in another codec than it speaks.
+    pub fn hear_itself(&mut self, now: Time, taken: &Taken, around: &mut Around<'_>) {
+        let said = self.inbound.take();
+        self.hear(now, taken, said.as_deref(), around);
+        self.inbound = said;
     }
 
     /// Another party said something that this one hears in its own codec.
@@ -161,24 +163,20 @@ impl Leg {
         let Some(payload_type) = self.may_send().map(|p| p.payload_type) else {
             return;
         };
-        let Some(mut outbound) = self.outbound.take() else {
+        let Some(outbound) = &mut self.outbound else {
             return;
         };
         outbound.set_complexity(around.complexity);
         outbound.feed(pcm, rate_hz);
-        let mut payload = [0; MADE_BYTES_MAX];
-        while let Some(encoded) = outbound.pop(&mut payload) {
+        while let Some(encoded) = outbound.pop(around.payload()) {
             if encoded.bytes == 0 {
                 self.stream.skip(now, encoded.ticks);
                 continue;
             }
             let octets = encoded.bytes as u32;
             let header = self.stream.own(now, payload_type, encoded.ticks, octets);
-            let mut packet = Packet::with_len(rtp::HEADER_BYTES + encoded.bytes);
-            packet.bytes_mut()[rtp::HEADER_BYTES..].copy_from_slice(&payload[..encoded.bytes]);
-            self.send(header, packet, around);
+            around.send(&header, encoded.bytes);
         }
-        self.outbound = Some(outbound);
     }
 
     /// Fills a packet time from the player, for a codec that is not G.711.

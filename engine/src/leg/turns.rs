@@ -90,11 +90,8 @@ impl Leg {
     fn send_played_packet(&mut self, now: Time, ptime: Duration, around: &mut Around<'_>) {
         let codec = self.codec();
         let samples = ptime.as_millis() as usize * 8;
-        let mut packet = Packet::with_len(rtp::HEADER_BYTES + samples);
         let filled = match &mut self.player {
-            Some(player) if codec.is_g711() => {
-                player.fill(codec, &mut packet.bytes_mut()[rtp::HEADER_BYTES..])
-            }
+            Some(player) if codec.is_g711() => player.fill(codec, &mut around.payload()[..samples]),
             _ => self.say_played(now, ptime, around),
         };
         let Some(player) = &mut self.player else {
@@ -111,10 +108,10 @@ impl Leg {
         let Some(params) = self.may_send().filter(|_| codec.is_g711()) else {
             return;
         };
-        let samples = samples as u32;
+        let ticks = samples as u32;
         let payload_type = params.payload_type;
-        let header = self.stream.own(now, payload_type, samples, samples);
-        self.send(header, packet, around);
+        let header = self.stream.own(now, payload_type, ticks, ticks);
+        around.send(&header, samples);
     }
 
     /// While somebody speaks to a machine, routers and gateways on the way want to see packets.
@@ -127,11 +124,10 @@ impl Leg {
             return;
         };
         let samples = ptime.as_millis() as usize * 8;
-        let mut packet = Packet::with_len(rtp::HEADER_BYTES + samples);
-        packet.bytes_mut()[rtp::HEADER_BYTES..].fill(silence);
+        around.payload()[..samples].fill(silence);
         let ticks = samples as u32;
         let header = self.stream.own(now, payload_type, ticks, ticks);
-        self.send(header, packet, around);
+        around.send(&header, samples);
     }
 
     fn send_presses(&mut self, now: Time, around: &mut Around<'_>) {
@@ -173,29 +169,15 @@ impl Leg {
                     duration: event.payload.duration.saturating_mul(per_8k),
                     ..event.payload
                 };
-                let mut packet = Packet::with_len(rtp::HEADER_BYTES + dtmf::PAYLOAD_BYTES);
-                packet.bytes_mut()[rtp::HEADER_BYTES..].copy_from_slice(&payload.to_bytes());
-                self.send(header, packet, around);
+                let bytes = payload.to_bytes();
+                around.payload()[..bytes.len()].copy_from_slice(&bytes);
+                around.send(&header, bytes.len());
             }
             None => {
                 self.press = None;
                 self.press_due = now + dtmf::GAP;
             }
         }
-    }
-
-    pub(super) fn send(&mut self, header: Header, mut packet: Packet, around: &mut Around<'_>) {
-        let fixed = packet
-            .bytes_mut()
-            .first_chunk_mut()
-            .expect("made with room for a header");
-        rtp::write(&header, fixed);
-        around.counters.packets_sent += 1;
-        around.out.push_back(Output::Send {
-            slot: around.slot,
-            channel: Channel::Rtp,
-            packet,
-        });
     }
 
     pub(super) fn send_report(&mut self, now: Time, bye: bool, around: &mut Around<'_>) {
@@ -209,17 +191,12 @@ impl Leg {
             packets: self.stream.packets(),
             octets: self.stream.octets(),
         };
-        let mut bytes = [0; rtcp::COMPOUND_BYTES_MAX];
         let block = self.reception.take_block();
-        let len = self.reporter.write(now, &us, block, bye, &mut bytes);
-        let mut packet = Packet::with_len(len);
-        packet.bytes_mut().copy_from_slice(&bytes[..len]);
+        let draft = around.out.draft();
+        let into = draft.first_chunk_mut().expect("a report fits");
+        let len = self.reporter.write(now, &us, block, bye, into);
         around.counters.reports_sent += 1;
-        around.out.push_back(Output::Send {
-            slot: around.slot,
-            channel: Channel::Rtcp(to),
-            packet,
-        });
+        around.out.send(around.slot, Channel::Rtcp(to), len);
     }
 
     fn rtcp_address(&self) -> Option<SocketAddr> {

@@ -286,15 +286,15 @@ impl<S: SoundStore, E: Fn(Event)> Thread<S, E> {
                     let Some(Some(leg)) = self.legs.get(slot.0 as usize) else {
                         continue;
                     };
+                    let bytes = self.setup.core.packet(&packet);
                     match channel {
                         Channel::Rtp => {
                             let to = leg.unless_connected();
-                            self.ring.send_copy(leg.rtp_fd(), packet.bytes(), to);
+                            self.ring.send_copy(leg.rtp_fd(), bytes, to);
                         }
                         Channel::Rtcp(to) => {
                             let to = KernelAddress::new(to, self.setup.bind);
-                            self.ring
-                                .send_copy(leg.rtcp_fd(), packet.bytes(), Some(&to));
+                            self.ring.send_copy(leg.rtcp_fd(), bytes, Some(&to));
                         }
                     }
                 }

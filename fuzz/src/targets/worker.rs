@@ -272,14 +272,14 @@ impl Story {
                     packet,
                     ..
                 } => {
-                    rtp::parse(packet.bytes()).expect("what we make is RTP");
+                    rtp::parse(self.worker.packet(&packet)).expect("what we make is RTP");
                 }
                 Output::Send {
                     channel: Channel::Rtcp(to),
                     packet,
                     ..
                 } => {
-                    rtcp::parse(packet.bytes(), 0).expect("what we make is RTCP");
+                    rtcp::parse(self.worker.packet(&packet), 0).expect("what we make is RTCP");
                     // Where RTCP goes unless told otherwise (RFC 3550 §11): one above RTP.
                     let rtp = SocketAddr::new(to.ip(), to.port().wrapping_sub(1));
                     assert!(

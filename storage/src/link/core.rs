@@ -22,10 +22,11 @@ use super::pack::{Packer, VERSION_PACKED};
 use super::peers::{Peer, Verdict};
 use super::seam::{
     CloseReason, ConnId, LinkConfig, LinkEvent, LinkInput, LinkOutput, LinkStatus, LogPiece,
-    PEERS_MAX, PeerConfig, PeerStatus, Position,
+    PEERS_MAX, PeerConfig, PeerStatus, Position, READ_BYTES_MAX,
 };
 use super::want::{Served, Wants};
 use crate::batch::Wrote;
+use crate::block::{BLOCK_BYTES, ChunkBlock};
 use crate::name::NodeName;
 use crate::record::SEQ_MAX;
 use crate::seam::Token;
@@ -36,6 +37,9 @@ const FOLLOW_AGAIN: Duration = Duration::from_secs(10);
 
 /// A connection on which the two talked for so long was a good one.
 const LASTS_MIN: Duration = Duration::from_secs(2);
+
+/// Spare chunks kept: the sound of one piece of a log.
+const SPARE_MAX: usize = READ_BYTES_MAX / BLOCK_BYTES;
 
 /// One node's end of all its links.
 #[derive(Debug)]
@@ -64,6 +68,8 @@ pub struct Link {
     /// Something came since it was last seen to what follows from it.
     unseen: Option<Time>,
     outputs: VecDeque<LinkOutput>,
+    /// Memory for sound that comes.
+    spare: Vec<ChunkBlock>,
     status: LinkStatus,
     /// What this machine's clock showed at a time.
     clock: Option<(Time, WallTime)>,
@@ -189,6 +195,7 @@ impl Link {
             chance: config.seed,
             unseen: Some(now),
             outputs: VecDeque::new(),
+            spare: Vec::new(),
             status: LinkStatus::default(),
             clock: None,
             config,
@@ -242,6 +249,20 @@ impl Link {
         if !is_seen {
             self.unseen = Some(now);
         }
+    }
+
+    /// Takes a chunk that nobody needs, for sound in frames to come. Nothing depends on it but where
+    /// that sound is put: without one, memory is asked for.
+    pub fn give_spare(&mut self, chunk: ChunkBlock) {
+        if self.spare.len() < SPARE_MAX {
+            self.spare.push(chunk);
+        }
+    }
+
+    /// So many more spare chunks a frame of this length may take than there are.
+    pub fn spare_wanted(&self, frame_bytes: usize) -> usize {
+        let chunks = (frame_bytes / BLOCK_BYTES).min(SPARE_MAX);
+        chunks.saturating_sub(self.spare.len())
     }
 
     /// The next thing asked for. What follows from all that came is seen to once: whoever hands in

@@ -126,11 +126,12 @@ impl Follower {
         &mut self,
         copies: &mut Copies,
         stores: &mut Stores,
+        spare: &mut Vec<ChunkBlock>,
         (place, records): (Place, &[u8]),
         mut store: impl FnMut(Token, Append),
     ) -> Result<Taken, Nonsense> {
         let mut taken = Taken::default();
-        for said in Records(records, self.feeder) {
+        for said in Records(records, self.feeder, spare) {
             let (position, append) = said?;
             let (node, is_chunk) = author_of(&append);
             if node != Some(self.author) || Lane::of(is_chunk) != self.lane {
@@ -207,8 +208,13 @@ impl Follower {
     }
 }
 
-/// Records one after the other, as this feeder's log says them.
-pub(super) struct Records<'a>(pub(super) &'a [u8], pub(super) NodeName);
+/// Records one after the other, as this feeder's log says them. Sound goes into spare chunks, while
+/// there are some.
+pub(super) struct Records<'a>(
+    pub(super) &'a [u8],
+    pub(super) NodeName,
+    pub(super) &'a mut Vec<ChunkBlock>,
+);
 
 impl Iterator for Records<'_> {
     type Item = Result<(Position, Append), Nonsense>;
@@ -243,7 +249,8 @@ impl Records<'_> {
                 }
                 let samples = raw.get(CHUNK_HEADER_BYTES..);
                 let samples = samples.ok_or(Nonsense("a chunk without samples"))?;
-                Some(ChunkBlock::of_record(samples))
+                let spare = self.2.pop().unwrap_or_default();
+                Some(spare.of_record_instead(samples))
             }
             _ => None,
         };

@@ -197,7 +197,12 @@ impl Log {
 
     /// An empty chunk, from memory that was used before if there is some.
     pub fn chunk(&self) -> ChunkBlock {
-        self.0.figures.spare_chunks.take().unwrap_or_default()
+        self.spare_chunk().unwrap_or_default()
+    }
+
+    /// A chunk that the log is done with, if there is one.
+    pub(super) fn spare_chunk(&self) -> Option<ChunkBlock> {
+        self.0.figures.spare_chunks.take()
     }
 
     /// To read sound back.

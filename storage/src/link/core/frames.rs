@@ -157,6 +157,7 @@ impl Link {
         let taken = follower.on_records(
             &mut self.copies,
             &mut self.stores,
+            &mut self.spare,
             (place, records),
             |token, append| outputs.push_back(LinkOutput::Store { token, append }),
         )?;

@@ -110,7 +110,7 @@ impl Link {
             return Ok(());
         }
         want.heard(now);
-        for said in Records(records, feeder) {
+        for said in Records(records, feeder, &mut self.spare) {
             let (_, append) = said?;
             let Some((_, index)) = chunk_of(&append).filter(|(id, _)| *id == sound) else {
                 return Err(Nonsense("a record that was not wanted"));

@@ -361,12 +361,23 @@ impl Worker {
             }
             In::Frame(conn, waiting) => {
                 let bytes = waiting.bytes;
+                self.give_spare(bytes.len());
                 self.hand_in(LinkInput::Frame { conn, bytes });
             }
             In::Opened(peer, cert, opened) => self.open(peer, cert, opened),
             In::NotConnected(peer, why) => self.hand_in(LinkInput::NotConnected { peer, why }),
             In::Members(members) => self.on_members(members),
             In::Stop => {}
+        }
+    }
+
+    /// Sound in a frame goes into memory that the log is done with, as far as there is some.
+    fn give_spare(&mut self, frame_bytes: usize) {
+        for _ in 0..self.core.spare_wanted(frame_bytes) {
+            let Some(chunk) = self.parts.log.spare_chunk() else {
+                return;
+            };
+            self.core.give_spare(chunk);
         }
     }
 
