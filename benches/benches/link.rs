@@ -21,7 +21,7 @@ use tandem_storage::link::frame::VERSIONS;
 use tandem_storage::link::{LinkConfig, LinkEvent, Position};
 use tandem_storage::name::{Id, Ids};
 use tandem_storage::seam::{
-    Append, ChunkPlace, Hlc, LOCAL_KEYS, LogEvent, Owner, SoundCodec, Stamp, Token, What,
+    Append, ChunkPlace, Hlc, LOCAL_KEYS, LogEvent, Owner, Payload, SoundCodec, Stamp, Token,
 };
 use tandem_storage::site::{
     Door, Invitation, LinkHelp, LinkParts, Linking, Members, Site, WriteRegisters, address_key,
@@ -362,7 +362,7 @@ impl Node {
             Err(e) => return Err(e.into()),
         };
         if let LogEvent::Committed { record, .. } = &event {
-            if let What::Register { key, value } = &record.what
+            if let Payload::Register { key, value } = &record.what
                 && key.starts_with("node/")
             {
                 self.members.take(key, record.stamp.hlc, value.as_deref());

@@ -17,7 +17,7 @@ use tandem_storage::block::{CHUNK_SAMPLES_MAX, ChunkBlock};
 use tandem_storage::cipher::{ENCRYPTED, Keyring, MasterKey};
 use tandem_storage::name::Ids;
 use tandem_storage::record::{self, Body, Header};
-use tandem_storage::seam::{Hlc, What};
+use tandem_storage::seam::{Hlc, Payload};
 
 fn packets(c: &mut Criterion) {
     let mut packet = [0u8; 172];
@@ -44,7 +44,7 @@ fn signalling(c: &mut Criterion) {
 fn records(c: &mut Criterion) {
     let mut ids = Ids::new("bench".parse().expect("a legal name"), 1);
     let key = format!("message/{}/heard", ids.next_id());
-    let body = Body::Said(What::Register {
+    let body = Body::Said(Payload::Register {
         key: key.into(),
         value: Some("true".into()),
     });

@@ -21,7 +21,7 @@ use tandem_pbx::seam::{AdminAsk, AdminRequest, Input, Output};
 use tandem_pbx::{Pbx, PbxConfig};
 use tandem_storage::name::{Id, Ids, NodeName};
 use tandem_storage::seam::{
-    Append, ChunkPlace, Committed, Hlc, LogEvent, SealKind, SoundCodec, Stamp, Token, What,
+    Append, ChunkPlace, Committed, Hlc, LogEvent, Payload, SealKind, SoundCodec, Stamp, Token,
 };
 use tandem_storage::time::{Now, Time, WallTime};
 use tandem_storage::{Log, LogConfig};
@@ -330,7 +330,7 @@ impl Everyday {
         all.step_by(97).take(ROUNDS as usize).collect()
     }
 
-    fn committed(&mut self, what: What) {
+    fn committed(&mut self, what: Payload) {
         self.seq += 1;
         let stamp = Stamp {
             hlc: Hlc(u64::MAX - (1 << 41) + self.seq),
@@ -357,7 +357,7 @@ impl Everyday {
             number,
         };
         let id = name(self.epoch, 1 << 40 | u64::from(n));
-        self.committed(What::Begin {
+        self.committed(Payload::Begin {
             id,
             codec: SoundCodec::Pcma,
             at: WallTime(1_800_000_000_000),
@@ -369,8 +369,8 @@ impl Everyday {
             samples: SAMPLES as u32,
         };
         let index = 0;
-        self.committed(What::Chunk { id, index, place });
-        self.committed(What::Seal {
+        self.committed(Payload::Chunk { id, index, place });
+        self.committed(Payload::Seal {
             id,
             kind: SealKind::Whole,
             about: sealed(u64::from(n)),
@@ -378,7 +378,7 @@ impl Everyday {
     }
 
     fn hear(&mut self, message: Id) {
-        self.committed(What::Register {
+        self.committed(Payload::Register {
             key: format!("message/{message}/heard").into(),
             value: Some("true".into()),
         });

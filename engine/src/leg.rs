@@ -11,7 +11,7 @@
 
 mod packets;
 mod samples;
-mod turns;
+mod timers;
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -23,7 +23,7 @@ use tandem_storage::block::ChunkBlock;
 use tandem_storage::seam::ChunkPlace;
 use tandem_storage::time::Time;
 
-use self::samples::Scribe;
+use self::samples::RecordingTranscoder;
 use crate::codec::inbound::{Flow, Inbound};
 use crate::codec::outbound::Outbound;
 use crate::codec::transcode;
@@ -79,10 +79,10 @@ pub struct Leg {
     /// While it hears what does not come in its codec.
     outbound: Option<Box<Outbound>>,
     /// While it is recorded in another codec than it speaks.
-    scribe: Option<Box<Scribe>>,
+    scribe: Option<Box<RecordingTranscoder>>,
     /// Its sound goes to its listener as samples; its keys are pressed anew.
-    sound_anew: bool,
-    keys_anew: bool,
+    transcode: bool,
+    regenerate_dtmf: bool,
     player: Option<Player>,
     /// Which play it is, for pieces that arrive after it was stopped.
     play_serial: u32,
@@ -102,7 +102,7 @@ pub struct Leg {
 
 /// A packet that was taken from the party.
 #[derive(Clone, Debug)]
-pub struct Taken {
+pub struct RxPacket {
     header: Header,
     payload: Range<usize>,
     /// `None`: it is a telephone-event.
@@ -116,7 +116,7 @@ pub struct Taken {
 }
 
 /// What a leg works with besides itself.
-pub struct Around<'a> {
+pub struct LegContext<'a> {
     /// Where this leg is.
     pub slot: Slot,
     /// What is to be done and told.
@@ -151,8 +151,8 @@ impl Leg {
             inbound: None,
             outbound: None,
             scribe: None,
-            sound_anew: false,
-            keys_anew: false,
+            transcode: false,
+            regenerate_dtmf: false,
             player: None,
             play_serial: 0,
             packet_due: now,
@@ -185,7 +185,7 @@ impl Leg {
     }
 
     /// What was agreed on with the party.
-    pub fn set(&mut self, now: Time, params: MediaParams, around: &mut Around<'_>) {
+    pub fn set(&mut self, now: Time, params: MediaParams, context: &mut LegContext<'_>) {
         let before = self.rtp.address();
         self.rtp.set(params.remote_rtp, params.learning);
         let rtcp = params
@@ -204,21 +204,21 @@ impl Leg {
                 .any(|r| r.1 == Receives::Sound(codec))
         };
         if !self.is_spoken_to() {
-            self.packet_due = in_phase(now, self.ptime(), around.slot);
+            self.packet_due = in_phase(now, self.ptime(), context.slot);
         }
         let codec_before = self.params.as_ref().map(|p| p.codec);
         if codec_before != Some(params.codec) || !speaks(self.codec_in) {
             self.speaks(params.codec);
         }
         let clock_hz = params.codec.clock_hz();
-        let ssrc = around.random.draw() as u32;
+        let ssrc = context.random.draw() as u32;
         self.stream.set_clock(now, clock_hz, ssrc);
         self.params = Some(params);
         if self.rtp.address() != before || self.connected && !self.rtp.settled() {
             self.connected = false;
-            self.tell_address(around);
+            self.tell_address(context);
         }
-        self.settle(around);
+        self.settle(context);
     }
 
     /// The party speaks this codec from now on.
@@ -259,12 +259,12 @@ impl Leg {
     }
 
     /// Plays; whatever was being played ends.
-    pub fn play(&mut self, now: Time, player: Player, serial: u32, around: &mut Around<'_>) {
+    pub fn play(&mut self, now: Time, player: Player, serial: u32, context: &mut LegContext<'_>) {
         self.player = Some(player);
         self.play_serial = serial;
         self.pause();
-        self.packet_due = in_phase(now, self.ptime(), around.slot);
-        self.read_ahead(around);
+        self.packet_due = in_phase(now, self.ptime(), context.slot);
+        self.read_ahead(context);
     }
 
     /// More has come of what is being played.
@@ -273,11 +273,11 @@ impl Leg {
         play: PlayId,
         places: Arc<[ChunkPlace]>,
         is_last: bool,
-        around: &mut Around<'_>,
+        context: &mut LegContext<'_>,
     ) {
         if let Some(player) = self.player.as_mut().filter(|p| p.play() == play) {
             player.on_more(places, is_last);
-            self.read_ahead(around);
+            self.read_ahead(context);
         }
     }
 
@@ -289,7 +289,13 @@ impl Leg {
     }
 
     /// A piece of a sound was read.
-    pub fn on_piece(&mut self, serial: u32, samples: Vec<u8>, read: Read, around: &mut Around<'_>) {
+    pub fn on_piece(
+        &mut self,
+        serial: u32,
+        samples: Vec<u8>,
+        read: Read,
+        context: &mut LegContext<'_>,
+    ) {
         if serial != self.play_serial {
             return;
         }
@@ -297,18 +303,18 @@ impl Leg {
             player.on_piece(samples);
             if read == Read::Locked {
                 let (leg, play) = (self.id, player.play());
-                around.tell(Event::SoundLocked { leg, play });
+                context.tell(Event::SoundLocked { leg, play });
             }
-            self.read_ahead(around);
+            self.read_ahead(context);
         }
     }
 
     /// Records. A recording that runs is ended first.
-    pub fn record(&mut self, now: Time, recorder: Recorder, around: &mut Around<'_>) {
-        self.finish_recording(now, RecordEnd::Stopped, around);
+    pub fn record(&mut self, now: Time, recorder: Recorder, context: &mut LegContext<'_>) {
+        self.finish_recording(now, RecordEnd::Stopped, context);
         if self.recorder.is_some() {
             // The log has not taken the old one's end yet, so it has no room for a new one either.
-            around.tell(Event::RecordDone {
+            context.tell(Event::RecordDone {
                 leg: self.id,
                 sound: recorder.sound(),
                 samples: 0,
@@ -319,7 +325,7 @@ impl Leg {
         }
         self.recorder = Some(Box::new(recorder));
         if self.player.is_none() {
-            self.packet_due = in_phase(now, self.ptime(), around.slot);
+            self.packet_due = in_phase(now, self.ptime(), context.slot);
         }
     }
 
@@ -329,10 +335,10 @@ impl Leg {
     }
 
     /// Ends a recording, if one runs.
-    pub fn finish_recording(&mut self, now: Time, why: RecordEnd, around: &mut Around<'_>) {
+    pub fn finish_recording(&mut self, now: Time, why: RecordEnd, context: &mut LegContext<'_>) {
         if let Some(recorder) = &mut self.recorder {
             recorder.finish(now, why);
-            self.after_recording(now, around);
+            self.after_recording(now, context);
         }
     }
 
@@ -341,7 +347,7 @@ impl Leg {
         &mut self,
         now: Time,
         fate: Result<ChunkBlock, (u32, ChunkBlock)>,
-        around: &mut Around<'_>,
+        context: &mut LegContext<'_>,
     ) {
         let Some(recorder) = &mut self.recorder else {
             return;
@@ -349,21 +355,21 @@ impl Leg {
         match fate {
             Ok(empty) => recorder.on_taken(empty),
             Err((index, block)) => {
-                around.counters.chunks_refused += 1;
+                context.counters.chunks_refused += 1;
                 recorder.on_refused(index, block);
             }
         }
-        self.report_recording(now, around);
+        self.report_recording(now, context);
     }
 
     /// Sends a key to the party.
-    pub fn press(&mut self, now: Time, digit: char, around: &mut Around<'_>) {
+    pub fn press(&mut self, now: Time, digit: char, context: &mut LegContext<'_>) {
         let takes = self
             .params
             .as_ref()
             .is_some_and(|p| p.dtmf_payload_type.is_some());
         if !takes || self.presses.len() >= PRESSES_MAX {
-            around.counters.digits_dropped += 1;
+            context.counters.digits_dropped += 1;
             return;
         }
         self.presses.push_back(digit);
@@ -371,12 +377,12 @@ impl Leg {
     }
 
     /// Begins to close: says goodbye, ends the recording.
-    pub fn close(&mut self, now: Time, around: &mut Around<'_>) {
+    pub fn close(&mut self, now: Time, context: &mut LegContext<'_>) {
         self.closing = true;
         self.player = None;
         self.to = None;
-        self.send_report(now, true, around);
-        self.finish_recording(now, RecordEnd::Stopped, around);
+        self.send_report(now, true, context);
+        self.finish_recording(now, RecordEnd::Stopped, context);
     }
 
     /// It was closed, and nothing is left to be done.
@@ -384,18 +390,18 @@ impl Leg {
         self.closing && self.recorder.is_none()
     }
 
-    fn tell_address(&mut self, around: &mut Around<'_>) {
+    fn tell_address(&mut self, context: &mut LegContext<'_>) {
         self.connected = self.rtp.settled();
-        around.out.push(Output::Address {
-            slot: around.slot,
+        context.out.push(Output::Address {
+            slot: context.slot,
             address: self.rtp.address(),
             connect: self.connected,
         });
     }
 
-    fn settle(&mut self, around: &mut Around<'_>) {
+    fn settle(&mut self, context: &mut LegContext<'_>) {
         if !self.connected && self.rtp.settled() {
-            self.tell_address(around);
+            self.tell_address(context);
         }
     }
 
@@ -404,21 +410,21 @@ impl Leg {
         Duration::from_millis(u64::from(ms.clamp(*PTIME_MS.start(), *PTIME_MS.end())))
     }
 
-    fn read_ahead(&mut self, around: &mut Around<'_>) {
+    fn read_ahead(&mut self, context: &mut LegContext<'_>) {
         let Some(player) = &mut self.player else {
             return;
         };
         while let Some(want) = player.wants() {
             let serial = self.play_serial;
-            around.out.push(Output::Read {
-                slot: around.slot,
+            context.out.push(Output::Read {
+                slot: context.slot,
                 serial,
                 want,
             });
         }
     }
 
-    fn after_recording(&mut self, now: Time, around: &mut Around<'_>) {
+    fn after_recording(&mut self, now: Time, context: &mut LegContext<'_>) {
         let Some(recorder) = &mut self.recorder else {
             return;
         };
@@ -427,22 +433,22 @@ impl Leg {
         }
         let sound = recorder.sound();
         while let Some((index, block)) = recorder.take_chunk() {
-            around.out.push(Output::Chunk {
-                slot: around.slot,
+            context.out.push(Output::Chunk {
+                slot: context.slot,
                 sound,
                 index,
                 block,
             });
         }
-        self.report_recording(now, around);
+        self.report_recording(now, context);
     }
 
-    fn report_recording(&mut self, now: Time, around: &mut Around<'_>) {
+    fn report_recording(&mut self, now: Time, context: &mut LegContext<'_>) {
         let Some(done) = self.recorder.as_ref().and_then(|r| r.done(now)) else {
             return;
         };
         self.recorder = None;
-        around.tell(Event::RecordDone {
+        context.tell(Event::RecordDone {
             leg: self.id,
             sound: done.sound,
             samples: done.samples,
@@ -457,7 +463,7 @@ impl Leg {
     }
 }
 
-impl Around<'_> {
+impl LegContext<'_> {
     fn tell(&mut self, event: Event) {
         self.out.push(Output::Event(event));
     }

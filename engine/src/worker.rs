@@ -23,8 +23,8 @@ use std::time::Duration;
 use tandem_storage::block::ChunkBlock;
 use tandem_storage::time::Time;
 
-use crate::codec::effort::Effort;
-use crate::leg::{Around, Leg, Taken};
+use crate::codec::effort::ComplexityControl;
+use crate::leg::{Leg, LegContext, RxPacket};
 use crate::output::{Outbox, Output, Packet, Slot};
 use crate::player::{Player, Read};
 use crate::prompts::Prompts;
@@ -58,7 +58,7 @@ struct Common {
     counters: Counters,
     random: Random,
     media_timeout: Duration,
-    effort: Effort,
+    effort: ComplexityControl,
 }
 
 /// A packet to be sent on from the buffer it is in.
@@ -83,7 +83,7 @@ impl Worker {
                 counters: Counters::default(),
                 random: Random::new(seed),
                 media_timeout,
-                effort: Effort::new(OpusConfig::default().complexity),
+                effort: ComplexityControl::new(OpusConfig::default().complexity),
             },
             prompts,
             plays: 0,
@@ -94,7 +94,7 @@ impl Worker {
     /// How Opus is encoded, for encoders made from now on.
     pub fn set_opus(&mut self, opus: OpusConfig) {
         self.opus = opus;
-        self.common.effort = Effort::new(opus.complexity);
+        self.common.effort = ComplexityControl::new(opus.complexity);
     }
 
     /// A leg opens; `None` if there is no room for it or its name is taken.
@@ -146,7 +146,7 @@ impl Worker {
     ) -> Option<Forward> {
         let mut heard = self.hear(now, slot, from, bytes)?;
         if heard.0.is_none() && self.parts(slot)?.0.take_codec_change() {
-            self.attune(now, slot);
+            self.update_decoder(now, slot);
             heard = self.hear(now, slot, from, bytes)?;
         }
         let (taken, to) = heard;
@@ -170,24 +170,24 @@ impl Worker {
         slot: Slot,
         from: Option<SocketAddr>,
         bytes: &[u8],
-    ) -> Option<(Option<Taken>, Option<Slot>)> {
-        let (leg, mut around) = self.parts(slot)?;
-        let taken = leg.on_rtp(now, from, bytes, &mut around);
+    ) -> Option<(Option<RxPacket>, Option<Slot>)> {
+        let (leg, mut context) = self.parts(slot)?;
+        let taken = leg.on_rtp(now, from, bytes, &mut context);
         Some((taken, leg.to))
     }
 
     /// A listener with another codec hears what was said.
-    fn carry_samples(&mut self, now: Time, slot: Slot, to: Slot, taken: &Taken) {
+    fn carry_samples(&mut self, now: Time, slot: Slot, to: Slot, taken: &RxPacket) {
         let both = [slot, to].map(|slot| slot.0 as usize);
         match self.legs.get_disjoint_mut(both) {
             Ok([Some(leg), Some(listener)]) => {
-                let mut around = self.common.around(to);
-                listener.hear(now, taken, leg.said(), &mut around);
+                let mut context = self.common.context(to);
+                listener.hear(now, taken, leg.said(), &mut context);
             }
             // An echo.
             Err(GetDisjointMutError::OverlappingIndices) => {
-                if let Some((leg, mut around)) = self.parts(slot) {
-                    leg.hear_itself(now, taken, &mut around);
+                if let Some((leg, mut context)) = self.parts(slot) {
+                    leg.echo_transcoded(now, taken, &mut context);
                 }
             }
             Ok(_) | Err(GetDisjointMutError::IndexOutOfBounds) => {}
@@ -199,8 +199,8 @@ impl Worker {
 
     /// A datagram on a leg's RTCP port.
     pub fn on_rtcp(&mut self, now: Time, slot: Slot, from: SocketAddr, bytes: &[u8]) {
-        if let Some((leg, mut around)) = self.parts(slot) {
-            leg.on_rtcp(now, from, bytes, &mut around);
+        if let Some((leg, mut context)) = self.parts(slot) {
+            leg.on_rtcp(now, from, bytes, &mut context);
         }
     }
 
@@ -208,7 +208,7 @@ impl Worker {
     pub fn on_command(&mut self, now: Time, command: Command) {
         match command {
             Command::Set { leg, params } => {
-                self.with(now, leg, |leg, around| leg.set(now, params, around));
+                self.with(now, leg, |leg, context| leg.set(now, params, context));
                 self.tell_hold(now, leg);
             }
             Command::Bridge { a, b } => self.bridge(now, a, b),
@@ -225,8 +225,8 @@ impl Worker {
                 play,
                 places,
                 is_last,
-            } => self.with(now, leg, |leg, around| {
-                leg.play_more(play, places, is_last, around);
+            } => self.with(now, leg, |leg, context| {
+                leg.play_more(play, places, is_last, context);
             }),
             Command::StopPlay { leg } => self.with(now, leg, |leg, _| leg.stop_play()),
             Command::Record {
@@ -235,7 +235,7 @@ impl Worker {
                 limit,
                 silence,
             } => {
-                self.with(now, leg, |leg, around| {
+                self.with(now, leg, |leg, context| {
                     let recorder = Recorder::new(
                         now,
                         sound,
@@ -243,14 +243,14 @@ impl Worker {
                         limit,
                         silence,
                     );
-                    leg.record(now, recorder, around);
+                    leg.record(now, recorder, context);
                 });
             }
-            Command::StopRecord { leg } => self.with(now, leg, |leg, around| {
-                leg.finish_recording(now, RecordEnd::Stopped, around);
+            Command::StopRecord { leg } => self.with(now, leg, |leg, context| {
+                leg.finish_recording(now, RecordEnd::Stopped, context);
             }),
             Command::SendDigit { leg, digit } => {
-                self.with(now, leg, |leg, around| leg.press(now, digit, around));
+                self.with(now, leg, |leg, context| leg.press(now, digit, context));
             }
             Command::Close { leg } => self.close(now, leg),
         }
@@ -260,15 +260,15 @@ impl Worker {
     pub fn on_piece(&mut self, slot: Slot, serial: u32, samples: Vec<u8>, read: Read) {
         self.common.counters.sounds_unreadable += u64::from(read == Read::Partly);
         self.common.counters.sounds_locked += u64::from(read == Read::Locked);
-        if let Some((leg, mut around)) = self.parts(slot) {
-            leg.on_piece(serial, samples, read, &mut around);
+        if let Some((leg, mut context)) = self.parts(slot) {
+            leg.on_piece(serial, samples, read, &mut context);
         }
     }
 
     /// The log took a chunk, for an empty one, or gave it back.
     pub fn on_chunk(&mut self, now: Time, slot: Slot, fate: Result<ChunkBlock, (u32, ChunkBlock)>) {
-        if let Some((leg, mut around)) = self.parts(slot) {
-            leg.on_chunk(now, fate, &mut around);
+        if let Some((leg, mut context)) = self.parts(slot) {
+            leg.on_chunk(now, fate, &mut context);
             self.end_if_over(slot);
         }
     }
@@ -290,7 +290,7 @@ impl Worker {
                 break;
             }
             self.timers.pop();
-            let Some((leg, mut around)) = self.parts(slot) else {
+            let Some((leg, mut context)) = self.parts(slot) else {
                 continue;
             };
             if leg.timer != Some(due) {
@@ -298,8 +298,8 @@ impl Worker {
             }
             leg.timer = None;
             let late = now.since(due) > LATE;
-            around.counters.late_ticks += u64::from(late);
-            leg.on_time(now, &mut around);
+            context.counters.late_ticks += u64::from(late);
+            leg.on_time(now, &mut context);
             self.common.effort.on_served(now, late);
             self.end_if_over(slot);
             self.schedule(slot);
@@ -351,8 +351,8 @@ impl Worker {
         self.common.counters.prompts_unknown += unknown;
         self.plays = self.plays.wrapping_add(1);
         let serial = self.plays;
-        self.with(now, leg, |leg, around| {
-            leg.play(now, player, serial, around)
+        self.with(now, leg, |leg, context| {
+            leg.play(now, player, serial, context)
         });
     }
 
@@ -368,7 +368,7 @@ impl Worker {
                 leg.to = Some(to);
             }
         }
-        self.attune(now, a);
+        self.update_decoder(now, a);
         for slot in [a, b] {
             self.hold_by(now, slot);
         }
@@ -388,12 +388,12 @@ impl Worker {
         if let Some((leg, _)) = self.parts(slot) {
             leg.hold(now, is_held, slot);
         }
-        self.attune(now, slot);
+        self.update_decoder(now, slot);
         self.schedule(slot);
     }
 
     /// Decoders and encoders are made ready for a leg, for who hears it and whom it hears.
-    fn attune(&mut self, now: Time, slot: Slot) {
+    fn update_decoder(&mut self, now: Time, slot: Slot) {
         let Some((leg, _)) = self.parts(slot) else {
             return;
         };
@@ -408,15 +408,15 @@ impl Worker {
         let heard_by = to.and_then(|to| self.parts(to));
         let listener = heard_by.map(|(leg, _)| leg.as_listener());
         let opus = self.opus;
-        let Some((leg, around)) = self.parts(slot) else {
+        let Some((leg, context)) = self.parts(slot) else {
             return;
         };
-        let rate_hz = leg.attune(now, listener, around.counters);
+        let rate_hz = leg.update_decoder(now, listener, context.counters);
         if to != Some(slot) {
-            leg.attune_hearing(None, &opus, around.counters);
+            leg.update_encoder(None, &opus, context.counters);
         }
-        if let Some((leg, around)) = to.and_then(|to| self.parts(to)) {
-            leg.attune_hearing(rate_hz, &opus, around.counters);
+        if let Some((leg, context)) = to.and_then(|to| self.parts(to)) {
+            leg.update_encoder(rate_hz, &opus, context.counters);
         }
     }
 
@@ -436,7 +436,7 @@ impl Worker {
     fn close(&mut self, now: Time, leg: LegId) {
         let Some(slot) = self.find(leg) else { return };
         self.unbridge(slot);
-        self.with(now, leg, |leg, around| leg.close(now, around));
+        self.with(now, leg, |leg, context| leg.close(now, context));
         self.end_if_over(slot);
     }
 
@@ -460,19 +460,19 @@ impl Worker {
         slot
     }
 
-    fn with(&mut self, now: Time, leg: LegId, act: impl FnOnce(&mut Leg, &mut Around<'_>)) {
+    fn with(&mut self, now: Time, leg: LegId, act: impl FnOnce(&mut Leg, &mut LegContext<'_>)) {
         let Some(slot) = self.find(leg) else { return };
-        if let Some((leg, mut around)) = self.parts(slot) {
-            act(leg, &mut around);
+        if let Some((leg, mut context)) = self.parts(slot) {
+            act(leg, &mut context);
         }
-        self.attune(now, slot);
+        self.update_decoder(now, slot);
         self.schedule(slot);
     }
 
     /// A leg, and what it works with.
-    fn parts(&mut self, slot: Slot) -> Option<(&mut Leg, Around<'_>)> {
+    fn parts(&mut self, slot: Slot) -> Option<(&mut Leg, LegContext<'_>)> {
         let leg = self.legs.get_mut(slot.0 as usize)?.as_mut()?;
-        Some((leg, self.common.around(slot)))
+        Some((leg, self.common.context(slot)))
     }
 
     fn schedule(&mut self, slot: Slot) {
@@ -490,8 +490,8 @@ impl Worker {
 
 impl Common {
     /// What the leg in this place works with.
-    fn around(&mut self, slot: Slot) -> Around<'_> {
-        Around {
+    fn context(&mut self, slot: Slot) -> LegContext<'_> {
+        LegContext {
             slot,
             out: &mut self.out,
             counters: &mut self.counters,

@@ -123,7 +123,7 @@ fn what_is_said_is_on_the_disk_and_comes_back() {
     while known < samples {
         let (index, place) = next(&committed, |e| match e {
             LogEvent::Committed { record, .. } => match record.what {
-                What::Chunk { id, index, place } if id == sound => Some((index, place)),
+                Payload::Chunk { id, index, place } if id == sound => Some((index, place)),
                 _ => None,
             },
             _ => None,

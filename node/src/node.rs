@@ -20,7 +20,7 @@ use tandem_storage::clean::ask::Question;
 use tandem_storage::gate::{Gate, GateInput, GateStatus};
 use tandem_storage::link::LinkEvent;
 use tandem_storage::name::{Id, Ids, NodeName};
-use tandem_storage::seam::{Append, LogEvent, Owner, Refusal, Token, What};
+use tandem_storage::seam::{Append, LogEvent, Owner, Payload, Refusal, Token};
 use tandem_storage::site::Members;
 use tandem_storage::time::{Now, Time};
 
@@ -306,7 +306,7 @@ impl Node {
         let (link_told, register) = match &event {
             LogEvent::Committed { token, record } => {
                 let register = match &record.what {
-                    What::Register { key, .. } => Some(key.clone()),
+                    Payload::Register { key, .. } => Some(key.clone()),
                     _ => None,
                 };
                 (Some(*token).filter(|t| t.owner == Owner::Link), register)

@@ -6,7 +6,7 @@
 //! not in it: it may be a secret. And two users may claim one extension: the directory marks them.
 
 use serde_json::{Value, json};
-use tandem_storage::seam::{Committed, What};
+use tandem_storage::seam::{Committed, Payload};
 
 use crate::state::PbxState;
 
@@ -19,7 +19,7 @@ const SET_BY_PEOPLE: [&str; 2] = ["user/", "mailbox/"];
 
 /// Looks at a record before the view takes it in.
 pub(crate) fn see(x: &mut PbxState, record: &Committed) {
-    let What::Register { key, value } = &record.what else {
+    let Payload::Register { key, value } = &record.what else {
         return;
     };
     if record.stamp.node == x.node() || !SET_BY_PEOPLE.iter().any(|p| key.starts_with(p)) {

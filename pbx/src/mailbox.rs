@@ -430,9 +430,9 @@ impl Message {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tandem_storage::seam::{ChunkPlace, Committed, Hlc, SoundCodec, Stamp, What};
+    use tandem_storage::seam::{ChunkPlace, Committed, Hlc, Payload, SoundCodec, Stamp};
 
-    fn committed(seq: u64, what: What) -> Committed {
+    fn committed(seq: u64, what: Payload) -> Committed {
         let node = "a".parse().unwrap();
         Committed {
             stamp: Stamp {
@@ -446,7 +446,7 @@ mod tests {
         }
     }
 
-    fn story(kind: SealKind, seal: &str) -> Vec<What> {
+    fn story(kind: SealKind, seal: &str) -> Vec<Payload> {
         let id: Id = "a.1.9".parse().unwrap();
         let about = About::Message {
             mailbox: "a.1.1".parse().unwrap(),
@@ -461,18 +461,18 @@ mod tests {
             samples: 4000,
         };
         vec![
-            What::Begin {
+            Payload::Begin {
                 id,
                 codec: SoundCodec::Pcmu,
                 at: WallTime(7),
                 about,
             },
-            What::Chunk {
+            Payload::Chunk {
                 id,
                 index: 0,
                 place,
             },
-            What::Seal {
+            Payload::Seal {
                 id,
                 kind,
                 about: seal.into(),
@@ -481,16 +481,16 @@ mod tests {
     }
 
     /// Applies the records and says what the mailbox then shows.
-    fn check(story: Vec<What>, expected: &str) {
+    fn check(story: Vec<Payload>, expected: &str) {
         let (mut view, mut mailboxes) = (View::new(), Mailboxes::default());
         for (seq, what) in story.into_iter().enumerate() {
             let record = committed(seq as u64 + 1, what);
             view.apply(&record);
             match &record.what {
-                What::Seal { id, .. } => {
+                Payload::Seal { id, .. } => {
                     mailboxes.sealed(&view, view.sound(*id).unwrap(), 4000);
                 }
-                What::Register { key, value } => {
+                Payload::Register { key, value } => {
                     mailboxes.apply(key, value.as_deref());
                 }
                 _ => {}
@@ -522,8 +522,8 @@ mod tests {
         format!("{shown} {lamp}")
     }
 
-    fn register(key: Arc<str>, value: &str) -> What {
-        What::Register {
+    fn register(key: Arc<str>, value: &str) -> Payload {
+        Payload::Register {
             key,
             value: Some(value.into()),
         }

@@ -127,7 +127,7 @@ mod tests {
     use crate::seam::Output;
     use tandem_storage::View;
     use tandem_storage::name::Ids;
-    use tandem_storage::seam::{Append, Committed, Hlc, SoundCodec, Stamp, What};
+    use tandem_storage::seam::{Append, Committed, Hlc, Payload, SoundCodec, Stamp};
     use tandem_storage::time::{Now, Time};
 
     const MAILBOX: &str = "a.1.1";
@@ -143,17 +143,17 @@ mod tests {
         };
         let about = json(&about);
         let (codec, at) = (SoundCodec::Pcmu, WallTime(0));
-        let begin = What::Begin {
+        let begin = Payload::Begin {
             id,
             codec,
             at,
             about,
         };
         let (kind, about) = (SealKind::Whole, "{}".into());
-        let mut told = vec![(0, begin), (0, What::Seal { id, kind, about })];
+        let mut told = vec![(0, begin), (0, Payload::Seal { id, kind, about })];
         told.extend(set.iter().map(|(day, key, value)| {
             let (key, value) = (key.as_str().into(), Some((*value).into()));
-            (*day, What::Register { key, value })
+            (*day, Payload::Register { key, value })
         }));
         let mut view = View::new();
         for (seq, (day, what)) in (1..).zip(told) {

@@ -49,7 +49,7 @@ mod tests {
 
     use tandem_storage::View;
     use tandem_storage::name::Ids;
-    use tandem_storage::seam::{Append, ChunkPlace, Committed, Hlc, SoundCodec, Stamp, What};
+    use tandem_storage::seam::{Append, ChunkPlace, Committed, Hlc, Payload, SoundCodec, Stamp};
     use tandem_storage::time::{Now, Time, WallTime};
 
     use super::*;
@@ -76,13 +76,13 @@ mod tests {
         };
         for (seq, (key, value)) in (1..).zip(new_user(user, &account, "hash")) {
             let value = Some(value);
-            hear(&mut x, 1, seq, What::Register { key, value });
+            hear(&mut x, 1, seq, Payload::Register { key, value });
         }
         (x, user)
     }
 
     /// A record of this node's comes back, as of that life.
-    fn hear(x: &mut PbxState, epoch: u32, seq: u64, what: What) {
+    fn hear(x: &mut PbxState, epoch: u32, seq: u64, what: Payload) {
         let stamp = Stamp {
             hlc: Hlc(seq << 16),
             node: "a".parse().unwrap(),
@@ -96,11 +96,11 @@ mod tests {
         });
     }
 
-    fn begin(id: Id, user: Id) -> What {
+    fn begin(id: Id, user: Id) -> Payload {
         let from = "\"from\":{\"number\":\"7\",\"name\":\"\"}";
         let about: Arc<str> =
             format!("{{\"kind\":\"message\",\"mailbox\":\"{user}\",{from}}}").into();
-        What::Begin {
+        Payload::Begin {
             id,
             codec: SoundCodec::Pcmu,
             at: WallTime(1),
@@ -108,13 +108,13 @@ mod tests {
         }
     }
 
-    fn chunk(id: Id, index: u32) -> What {
+    fn chunk(id: Id, index: u32) -> Payload {
         let place = ChunkPlace {
             segment: 1,
             offset: 4096 * u64::from(index + 1),
             samples: 4000,
         };
-        What::Chunk { id, index, place }
+        Payload::Chunk { id, index, place }
     }
 
     fn seals(x: &mut PbxState) -> usize {
@@ -139,7 +139,7 @@ mod tests {
         let (mut x, user) = node();
         let id: Id = "a.3.7".parse().unwrap();
         let (kind, about) = (SealKind::CutShort, "".into());
-        hear(&mut x, 3, 20, What::Seal { id, kind, about });
+        hear(&mut x, 3, 20, Payload::Seal { id, kind, about });
         for index in (0..4).rev() {
             hear(&mut x, 3, 11 + u64::from(index), chunk(id, index));
         }

@@ -16,7 +16,7 @@ use jiff::tz::TimeZone;
 use tandem_engine::seam::{Command, LegId, PlayId};
 use tandem_storage::View;
 use tandem_storage::name::{Id, Ids, NodeName};
-use tandem_storage::seam::{Append, Committed, SealKind, Token, What};
+use tandem_storage::seam::{Append, Committed, Payload, SealKind, Token};
 use tandem_storage::time::{Now, Time, WallTime};
 
 use crate::config::PbxConfig;
@@ -159,22 +159,22 @@ impl PbxState {
         conflicts::see(self, record);
         self.view.apply(record);
         match &record.what {
-            What::Register { key, .. } => self.on_register(record.stamp.node, key),
+            Payload::Register { key, .. } => self.on_register(record.stamp.node, key),
             // What is being spoken here goes on, even if a node that took this one to be dead has
             // ended it: its own seal comes yet, and counts.
-            What::Seal {
+            Payload::Seal {
                 id,
                 kind: SealKind::CutShort,
                 ..
             } if self.is_of_this_life(*id) && record.stamp.node != self.node() => {}
-            What::Seal { id, .. } => self.on_seal(record.stamp.node, *id),
+            Payload::Seal { id, .. } => self.on_seal(record.stamp.node, *id),
             // From another node the parts of a sound may come in any order, and so they may from an
             // earlier life of this one.
-            What::Begin { id, .. } | What::Chunk { id, .. } if !self.is_of_this_life(*id) => {
+            Payload::Begin { id, .. } | Payload::Chunk { id, .. } if !self.is_of_this_life(*id) => {
                 self.on_part(record.stamp.node, *id);
                 self.on_piece(*id);
             }
-            What::Begin { .. } | What::Chunk { .. } | What::Entry { .. } => {}
+            Payload::Begin { .. } | Payload::Chunk { .. } | Payload::Entry { .. } => {}
         }
     }
 

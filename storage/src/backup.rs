@@ -12,7 +12,7 @@
 //!
 //! ```text
 //! segments ─▶ Survey (which records count) ─▶ Gather (which are new) ─▶ packs ─▶ catalog ─▶ manifest
-//! manifest ─▶ packs ─▶ Unpacking (every hash, every checksum) ─▶ Append::Restate ─▶ a fresh log
+//! manifest ─▶ packs ─▶ Unpacking (every hash, every checksum) ─▶ Append::Replica ─▶ a fresh log
 //! ```
 //!
 //! A restored record keeps the stamp it was said with, so a restored node contradicts nobody.

@@ -11,7 +11,7 @@ use crate::block::{BLOCK_BYTES, Block, CHUNK_HEADER_BYTES, ChunkBlock};
 use crate::clock::Clock;
 use crate::name::{Id, NodeName};
 use crate::record::{self, ALIGN_BYTES, Body, Header};
-use crate::seam::{Append, ChunkPlace, LOCAL_KEYS, Stamp, Token, What};
+use crate::seam::{Append, ChunkPlace, LOCAL_KEYS, Payload, Stamp, Token};
 use crate::segment::{self, SegmentHeader};
 use crate::time::{Now, Time};
 use crate::writer::WriterConfig;
@@ -127,7 +127,7 @@ pub(crate) struct InFlight {
     pub(crate) bytes: u32,
     /// The stamp it counts under: its own, or that with which it was said first.
     pub(crate) stamp: Stamp,
-    pub(crate) what: Option<What>,
+    pub(crate) what: Option<Payload>,
 }
 
 /// Makes commits out of what waits, for one epoch.
@@ -232,7 +232,7 @@ impl Packer {
             let Some(next) = waiting.pop_front() else {
                 break;
             };
-            if let Body::Restated(stamp, _) = &next.body {
+            if let Body::Replica(stamp, _) = &next.body {
                 self.clock.observe(stamp.hlc);
             }
             let start = if here { packed } else { 0 };
@@ -294,7 +294,7 @@ impl Packer {
             epoch, seq, hlc, ..
         } = header;
         let stamp = match &body {
-            Body::Restated(stamp, _) => *stamp,
+            Body::Replica(stamp, _) => *stamp,
             _ => Stamp {
                 hlc,
                 node: self.node,
@@ -364,7 +364,7 @@ impl InFlight {
     /// Itself as one of a [`Wrote`].
     pub(crate) fn wrote(&self) -> WroteRecord {
         let is_for_others = match &self.what {
-            Some(What::Register { key, .. }) => !key.starts_with(LOCAL_KEYS),
+            Some(Payload::Register { key, .. }) => !key.starts_with(LOCAL_KEYS),
             what => what.is_some(),
         };
         WroteRecord {
@@ -372,7 +372,7 @@ impl InFlight {
             offset: self.offset,
             bytes: self.bytes,
             stamp: is_for_others.then_some(self.stamp),
-            is_chunk: matches!(self.what, Some(What::Chunk { .. })),
+            is_chunk: matches!(self.what, Some(Payload::Chunk { .. })),
         }
     }
 }
@@ -396,7 +396,7 @@ impl Waiting {
     /// The sound that it is a piece of.
     pub(crate) fn sound(&self) -> Option<Id> {
         match &self.body {
-            Body::Said(What::Begin { id, .. } | What::Chunk { id, .. }) => Some(*id),
+            Body::Said(Payload::Begin { id, .. } | Payload::Chunk { id, .. }) => Some(*id),
             _ => None,
         }
     }
@@ -404,7 +404,7 @@ impl Waiting {
     /// The stamp it was said with before, if it was.
     fn restated(append: &Append) -> Option<Stamp> {
         match append {
-            Append::Restate { stamp, .. } => Some(*stamp),
+            Append::Replica { stamp, .. } => Some(*stamp),
             _ => None,
         }
     }
@@ -429,7 +429,7 @@ impl Waiting {
         });
         Waiting {
             body: match restated {
-                Some(stamp) => Body::Restated(stamp, what),
+                Some(stamp) => Body::Replica(stamp, what),
                 None => Body::Said(what),
             },
             chunk,
@@ -442,10 +442,10 @@ impl Waiting {
     }
 }
 
-fn what_of(body: Body, segment: u32, offset: u64) -> Option<What> {
+fn what_of(body: Body, segment: u32, offset: u64) -> Option<Payload> {
     match body {
-        Body::Said(what) | Body::Restated(_, what) => Some(match what {
-            What::Chunk { id, index, place } => What::Chunk {
+        Body::Said(what) | Body::Replica(_, what) => Some(match what {
+            Payload::Chunk { id, index, place } => Payload::Chunk {
                 id,
                 index,
                 place: ChunkPlace {

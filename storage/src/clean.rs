@@ -40,7 +40,7 @@ use crate::given_up::GivenUp;
 use crate::name::{Id, NodeName};
 use crate::recovery::Damage;
 use crate::scan;
-use crate::seam::{Append, ChunkPlace, Committed, Owner, Refusal, Token, What};
+use crate::seam::{Append, ChunkPlace, Committed, Owner, Payload, Refusal, Token};
 use crate::time::{Now, Time};
 use choose::Choice;
 use work::{Work, start_of};
@@ -473,12 +473,12 @@ impl Cleaner {
         }
         let mut under_way = BTreeMap::new();
         let alive = asked.into_iter().zip(alive).filter(|(_, alive)| **alive);
-        let is_chunk = |record: &Committed| matches!(record.what, What::Chunk { .. });
+        let is_chunk = |record: &Committed| matches!(record.what, Payload::Chunk { .. });
         // What is small goes first: between chunks each would have a block to itself.
         let (chunks, small): (Vec<_>, Vec<_>) = alive.map(|(record, _)| record).partition(is_chunk);
         for record in small.into_iter().chain(chunks) {
             let from = match &record.what {
-                What::Chunk { place, .. } => Some(*place),
+                Payload::Chunk { place, .. } => Some(*place),
                 _ => None,
             };
             let Some((append, bytes)) = work.restate(record) else {
@@ -534,7 +534,7 @@ impl Cleaner {
         let mut under_way = BTreeMap::new();
         for record in lying {
             match &record.what {
-                What::Chunk { id, index, place } => {
+                Payload::Chunk { id, index, place } => {
                     if !whole.contains(&work::Key::Chunk(place.offset)) {
                         self.stats.chunks_missing += 1;
                         work.misses_sound = true;
@@ -548,7 +548,7 @@ impl Cleaner {
                     let token = self.token();
                     self.stats.records_mended += 1;
                     under_way.insert(token, None);
-                    let append = Append::Restate {
+                    let append = Append::Replica {
                         stamp,
                         what,
                         block: None,

@@ -247,7 +247,7 @@ mod tests {
     use super::*;
     use crate::block::BLOCK_BYTES;
     use crate::record::{Body, Header, SEQ_MAX, encode_front, seal};
-    use crate::seam::{Hlc, What};
+    use crate::seam::{Hlc, Payload};
     use proptest::prelude::*;
 
     /// Headers that say anything, more often something that nearly fits.
@@ -269,7 +269,7 @@ mod tests {
     }
 
     fn body() -> impl Strategy<Value = Body> {
-        let said = Body::Said(What::Register {
+        let said = Body::Said(Payload::Register {
             key: "k".into(),
             value: None,
         });

@@ -51,7 +51,7 @@ use crate::cipher;
 use crate::given_up::{GAPS_MAX, Gap, GivenUp};
 use crate::name::{Id, NodeName};
 use crate::seam::{
-    ChunkPlace, Committed, Hlc, KEY_LEN_MAX, SealKind, SoundCodec, Stamp, TEXT_LEN_MAX, What,
+    ChunkPlace, Committed, Hlc, KEY_LEN_MAX, Payload, SealKind, SoundCodec, Stamp, TEXT_LEN_MAX,
 };
 use crate::time::WallTime;
 
@@ -112,9 +112,9 @@ pub enum Body {
     /// such record names them all.
     GivenUp(GivenUp),
     /// For the views.
-    Said(What),
+    Said(Payload),
     /// For the views, under the stamp it was said with.
-    Restated(Stamp, What),
+    Replica(Stamp, Payload),
 }
 
 /// A record read back.
@@ -140,7 +140,7 @@ impl Record {
         } = self.header;
         match self.body {
             Body::Epoch { .. } | Body::Mark | Body::GivenUp(_) => None,
-            Body::Restated(stamp, what) => Some(Committed {
+            Body::Replica(stamp, what) => Some(Committed {
                 stamp,
                 segment,
                 what,
@@ -187,17 +187,17 @@ pub fn front_bytes(body: &Body) -> usize {
         Body::Mark => 0,
         Body::GivenUp(given_up) => 4 + GAP_BYTES * given_up.gaps().len(),
         Body::Said(what) => what_bytes(what),
-        Body::Restated(_, what @ What::Chunk { .. }) => what_bytes(what),
-        Body::Restated(_, what) => STAMP_BYTES + what_bytes(what),
+        Body::Replica(_, what @ Payload::Chunk { .. }) => what_bytes(what),
+        Body::Replica(_, what) => STAMP_BYTES + what_bytes(what),
     };
     HEADER_BYTES + payload
 }
 
 /// How much of the log it takes to keep saying this: the length of the restated record, with the
 /// blocks it has for itself.
-pub fn kept_bytes(what: &What) -> u64 {
+pub fn kept_bytes(what: &Payload) -> u64 {
     let bytes = match what {
-        What::Chunk { .. } => BLOCK_BYTES,
+        Payload::Chunk { .. } => BLOCK_BYTES,
         what => HEADER_BYTES + STAMP_BYTES + what_bytes(what),
     };
     whole_bytes(bytes)
@@ -228,15 +228,15 @@ fn whole_bytes(bytes: usize) -> u64 {
     bytes.next_multiple_of(unit) as u64
 }
 
-fn what_bytes(what: &What) -> usize {
+fn what_bytes(what: &Payload) -> usize {
     match what {
-        What::Begin { about, .. } => ID_BYTES + 1 + 8 + 4 + about.len(),
-        What::Chunk { .. } => CHUNK_HEADER_BYTES - HEADER_BYTES,
-        What::Seal { about, .. } => ID_BYTES + 1 + 4 + about.len(),
-        What::Register { key, value } => {
+        Payload::Begin { about, .. } => ID_BYTES + 1 + 8 + 4 + about.len(),
+        Payload::Chunk { .. } => CHUNK_HEADER_BYTES - HEADER_BYTES,
+        Payload::Seal { about, .. } => ID_BYTES + 1 + 4 + about.len(),
+        Payload::Register { key, value } => {
             4 + key.len() + 1 + value.as_ref().map_or(0, |v| 4 + v.len())
         }
-        What::Entry { topic, body } => 4 + topic.len() + 4 + body.len(),
+        Payload::Entry { topic, body } => 4 + topic.len() + 4 + body.len(),
     }
 }
 
@@ -249,7 +249,7 @@ pub fn encode_front(header: &Header, body: &Body, out: &mut Vec<u8>) {
     out.extend_from_slice(&header.seq.to_le_bytes());
     out.extend_from_slice(&header.hlc.0.to_le_bytes());
     out.extend_from_slice(&header.durable.to_le_bytes());
-    let restated = u8::from(matches!(body, Body::Restated(..)));
+    let restated = u8::from(matches!(body, Body::Replica(..)));
     out.extend_from_slice(&[kind(body), restated, 0, 0, 0, 0, 0, 0]);
     match body {
         Body::Epoch { before, last } => {
@@ -261,16 +261,16 @@ pub fn encode_front(header: &Header, body: &Body, out: &mut Vec<u8>) {
         Body::GivenUp(given_up) => encode_given_up(given_up, out),
         Body::Said(what) => {
             encode_what(what, out);
-            if matches!(what, What::Chunk { .. }) {
+            if matches!(what, Payload::Chunk { .. }) {
                 out.extend_from_slice(&[0; CHUNK_STAMP_BYTES]);
             }
         }
-        Body::Restated(stamp, what @ What::Chunk { .. }) => {
+        Body::Replica(stamp, what @ Payload::Chunk { .. }) => {
             encode_what(what, out);
             out.extend_from_slice(&stamp.seq.to_le_bytes());
             out.extend_from_slice(&stamp.hlc.0.to_le_bytes());
         }
-        Body::Restated(stamp, what) => {
+        Body::Replica(stamp, what) => {
             out.extend_from_slice(&stamp.node.to_bytes());
             out.extend_from_slice(&stamp.epoch.to_le_bytes());
             out.extend_from_slice(&stamp.seq.to_le_bytes());
@@ -337,8 +337,8 @@ pub fn decode_samples(bytes: &[u8]) -> Result<(Id, &[u8]), Fault> {
 /// The same, and its index.
 pub fn decode_chunk(bytes: &[u8]) -> Result<(Id, u32, &[u8]), Fault> {
     match decode(bytes, 0)?.body {
-        Body::Said(What::Chunk { id, index, .. })
-        | Body::Restated(_, What::Chunk { id, index, .. }) => {
+        Body::Said(Payload::Chunk { id, index, .. })
+        | Body::Replica(_, Payload::Chunk { id, index, .. }) => {
             Ok((id, index, &whole(bytes)?[CHUNK_HEADER_BYTES..]))
         }
         _ => Err(Fault::Content),
@@ -361,21 +361,21 @@ fn whole(bytes: &[u8]) -> Result<&[u8], Fault> {
 fn kind(body: &Body) -> u8 {
     match body {
         Body::Epoch { .. } => 1,
-        Body::Said(what) | Body::Restated(_, what) => match what {
-            What::Begin { .. } => 2,
-            What::Chunk { .. } => CHUNK,
-            What::Seal { .. } => 4,
-            What::Register { .. } => 5,
-            What::Entry { .. } => 6,
+        Body::Said(what) | Body::Replica(_, what) => match what {
+            Payload::Begin { .. } => 2,
+            Payload::Chunk { .. } => CHUNK,
+            Payload::Seal { .. } => 4,
+            Payload::Register { .. } => 5,
+            Payload::Entry { .. } => 6,
         },
         Body::Mark => 7,
         Body::GivenUp(_) => 8,
     }
 }
 
-fn encode_what(what: &What, out: &mut Vec<u8>) {
+fn encode_what(what: &Payload, out: &mut Vec<u8>) {
     match what {
-        What::Begin {
+        Payload::Begin {
             id,
             codec,
             at,
@@ -386,23 +386,23 @@ fn encode_what(what: &What, out: &mut Vec<u8>) {
             out.extend_from_slice(&at.0.to_le_bytes());
             encode_text(about, out);
         }
-        What::Chunk { id, index, .. } => {
+        Payload::Chunk { id, index, .. } => {
             encode_id(id, out);
             out.extend_from_slice(&index.to_le_bytes());
         }
-        What::Seal { id, kind, about } => {
+        Payload::Seal { id, kind, about } => {
             encode_id(id, out);
             out.push(*kind as u8);
             encode_text(about, out);
         }
-        What::Register { key, value } => {
+        Payload::Register { key, value } => {
             encode_text(key, out);
             out.push(u8::from(value.is_some()));
             if let Some(value) = value {
                 encode_text(value, out);
             }
         }
-        What::Entry { topic, body } => {
+        Payload::Entry { topic, body } => {
             encode_text(topic, out);
             encode_text(body, out);
         }
@@ -465,7 +465,7 @@ fn decode_restated(kind: u8, rest: &mut Reader<'_>, segment: u32, at: u64) -> Re
     let stamp = (kind != CHUNK).then(|| rest.stamp()).transpose()?;
     let (what, said) = decode_what(kind, rest, segment, at)?;
     let stamp = match (&what, stamp) {
-        (What::Chunk { id, .. }, _) => Stamp {
+        (Payload::Chunk { id, .. }, _) => Stamp {
             hlc: said.1,
             node: id.node,
             epoch: id.epoch,
@@ -478,7 +478,7 @@ fn decode_restated(kind: u8, rest: &mut Reader<'_>, segment: u32, at: u64) -> Re
     if !in_range {
         return Err(Fault::Content);
     }
-    Ok(Body::Restated(stamp, what))
+    Ok(Body::Replica(stamp, what))
 }
 
 /// What it says, and, for a chunk, the sequence number and clock it was restated with.
@@ -487,10 +487,10 @@ fn decode_what(
     rest: &mut Reader<'_>,
     segment: u32,
     at: u64,
-) -> Result<(What, (u64, Hlc)), Fault> {
+) -> Result<(Payload, (u64, Hlc)), Fault> {
     let mut said = (0, Hlc(0));
     let what = match kind {
-        2 => What::Begin {
+        2 => Payload::Begin {
             id: rest.id()?,
             codec: codec(rest.u8()?)?,
             at: WallTime(rest.u64()?),
@@ -509,9 +509,9 @@ fn decode_what(
                 offset: at,
                 samples: samples as u32,
             };
-            What::Chunk { id, index, place }
+            Payload::Chunk { id, index, place }
         }
-        4 => What::Seal {
+        4 => Payload::Seal {
             id: rest.id()?,
             kind: seal_kind(rest.u8()?)?,
             about: rest.text(TEXT_LEN_MAX)?,
@@ -523,9 +523,9 @@ fn decode_what(
                 1 => Some(rest.text(TEXT_LEN_MAX)?),
                 _ => return Err(Fault::Content),
             };
-            What::Register { key, value }
+            Payload::Register { key, value }
         }
-        6 => What::Entry {
+        6 => Payload::Entry {
             topic: rest.text(KEY_LEN_MAX)?,
             body: rest.text(TEXT_LEN_MAX)?,
         },

@@ -153,7 +153,7 @@ fn is_zero(bytes: &[u8]) -> bool {
 mod tests {
     use super::*;
     use crate::record::{Body, Header, encode_front, seal};
-    use crate::seam::{Hlc, What};
+    use crate::seam::{Hlc, Payload};
     use proptest::prelude::*;
 
     fn entry(segment: u32, seq: u64, body_bytes: usize) -> Vec<u8> {
@@ -168,7 +168,7 @@ mod tests {
         let mut bytes = Vec::new();
         encode_front(
             &header,
-            &Body::Said(What::Entry {
+            &Body::Said(Payload::Entry {
                 topic: "t".into(),
                 body,
             }),

@@ -84,11 +84,11 @@ pub enum Append {
     },
     /// A record as it was said before: by another node, of which this log keeps a copy, or by this
     /// one, and moved forward out of an old segment. It keeps its stamp.
-    Restate {
+    Replica {
         /// Who said it, and when.
         stamp: Stamp,
         /// What; where a chunk lay there does not matter.
-        what: What,
+        what: Payload,
         /// The samples, if it is a chunk.
         block: Option<ChunkBlock>,
     },
@@ -97,14 +97,14 @@ pub enum Append {
 impl Append {
     /// What the log says once this is in it, and a chunk's samples. `place` tells where a chunk
     /// of so many samples lies.
-    pub fn into_what(self, place: impl FnOnce(u32) -> ChunkPlace) -> (What, Option<ChunkBlock>) {
+    pub fn into_what(self, place: impl FnOnce(u32) -> ChunkPlace) -> (Payload, Option<ChunkBlock>) {
         let what = match self {
             Append::Begin {
                 id,
                 codec,
                 at,
                 about,
-            } => What::Begin {
+            } => Payload::Begin {
                 id,
                 codec,
                 at,
@@ -112,14 +112,14 @@ impl Append {
             },
             Append::Chunk { id, index, block } => {
                 let place = place(samples_in(index, &block));
-                return (What::Chunk { id, index, place }, Some(block));
+                return (Payload::Chunk { id, index, place }, Some(block));
             }
-            Append::Seal { id, kind, about } => What::Seal { id, kind, about },
-            Append::Register { key, value } => What::Register { key, value },
-            Append::Entry { topic, body } => What::Entry { topic, body },
-            Append::Restate { what, block, .. } => {
+            Append::Seal { id, kind, about } => Payload::Seal { id, kind, about },
+            Append::Register { key, value } => Payload::Register { key, value },
+            Append::Entry { topic, body } => Payload::Entry { topic, body },
+            Append::Replica { what, block, .. } => {
                 let what = match (what, &block) {
-                    (What::Chunk { id, index, .. }, Some(block)) => What::Chunk {
+                    (Payload::Chunk { id, index, .. }, Some(block)) => Payload::Chunk {
                         id,
                         index,
                         place: place(samples_in(index, block)),
@@ -187,12 +187,12 @@ pub struct Committed {
     /// The segment of this node's log that it lies in.
     pub segment: u32,
     /// What it says.
-    pub what: What,
+    pub what: Payload,
 }
 
 /// What a durable record says. The same as [`Append`], less the samples.
 #[derive(Clone, Debug, PartialEq)]
-pub enum What {
+pub enum Payload {
     /// A sound began.
     Begin {
         /// Its name.

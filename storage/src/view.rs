@@ -32,7 +32,9 @@ use crate::block::BLOCK_BYTES;
 use crate::cipher::ENCRYPTED;
 use crate::name::{Id, NodeName};
 use crate::record::{kept_begin_bytes, kept_bytes, kept_register_bytes, kept_seal_bytes};
-use crate::seam::{ChunkPlace, Committed, Hlc, SOUND_REGISTERS, SealKind, SoundCodec, Stamp, What};
+use crate::seam::{
+    ChunkPlace, Committed, Hlc, Payload, SOUND_REGISTERS, SealKind, SoundCodec, Stamp,
+};
 use crate::time::WallTime;
 
 /// The entries of one topic that a view keeps.
@@ -43,7 +45,7 @@ pub const TOPICS_MAX: usize = 256;
 /// What the records so far say.
 #[derive(Clone, Debug, Default)]
 pub struct View {
-    sounds: BTreeMap<Id, Tale>,
+    sounds: BTreeMap<Id, SoundState>,
     registers: BTreeMap<Arc<str>, Register>,
     topics: BTreeMap<Arc<str>, BTreeMap<Stamp, Entry>>,
     entries_skipped: u64,
@@ -110,7 +112,7 @@ impl SealRank {
 
 /// A sound and what is needed to hear of it in any order.
 #[derive(Clone, Debug, PartialEq)]
-struct Tale {
+struct SoundState {
     /// Not for others before its beginning was heard of.
     begun: Option<Stamp>,
     /// The segment that says so.
@@ -151,7 +153,7 @@ impl View {
         let (stamp, segment) = (record.stamp, record.segment);
         self.heard.take(stamp, segment);
         match &record.what {
-            What::Begin {
+            Payload::Begin {
                 id,
                 codec,
                 at,
@@ -160,11 +162,11 @@ impl View {
                 let (tale, alive) = self.tale(*id);
                 tale.begin(alive, (stamp, segment), *codec, *at, about);
             }
-            What::Chunk { id, index, place } => {
+            Payload::Chunk { id, index, place } => {
                 let (tale, alive) = self.tale(*id);
                 tale.chunk(alive, *index, *place);
             }
-            What::Seal { id, kind, about } => {
+            Payload::Seal { id, kind, about } => {
                 let (tale, alive) = self.tale(*id);
                 let was_destroyed = tale.is_destroyed();
                 tale.seal(alive, (stamp, segment), *kind, about);
@@ -174,8 +176,8 @@ impl View {
                     self.forget_registers_of(*id);
                 }
             }
-            What::Register { key, value } => self.set(stamp, segment, key, value),
-            What::Entry { topic, body } => self.enter(stamp, segment, topic, body),
+            Payload::Register { key, value } => self.set(stamp, segment, key, value),
+            Payload::Entry { topic, body } => self.enter(stamp, segment, topic, body),
         }
     }
 
@@ -203,23 +205,23 @@ impl View {
     pub fn is_alive(&self, record: &Committed, now: WallTime, entries_for: Duration) -> bool {
         let (stamp, here) = (record.stamp, record.segment);
         match &record.what {
-            What::Begin { id, .. } => self
+            Payload::Begin { id, .. } => self
                 .sounds
                 .get(id)
                 .is_none_or(|tale| tale.keeps_begin(stamp, here)),
-            What::Chunk { id, index, place } => self
+            Payload::Chunk { id, index, place } => self
                 .sounds
                 .get(id)
                 .is_none_or(|tale| tale.keeps_chunk(*index, place)),
-            What::Seal { id, kind, .. } => self
+            Payload::Seal { id, kind, .. } => self
                 .sounds
                 .get(id)
                 .is_none_or(|tale| tale.keeps_seal(stamp, *kind, here)),
-            What::Register { key, .. } => match self.registers.get(key) {
+            Payload::Register { key, .. } => match self.registers.get(key) {
                 Some(known) => (known.stamp, known.segment) <= (stamp, here),
                 None => !self.is_of_destroyed_sound(key),
             },
-            What::Entry { topic, .. } => {
+            Payload::Entry { topic, .. } => {
                 let known = self.topics.get(topic).and_then(|t| t.get(&stamp));
                 alive::is_young(stamp.hlc.wall(), now, entries_for)
                     && known.is_none_or(|entry| entry.segment <= here)
@@ -243,12 +245,12 @@ impl View {
         }
         for (key, register) in self.registers.iter().filter(|(_, r)| r.segment == segment) {
             let (key, value) = (key.clone(), register.value.clone());
-            add(register.stamp, What::Register { key, value });
+            add(register.stamp, Payload::Register { key, value });
         }
         for (topic, entries) in &self.topics {
             for (stamp, entry) in entries.iter().filter(|(_, e)| e.segment == segment) {
                 let (topic, body) = (topic.clone(), entry.body.clone());
-                add(*stamp, What::Entry { topic, body });
+                add(*stamp, Payload::Entry { topic, body });
             }
         }
         list
@@ -358,8 +360,11 @@ impl View {
         Some(self.registers.get(key)?.stamp.hlc.wall())
     }
 
-    fn tale(&mut self, id: Id) -> (&mut Tale, &mut Alive) {
-        let tale = self.sounds.entry(id).or_insert_with(|| Tale::unheard(id));
+    fn tale(&mut self, id: Id) -> (&mut SoundState, &mut Alive) {
+        let tale = self
+            .sounds
+            .entry(id)
+            .or_insert_with(|| SoundState::unheard(id));
         (tale, &mut self.alive)
     }
 
@@ -412,7 +417,7 @@ impl View {
             .strip_prefix(SOUND_REGISTERS)
             .and_then(|rest| rest.split_once('/')?.0.parse().ok())
             .and_then(|id: Id| self.sounds.get(&id));
-        sound.is_some_and(Tale::is_destroyed)
+        sound.is_some_and(SoundState::is_destroyed)
     }
 
     fn enter(&mut self, stamp: Stamp, segment: u32, topic: &Arc<str>, body: &Arc<str>) {
@@ -420,7 +425,7 @@ impl View {
             self.entries_skipped += 1;
             return;
         }
-        let what = What::Entry {
+        let what = Payload::Entry {
             topic: topic.clone(),
             body: body.clone(),
         };
@@ -457,8 +462,8 @@ impl Register {
     }
 }
 
-impl Tale {
-    fn unheard(id: Id) -> Tale {
+impl SoundState {
+    fn unheard(id: Id) -> SoundState {
         let sound = Sound {
             id,
             codec: SoundCodec::Pcmu,
@@ -467,7 +472,7 @@ impl Tale {
             chunks: Vec::new(),
             seal: None,
         };
-        Tale {
+        SoundState {
             begun: None,
             begun_in: 0,
             sealed: None,
@@ -603,7 +608,7 @@ impl Tale {
             .is_none_or(|sealed| order < sealed || order == sealed && self.sealed_in <= segment)
     }
 
-    fn lying_in(&self, id: Id, segment: u32, add: &mut impl FnMut(Stamp, What)) {
+    fn lying_in(&self, id: Id, segment: u32, add: &mut impl FnMut(Stamp, Payload)) {
         if let Some(stamp) = self.begun
             && self.begun_in == segment
         {
@@ -613,7 +618,7 @@ impl Tale {
             let (codec, at, about) = (*codec, *at, about.clone());
             add(
                 stamp,
-                What::Begin {
+                Payload::Begin {
                     id,
                     codec,
                     at,
@@ -627,14 +632,14 @@ impl Tale {
                 && place.segment == segment
             {
                 let (index, place) = (*index, *place);
-                add(stamp, What::Chunk { id, index, place });
+                add(stamp, Payload::Chunk { id, index, place });
             }
         }
         if let (Some((_, stamp)), Some((kind, about))) = (self.sealed, &self.sound.seal)
             && self.sealed_in == segment
         {
             let (kind, about) = (*kind, about.clone());
-            add(stamp, What::Seal { id, kind, about });
+            add(stamp, Payload::Seal { id, kind, about });
         }
     }
 }
@@ -656,7 +661,7 @@ mod tests {
         }
     }
 
-    fn at(seq: u64, what: What) -> Committed {
+    fn at(seq: u64, what: Payload) -> Committed {
         let node = "office".parse().unwrap();
         Committed {
             stamp: Stamp {
@@ -673,7 +678,7 @@ mod tests {
     fn set(seq: u64, key: &str, value: Option<&str>) -> Committed {
         at(
             seq,
-            What::Register {
+            Payload::Register {
                 key: key.into(),
                 value: value.map(Arc::from),
             },
@@ -689,7 +694,7 @@ mod tests {
         let chunk = |seq, index| {
             at(
                 seq,
-                What::Chunk {
+                Payload::Chunk {
                     id: id(1),
                     index,
                     place: place(index),
@@ -700,7 +705,7 @@ mod tests {
         vec![
             at(
                 1,
-                What::Begin {
+                Payload::Begin {
                     id: id(1),
                     codec,
                     at: WallTime(7),
@@ -712,7 +717,7 @@ mod tests {
             chunk(4, 2),
             at(
                 5,
-                What::Seal {
+                Payload::Seal {
                     id: id(1),
                     kind: SealKind::Whole,
                     about: "urgent".into(),
@@ -768,7 +773,7 @@ mod tests {
         for bit in [0, ENCRYPTED] {
             let mut view = View::new();
             for (seq, mut record) in (1..).zip(message()) {
-                if let What::Chunk { index, .. } = &mut record.what {
+                if let Payload::Chunk { index, .. } = &mut record.what {
                     *index |= bit;
                 }
                 if seq != 3 {
@@ -796,7 +801,7 @@ mod tests {
             let body = seq.to_string().into();
             view.apply(&at(
                 seq,
-                What::Entry {
+                Payload::Entry {
                     topic: "call".into(),
                     body,
                 },

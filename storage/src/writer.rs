@@ -29,7 +29,7 @@ use crate::holes::Holes;
 use crate::name::{Id, NodeName};
 use crate::record::{Body, EPOCH_MAX, SEQ_MAX};
 use crate::seam::{
-    Append, Committed, Hlc, KEY_LEN_MAX, LogEvent, Refusal, Stamp, TEXT_LEN_MAX, Token, What,
+    Append, Committed, Hlc, KEY_LEN_MAX, LogEvent, Payload, Refusal, Stamp, TEXT_LEN_MAX, Token,
 };
 use crate::time::{Now, Time};
 
@@ -301,8 +301,8 @@ impl Writer {
             append,
             Append::Begin { .. }
                 | Append::Chunk { .. }
-                | Append::Restate {
-                    what: What::Chunk { .. },
+                | Append::Replica {
+                    what: Payload::Chunk { .. },
                     ..
                 }
         );
@@ -325,7 +325,7 @@ impl Writer {
         self.holes.refused(sound_of(&append));
         self.refuse(token, why);
         if let Append::Chunk { block, .. }
-        | Append::Restate {
+        | Append::Replica {
             block: Some(block), ..
         } = append
         {
@@ -497,7 +497,7 @@ impl Writer {
             }
         }
         for waiting in &mut self.waiting {
-            if let Body::Said(What::Seal { id, kind, .. }) = &mut waiting.body {
+            if let Body::Said(Payload::Seal { id, kind, .. }) = &mut waiting.body {
                 self.holes.seal(id, kind);
             }
         }
@@ -569,21 +569,21 @@ fn is_too_long(append: &Append) -> bool {
     let (key, text) = match append {
         Append::Begin { about, .. }
         | Append::Seal { about, .. }
-        | Append::Restate {
-            what: What::Begin { about, .. } | What::Seal { about, .. },
+        | Append::Replica {
+            what: Payload::Begin { about, .. } | Payload::Seal { about, .. },
             ..
         } => (0, about.len()),
         Append::Register { key, value }
-        | Append::Restate {
-            what: What::Register { key, value },
+        | Append::Replica {
+            what: Payload::Register { key, value },
             ..
         } => (key.len(), value.as_ref().map_or(0, |v| v.len())),
         Append::Entry { topic, body }
-        | Append::Restate {
-            what: What::Entry { topic, body },
+        | Append::Replica {
+            what: Payload::Entry { topic, body },
             ..
         } => (topic.len(), body.len()),
-        Append::Chunk { .. } | Append::Restate { .. } => (0, 0),
+        Append::Chunk { .. } | Append::Replica { .. } => (0, 0),
     };
     key > KEY_LEN_MAX || text > TEXT_LEN_MAX
 }
@@ -591,12 +591,12 @@ fn is_too_long(append: &Append) -> bool {
 /// A chunk's record has room for no other node and epoch than those of its sound.
 fn is_possible(append: &Append) -> bool {
     match append {
-        Append::Restate { stamp, what, block } => {
+        Append::Replica { stamp, what, block } => {
             let in_range =
                 (1..=EPOCH_MAX).contains(&stamp.epoch) && (1..=SEQ_MAX).contains(&stamp.seq);
             in_range
                 && match what {
-                    What::Chunk { id, .. } => {
+                    Payload::Chunk { id, .. } => {
                         block.is_some() && (id.node, id.epoch) == (stamp.node, stamp.epoch)
                     }
                     _ => block.is_none(),

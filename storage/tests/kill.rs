@@ -12,7 +12,7 @@ use std::sync::mpsc::channel;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use tandem_storage::name::Id;
-use tandem_storage::seam::{Append, LogEvent, SealKind, SoundCodec, Token, What};
+use tandem_storage::seam::{Append, LogEvent, Payload, SealKind, SoundCodec, Token};
 use tandem_storage::time::WallTime;
 use tandem_storage::{LogConfig, open, verify};
 
@@ -70,11 +70,11 @@ fn victim() {
             opened.view.apply(&record);
             opened.snapshots.turn(&opened.view);
             match record.what {
-                What::Begin { id, .. } => println!("\nbegun {id}"),
-                What::Chunk { id, index, .. } => println!("\nchunk {id} {index}"),
-                What::Seal { id, .. } => println!("\nsealed {id}"),
-                What::Register { value, .. } => println!("\nround {}", value.unwrap()),
-                What::Entry { .. } => {}
+                Payload::Begin { id, .. } => println!("\nbegun {id}"),
+                Payload::Chunk { id, index, .. } => println!("\nchunk {id} {index}"),
+                Payload::Seal { id, .. } => println!("\nsealed {id}"),
+                Payload::Register { value, .. } => println!("\nround {}", value.unwrap()),
+                Payload::Entry { .. } => {}
             }
         }
     }

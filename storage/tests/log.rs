@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tandem_storage::block::{BLOCK_BYTES, CHUNK_SAMPLES_MAX};
 use tandem_storage::cipher::{KEY_BYTES, Keyring, Locked, MasterKey, SALT_BYTES};
-use tandem_storage::seam::{Append, LogEvent, SealKind, TEXT_LEN_MAX, Token, What};
+use tandem_storage::seam::{Append, LogEvent, Payload, SealKind, TEXT_LEN_MAX, Token};
 use tandem_storage::{LogConfig, OpenError, ReadError, open, show, verify};
 
 use node::{PATIENCE, config, register, start, start_with};
@@ -322,7 +322,7 @@ fn a_flipped_byte_in_the_middle_is_reported_and_the_rest_stays() {
     let dir = tempfile::tempdir().unwrap();
     let mut node = start(dir.path());
     let id = node.begin("for 101");
-    let What::Chunk { place, .. } = ({
+    let Payload::Chunk { place, .. } = ({
         let mut block = node.log().chunk();
         block.push(&[7; 4000]);
         node.write(Append::Chunk {

@@ -14,16 +14,16 @@ const RAISE_AFTER: Duration = Duration::from_secs(10);
 
 /// A worker's measure.
 #[derive(Clone, Copy, Debug)]
-pub struct Effort {
+pub struct ComplexityControl {
     complexity: u8,
     complexity_max: u8,
     changed: Time,
 }
 
-impl Effort {
+impl ComplexityControl {
     /// Begins with the most.
-    pub fn new(complexity_max: u8) -> Effort {
-        Effort {
+    pub fn new(complexity_max: u8) -> ComplexityControl {
+        ComplexityControl {
             complexity: complexity_max,
             complexity_max,
             changed: Time(0),
@@ -55,7 +55,7 @@ mod tests {
     #[test]
     fn it_goes_down_under_load_and_up_again_in_calm() {
         let at = |s: u64| Time(s * 1_000_000_000);
-        let mut effort = Effort::new(5);
+        let mut effort = ComplexityControl::new(5);
         for s in 1..=3 {
             effort.on_served(at(s), true);
             effort.on_served(at(s), true);

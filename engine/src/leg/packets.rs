@@ -15,23 +15,23 @@ impl Leg {
         now: Time,
         from: Option<SocketAddr>,
         bytes: &[u8],
-        around: &mut Around<'_>,
-    ) -> Option<Taken> {
+        context: &mut LegContext<'_>,
+    ) -> Option<RxPacket> {
         let params = self.params.as_ref().filter(|p| p.receive && !self.closing);
         let Some(params) = params else {
-            around.counters.packets_unused += 1;
+            context.counters.packets_unused += 1;
             return None;
         };
         let Ok(parsed) = rtp::parse(bytes).map_err(|_| ()).and_then(not_rtcp) else {
-            self.on_not_rtp(now, from, bytes, around);
+            self.on_not_rtp(now, from, bytes, context);
             return None;
         };
         let taken = understand(bytes, params, &parsed);
         if let Some(from) = from {
-            self.check_source(now, from, &parsed.header, around)?;
+            self.check_source(now, from, &parsed.header, context)?;
         }
         let Some(taken) = taken else {
-            self.on_keep_alive(now, &parsed.header, around);
+            self.on_keep_alive(now, &parsed.header, context);
             return None;
         };
         if let Some(codec) = taken.codec.filter(|codec| *codec != self.codec_in) {
@@ -45,12 +45,12 @@ impl Leg {
         //# given timestamp.
         let order = self.reception.on_packet(now, h.ssrc, h.seq, h.timestamp);
         if order == Order::Stray {
-            around.counters.packets_unused += 1;
+            context.counters.packets_unused += 1;
             return None;
         }
         self.on_heard(now);
         self.report.packets_received += 1;
-        around.counters.packets_received += 1;
+        context.counters.packets_received += 1;
         if order == Order::First {
             self.detector.reset();
             if let Some(recorder) = &mut self.recorder {
@@ -60,17 +60,17 @@ impl Leg {
         let mut taken = taken;
         match taken.codec {
             Some(codec) => {
-                taken.direct = !self.sound_anew;
+                taken.direct = !self.transcode;
                 if self.inbound.is_some() {
-                    taken.flow = self.decode(now, &taken, bytes, around);
+                    taken.flow = self.decode(now, &taken, bytes, context);
                 }
                 if self.recorder.is_some() && codec.is_g711() {
                     self.record_sound(now, &taken, codec, bytes);
                 }
             }
             None => {
-                taken.direct = !self.keys_anew;
-                taken.digit = self.on_event(&taken, order, bytes, around);
+                taken.direct = !self.regenerate_dtmf;
+                taken.digit = self.on_event(&taken, order, bytes, context);
             }
         }
         Some(taken)
@@ -80,7 +80,7 @@ impl Leg {
     pub fn relay(
         &mut self,
         now: Time,
-        taken: Taken,
+        taken: RxPacket,
         bytes: &mut [u8],
         counters: &mut Counters,
     ) -> Option<Range<usize>> {
@@ -110,18 +110,24 @@ impl Leg {
     }
 
     /// A datagram on the RTCP port.
-    pub fn on_rtcp(&mut self, now: Time, from: SocketAddr, bytes: &[u8], around: &mut Around<'_>) {
+    pub fn on_rtcp(
+        &mut self,
+        now: Time,
+        from: SocketAddr,
+        bytes: &[u8],
+        context: &mut LegContext<'_>,
+    ) {
         let Ok(heard) = rtcp::parse(bytes, self.stream.ssrc()) else {
             self.report.packets_malformed += 1;
-            around.counters.packets_malformed += 1;
+            context.counters.packets_malformed += 1;
             return;
         };
         let rtp_ip = self.rtp.address().map(|rtp| rtp.ip());
         if self.params.is_none() || !self.rtcp.on_packet(from, rtp_ip) {
-            self.count_stranger(around);
+            self.count_stranger(context);
             return;
         }
-        around.counters.reports_received += 1;
+        context.counters.reports_received += 1;
         self.on_heard(now);
         if let Some(about) = heard.about_us {
             self.report.fraction_lost_by_peer = about.fraction_lost;
@@ -142,28 +148,28 @@ impl Leg {
         now: Time,
         from: SocketAddr,
         header: &Header,
-        around: &mut Around<'_>,
+        context: &mut LegContext<'_>,
     ) -> Option<()> {
         match self.rtp.on_packet(now, from, header) {
             Source::Party => {}
-            Source::PartyMoved => self.tell_address(around),
+            Source::PartyMoved => self.tell_address(context),
             Source::Stranger => {
-                self.count_stranger(around);
+                self.count_stranger(context);
                 return None;
             }
         }
-        self.settle(around);
+        self.settle(context);
         Some(())
     }
 
     /// RTP of the party that is no sound and no key: comfort noise, an empty packet, a payload type that
     /// was not agreed on. Phones keep the way through a NAT open with such (RFC 6263 §4).
-    fn on_keep_alive(&mut self, now: Time, header: &Header, around: &mut Around<'_>) {
+    fn on_keep_alive(&mut self, now: Time, header: &Header, context: &mut LegContext<'_>) {
         if self.reception.ssrc() == Some(header.ssrc) {
             self.reception
                 .on_packet(now, header.ssrc, header.seq, header.timestamp);
         }
-        around.counters.packets_unused += 1;
+        context.counters.packets_unused += 1;
         self.on_heard(now);
     }
 
@@ -173,46 +179,46 @@ impl Leg {
         now: Time,
         from: Option<SocketAddr>,
         bytes: &[u8],
-        around: &mut Around<'_>,
+        context: &mut LegContext<'_>,
     ) {
         let is_stun = bytes.first().is_some_and(|first| *first < 4);
         let is_brief = bytes.len() <= KEEP_ALIVE_BYTES_MAX;
         let is_rtcp = rtp::parse(bytes).is_ok();
         if !(is_stun || is_brief || is_rtcp) {
             self.report.packets_malformed += 1;
-            around.counters.packets_malformed += 1;
+            context.counters.packets_malformed += 1;
         } else if from.is_none_or(|from| self.rtp.is_party(from)) {
-            around.counters.packets_unused += 1;
+            context.counters.packets_unused += 1;
             self.on_heard(now);
         } else {
-            self.count_stranger(around);
+            self.count_stranger(context);
         }
     }
 
-    fn count_stranger(&mut self, around: &mut Around<'_>) {
+    fn count_stranger(&mut self, context: &mut LegContext<'_>) {
         self.report.packets_from_strangers += 1;
-        around.counters.packets_from_strangers += 1;
+        context.counters.packets_from_strangers += 1;
     }
 
     fn on_event(
         &mut self,
-        taken: &Taken,
+        taken: &RxPacket,
         order: Order,
         bytes: &[u8],
-        around: &mut Around<'_>,
+        context: &mut LegContext<'_>,
     ) -> Option<char> {
         let payload = Payload::parse(&bytes[taken.payload.clone()])?;
         let is_late = order == Order::Older;
         let timestamp = taken.header.timestamp;
         let digit = self.detector.on_packet(timestamp, is_late, payload)?;
-        around.tell(Event::Digit {
+        context.tell(Event::Digit {
             leg: self.id,
             digit,
         });
         Some(digit)
     }
 
-    fn record_sound(&mut self, now: Time, taken: &Taken, codec: Codec, bytes: &[u8]) {
+    fn record_sound(&mut self, now: Time, taken: &RxPacket, codec: Codec, bytes: &[u8]) {
         let Some(recorder) = &mut self.recorder else {
             return;
         };
@@ -236,7 +242,7 @@ fn not_rtcp(parsed: rtp::Parsed) -> Result<rtp::Parsed, ()> {
 }
 
 /// Sound or a key, of a payload type that was agreed on.
-fn understand(bytes: &[u8], params: &MediaParams, parsed: &rtp::Parsed) -> Option<Taken> {
+fn understand(bytes: &[u8], params: &MediaParams, parsed: &rtp::Parsed) -> Option<RxPacket> {
     let rtp::Parsed { header, payload } = parsed.clone();
     let number = header.payload_type;
     //= RFC 3550 §5.1
@@ -252,7 +258,7 @@ fn understand(bytes: &[u8], params: &MediaParams, parsed: &rtp::Parsed) -> Optio
     };
     debug_assert!(payload.end <= bytes.len());
     let fits = (1..=bytes_max).contains(&payload.len());
-    fits.then_some(Taken {
+    fits.then_some(RxPacket {
         header,
         payload,
         codec,

@@ -1,7 +1,7 @@
 //! A leg's sound as samples: for a listener with another codec, for the recorder; and what the leg
 //! hears that does not come in its codec.
 //!
-//! The worker calls [`Leg::attune`] whenever who hears whom, a codec, or what is played or recorded
+//! The worker calls [`Leg::update_decoder`] whenever who hears whom, a codec, or what is played or recorded
 //! has changed: there, and nowhere else, decoders and encoders are made.
 
 use super::*;
@@ -15,7 +15,7 @@ const RECORDED_SAMPLES_MAX: usize = 2400;
 
 /// Writes samples down as a party would that speaks the recorder's codec.
 #[derive(Debug)]
-pub(super) struct Scribe {
+pub(super) struct RecordingTranscoder {
     halve: HalfBand,
     narrow: Vec<i16>,
     seq: u16,
@@ -42,7 +42,7 @@ impl Leg {
 
     /// Makes ready what it takes to be heard by `listener` and to be recorded. Gives the rate of
     /// the samples that the listener will be fed, if any.
-    pub fn attune(
+    pub fn update_decoder(
         &mut self,
         now: Time,
         listener: Option<Listener>,
@@ -52,8 +52,8 @@ impl Leg {
         let other = listener.filter(|l| !codec.passes_to(l.codec));
         let is_written = self.recorder.is_some() && !codec.is_g711();
         let clocks_differ = listener.is_some_and(|l| l.dtmf_clock_hz != self.dtmf_clock_hz());
-        self.sound_anew = other.is_some();
-        self.keys_anew = other.is_some() || clocks_differ;
+        self.transcode = other.is_some();
+        self.regenerate_dtmf = other.is_some() || clocks_differ;
         if other.is_none() && !is_written {
             self.inbound = None;
             self.scribe = None;
@@ -67,7 +67,7 @@ impl Leg {
             counters.codecs_unavailable += u64::from(self.inbound.is_none());
         }
         if is_written && self.scribe.is_none() {
-            self.scribe = Some(Box::new(Scribe::new(now)));
+            self.scribe = Some(Box::new(RecordingTranscoder::new(now)));
         }
         let rate_hz = self.inbound.as_ref()?.rate_hz();
         other.map(|_| rate_hz)
@@ -75,7 +75,7 @@ impl Leg {
 
     /// Makes ready what it takes to hear samples of `rate_hz`, if it is to hear any, and what is
     /// played.
-    pub fn attune_hearing(
+    pub fn update_encoder(
         &mut self,
         rate_hz: Option<u32>,
         opus: &OpusConfig,
@@ -99,19 +99,19 @@ impl Leg {
     pub(super) fn decode(
         &mut self,
         now: Time,
-        taken: &Taken,
+        taken: &RxPacket,
         bytes: &[u8],
-        around: &mut Around<'_>,
+        context: &mut LegContext<'_>,
     ) -> Option<Flow> {
         let inbound = self.inbound.as_mut()?;
         let heard = inbound.on_packet(&taken.header, &bytes[taken.payload.clone()]);
         let Ok(flow) = heard else {
             self.report.packets_malformed += 1;
-            around.counters.packets_malformed += 1;
+            context.counters.packets_malformed += 1;
             return None;
         };
         if flow == Flow::Late {
-            around.counters.packets_unused += 1;
+            context.counters.packets_unused += 1;
             return None;
         }
         if let (Some(scribe), Some(recorder)) = (&mut self.scribe, &mut self.recorder) {
@@ -126,9 +126,9 @@ impl Leg {
     }
 
     /// The party hears itself in another codec than it speaks.
-    pub fn hear_itself(&mut self, now: Time, taken: &Taken, around: &mut Around<'_>) {
+    pub fn echo_transcoded(&mut self, now: Time, taken: &RxPacket, context: &mut LegContext<'_>) {
         let said = self.inbound.take();
-        self.hear(now, taken, said.as_deref(), around);
+        self.hear(now, taken, said.as_deref(), context);
         self.inbound = said;
     }
 
@@ -136,12 +136,12 @@ impl Leg {
     pub fn hear(
         &mut self,
         now: Time,
-        taken: &Taken,
+        taken: &RxPacket,
         said: Option<&Inbound>,
-        around: &mut Around<'_>,
+        context: &mut LegContext<'_>,
     ) {
         if let Some(digit) = taken.digit {
-            self.press(now, digit, around);
+            self.press(now, digit, context);
         }
         let (Some(flow), Some(said)) = (taken.flow, said) else {
             return;
@@ -153,29 +153,29 @@ impl Leg {
         if flow == Flow::Begins {
             self.pause();
         }
-        around.counters.packets_transcoded += 1;
+        context.counters.packets_transcoded += 1;
         self.on_source(now);
-        self.say(now, said.pcm(), said.rate_hz(), around);
+        self.say(now, said.pcm(), said.rate_hz(), context);
     }
 
     /// Sends samples to the party, as far as they fill packets.
-    fn say(&mut self, now: Time, pcm: &[i16], rate_hz: u32, around: &mut Around<'_>) {
+    fn say(&mut self, now: Time, pcm: &[i16], rate_hz: u32, context: &mut LegContext<'_>) {
         let Some(payload_type) = self.may_send().map(|p| p.payload_type) else {
             return;
         };
         let Some(outbound) = &mut self.outbound else {
             return;
         };
-        outbound.set_complexity(around.complexity);
+        outbound.set_complexity(context.complexity);
         outbound.feed(pcm, rate_hz);
-        while let Some(encoded) = outbound.pop(around.payload()) {
+        while let Some(encoded) = outbound.pop(context.payload()) {
             if encoded.bytes == 0 {
                 self.stream.skip(now, encoded.ticks);
                 continue;
             }
             let octets = encoded.bytes as u32;
             let header = self.stream.own(now, payload_type, encoded.ticks, octets);
-            around.send(&header, encoded.bytes);
+            context.send(&header, encoded.bytes);
         }
     }
 
@@ -184,7 +184,7 @@ impl Leg {
         &mut self,
         now: Time,
         ptime: Duration,
-        around: &mut Around<'_>,
+        context: &mut LegContext<'_>,
     ) -> Filled {
         let Some(player) = &mut self.player else {
             return Filled::Nothing;
@@ -198,16 +198,16 @@ impl Leg {
             for (sample, byte) in pcm.iter_mut().zip(&*law) {
                 *sample = Codec::Pcmu.decode(*byte);
             }
-            self.say(now, &pcm[..samples], CLOCK_HZ as u32, around);
+            self.say(now, &pcm[..samples], CLOCK_HZ as u32, context);
         }
         filled
     }
 
     /// A packet time of nothing, for a codec that is not G.711.
-    pub(super) fn say_nothing(&mut self, now: Time, ptime: Duration, around: &mut Around<'_>) {
+    pub(super) fn say_nothing(&mut self, now: Time, ptime: Duration, context: &mut LegContext<'_>) {
         let samples = ptime.as_millis() as usize * 8;
         let pcm = [0; PLAYED_SAMPLES_MAX];
-        self.say(now, &pcm[..samples], CLOCK_HZ as u32, around);
+        self.say(now, &pcm[..samples], CLOCK_HZ as u32, context);
     }
 
     /// The clock of the party's telephone-events.
@@ -217,16 +217,16 @@ impl Leg {
     }
 }
 
-impl Taken {
+impl RxPacket {
     /// A key was pressed with it.
     pub fn is_key(&self) -> bool {
         self.digit.is_some()
     }
 }
 
-impl Scribe {
-    fn new(now: Time) -> Scribe {
-        Scribe {
+impl RecordingTranscoder {
+    fn new(now: Time) -> RecordingTranscoder {
+        RecordingTranscoder {
             halve: HalfBand::down(),
             narrow: Vec::with_capacity(RECORDED_SAMPLES_MAX),
             seq: 0,

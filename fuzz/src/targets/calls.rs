@@ -14,7 +14,8 @@ use tandem_pbx::{Pbx, PbxConfig};
 use tandem_storage::View;
 use tandem_storage::name::{Id, Ids, NodeName};
 use tandem_storage::seam::{
-    Append, ChunkPlace, Committed, Hlc, LogEvent, Refusal, SealKind, SoundCodec, Stamp, Token, What,
+    Append, ChunkPlace, Committed, Hlc, LogEvent, Payload, Refusal, SealKind, SoundCodec, Stamp,
+    Token,
 };
 use tandem_storage::time::{Now, Time, WallTime};
 
@@ -306,7 +307,7 @@ impl Story {
     }
 }
 
-fn office() -> impl Iterator<Item = What> {
+fn office() -> impl Iterator<Item = Payload> {
     (1..=USERS).flat_map(|number| {
         let account = Account {
             extension: (100 + number).to_string().into(),
@@ -315,7 +316,7 @@ fn office() -> impl Iterator<Item = What> {
             ha1_sha256: "".into(),
         };
         let registers = new_user(id(number), &account, "hash").into_iter();
-        registers.map(|(key, value)| What::Register {
+        registers.map(|(key, value)| Payload::Register {
             key,
             value: Some(value),
         })
@@ -323,7 +324,7 @@ fn office() -> impl Iterator<Item = What> {
 }
 
 /// What another version, or a merge, may have left in the log.
-fn any_records(feed: &mut Feed<'_>) -> Vec<What> {
+fn any_records(feed: &mut Feed<'_>) -> Vec<Payload> {
     const KEYS: [&str; 10] = [
         "user/office.1.1",
         "user/office.1.9",
@@ -347,19 +348,19 @@ fn any_records(feed: &mut Feed<'_>) -> Vec<What> {
                     feed.byte()
                 );
                 let about = if feed.one_in(3) { text(feed) } else { about.into() };
-                What::Begin { id: id(5), codec: SoundCodec::Pcmu, at: WallTime(u64::from(feed.u32()) << 12), about }
+                Payload::Begin { id: id(5), codec: SoundCodec::Pcmu, at: WallTime(u64::from(feed.u32()) << 12), about }
             }
-            1 => What::Seal { id: id(5), kind: seal_kind(feed), about: text(feed) },
+            1 => Payload::Seal { id: id(5), kind: seal_kind(feed), about: text(feed) },
             _ => {
                 let key = KEYS[feed.below(KEYS.len())].into();
-                What::Register { key, value: (!feed.one_in(5)).then(|| text(feed)) }
+                Payload::Register { key, value: (!feed.one_in(5)).then(|| text(feed)) }
             }
         });
     }
     records
 }
 
-fn what(append: Append) -> What {
+fn what(append: Append) -> Payload {
     let place = |samples| ChunkPlace {
         segment: 1,
         offset: 4096,

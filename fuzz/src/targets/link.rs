@@ -125,7 +125,7 @@ impl World {
                 record::seal(&mut summed);
                 let bytes = frame::encode(&Message::Records {
                     feed: u32::from(feed.byte() % 8),
-                    place: frame::Place::default(),
+                    place: frame::LogCursor::default(),
                     records: &summed,
                 });
                 let bytes = bytes.to_vec();
@@ -229,7 +229,7 @@ impl World {
                     let is_kept =
                         matches!(&append, Append::Register { key, .. } if key.starts_with("link/"));
                     assert!(
-                        is_kept || matches!(append, Append::Restate { .. }),
+                        is_kept || matches!(append, Append::Replica { .. }),
                         "{append:?}"
                     );
                     self.stores.push(token);

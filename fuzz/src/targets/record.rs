@@ -3,7 +3,7 @@
 
 use tandem_storage::block::CHUNK_HEADER_BYTES;
 use tandem_storage::record::{self, Body, HEADER_BYTES, RECORD_BYTES_MAX};
-use tandem_storage::seam::What;
+use tandem_storage::seam::Payload;
 
 pub(super) fn run(bytes: &[u8]) {
     check(bytes);
@@ -24,7 +24,7 @@ fn check(bytes: &[u8]) {
     let mut written = Vec::new();
     record::encode_front(&read.header, &read.body, &mut written);
     assert_eq!(written.len(), record::front_bytes(&read.body));
-    if let Body::Said(What::Chunk { id, .. }) | Body::Restated(_, What::Chunk { id, .. }) =
+    if let Body::Said(Payload::Chunk { id, .. }) | Body::Replica(_, Payload::Chunk { id, .. }) =
         &read.body
     {
         let (whose, samples) = record::decode_samples(bytes).expect("it is a chunk");

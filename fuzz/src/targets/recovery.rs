@@ -9,7 +9,7 @@ use tandem_storage::name::{Id, NodeName};
 use tandem_storage::record::{self, ALIGN_BYTES, Body, Header};
 use tandem_storage::recovery::{Recovery, Verdict};
 use tandem_storage::scan;
-use tandem_storage::seam::{Committed, Hlc, SealKind, SoundCodec, What};
+use tandem_storage::seam::{Committed, Hlc, Payload, SealKind, SoundCodec};
 use tandem_storage::segment::{self, FirstBlock, SegmentHeader};
 use tandem_storage::time::WallTime;
 
@@ -112,7 +112,7 @@ struct Written {
 struct Place {
     epoch: u32,
     seq: u64,
-    said: Option<What>,
+    said: Option<Payload>,
     segment: u32,
     blocks: std::ops::Range<usize>,
     /// The mark it carries: what was durable of its epoch when it was written.
@@ -255,11 +255,11 @@ impl Written {
 }
 
 /// The same but for where a chunk lies, which the disk decides.
-fn same(a: &What, b: &What) -> bool {
+fn same(a: &Payload, b: &Payload) -> bool {
     match (a, b) {
         (
-            What::Chunk { id, index, .. },
-            What::Chunk {
+            Payload::Chunk { id, index, .. },
+            Payload::Chunk {
                 id: other,
                 index: place,
                 ..
@@ -277,22 +277,22 @@ fn body(feed: &mut Feed<'_>, epoch: u32, n: usize) -> Body {
     };
     let text = |len: usize| -> std::sync::Arc<str> { "x".repeat(len).into() };
     Body::Said(match feed.below(4) {
-        0 => What::Begin {
+        0 => Payload::Begin {
             id,
             codec: SoundCodec::Pcmu,
             at: WallTime(1),
             about: text(feed.below(300)),
         },
-        1 => What::Seal {
+        1 => Payload::Seal {
             id,
             kind: SealKind::Whole,
             about: text(feed.below(20)),
         },
-        2 => What::Register {
+        2 => Payload::Register {
             key: text(1 + feed.below(9)),
             value: Some(text(feed.below(6000))),
         },
-        _ => What::Entry {
+        _ => Payload::Entry {
             topic: text(1),
             body: text(feed.below(200)),
         },

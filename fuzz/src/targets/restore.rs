@@ -11,7 +11,7 @@ use tandem_storage::backup::{
 };
 use tandem_storage::name::NodeName;
 use tandem_storage::record::{self, HEADER_BYTES, RECORD_BYTES_MAX};
-use tandem_storage::seam::{Append, Committed, LogEvent, Refusal, Token, What};
+use tandem_storage::seam::{Append, Committed, LogEvent, Payload, Refusal, Token};
 use tandem_storage::sim::{SimDisk, SimLog};
 use tandem_storage::time::{Now, WallTime};
 
@@ -88,7 +88,7 @@ fn pack(bytes: &[u8]) {
     let mut unpacking = Unpacking::new(node());
     let mut said = BTreeMap::new();
     for (n, record) in (1..).zip(records.take_while(Result::is_ok).flatten()) {
-        let samples = matches!(record.said.what, What::Chunk { .. })
+        let samples = matches!(record.said.what, Payload::Chunk { .. })
             .then(|| record::decode_samples(record.raw).expect("it is a chunk").1);
         said.insert(
             Token::call_control(n),
@@ -129,7 +129,7 @@ fn append(log: &mut SimLog, token: Token, append: Append, said: &Said) {
                 };
                 assert_eq!(record.stamp, wanted.stamp);
                 match (&record.what, samples) {
-                    (What::Chunk { place, .. }, Some(samples)) => {
+                    (Payload::Chunk { place, .. }, Some(samples)) => {
                         assert_eq!(log.disk_mut().samples(place), Ok(&samples[..]));
                     }
                     (what, _) => assert_eq!(what, &wanted.what),

@@ -19,7 +19,7 @@ use tandem_engine::TOKEN_CHUNK;
 use tandem_engine::seam::LegId;
 use tandem_storage::name::Id;
 use tandem_storage::seam::{
-    Append, Committed, LogEvent, Owner, SOUND_REGISTERS, SealKind, Stamp, Token, What,
+    Append, Committed, LogEvent, Owner, Payload, SOUND_REGISTERS, SealKind, Stamp, Token,
 };
 use tandem_storage::sim::SimDisk;
 use tandem_storage::{Sound, View};
@@ -96,7 +96,7 @@ impl Oracle {
     /// Something is given to node `n`'s log.
     pub(super) fn on_append(&mut self, n: usize, token: Token, append: &Append) {
         let said = match append {
-            Append::Restate { stamp, .. } => panic!("call control restates nothing: {stamp:?}"),
+            Append::Replica { stamp, .. } => panic!("call control restates nothing: {stamp:?}"),
             Append::Begin { id, .. } => {
                 let fresh = self.sounds.insert(*id, Tale::default()).is_none();
                 assert!(fresh, "sound {id} begins twice");
@@ -152,8 +152,8 @@ impl Oracle {
     pub(super) fn on_store(&mut self, n: usize, append: &Append) {
         let (key, value) = match append {
             Append::Register { key, value } => (key, value),
-            Append::Restate {
-                what: What::Register { key, value },
+            Append::Replica {
+                what: Payload::Register { key, value },
                 ..
             } => (key, value),
             _ => return,
@@ -198,7 +198,7 @@ impl Oracle {
     /// Node `n` has a record of another's, or its own is back.
     fn on_copied(&mut self, n: usize, record: &Committed) {
         self.copies.entry(n).or_default().insert(record.stamp);
-        if let What::Register { key, value } = &record.what {
+        if let Payload::Register { key, value } = &record.what {
             let register = self.registers.entry((n, key.clone())).or_default();
             register.confirm(record.stamp, value);
         }
@@ -207,19 +207,19 @@ impl Oracle {
     fn on_committed(&mut self, n: usize, record: &Committed) {
         let stamp = record.stamp;
         match &record.what {
-            What::Begin { id, .. } => {
+            Payload::Begin { id, .. } => {
                 let tale = self.tale(*id);
                 tale.begun = true;
                 tale.stamps.insert(stamp);
             }
-            What::Chunk { id, index, place } => {
+            Payload::Chunk { id, index, place } => {
                 let tale = self.tale(*id);
                 tale.stamps.insert(stamp);
                 assert_eq!(tale.given[*index as usize], u64::from(place.samples));
                 tale.confirmed.insert(*index);
             }
-            What::Seal { id, .. } if id.node != name(n) || self.sounds[id].is_disk_lost => {}
-            What::Seal { id, kind, .. } => {
+            Payload::Seal { id, .. } if id.node != name(n) || self.sounds[id].is_disk_lost => {}
+            Payload::Seal { id, kind, .. } => {
                 let tale = self.tale(*id);
                 tale.stamps.insert(stamp);
                 tale.sealed = Some(*kind);
@@ -229,14 +229,14 @@ impl Oracle {
                     "{id} is sealed whole and is not: {tale:?}"
                 );
             }
-            What::Register { key, value } => {
+            Payload::Register { key, value } => {
                 let register = self.registers.entry((n, key.clone())).or_default();
                 register.confirm(stamp, value);
                 if !register.since.is_empty() {
                     register.since.remove(0);
                 }
             }
-            What::Entry { .. } => {}
+            Payload::Entry { .. } => {}
         }
     }
 

@@ -114,7 +114,7 @@ impl SimLog {
                     .push(format!("a seal of {id}, which never began")),
             },
             Append::Register { .. } | Append::Entry { .. } => {}
-            Append::Restate { stamp, .. } => {
+            Append::Replica { stamp, .. } => {
                 self.faults
                     .push(format!("call control restates nothing: {stamp:?}"));
             }

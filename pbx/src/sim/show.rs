@@ -169,7 +169,7 @@ impl Names {
                 format!("log set {} = {value}", self.text(key))
             }
             Append::Entry { topic, body } => format!("log {topic}: {}", self.entry(body)),
-            Append::Restate { stamp, .. } => format!("log restates {stamp:?}"),
+            Append::Replica { stamp, .. } => format!("log restates {stamp:?}"),
         }
     }
 

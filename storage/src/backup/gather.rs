@@ -13,7 +13,7 @@ use super::survey::{Extent, NotTheSame};
 use crate::name::{Id, NodeName};
 use crate::record::Body;
 use crate::scan::{self, Found};
-use crate::seam::{LOCAL_KEYS, SealKind, What};
+use crate::seam::{LOCAL_KEYS, Payload, SealKind};
 
 /// So many packs of one kind may be less than a quarter full; then they are put together.
 const SMALL_PACKS_MAX: usize = 16;
@@ -169,9 +169,9 @@ impl Gather {
         Ok(())
     }
 
-    fn push(&mut self, what: &What, raw: &[u8]) {
+    fn push(&mut self, what: &Payload, raw: &[u8]) {
         let builder = match what {
-            What::Chunk { .. } => &mut self.sound,
+            Payload::Chunk { .. } => &mut self.sound,
             _ => &mut self.metadata,
         };
         self.packs.extend(builder.push(sound_of(what), raw));
@@ -180,13 +180,13 @@ impl Gather {
 
 /// Is it to be in a backup? Not what belongs to a destroyed sound, but for the seal that says so; and not
 /// how far this node has read its peers' logs: one that was restored reads them again.
-fn is_wanted(catalog: &Catalog, what: &What) -> bool {
+fn is_wanted(catalog: &Catalog, what: &Payload) -> bool {
     match what {
-        What::Seal {
+        Payload::Seal {
             kind: SealKind::Discarded,
             ..
         } => true,
-        What::Register { key, .. } if key.starts_with(LOCAL_KEYS) => false,
+        Payload::Register { key, .. } if key.starts_with(LOCAL_KEYS) => false,
         _ => !sound_of(what).is_some_and(|id| catalog.is_destroyed(id)),
     }
 }

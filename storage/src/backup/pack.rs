@@ -20,7 +20,7 @@ use super::manifest::node_text;
 use crate::block::CHUNK_HEADER_BYTES;
 use crate::name::{Id, NodeName};
 use crate::record::{self, Fault, RECORD_BYTES_MAX};
-use crate::seam::{Committed, SOUND_REGISTERS, What};
+use crate::seam::{Committed, Payload, SOUND_REGISTERS};
 
 /// The longest pack.
 pub const PACK_BYTES_MAX: u64 = (FULL_BYTES + RECORD_BYTES_MAX) as u64;
@@ -149,7 +149,7 @@ impl PackInfo {
 impl PackRecord<'_> {
     /// The samples, if it is a piece of sound.
     pub fn samples(&self) -> Option<&[u8]> {
-        let is_chunk = matches!(self.said.what, What::Chunk { .. });
+        let is_chunk = matches!(self.said.what, Payload::Chunk { .. });
         is_chunk.then(|| &self.raw[CHUNK_HEADER_BYTES..])
     }
 }
@@ -265,13 +265,15 @@ fn read_record(node: NodeName, bytes: &[u8]) -> Result<PackRecord<'_>, Fault> {
 }
 
 /// The sound to which it belongs, if it does to one.
-pub(super) fn sound_of(what: &What) -> Option<Id> {
+pub(super) fn sound_of(what: &Payload) -> Option<Id> {
     match what {
-        What::Begin { id, .. } | What::Chunk { id, .. } | What::Seal { id, .. } => Some(*id),
-        What::Register { key, .. } => {
+        Payload::Begin { id, .. } | Payload::Chunk { id, .. } | Payload::Seal { id, .. } => {
+            Some(*id)
+        }
+        Payload::Register { key, .. } => {
             let (id, _) = key.strip_prefix(SOUND_REGISTERS)?.split_once('/')?;
             id.parse().ok()
         }
-        What::Entry { .. } => None,
+        Payload::Entry { .. } => None,
     }
 }

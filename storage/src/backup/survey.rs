@@ -13,7 +13,7 @@ use super::manifest::Position;
 use crate::name::{Id, NodeName};
 use crate::record::{Body, Header};
 use crate::scan::{self, Found};
-use crate::seam::{SealKind, What};
+use crate::seam::{Payload, SealKind};
 
 /// A running log has written a mark behind its last commit by then.
 pub const SETTLES_AFTER: Duration = Duration::from_millis(1500);
@@ -89,8 +89,8 @@ impl Survey {
                 Body::Epoch { before, last } => {
                     self.ends.insert(*before, *last);
                 }
-                Body::Said(What::Seal { id, kind, .. })
-                | Body::Restated(_, What::Seal { id, kind, .. })
+                Body::Said(Payload::Seal { id, kind, .. })
+                | Body::Replica(_, Payload::Seal { id, kind, .. })
                     if *kind == SealKind::Discarded =>
                 {
                     self.discarded.insert(place, *id);

@@ -6,7 +6,7 @@ use super::*;
 use crate::block::BLOCK_BYTES;
 use crate::name::{Id, NodeName};
 use crate::record::{Body, Header, encode_front, seal};
-use crate::seam::{Append, ChunkPlace, Hlc, SealKind, SoundCodec, What};
+use crate::seam::{Append, ChunkPlace, Hlc, Payload, SealKind, SoundCodec};
 use crate::time::WallTime;
 
 /// A segment that is written record by record, each in a block of its own.
@@ -44,7 +44,7 @@ impl Tape {
         self.put(&Body::Mark, &[]);
     }
 
-    fn say(&mut self, what: What) {
+    fn say(&mut self, what: Payload) {
         self.put(&Body::Said(what), &[]);
     }
 
@@ -67,7 +67,7 @@ impl Tape {
 
     fn begin(&mut self, number: u64) {
         let about = format!("message {number}").into();
-        self.say(What::Begin {
+        self.say(Payload::Begin {
             id: id(number),
             codec: SoundCodec::Pcma,
             at: WallTime(number),
@@ -81,7 +81,7 @@ impl Tape {
             offset: 0,
             samples: 3000,
         };
-        let what = What::Chunk {
+        let what = Payload::Chunk {
             id: id(number),
             index,
             place,
@@ -90,7 +90,7 @@ impl Tape {
     }
 
     fn seal(&mut self, number: u64, kind: SealKind) {
-        self.say(What::Seal {
+        self.say(Payload::Seal {
             id: id(number),
             kind,
             about: "".into(),
@@ -178,7 +178,7 @@ impl Backups {
 
 fn in_words(record: &PackRecord<'_>) -> String {
     let stamp = record.said.stamp;
-    let Append::Restate {
+    let Append::Replica {
         stamp: kept, block, ..
     } = restated(record)
     else {
@@ -186,15 +186,15 @@ fn in_words(record: &PackRecord<'_>) -> String {
     };
     assert_eq!(kept, stamp);
     match &record.said.what {
-        What::Begin { id, .. } => format!("{} begin", id.number),
-        What::Chunk { id, index, .. } => {
+        Payload::Begin { id, .. } => format!("{} begin", id.number),
+        Payload::Chunk { id, index, .. } => {
             let block = block.expect("a chunk has samples");
             assert_eq!(block.samples(), samples(id.number, *index));
             format!("{} chunk {index}", id.number)
         }
-        What::Seal { id, kind, .. } => format!("{} {kind:?}", id.number),
-        What::Register { key, .. } => format!("register {key} of {}.{}", stamp.epoch, stamp.seq),
-        What::Entry { topic, .. } => format!("entry {topic}"),
+        Payload::Seal { id, kind, .. } => format!("{} {kind:?}", id.number),
+        Payload::Register { key, .. } => format!("register {key} of {}.{}", stamp.epoch, stamp.seq),
+        Payload::Entry { topic, .. } => format!("entry {topic}"),
     }
 }
 
@@ -276,13 +276,13 @@ fn a_destroyed_sound_is_in_no_later_backup() {
         epoch: 1,
         seq: 4000,
     };
-    let begin = What::Begin {
+    let begin = Payload::Begin {
         id: id(3),
         codec: SoundCodec::Pcma,
         at: WallTime(3),
         about: "".into(),
     };
-    tape.put(&Body::Restated(stamp, begin), &[]);
+    tape.put(&Body::Replica(stamp, begin), &[]);
     tape.durable();
     backups.make(&tape, true).unwrap();
     assert_eq!(backups.says(), left);
@@ -291,7 +291,7 @@ fn a_destroyed_sound_is_in_no_later_backup() {
 #[test]
 fn what_was_moved_forward_is_not_backed_up_again() {
     let (mut tape, mut backups) = (Tape::new(), Backups::default());
-    let register = What::Register {
+    let register = Payload::Register {
         key: "user/1".into(),
         value: None,
     };
@@ -305,14 +305,14 @@ fn what_was_moved_forward_is_not_backed_up_again() {
     };
     tape.durable();
     backups.make(&tape, true).unwrap();
-    tape.put(&Body::Restated(stamp, register.clone()), &[]);
+    tape.put(&Body::Replica(stamp, register.clone()), &[]);
     let node = "depot".parse().unwrap();
     let theirs = crate::seam::Stamp {
         node,
         epoch: 9,
         ..stamp
     };
-    tape.put(&Body::Restated(theirs, register), &[]);
+    tape.put(&Body::Replica(theirs, register), &[]);
     tape.durable();
     assert_eq!(backups.make(&tape, true).unwrap().records_new, 1);
     let says = backups.says();

@@ -10,7 +10,7 @@ use std::time::Duration;
 use super::pack::PackRecord;
 use crate::block::ChunkBlock;
 use crate::name::{Id, NodeName};
-use crate::seam::{Append, SealKind, What};
+use crate::seam::{Append, Payload, SealKind};
 use crate::time::WallTime;
 
 /// No sound of another node that began later than this before now is sealed.
@@ -38,11 +38,11 @@ impl Unpacking {
     /// What to append for a record.
     pub fn append(&mut self, record: &PackRecord<'_>) -> Append {
         match &record.said.what {
-            What::Begin { id, at, .. } => {
+            Payload::Begin { id, at, .. } => {
                 self.sounds += 1;
                 self.half(*id, Some(*at));
             }
-            What::Seal { id, .. } => self.half(*id, None),
+            Payload::Seal { id, .. } => self.half(*id, None),
             _ => {}
         }
         restated(record)
@@ -78,7 +78,7 @@ impl Unpacking {
 pub fn restated(record: &PackRecord<'_>) -> Append {
     let what = record.said.what.clone();
     let block = record.samples().map(ChunkBlock::of_record);
-    Append::Restate {
+    Append::Replica {
         stamp: record.said.stamp,
         what,
         block,

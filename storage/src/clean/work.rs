@@ -11,7 +11,7 @@ use crate::name::NodeName;
 use crate::record::{self, Body};
 use crate::recovery::{Damage, NotOurs, Recovery, Verdict};
 use crate::scan::{self, Found, Scan};
-use crate::seam::{Append, Committed, Stamp, What};
+use crate::seam::{Append, Committed, Payload, Stamp};
 use crate::segment::{self, FirstBlock};
 
 /// See the chapter above.
@@ -47,7 +47,7 @@ impl Key {
             node, epoch, seq, ..
         } = record.stamp;
         match &record.what {
-            What::Chunk { place, .. } => Key::Chunk(place.offset),
+            Payload::Chunk { place, .. } => Key::Chunk(place.offset),
             _ => Key::Said(node, epoch, seq),
         }
     }
@@ -116,7 +116,7 @@ impl Work {
         let Committed { stamp, what, .. } = record;
         let mut bytes = record::kept_bytes(&what) as usize;
         let block = match &what {
-            What::Chunk { place, .. } => {
+            Payload::Chunk { place, .. } => {
                 let at = usize::try_from(place.offset).ok()?;
                 let (_, samples) = record::decode_samples(self.bytes.get(at..)?).ok()?;
                 let block = ChunkBlock::of_record(samples);
@@ -125,7 +125,7 @@ impl Work {
             }
             _ => None,
         };
-        Some((Append::Restate { stamp, what, block }, bytes))
+        Some((Append::Replica { stamp, what, block }, bytes))
     }
 
     /// All that is whole in it.

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use super::*;
-use crate::seam::{Committed, Hlc, Stamp, Token, What};
+use crate::seam::{Committed, Hlc, Payload, Stamp, Token};
 
 fn node(name: &str) -> NodeName {
     name.parse().unwrap()
@@ -18,7 +18,7 @@ fn said(node: NodeName, epoch: u32, seq: u64) -> LogEvent {
         epoch,
         seq,
     };
-    let what = What::Entry {
+    let what = Payload::Entry {
         topic: Arc::from("call"),
         body: Arc::from(""),
     };

@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use roaring::RoaringTreemap;
 
-use super::frame::{EPOCHS_MAX, Epochs, Lane};
+use super::frame::{EPOCHS_MAX, Epochs, RecordClass};
 use super::seam::Position;
 use crate::name::NodeName;
 
@@ -26,27 +26,27 @@ const LOOSE_MAX: usize = 4096;
 /// See the chapter above.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Copies {
-    held: BTreeMap<(NodeName, Lane), Epochs>,
-    unsaid: BTreeSet<(NodeName, Lane)>,
+    held: BTreeMap<(NodeName, RecordClass), Epochs>,
+    unsaid: BTreeSet<(NodeName, RecordClass)>,
     unkept: BTreeSet<NodeName>,
     /// Numbers of records that were taken beyond what is held, per epoch.
-    loose: BTreeMap<(NodeName, Lane, u32), RoaringTreemap>,
+    loose: BTreeMap<(NodeName, RecordClass, u32), RoaringTreemap>,
 }
 
 impl Copies {
     /// What is held of this author.
-    pub(super) fn of(&self, author: NodeName, lane: Lane) -> &Epochs {
+    pub(super) fn of(&self, author: NodeName, lane: RecordClass) -> &Epochs {
         const NOTHING: &Epochs = &Epochs::new();
         self.held.get(&(author, lane)).unwrap_or(NOTHING)
     }
 
     /// The record at this position is held, or was and is dead.
-    pub(super) fn has(&self, author: NodeName, lane: Lane, position: Position) -> bool {
+    pub(super) fn has(&self, author: NodeName, lane: RecordClass, position: Position) -> bool {
         covers(self.of(author, lane), position)
     }
 
     /// The record at this position came for the first time: it is to be stored.
-    pub(super) fn take(&mut self, author: NodeName, lane: Lane, position: Position) -> bool {
+    pub(super) fn take(&mut self, author: NodeName, lane: RecordClass, position: Position) -> bool {
         if self.has(author, lane, position) {
             return false;
         }
@@ -64,7 +64,7 @@ impl Copies {
 
     /// The highest position held.
     pub(super) fn highest(&self, author: NodeName) -> Position {
-        let last = self.of(author, Lane::Metadata).last_key_value();
+        let last = self.of(author, RecordClass::Metadata).last_key_value();
         last.map_or(Position::default(), |(epoch, seq)| Position {
             epoch: *epoch,
             seq: *seq,
@@ -72,7 +72,7 @@ impl Copies {
     }
 
     /// Some of this is held, nobody knows how much.
-    pub(super) fn note(&mut self, author: NodeName, lane: Lane) {
+    pub(super) fn note(&mut self, author: NodeName, lane: RecordClass) {
         if !self.held.contains_key(&(author, lane)) && self.held.len() < 2 * AUTHORS_MAX {
             self.held.insert((author, lane), Epochs::new());
             self.unsaid.insert((author, lane));
@@ -80,7 +80,7 @@ impl Copies {
     }
 
     /// So much is held, too. True: something changed.
-    pub(super) fn raise(&mut self, author: NodeName, lane: Lane, more: &Epochs) -> bool {
+    pub(super) fn raise(&mut self, author: NodeName, lane: RecordClass, more: &Epochs) -> bool {
         self.note(author, lane);
         let Some(held) = self.held.get_mut(&(author, lane)) else {
             return false;
@@ -108,7 +108,7 @@ impl Copies {
     }
 
     /// Of whom some is held, and of which kind.
-    pub(super) fn iter(&self) -> impl Iterator<Item = (NodeName, Lane)> {
+    pub(super) fn iter(&self) -> impl Iterator<Item = (NodeName, RecordClass)> {
         self.held.keys().copied()
     }
 
@@ -118,7 +118,7 @@ impl Copies {
     }
 
     /// What that was.
-    pub(super) fn take_unsaid(&mut self) -> BTreeSet<(NodeName, Lane)> {
+    pub(super) fn take_unsaid(&mut self) -> BTreeSet<(NodeName, RecordClass)> {
         std::mem::take(&mut self.unsaid)
     }
 
@@ -147,12 +147,12 @@ mod tests {
     fn an_old_epoch_can_grow_although_a_newer_one_is_held() {
         let a = "a".parse().unwrap();
         let mut copies = Copies::default();
-        assert!(copies.raise(a, Lane::Metadata, &Epochs::from([(1, 5), (7, 90)])));
-        assert!(!copies.raise(a, Lane::Metadata, &Epochs::from([(1, 4)])));
-        assert!(!copies.has(a, Lane::Metadata, Position { epoch: 1, seq: 6 }));
-        assert!(copies.raise(a, Lane::Metadata, &Epochs::from([(1, 6)])));
-        assert!(copies.has(a, Lane::Metadata, Position { epoch: 1, seq: 6 }));
-        assert!(!copies.has(a, Lane::Sound, Position { epoch: 1, seq: 1 }));
+        assert!(copies.raise(a, RecordClass::Metadata, &Epochs::from([(1, 5), (7, 90)])));
+        assert!(!copies.raise(a, RecordClass::Metadata, &Epochs::from([(1, 4)])));
+        assert!(!copies.has(a, RecordClass::Metadata, Position { epoch: 1, seq: 6 }));
+        assert!(copies.raise(a, RecordClass::Metadata, &Epochs::from([(1, 6)])));
+        assert!(copies.has(a, RecordClass::Metadata, Position { epoch: 1, seq: 6 }));
+        assert!(!copies.has(a, RecordClass::Sound, Position { epoch: 1, seq: 1 }));
         assert_eq!(copies.highest(a), Position { epoch: 7, seq: 90 });
     }
 
@@ -161,17 +161,26 @@ mod tests {
         let a = "a".parse().unwrap();
         let at = |seq| Position { epoch: 3, seq };
         let mut copies = Copies::default();
-        assert!(copies.take(a, Lane::Metadata, at(7)) && copies.take(a, Lane::Metadata, at(2)));
-        assert!(!copies.take(a, Lane::Metadata, at(7)) && copies.take(a, Lane::Sound, at(7)));
-        assert!(!copies.has(a, Lane::Metadata, at(7)));
-        copies.raise(a, Lane::Metadata, &Epochs::from([(3, 6)]));
-        assert!(!copies.take(a, Lane::Metadata, at(2)) && !copies.take(a, Lane::Metadata, at(7)));
-        copies.raise(a, Lane::Metadata, &Epochs::from([(3, 9)]));
-        copies.raise(a, Lane::Sound, &Epochs::from([(3, 9)]));
+        assert!(
+            copies.take(a, RecordClass::Metadata, at(7))
+                && copies.take(a, RecordClass::Metadata, at(2))
+        );
+        assert!(
+            !copies.take(a, RecordClass::Metadata, at(7))
+                && copies.take(a, RecordClass::Sound, at(7))
+        );
+        assert!(!copies.has(a, RecordClass::Metadata, at(7)));
+        copies.raise(a, RecordClass::Metadata, &Epochs::from([(3, 6)]));
+        assert!(
+            !copies.take(a, RecordClass::Metadata, at(2))
+                && !copies.take(a, RecordClass::Metadata, at(7))
+        );
+        copies.raise(a, RecordClass::Metadata, &Epochs::from([(3, 9)]));
+        copies.raise(a, RecordClass::Sound, &Epochs::from([(3, 9)]));
         assert!(copies.loose.is_empty());
-        assert!(copies.take(a, Lane::Metadata, at(10)));
+        assert!(copies.take(a, RecordClass::Metadata, at(10)));
         copies.forget_taken();
-        assert!(copies.take(a, Lane::Metadata, at(10)));
+        assert!(copies.take(a, RecordClass::Metadata, at(10)));
     }
 
     #[test]
@@ -179,7 +188,7 @@ mod tests {
         let a = "a".parse().unwrap();
         let mut copies = Copies::default();
         for epoch in 0..2 * LOOSE_MAX as u32 {
-            copies.take(a, Lane::Sound, Position { epoch, seq: 1 });
+            copies.take(a, RecordClass::Sound, Position { epoch, seq: 1 });
         }
         assert_eq!(copies.loose.len(), LOOSE_MAX);
     }

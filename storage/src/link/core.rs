@@ -14,10 +14,10 @@ use std::time::Duration;
 
 use super::budget::Budget;
 use super::copies::Copies;
-use super::feed::{Feed, Own};
+use super::feed::{Feed, LocalLog};
 use super::follow::{Follower, StoredFor, Stores};
-use super::frame::{self, Frame, Hello, Lane, Message, Place};
-use super::kept::{Kept, Places};
+use super::frame::{self, Frame, Hello, LogCursor, Message, RecordClass};
+use super::kept::{FollowState, Places};
 use super::pack::{Packer, VERSION_PACKED};
 use super::peers::{Peer, Verdict};
 use super::seam::{
@@ -45,7 +45,7 @@ const SPARE_MAX: usize = READ_BYTES_MAX / BLOCK_BYTES;
 #[derive(Debug)]
 pub struct Link {
     config: LinkConfig,
-    own: Own,
+    own: LocalLog,
     copies: Copies,
     /// Where to go on in the logs of peers that are not known yet.
     places: Places,
@@ -103,7 +103,8 @@ impl Conn {
     /// All that the peer held when it was asked is here; it was asked.
     fn is_whole(&self) -> bool {
         let mut direct = self.followers.values().filter(|f| f.author == self.peer);
-        direct.any(|f| f.lane == Lane::Metadata) && self.followers.values().all(|f| f.is_whole)
+        direct.any(|f| f.lane == RecordClass::Metadata)
+            && self.followers.values().all(|f| f.is_whole)
     }
 }
 
@@ -119,14 +120,14 @@ struct Mending {
 /// What an answer is for.
 #[derive(Clone, Copy, Debug)]
 enum Reading {
-    Feed(ConnId, u32, Lane, usize),
+    Feed(ConnId, u32, RecordClass, usize),
     Served(ConnId),
 }
 
 impl Link {
     /// Without peers.
     pub fn new(config: LinkConfig, now: Time) -> Link {
-        let mut kept = Kept::read(&config.kept);
+        let mut kept = FollowState::read(&config.kept);
         let damages = config.found.damages;
         let is_damaged = damages > 0 && kept.mended != damages;
         let goes_on = is_damaged && kept.mending.0 == damages;
@@ -158,14 +159,14 @@ impl Link {
         let epochs = config.found.epochs.iter();
         let epochs = epochs.filter(|(epoch, _)| is_known(**epoch));
         let epochs = epochs.map(|(epoch, seq)| (*epoch, *seq)).collect();
-        let own = Own {
+        let own = LocalLog {
             node: config.node,
             epoch: config.epoch,
             found: config.found.clone(),
-            tip: Place::default(),
+            tip: LogCursor::default(),
             is_behind: false,
         };
-        for lane in Lane::ALL {
+        for lane in RecordClass::ALL {
             for author in &own.found.authors {
                 kept.copies.note(*author, lane);
             }
@@ -321,7 +322,8 @@ impl Link {
                 (done > 0).then(|| took.mul_f64(behind as f64 / done as f64))
             }
         };
-        let direct = |f: &&Follower| f.author == peer.config.name && f.lane == Lane::Metadata;
+        let direct =
+            |f: &&Follower| f.author == peer.config.name && f.lane == RecordClass::Metadata;
         let followed = conn.and_then(|conn| conn.followers.values().find(direct));
         PeerStatus {
             name: peer.config.name,
@@ -425,7 +427,7 @@ impl Link {
         }
         let lasted = conn.hello.is_some() && conn.opened_at + LASTS_MIN <= now;
         peer.on_gone(now, chance, lasted);
-        let in_log = |place: &Place| (place.segment, place.offset);
+        let in_log = |place: &LogCursor| (place.segment, place.offset);
         let cursors = conn.feeds.values().map(Feed::cursor);
         peer.left_at = cursors.min_by_key(in_log).or(peer.left_at);
         if std::mem::take(&mut peer.is_backup) {
@@ -446,7 +448,7 @@ impl Link {
         let before = self.own.tip;
         let first = wrote.records.first().map_or(0, |record| record.seq);
         let follows = !self.own.is_behind && first == before.position.seq + 1;
-        self.own.tip = Place {
+        self.own.tip = LogCursor {
             position: Position {
                 epoch: wrote.epoch,
                 seq: wrote.seq_last(),
@@ -455,7 +457,7 @@ impl Link {
             offset: wrote.end_offset(),
         };
         self.own.is_behind = false;
-        for lane in Lane::ALL {
+        for lane in RecordClass::ALL {
             let conns: Vec<ConnId> = self.conns.keys().copied().collect();
             for id in conns {
                 self.hand_on(now, id, lane, &before, wrote, follows);
@@ -467,8 +469,8 @@ impl Link {
         &mut self,
         now: Time,
         id: ConnId,
-        lane: Lane,
-        before: &Place,
+        lane: RecordClass,
+        before: &LogCursor,
         wrote: &Arc<Wrote>,
         follows: bool,
     ) {
@@ -498,7 +500,7 @@ impl Link {
     /// The log did not take a record. Another feeder may have sent the same and been told that it had
     /// come: of every feed that has something under way nothing more is taken for held because of
     /// what it sent, and each is asked for again later.
-    fn refused(&mut self, now: Time, author: NodeName, lane: Lane) {
+    fn refused(&mut self, now: Time, author: NodeName, lane: RecordClass) {
         self.copies.forget_taken();
         let is_hit = |f: &Follower| (f.author, f.lane) == (author, lane) && !f.is_settled();
         self.leaving.retain(|follower| !is_hit(follower));
@@ -536,13 +538,13 @@ impl Link {
     }
 
     /// Records of a feed: under the ceiling, and packed where that pays.
-    fn send_records(&mut self, now: Time, id: ConnId, lane: Lane, mut frame: Frame) {
+    fn send_records(&mut self, now: Time, id: ConnId, lane: RecordClass, mut frame: Frame) {
         let version = self.conns.get(&id).map_or(0, |conn| conn.version);
-        if lane == Lane::Metadata && version >= VERSION_PACKED {
+        if lane == RecordClass::Metadata && version >= VERSION_PACKED {
             frame = self.packer.pack(frame);
         }
         self.budget.spend(frame.len());
-        self.send_as(now, id, frame, false, lane == Lane::Sound);
+        self.send_as(now, id, frame, false, lane == RecordClass::Sound);
     }
 
     fn send(&mut self, now: Time, id: ConnId, frame: Frame) {

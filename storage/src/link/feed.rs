@@ -12,21 +12,21 @@ use std::sync::Arc;
 
 use super::copies::Copies;
 use super::copies::covers;
-use super::frame::{self, Epochs, Follow, Frame, Lane, Message, Place};
+use super::frame::{self, Epochs, Follow, Frame, LogCursor, Message, RecordClass};
 use super::seam::{LogFound, LogPiece, Position, READ_BYTES_MAX};
 use super::walk::walk;
 use crate::batch::{Wrote, WroteRecord};
 use crate::block::BLOCK_BYTES;
 use crate::name::NodeName;
 use crate::record::{Body, Record};
-use crate::seam::{LOCAL_KEYS, Stamp, What};
+use crate::seam::{LOCAL_KEYS, Payload, Stamp};
 
 /// The most bytes of one feed that are sent and not yet done with.
 pub(super) const WINDOW_BYTES: u64 = 4 << 20;
 
 /// What of the own log is known.
 #[derive(Debug)]
-pub(super) struct Own {
+pub(super) struct LocalLog {
     /// Whose it is.
     pub(super) node: NodeName,
     /// The epoch that is written.
@@ -34,7 +34,7 @@ pub(super) struct Own {
     /// What was found when it was opened.
     pub(super) found: LogFound,
     /// Behind the last durable record that was heard of.
-    pub(super) tip: Place,
+    pub(super) tip: LogCursor,
     /// There are later ones, nobody knows how many.
     pub(super) is_behind: bool,
 }
@@ -44,11 +44,11 @@ pub(super) struct Own {
 pub(super) struct Feed {
     pub(super) number: u32,
     pub(super) author: NodeName,
-    pub(super) lane: Lane,
+    pub(super) lane: RecordClass,
     /// What the follower holds.
     skip: Epochs,
     /// Behind the last record looked at.
-    cursor: Place,
+    cursor: LogCursor,
     /// Where the last frame with records ended.
     sent: Position,
     sent_bytes: u64,
@@ -60,9 +60,9 @@ pub(super) struct Feed {
     told: Option<Epochs>,
 }
 
-impl Own {
+impl LocalLog {
     /// The log as it was when this place was in it is still the one that is here.
-    fn knows(&self, place: &Place) -> bool {
+    fn knows(&self, place: &LogCursor) -> bool {
         let position = place.position;
         let counts = if position.epoch == self.epoch {
             position.seq <= self.tip.position.seq
@@ -73,7 +73,7 @@ impl Own {
     }
 
     /// How far a place is from the tip, in bytes.
-    pub(super) fn behind_bytes(&self, place: &Place, segment_bytes: u64) -> u64 {
+    pub(super) fn behind_bytes(&self, place: &LogCursor, segment_bytes: u64) -> u64 {
         let segments = u64::from(self.tip.segment.saturating_sub(place.segment));
         (segments * segment_bytes + self.tip.offset).saturating_sub(place.offset)
     }
@@ -90,7 +90,7 @@ impl Own {
 
 impl Feed {
     /// As a follower wants it.
-    pub(super) fn new(follow: Follow, own: &Own) -> Feed {
+    pub(super) fn new(follow: Follow, own: &LocalLog) -> Feed {
         let cursor = Some(follow.place).filter(|place| own.knows(place));
         let cursor = cursor.unwrap_or_default();
         Feed {
@@ -109,18 +109,18 @@ impl Feed {
     }
 
     /// It is at the tip.
-    pub(super) fn is_live(&self, own: &Own) -> bool {
+    pub(super) fn is_live(&self, own: &LocalLog) -> bool {
         let is_known = own.tip.segment > 0 && !own.is_behind;
         is_known && (self.cursor.segment, self.cursor.offset) >= (own.tip.segment, own.tip.offset)
     }
 
     /// What should be read next, if anything: segment, offset, bytes.
-    pub(super) fn wants(&self, own: &Own) -> Option<(u32, u64, usize)> {
+    pub(super) fn wants(&self, own: &LocalLog) -> Option<(u32, u64, usize)> {
         let at_tip = (self.cursor.segment, self.cursor.offset) >= (own.tip.segment, own.tip.offset);
         if self.is_reading || at_tip || self.is_full() {
             return None;
         }
-        let Place {
+        let LogCursor {
             segment, offset, ..
         } = self.cursor;
         let left = if segment == own.tip.segment {
@@ -132,7 +132,12 @@ impl Feed {
     }
 
     /// What was read. `asked`: how much it was to be.
-    pub(super) fn on_piece(&mut self, own: &Own, asked: usize, piece: LogPiece) -> Option<Frame> {
+    pub(super) fn on_piece(
+        &mut self,
+        own: &LocalLog,
+        asked: usize,
+        piece: LogPiece,
+    ) -> Option<Frame> {
         self.is_reading = false;
         let bytes = match piece {
             LogPiece::Bytes(bytes) => bytes,
@@ -185,8 +190,8 @@ impl Feed {
     /// A commit is durable, `own` knows it already; `follows`: none was missed before it.
     pub(super) fn on_wrote(
         &mut self,
-        own: &Own,
-        before: &Place,
+        own: &LocalLog,
+        before: &LogCursor,
         wrote: &Arc<Wrote>,
         follows: bool,
     ) -> Option<Frame> {
@@ -210,7 +215,7 @@ impl Feed {
     }
 
     /// At the tip: what is held, as far as that was not told yet.
-    pub(super) fn whole(&mut self, own: &Own, copies: &Copies) -> Option<Frame> {
+    pub(super) fn whole(&mut self, own: &LocalLog, copies: &Copies) -> Option<Frame> {
         if !self.is_live(own) {
             return None;
         }
@@ -229,7 +234,7 @@ impl Feed {
             return None;
         }
         told.extend(&news);
-        let message = Message::Whole {
+        let message = Message::CaughtUp {
             feed: self.number,
             place: self.cursor,
             holds: news,
@@ -253,12 +258,12 @@ impl Feed {
     }
 
     /// Where in the own log it is.
-    pub(super) fn cursor(&self) -> Place {
+    pub(super) fn cursor(&self) -> LogCursor {
         self.cursor
     }
 
     /// How far the cursor is from the tip, in bytes.
-    pub(super) fn behind_bytes(&self, own: &Own, segment_bytes: u64) -> u64 {
+    pub(super) fn behind_bytes(&self, own: &LocalLog, segment_bytes: u64) -> u64 {
         own.behind_bytes(&self.cursor, segment_bytes)
     }
 
@@ -266,15 +271,15 @@ impl Feed {
         self.sent_bytes - self.acked_bytes >= WINDOW_BYTES
     }
 
-    fn takes(&self, own: &Own, record: Record) -> bool {
+    fn takes(&self, own: &LocalLog, record: Record) -> bool {
         let is_local = matches!(
             &record.body,
-            Body::Said(What::Register { key, .. }) if key.starts_with(LOCAL_KEYS)
+            Body::Said(Payload::Register { key, .. }) if key.starts_with(LOCAL_KEYS)
         );
         let Some(said) = record.said(own.node).filter(|_| !is_local) else {
             return false;
         };
-        let is_chunk = matches!(said.what, What::Chunk { .. });
+        let is_chunk = matches!(said.what, Payload::Chunk { .. });
         self.is_wanted(&said.stamp, is_chunk)
     }
 
@@ -289,7 +294,7 @@ impl Feed {
             seq: stamp.seq,
         };
         stamp.node == self.author
-            && Lane::of(is_chunk) == self.lane
+            && RecordClass::of(is_chunk) == self.lane
             && !covers(&self.skip, position)
     }
 

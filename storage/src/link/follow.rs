@@ -1,7 +1,7 @@
 //! The follower's side: records of an author come from a feeder and go into the own log.
 //!
 //! A record is *held* once it is durable here. How far, is known when the feeder says that it has sent
-//! all it holds ([`Follower::on_whole`]); from then on each frame of a feeder's own records says so by
+//! all it holds ([`Follower::on_caught_up`]); from then on each frame of a feeder's own records says so by
 //! its place, for it sends them in their order.
 //!
 //! Bounds: a feeder sends no more than its window before records are done with here.
@@ -9,12 +9,12 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use super::copies::Copies;
-use super::frame::{Epochs, Lane, Nonsense, Place};
+use super::frame::{Epochs, LogCursor, Nonsense, RecordClass};
 use super::seam::Position;
 use crate::block::{CHUNK_HEADER_BYTES, ChunkBlock};
 use crate::name::{Id, NodeName};
 use crate::record::{self, Body};
-use crate::seam::{Append, LOCAL_KEYS, Owner, Token, What};
+use crate::seam::{Append, LOCAL_KEYS, Owner, Payload, Token};
 
 /// One feed that was asked for.
 #[derive(Debug)]
@@ -22,9 +22,9 @@ pub(super) struct Follower {
     pub(super) number: u32,
     pub(super) feeder: NodeName,
     pub(super) author: NodeName,
-    pub(super) lane: Lane,
+    pub(super) lane: RecordClass,
     /// Behind what is durable here.
-    pub(super) place: Place,
+    pub(super) place: LogCursor,
     /// Everything that the feeder holds is held here, as far as it came.
     pub(super) is_whole: bool,
     pending: VecDeque<Pending>,
@@ -36,7 +36,7 @@ pub(super) struct Follower {
 struct Pending {
     /// The last append that must be durable.
     after: Token,
-    place: Place,
+    place: LogCursor,
     bytes: u64,
     holds: Option<Epochs>,
 }
@@ -52,7 +52,7 @@ pub(super) struct Stores {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum StoredFor {
     /// Of a feed of this author and kind.
-    Feed(NodeName, Lane),
+    Feed(NodeName, RecordClass),
     /// Of a sound that was wanted.
     Want(Id),
     /// What the link keeps in mind.
@@ -61,7 +61,7 @@ pub(super) enum StoredFor {
 
 /// What was done with the records of a frame.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Taken {
+pub(super) struct IngestCounts {
     pub(super) stored: u64,
     pub(super) known: u64,
 }
@@ -106,8 +106,8 @@ impl Follower {
     pub(super) fn new(
         number: u32,
         feeder: NodeName,
-        (author, lane): (NodeName, Lane),
-        place: Place,
+        (author, lane): (NodeName, RecordClass),
+        place: LogCursor,
     ) -> Follower {
         Follower {
             number,
@@ -127,14 +127,14 @@ impl Follower {
         copies: &mut Copies,
         stores: &mut Stores,
         spare: &mut Vec<ChunkBlock>,
-        (place, records): (Place, &[u8]),
+        (place, records): (LogCursor, &[u8]),
         mut store: impl FnMut(Token, Append),
-    ) -> Result<Taken, Nonsense> {
-        let mut taken = Taken::default();
+    ) -> Result<IngestCounts, Nonsense> {
+        let mut taken = IngestCounts::default();
         for said in Records(records, self.feeder, spare) {
             let (position, append) = said?;
             let (node, is_chunk) = author_of(&append);
-            if node != Some(self.author) || Lane::of(is_chunk) != self.lane {
+            if node != Some(self.author) || RecordClass::of(is_chunk) != self.lane {
                 return Err(Nonsense("a record that was not asked for"));
             }
             if is_local(&append) {
@@ -157,7 +157,7 @@ impl Follower {
     }
 
     /// All has come that the feeder holds.
-    pub(super) fn on_whole(&mut self, stores: &Stores, place: Place, holds: Epochs) {
+    pub(super) fn on_caught_up(&mut self, stores: &Stores, place: LogCursor, holds: Epochs) {
         self.pending.push_back(Pending {
             after: stores.last(),
             place,
@@ -236,14 +236,14 @@ impl Records<'_> {
         let record = record::decode(self.0, 0).map_err(|_| Nonsense("a damaged record"))?;
         let (raw, rest) = self.0.split_at(record.bytes);
         self.0 = rest;
-        if !matches!(record.body, Body::Said(_) | Body::Restated(..)) {
+        if !matches!(record.body, Body::Said(_) | Body::Replica(..)) {
             return Err(Nonsense("a record that says nothing to others"));
         }
         let said = record
             .said(self.1)
             .ok_or(Nonsense("a record that says nothing to others"))?;
         let block = match said.what {
-            What::Chunk { id, .. } => {
+            Payload::Chunk { id, .. } => {
                 if (id.node, id.epoch) != (said.stamp.node, said.stamp.epoch) {
                     return Err(Nonsense("sound that its node cannot have made"));
                 }
@@ -260,13 +260,13 @@ impl Records<'_> {
             seq: stamp.seq,
         };
         let what = said.what;
-        Ok((position, Append::Restate { stamp, what, block }))
+        Ok((position, Append::Replica { stamp, what, block }))
     }
 }
 
 fn author_of(append: &Append) -> (Option<NodeName>, bool) {
     match append {
-        Append::Restate { stamp, block, .. } => (Some(stamp.node), block.is_some()),
+        Append::Replica { stamp, block, .. } => (Some(stamp.node), block.is_some()),
         _ => (None, false),
     }
 }
@@ -274,6 +274,6 @@ fn author_of(append: &Append) -> (Option<NodeName>, bool) {
 fn is_local(append: &Append) -> bool {
     matches!(
         append,
-        Append::Restate { what: What::Register { key, .. }, .. } if key.starts_with(LOCAL_KEYS)
+        Append::Replica { what: Payload::Register { key, .. }, .. } if key.starts_with(LOCAL_KEYS)
     )
 }

@@ -60,14 +60,14 @@ pub struct Frame {
 
 #[derive(Clone, Debug)]
 enum Part {
-    Own(Vec<u8>),
+    LocalLog(Vec<u8>),
     Record(Arc<Wrote>, WroteRecord),
 }
 
 /// Which of a log's records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u8)]
-pub enum Lane {
+pub enum RecordClass {
     /// What is said: beginnings and ends of sounds, registers, entries.
     Metadata = 1,
     /// The sound itself.
@@ -76,7 +76,7 @@ pub enum Lane {
 
 /// Where somebody is in a feeder's log.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Place {
+pub struct LogCursor {
     /// The last record before it.
     pub position: Position,
     /// The segment.
@@ -100,7 +100,7 @@ pub enum Message<'a> {
         /// Of whom.
         author: NodeName,
         /// Of which kind.
-        lane: Lane,
+        lane: RecordClass,
     },
     /// Records are wanted.
     Follow(Follow),
@@ -114,17 +114,17 @@ pub enum Message<'a> {
         /// As wanted by which follow.
         feed: u32,
         /// Where the next begin.
-        place: Place,
+        place: LogCursor,
         /// One after the other.
         records: &'a [u8],
     },
     /// With what was sent so far, so much is held of the author as the feeder holds. Epochs that are
     /// not named are as they were told before.
-    Whole {
+    CaughtUp {
         /// As wanted by which follow.
         feed: u32,
         /// Where the next records begin.
-        place: Place,
+        place: LogCursor,
         /// What the feeder holds.
         holds: Epochs,
     },
@@ -208,9 +208,9 @@ pub struct Follow {
     /// Whose records.
     pub author: NodeName,
     /// Of which kind.
-    pub lane: Lane,
+    pub lane: RecordClass,
     /// Where to begin; nowhere: at the first there is.
-    pub place: Place,
+    pub place: LogCursor,
     /// What the follower holds of them already.
     pub holds: Epochs,
 }
@@ -232,16 +232,16 @@ pub enum More {
 #[error("{0}")]
 pub struct Nonsense(pub &'static str);
 
-impl Lane {
+impl RecordClass {
     /// Both.
-    pub const ALL: [Lane; 2] = [Lane::Metadata, Lane::Sound];
+    pub const ALL: [RecordClass; 2] = [RecordClass::Metadata, RecordClass::Sound];
 
     /// That of a record.
-    pub fn of(is_chunk: bool) -> Lane {
+    pub fn of(is_chunk: bool) -> RecordClass {
         if is_chunk {
-            Lane::Sound
+            RecordClass::Sound
         } else {
-            Lane::Metadata
+            RecordClass::Metadata
         }
     }
 }
@@ -251,7 +251,7 @@ impl Frame {
     pub fn new(bytes: Vec<u8>) -> Frame {
         Frame {
             bytes: bytes.len(),
-            parts: vec![Part::Own(bytes)],
+            parts: vec![Part::LocalLog(bytes)],
         }
     }
 
@@ -269,7 +269,7 @@ impl Frame {
     pub fn parts(&self) -> impl Iterator<Item = &[u8]> {
         self.parts.iter().flat_map(|part| {
             let (own, shared) = match part {
-                Part::Own(bytes) => (Some(&bytes[..]), None),
+                Part::LocalLog(bytes) => (Some(&bytes[..]), None),
                 Part::Record(wrote, record) => (None, Some(wrote.bytes_of(record))),
             };
             own.into_iter().chain(shared.into_iter().flatten())
@@ -293,8 +293,8 @@ impl Frame {
     pub fn push_bytes(&mut self, bytes: &[u8]) {
         self.bytes += bytes.len();
         match self.parts.last_mut() {
-            Some(Part::Own(own)) => own.extend_from_slice(bytes),
-            _ => self.parts.push(Part::Own(bytes.to_vec())),
+            Some(Part::LocalLog(own)) => own.extend_from_slice(bytes),
+            _ => self.parts.push(Part::LocalLog(bytes.to_vec())),
         }
     }
 }
@@ -343,7 +343,7 @@ pub fn encode(message: &Message<'_>) -> Frame {
             put_place(*place, &mut out);
             out.extend_from_slice(records);
         }
-        Message::Whole { feed, place, holds } => {
+        Message::CaughtUp { feed, place, holds } => {
             out.push(7);
             out.extend_from_slice(&feed.to_le_bytes());
             put_place(*place, &mut out);
@@ -419,7 +419,7 @@ pub fn decode(frame: &[u8]) -> Result<Message<'_>, Nonsense> {
             place: rest.place()?,
             records: rest.all(),
         },
-        7 => Message::Whole {
+        7 => Message::CaughtUp {
             feed: rest.u32()?,
             place: rest.place()?,
             holds: rest.epochs()?,
@@ -473,7 +473,7 @@ fn put_position(position: Position, out: &mut Vec<u8>) {
     out.extend_from_slice(&position.seq.to_le_bytes());
 }
 
-fn put_place(place: Place, out: &mut Vec<u8>) {
+fn put_place(place: LogCursor, out: &mut Vec<u8>) {
     put_position(place.position, out);
     out.extend_from_slice(&place.segment.to_le_bytes());
     out.extend_from_slice(&place.offset.to_le_bytes());
@@ -552,8 +552,8 @@ impl<'a> Fields<'a> {
         })
     }
 
-    fn place(&mut self) -> Result<Place, Nonsense> {
-        Ok(Place {
+    fn place(&mut self) -> Result<LogCursor, Nonsense> {
+        Ok(LogCursor {
             position: self.position()?,
             segment: self.u32()?,
             offset: self.u64()?,
@@ -570,10 +570,10 @@ impl<'a> Fields<'a> {
             .collect()
     }
 
-    fn lane(&mut self) -> Result<Lane, Nonsense> {
+    fn lane(&mut self) -> Result<RecordClass, Nonsense> {
         match self.u8()? {
-            1 => Ok(Lane::Metadata),
-            2 => Ok(Lane::Sound),
+            1 => Ok(RecordClass::Metadata),
+            2 => Ok(RecordClass::Sound),
             _ => Err(Nonsense("an unknown lane")),
         }
     }

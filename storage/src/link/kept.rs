@@ -16,8 +16,8 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::copies::Copies;
-use super::feed::Own;
-use super::frame::{Epochs, Lane, Place};
+use super::feed::LocalLog;
+use super::frame::{Epochs, LogCursor, RecordClass};
 use super::seam::Position;
 use crate::name::NodeName;
 use crate::record::{EPOCH_MAX, SEQ_MAX};
@@ -29,11 +29,11 @@ const MENDED: &str = "link/mended";
 const MENDING: &str = "link/mending";
 
 /// Where to go on in the logs of the peers.
-pub(super) type Places = BTreeMap<NodeName, BTreeMap<(NodeName, Lane), Place>>;
+pub(super) type Places = BTreeMap<NodeName, BTreeMap<(NodeName, RecordClass), LogCursor>>;
 
 /// What was read.
 #[derive(Debug, Default)]
-pub(super) struct Kept {
+pub(super) struct FollowState {
     pub(super) copies: Copies,
     pub(super) places: Places,
     pub(super) mended: u64,
@@ -48,15 +48,18 @@ struct Two<T> {
 
 type At = (u32, u64, u32, u64);
 
-impl Kept {
+impl FollowState {
     /// Reads the registers.
-    pub(super) fn read(registers: &[(Arc<str>, Arc<str>)]) -> Kept {
-        let mut kept = Kept::default();
+    pub(super) fn read(registers: &[(Arc<str>, Arc<str>)]) -> FollowState {
+        let mut kept = FollowState::default();
         for (key, value) in registers {
             if let Some(author) = key.strip_prefix(HELD).and_then(|name| name.parse().ok()) {
                 let held: Two<Epochs> = serde_json::from_str(value).unwrap_or_default();
                 let in_range = |(epoch, seq): &(u32, u64)| *epoch <= EPOCH_MAX && *seq <= SEQ_MAX;
-                for (lane, held) in [(Lane::Metadata, held.metadata), (Lane::Sound, held.sound)] {
+                for (lane, held) in [
+                    (RecordClass::Metadata, held.metadata),
+                    (RecordClass::Sound, held.sound),
+                ] {
                     let held = held.into_iter().filter(in_range).collect();
                     kept.copies.raise(author, lane, &held);
                 }
@@ -75,14 +78,17 @@ impl Kept {
     }
 }
 
-fn places(at: BTreeMap<String, Two<Option<At>>>) -> BTreeMap<(NodeName, Lane), Place> {
+fn places(at: BTreeMap<String, Two<Option<At>>>) -> BTreeMap<(NodeName, RecordClass), LogCursor> {
     let mut places = BTreeMap::new();
     for (author, two) in at {
         let Ok(author) = author.parse() else { continue };
-        for (lane, at) in [(Lane::Metadata, two.metadata), (Lane::Sound, two.sound)] {
+        for (lane, at) in [
+            (RecordClass::Metadata, two.metadata),
+            (RecordClass::Sound, two.sound),
+        ] {
             if let Some((epoch, seq, segment, offset)) = at {
                 let position = Position { epoch, seq };
-                let place = Place {
+                let place = LogCursor {
                     position,
                     segment,
                     offset,
@@ -95,10 +101,10 @@ fn places(at: BTreeMap<String, Two<Option<At>>>) -> BTreeMap<(NodeName, Lane), P
 }
 
 /// Keeps what is held of an author.
-pub(super) fn keep_held(copies: &Copies, author: NodeName, own: &Own) -> Append {
+pub(super) fn keep_held(copies: &Copies, author: NodeName, own: &LocalLog) -> Append {
     let mut two = Two {
-        metadata: copies.of(author, Lane::Metadata).clone(),
-        sound: copies.of(author, Lane::Sound).clone(),
+        metadata: copies.of(author, RecordClass::Metadata).clone(),
+        sound: copies.of(author, RecordClass::Sound).clone(),
     };
     if author == own.node {
         // How far this epoch goes the log will say.
@@ -112,15 +118,18 @@ pub(super) fn keep_held(copies: &Copies, author: NodeName, own: &Own) -> Append 
 }
 
 /// Keeps where to go on in a peer's log.
-pub(super) fn keep_places(peer: NodeName, places: &BTreeMap<(NodeName, Lane), Place>) -> Append {
+pub(super) fn keep_places(
+    peer: NodeName,
+    places: &BTreeMap<(NodeName, RecordClass), LogCursor>,
+) -> Append {
     let mut at: BTreeMap<String, Two<Option<At>>> = BTreeMap::new();
     for ((author, lane), place) in places {
         let two = at.entry(author.to_string()).or_default();
         let (position, segment, offset) = (place.position, place.segment, place.offset);
         let place = Some((position.epoch, position.seq, segment, offset));
         match lane {
-            Lane::Metadata => two.metadata = place,
-            Lane::Sound => two.sound = place,
+            RecordClass::Metadata => two.metadata = place,
+            RecordClass::Sound => two.sound = place,
         }
     }
     register(
@@ -161,23 +170,23 @@ mod tests {
     fn what_is_kept_reads_back() {
         let (a, b) = ("a".parse().unwrap(), "b".parse().unwrap());
         let mut copies = Copies::default();
-        copies.raise(a, Lane::Metadata, &Epochs::from([(1, 5), (3, 9)]));
-        copies.raise(a, Lane::Sound, &Epochs::from([(1, 4)]));
+        copies.raise(a, RecordClass::Metadata, &Epochs::from([(1, 5), (3, 9)]));
+        copies.raise(a, RecordClass::Sound, &Epochs::from([(1, 4)]));
         let position = Position { epoch: 3, seq: 9 };
-        let place = Place {
+        let place = LogCursor {
             position,
             segment: 2,
             offset: 8192,
         };
-        let places = BTreeMap::from([((a, Lane::Sound), place)]);
-        let own = Own {
+        let places = BTreeMap::from([((a, RecordClass::Sound), place)]);
+        let own = LocalLog {
             node: b,
             epoch: 1,
             found: Default::default(),
-            tip: Place::default(),
+            tip: LogCursor::default(),
             is_behind: false,
         };
-        let kept = Kept::read(&[
+        let kept = FollowState::read(&[
             both(keep_held(&copies, a, &own)),
             both(keep_places(b, &places)),
             both(keep_mended(2)),
@@ -186,10 +195,13 @@ mod tests {
             ("link/at/c".into(), "[]".into()),
         ]);
         assert_eq!(
-            kept.copies.of(a, Lane::Metadata),
-            copies.of(a, Lane::Metadata)
+            kept.copies.of(a, RecordClass::Metadata),
+            copies.of(a, RecordClass::Metadata)
         );
-        assert_eq!(kept.copies.of(a, Lane::Sound), copies.of(a, Lane::Sound));
+        assert_eq!(
+            kept.copies.of(a, RecordClass::Sound),
+            copies.of(a, RecordClass::Sound)
+        );
         assert_eq!(kept.places.get(&b), Some(&places));
         assert_eq!((kept.mended, kept.mending), (2, (3, 7)));
         assert!(!kept.copies.has_unkept());

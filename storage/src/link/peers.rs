@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::follow::Follower;
-use super::frame::{Lane, Place};
+use super::frame::{LogCursor, RecordClass};
 use super::seam::{CloseReason, ConnId, PeerConfig, Position};
 use crate::name::NodeName;
 use crate::time::Time;
@@ -36,18 +36,18 @@ pub(super) struct Peer {
     /// By how much its clock is ahead, as it said last.
     pub(super) clock_off_ms: Option<i64>,
     /// Of whom it holds something.
-    pub(super) has: BTreeSet<(NodeName, Lane)>,
+    pub(super) has: BTreeSet<(NodeName, RecordClass)>,
     /// Where to go on in its log.
-    pub(super) places: BTreeMap<(NodeName, Lane), Place>,
+    pub(super) places: BTreeMap<(NodeName, RecordClass), LogCursor>,
     pub(super) places_changed: bool,
     /// How far its log is, as it said last.
     pub(super) tip: Position,
     /// How far it has the own log.
     pub(super) acked: Position,
     /// How far the own log had been read for it when its connection went.
-    pub(super) left_at: Option<Place>,
+    pub(super) left_at: Option<LogCursor>,
     /// What the log here did not take, and when it is asked for again.
-    pub(super) refused: BTreeMap<(NodeName, Lane), Time>,
+    pub(super) refused: BTreeMap<(NodeName, RecordClass), Time>,
 }
 
 /// What became of a new connection.

@@ -55,7 +55,7 @@ fn goes_on(bytes: &[u8]) -> bool {
 mod tests {
     use super::*;
     use crate::record::{Body, Header, encode_front, seal};
-    use crate::seam::{Hlc, What};
+    use crate::seam::{Hlc, Payload};
     use proptest::prelude::*;
 
     fn register(seq: u64, value_len: usize) -> Vec<u8> {
@@ -69,7 +69,7 @@ mod tests {
         let value = Some("v".repeat(value_len).into());
         let key = "k".into();
         let mut bytes = Vec::new();
-        let body = Body::Said(What::Register { key, value });
+        let body = Body::Said(Payload::Register { key, value });
         encode_front(&header, &body, &mut bytes);
         seal(&mut bytes);
         bytes

@@ -16,7 +16,7 @@ use super::seam::ConnId;
 use crate::block::BLOCK_BYTES;
 use crate::name::{Id, NodeName};
 use crate::record::{self, Body, Record};
-use crate::seam::{ChunkPlace, Owner, Token, What};
+use crate::seam::{ChunkPlace, Owner, Payload, Token};
 use crate::time::Time;
 
 /// Sounds wanted at once.
@@ -147,8 +147,8 @@ impl Served {
 /// Which chunk of which sound a record is.
 fn chunk_index(record: &Record) -> Option<(Id, u32)> {
     match record.body {
-        Body::Said(What::Chunk { id, index, .. })
-        | Body::Restated(_, What::Chunk { id, index, .. }) => Some((id, index)),
+        Body::Said(Payload::Chunk { id, index, .. })
+        | Body::Replica(_, Payload::Chunk { id, index, .. }) => Some((id, index)),
         _ => None,
     }
 }

@@ -24,7 +24,7 @@ fn stamp() -> impl Strategy<Value = Stamp> {
 
 fn body() -> impl Strategy<Value = Body> {
     (said(), proptest::option::of(stamp())).prop_map(|(body, stamp)| match (body, stamp) {
-        (Body::Said(what), Some(stamp)) => Body::Restated(stamp, what),
+        (Body::Said(what), Some(stamp)) => Body::Replica(stamp, what),
         (body, _) => body,
     })
 }
@@ -37,7 +37,7 @@ fn said() -> impl Strategy<Value = Body> {
         Just(SealKind::Discarded)
     ];
     let begin = (id(), codec, any::<u64>(), text()).prop_map(|(id, codec, at, about)| {
-        Body::Said(What::Begin {
+        Body::Said(Payload::Begin {
             id,
             codec,
             at: WallTime(at),
@@ -45,10 +45,11 @@ fn said() -> impl Strategy<Value = Body> {
         })
     });
     let seal = (id(), how, text())
-        .prop_map(|(id, kind, about)| Body::Said(What::Seal { id, kind, about }));
+        .prop_map(|(id, kind, about)| Body::Said(Payload::Seal { id, kind, about }));
     let register = (text(), proptest::option::of(text()))
-        .prop_map(|(key, value)| Body::Said(What::Register { key, value }));
-    let entry = (text(), text()).prop_map(|(topic, body)| Body::Said(What::Entry { topic, body }));
+        .prop_map(|(key, value)| Body::Said(Payload::Register { key, value }));
+    let entry =
+        (text(), text()).prop_map(|(topic, body)| Body::Said(Payload::Entry { topic, body }));
     let epoch = (any::<u32>(), 0..=SEQ_MAX).prop_map(|(before, last)| Body::Epoch { before, last });
     prop_oneof![begin, seal, register, entry, epoch, Just(Body::Mark)]
 }
@@ -118,7 +119,7 @@ fn the_layout_is_this_one() {
         durable: 1,
     };
     let (key, value) = (Arc::from("k"), Some(Arc::from("v")));
-    let bytes = encode(&header, &Body::Said(What::Register { key, value }));
+    let bytes = encode(&header, &Body::Said(Payload::Register { key, value }));
     let mut golden = vec![0xc6, 0x3d, 0xbb, 0xa6, 59, 0, 0, 0, 2, 0, 0, 0, 3, 0, 0, 0];
     golden.extend([4, 0, 0, 0, 0, 0, 0, 0, 5, 0, 0, 0, 0, 0, 0, 0]);
     golden.extend([1, 0, 0, 0, 0, 0, 0, 0, 5, 0, 0, 0, 0, 0, 0, 0]);

@@ -23,7 +23,7 @@ use crate::batch::{Segment, Wrote};
 use crate::clean::CleanerStats;
 use crate::given_up::GivenUp;
 use crate::histogram::Histogram;
-use crate::seam::{Append, ChunkPlace, LogEvent, Owner, Refusal, Token, What};
+use crate::seam::{Append, ChunkPlace, LogEvent, Owner, Payload, Refusal, Token};
 use crate::time::{Now, Time, WallTime};
 use crate::writer::{Input, Output, Writer, WriterStats};
 
@@ -195,7 +195,7 @@ impl Worker {
         match &event {
             LogEvent::Committed { token, record } if token.owner == Owner::Cleaner => {
                 let place = match &record.what {
-                    What::Chunk { place, .. } => Some(*place),
+                    Payload::Chunk { place, .. } => Some(*place),
                     _ => None,
                 };
                 self.tell_cleaner(*token, Ok(place));

@@ -17,7 +17,7 @@ use crate::clean::{
     PIECE_BYTES, SegmentStanding, Standing,
 };
 use crate::name::Id;
-use crate::seam::{Owner, SealKind, SoundCodec, What};
+use crate::seam::{Owner, Payload, SealKind, SoundCodec};
 use crate::time::WallTime;
 
 const SEGMENT_BYTES: u64 = 128 * BLOCK_BYTES as u64;
@@ -99,7 +99,7 @@ impl House {
                 LogEvent::Committed { token, record } => {
                     self.view.apply(&record);
                     let place = match &record.what {
-                        What::Chunk { place, .. } => Some(*place),
+                        Payload::Chunk { place, .. } => Some(*place),
                         _ => None,
                     };
                     if token.owner == Owner::Cleaner {

@@ -25,7 +25,7 @@ use crate::link::{
 };
 use crate::name::{Id, Ids, NodeName};
 use crate::seam::{
-    Append, Committed, LOCAL_KEYS, LogEvent, Owner, SealKind, SoundCodec, Stamp, Token, What,
+    Append, Committed, LOCAL_KEYS, LogEvent, Owner, Payload, SealKind, SoundCodec, Stamp, Token,
 };
 use crate::time::{Now, Time, WallTime};
 use crate::view::View;
@@ -49,9 +49,9 @@ struct Company {
     wires: SimWires,
     token_last: u64,
     /// What was said to be durable at its author, and has not been lost with the only disk it was on.
-    promised: BTreeMap<Stamp, What>,
+    promised: BTreeMap<Stamp, Payload>,
     /// All that was ever found in a log.
-    said: BTreeMap<Stamp, What>,
+    said: BTreeMap<Stamp, Payload>,
     /// Of that, what was ever given up somewhere: it may have been dead and not been handed on.
     dropped: BTreeSet<Stamp>,
     /// Sounds that were wanted and came.
@@ -375,7 +375,7 @@ impl Company {
                 life.view.apply(&record);
                 life.snapshots.turn(&life.view, life.log.disk_mut());
                 let place = match &record.what {
-                    What::Chunk { place, .. } => Some(*place),
+                    Payload::Chunk { place, .. } => Some(*place),
                     _ => None,
                 };
                 let input = CleanerInput::Answered(token, Ok(place));
@@ -395,7 +395,7 @@ impl Company {
                 if token.owner == Owner::Link && is_said(&record) {
                     let is_new = life.stored.insert(record.stamp);
                     let is_wanted = match &record.what {
-                        What::Chunk { id, .. } => life.wanted.contains(id),
+                        Payload::Chunk { id, .. } => life.wanted.contains(id),
                         _ => false,
                     };
                     let is_right = is_new || life.refused || is_wanted;
@@ -522,7 +522,7 @@ fn empty_disk() -> SimDisk {
 
 /// It says something to others.
 fn is_said(record: &Committed) -> bool {
-    !matches!(&record.what, What::Register { key, .. } if key.starts_with(LOCAL_KEYS))
+    !matches!(&record.what, Payload::Register { key, .. } if key.starts_with(LOCAL_KEYS))
 }
 
 /// A piece of a sound: its samples tell whose and which it is.

@@ -10,11 +10,11 @@ use rand_chacha::ChaCha8Rng;
 use super::*;
 use crate::block::{CHUNK_SAMPLES_MAX, ChunkBlock};
 use crate::name::Id;
-use crate::seam::{SealKind, SoundCodec, What};
+use crate::seam::{Payload, SealKind, SoundCodec};
 use crate::time::WallTime;
 
 /// A record as far as one can know it before it is written, and its samples.
-type Told = (What, Vec<u8>);
+type Told = (Payload, Vec<u8>);
 
 struct Life {
     log: SimLog,
@@ -30,15 +30,15 @@ fn node() -> NodeName {
     "office".parse().unwrap()
 }
 
-fn without_place(what: &What) -> What {
+fn without_place(what: &Payload) -> Payload {
     match what.clone() {
-        What::Chunk { id, index, place } => {
+        Payload::Chunk { id, index, place } => {
             let nowhere = ChunkPlace {
                 segment: 0,
                 offset: 0,
                 ..place
             };
-            What::Chunk {
+            Payload::Chunk {
                 id,
                 index,
                 place: nowhere,
@@ -50,7 +50,7 @@ fn without_place(what: &What) -> What {
 
 fn told(append: &Append) -> Told {
     match append {
-        Append::Restate { what, block, .. } => {
+        Append::Replica { what, block, .. } => {
             let samples = block.as_ref().map_or(vec![], |b| b.samples().to_vec());
             (without_place(what), samples)
         }
@@ -62,7 +62,7 @@ fn told(append: &Append) -> Told {
         } => {
             let about = about.clone();
             (
-                What::Begin {
+                Payload::Begin {
                     id: *id,
                     codec: *codec,
                     at: *at,
@@ -79,7 +79,7 @@ fn told(append: &Append) -> Told {
                 samples: samples.len() as u32,
             };
             (
-                What::Chunk {
+                Payload::Chunk {
                     id: *id,
                     index: *index,
                     place,
@@ -88,7 +88,7 @@ fn told(append: &Append) -> Told {
             )
         }
         Append::Seal { id, kind, about } => (
-            What::Seal {
+            Payload::Seal {
                 id: *id,
                 kind: *kind,
                 about: about.clone(),
@@ -96,14 +96,14 @@ fn told(append: &Append) -> Told {
             vec![],
         ),
         Append::Register { key, value } => (
-            What::Register {
+            Payload::Register {
                 key: key.clone(),
                 value: value.clone(),
             },
             vec![],
         ),
         Append::Entry { topic, body } => (
-            What::Entry {
+            Payload::Entry {
                 topic: topic.clone(),
                 body: body.clone(),
             },
@@ -118,7 +118,7 @@ fn read(disk: &SimDisk) -> Vec<Told> {
     let loaded = disk
         .read(node(), |record| {
             let samples = match &record.what {
-                What::Chunk { place, .. } => disk.samples(place).unwrap().to_vec(),
+                Payload::Chunk { place, .. } => disk.samples(place).unwrap().to_vec(),
                 _ => vec![],
             };
             list.push((without_place(&record.what), samples));
@@ -291,7 +291,7 @@ fn after_opening(before: Vec<Told>, after: Vec<Told>) -> Vec<Told> {
     let is_cut_short = |(what, _): &Told| {
         matches!(
             what,
-            What::Seal {
+            Payload::Seal {
                 kind: SealKind::CutShort,
                 ..
             }

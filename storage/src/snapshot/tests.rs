@@ -1,7 +1,7 @@
 use super::*;
 use crate::block::Block;
 use crate::name::Id;
-use crate::seam::{Committed, Hlc, SealKind, SoundCodec, Stamp, What};
+use crate::seam::{Committed, Hlc, Payload, SealKind, SoundCodec, Stamp};
 use crate::segment::SegmentHeader;
 use crate::time::WallTime;
 use crate::view::rows::Walk;
@@ -30,22 +30,22 @@ fn view() -> View {
         epoch: 3,
         number: 1,
     };
-    let begin = What::Begin {
+    let begin = Payload::Begin {
         id,
         codec: SoundCodec::Pcma,
         at: WallTime(5),
         about: "for 101".into(),
     };
-    let seal = What::Seal {
+    let seal = Payload::Seal {
         id,
         kind: SealKind::Whole,
         about: "{}".into(),
     };
-    let register = What::Register {
+    let register = Payload::Register {
         key: "user/1/dnd".into(),
         value: Some("on".into()),
     };
-    let entry = What::Entry {
+    let entry = Payload::Entry {
         topic: "call".into(),
         body: "from here to there".into(),
     };

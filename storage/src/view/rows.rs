@@ -15,7 +15,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    ENTRIES_PER_TOPIC_MAX, Entry, Heard, Register, SealRank, Sound, TOPICS_MAX, Tale, View,
+    ENTRIES_PER_TOPIC_MAX, Entry, Heard, Register, SealRank, Sound, SoundState, TOPICS_MAX, View,
 };
 use crate::alive::Alive;
 use crate::block::BLOCK_BYTES;
@@ -238,7 +238,7 @@ impl View {
     }
 }
 
-impl Tale {
+impl SoundState {
     fn row<'a>(&'a self, id: &'a Id) -> SoundRow<'a> {
         let (sound, blocks) = (&self.sound, BLOCK_BYTES as u64);
         let sealed = self.sealed.as_ref().zip(sound.seal.as_ref());
@@ -272,7 +272,7 @@ fn stamp_row(stamp: &Stamp) -> StampRow<'_> {
 #[derive(Debug, Default)]
 pub(crate) struct Restoring {
     front: Option<Front>,
-    sounds: Vec<(Id, Tale)>,
+    sounds: Vec<(Id, SoundState)>,
     registers: Vec<(Arc<str>, Register)>,
     topics: BTreeMap<Arc<str>, BTreeMap<Stamp, Entry>>,
     alive: Alive,
@@ -393,14 +393,14 @@ impl Restoring {
 }
 
 impl SoundRow<'_> {
-    fn tale(self, alive: &mut Alive) -> Option<Tale> {
+    fn tale(self, alive: &mut Alive) -> Option<SoundState> {
         let (node, epoch, number) = self.id;
         let id = Id {
             node: node.parse().ok()?,
             epoch,
             number,
         };
-        let mut tale = Tale::unheard(id);
+        let mut tale = SoundState::unheard(id);
         if let Some((at, segment, kind, about)) = self.sealed {
             tale.sealed = Some((SealRank::of(kind), stamp(at)?));
             tale.sealed_in = segment;

@@ -50,7 +50,7 @@ fn chunk(index: u32) -> Append {
 }
 
 /// Every write is done at once. What was confirmed, and what refused.
-fn run(writer: &mut Writer) -> (Vec<(u64, What)>, Vec<u64>) {
+fn run(writer: &mut Writer) -> (Vec<(u64, Payload)>, Vec<u64>) {
     let (mut confirmed, mut refused) = (vec![], vec![]);
     while let Some(output) = writer.poll() {
         match output {
@@ -99,7 +99,11 @@ fn sound_that_is_faster_than_the_disk_leaves_room_for_its_seal() {
     hand_in(&mut writer, 201, register);
     let (after, refused) = run(&mut writer);
     assert_eq!(refused, (kept as u64..=100).collect::<Vec<_>>());
-    let [(200, What::Seal { kind, .. }), (201, What::Register { .. })] = &after[..] else {
+    let [
+        (200, Payload::Seal { kind, .. }),
+        (201, Payload::Register { .. }),
+    ] = &after[..]
+    else {
         panic!("{after:?}");
     };
     assert_eq!(*kind, SealKind::CutShort);
@@ -119,7 +123,7 @@ fn sound_goes_to_the_end_of_a_segment_that_another_follows() {
     let (confirmed, refused) = run(&mut writer);
     assert_eq!((confirmed.len(), refused.len()), (40, 0));
     let last = confirmed.iter().filter_map(|(_, what)| match what {
-        What::Chunk { place, .. } if place.segment == 1 => Some(place.offset),
+        Payload::Chunk { place, .. } if place.segment == 1 => Some(place.offset),
         _ => None,
     });
     assert_eq!(last.max(), Some(SEGMENT_BYTES - BLOCK_BYTES as u64));

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use tandem_storage::cipher::ENCRYPTED;
 use tandem_storage::record::Body;
-use tandem_storage::seam::{Stamp, What};
+use tandem_storage::seam::{Payload, Stamp};
 use tandem_storage::{SoundReader, View, show};
 
 /// Every record as it lies, one a line: where, which, and what it says.
@@ -22,7 +22,7 @@ pub(crate) fn records(dir: &Path) -> String {
                 format!("given up {}", gaps.collect::<Vec<_>>().join(" "))
             }
             Body::Said(what) => what_says(what),
-            Body::Restated(stamp, what) => {
+            Body::Replica(stamp, what) => {
                 format!("restated {} {}", stamp_text(stamp), what_says(what))
             }
         };
@@ -45,15 +45,15 @@ fn stamp_text(stamp: &Stamp) -> String {
     format!("({node} {epoch}.{seq} clock {})", hlc.0)
 }
 
-fn what_says(what: &What) -> String {
+fn what_says(what: &Payload) -> String {
     match what {
-        What::Begin {
+        Payload::Begin {
             id,
             codec,
             at,
             about,
         } => format!("begin {id} {codec:?} at {} {about:?}", at.0),
-        What::Chunk { id, index, place } => {
+        Payload::Chunk { id, index, place } => {
             let encrypted = if index & ENCRYPTED == 0 {
                 ""
             } else {
@@ -62,12 +62,12 @@ fn what_says(what: &What) -> String {
             let index = index & !ENCRYPTED;
             format!("chunk {id} {index}{encrypted} of {} samples", place.samples)
         }
-        What::Seal { id, kind, about } => format!("seal {id} {kind:?} {about:?}"),
-        What::Register { key, value } => match value {
+        Payload::Seal { id, kind, about } => format!("seal {id} {kind:?} {about:?}"),
+        Payload::Register { key, value } => match value {
             Some(value) => format!("register {key} = {value:?}"),
             None => format!("register {key} removed"),
         },
-        What::Entry { topic, body } => format!("entry {topic} {body:?}"),
+        Payload::Entry { topic, body } => format!("entry {topic} {body:?}"),
     }
 }
 

@@ -14,7 +14,7 @@ use tandem_storage::cipher::{Keyring, SALT_BYTES};
 use tandem_storage::clean::ask::Question;
 use tandem_storage::clean::{CleanerConfig, Input};
 use tandem_storage::name::Id;
-use tandem_storage::seam::{Append, Hlc, LogEvent, SealKind, Stamp, What};
+use tandem_storage::seam::{Append, Hlc, LogEvent, Payload, SealKind, Stamp};
 use tandem_storage::segment::SEGMENT_BYTES_MIN;
 use tandem_storage::time::WallTime;
 use tandem_storage::{LogConfig, View};
@@ -78,9 +78,9 @@ fn say(node: &mut Node) {
         seq: 17,
     };
     let (key, value) = ("user/3/name".into(), Some("Ada".into()));
-    let what = What::Register { key, value };
+    let what = Payload::Register { key, value };
     let block = None;
-    node.write(Append::Restate { stamp, what, block });
+    node.write(Append::Replica { stamp, what, block });
     let long = node.begin("for 102");
     (0..LONG_CHUNKS).for_each(|index| node.speak(long, index, 4000));
     discard(node, long);

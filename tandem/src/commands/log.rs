@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use tandem_storage::cipher::ENCRYPTED;
 use tandem_storage::record::{Body, Record};
-use tandem_storage::seam::{Stamp, What};
+use tandem_storage::seam::{Payload, Stamp};
 use tandem_storage::{ShownRecord, VerifyReport};
 
 use crate::cli::Log;
@@ -127,7 +127,7 @@ fn describe(record: &Record) -> (&'static str, String) {
         Body::Mark => ("mark", String::new()),
         Body::GivenUp(given_up) => ("given up", format!("segments {given_up}")),
         Body::Said(what) => describe_what(what),
-        Body::Restated(stamp, what) => {
+        Body::Replica(stamp, what) => {
             let (kind, detail) = describe_what(what);
             let Stamp {
                 node, epoch, seq, ..
@@ -137,12 +137,12 @@ fn describe(record: &Record) -> (&'static str, String) {
     }
 }
 
-fn describe_what(what: &What) -> (&'static str, String) {
+fn describe_what(what: &Payload) -> (&'static str, String) {
     match what {
-        What::Begin {
+        Payload::Begin {
             id, codec, about, ..
         } => ("begin", format!("{id} {codec:?} {about}")),
-        What::Chunk { id, index, place } => {
+        Payload::Chunk { id, index, place } => {
             let encrypted = match index & ENCRYPTED {
                 0 => "",
                 _ => ", encrypted",
@@ -153,12 +153,12 @@ fn describe_what(what: &What) -> (&'static str, String) {
                 format!("{id} #{index}, {samples} samples{encrypted}"),
             )
         }
-        What::Seal { id, kind, about } => ("seal", format!("{id} {kind:?} {about}")),
-        What::Register {
+        Payload::Seal { id, kind, about } => ("seal", format!("{id} {kind:?} {about}")),
+        Payload::Register {
             key,
             value: Some(value),
         } => ("set", format!("{key} = {value}")),
-        What::Register { key, value: None } => ("unset", key.to_string()),
-        What::Entry { topic, body } => ("entry", format!("{topic} {body}")),
+        Payload::Register { key, value: None } => ("unset", key.to_string()),
+        Payload::Entry { topic, body } => ("entry", format!("{topic} {body}")),
     }
 }

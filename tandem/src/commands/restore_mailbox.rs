@@ -18,7 +18,7 @@ use tandem_pbx::seam::{AdminAnswer, AdminAsk};
 use tandem_storage::backup::{PackInfo, PackKind, PackRecord};
 use tandem_storage::cipher::{Keyring, Locked};
 use tandem_storage::name::Id;
-use tandem_storage::seam::What;
+use tandem_storage::seam::Payload;
 use tandem_storage::{Backup, View};
 
 use crate::admin::bodies::{MessageRestored, RestoreMessage, There};
@@ -202,7 +202,7 @@ fn read_sounds(backup: &Backup, of: &[&BackupMessage], keys: &Keyring) -> Result
     let mut sounds = Sounds::new();
     let mut locked = None;
     read(backup, "restoring", has_some, |record| {
-        if let What::Chunk { id, index, .. } = &record.said.what
+        if let Payload::Chunk { id, index, .. } = &record.said.what
             && wanted.contains(id)
             && let Some(samples) = record.samples()
         {

@@ -4,7 +4,7 @@ use super::super::feed::Feed;
 use super::super::frame::{self, Epochs, Follow, Hello, Message, Nonsense, Sorry};
 use super::super::pack::PACKED;
 use super::super::seam::{CloseReason, ConnId, LinkEvent, LinkOutput, Position};
-use super::super::{copies::AUTHORS_MAX, frame::Place};
+use super::super::{copies::AUTHORS_MAX, frame::LogCursor};
 use super::Link;
 use crate::time::Time;
 
@@ -62,7 +62,7 @@ impl Link {
                 place,
                 records,
             } => return self.on_records(id, feed, place, records),
-            Message::Whole { feed, place, holds } => self.on_whole(id, feed, place, holds),
+            Message::CaughtUp { feed, place, holds } => self.on_caught_up(id, feed, place, holds),
             Message::Ack {
                 feed,
                 position,
@@ -145,7 +145,7 @@ impl Link {
         &mut self,
         id: ConnId,
         feed: u32,
-        place: Place,
+        place: LogCursor,
         records: &[u8],
     ) -> Result<(), Nonsense> {
         // One that was unfollowed meanwhile is not looked at.
@@ -169,10 +169,10 @@ impl Link {
         Ok(())
     }
 
-    fn on_whole(&mut self, id: ConnId, feed: u32, place: Place, holds: Epochs) {
+    fn on_caught_up(&mut self, id: ConnId, feed: u32, place: LogCursor, holds: Epochs) {
         let conn = self.conns.get_mut(&id);
         if let Some(follower) = conn.and_then(|conn| conn.followers.get_mut(&feed)) {
-            follower.on_whole(&self.stores, place, holds);
+            follower.on_caught_up(&self.stores, place, holds);
         }
     }
 }

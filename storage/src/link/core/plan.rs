@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::super::follow::{Follower, StoredFor};
-use super::super::frame::{self, Follow, Lane, Message};
+use super::super::frame::{self, Follow, Message, RecordClass};
 use super::super::kept;
 use super::super::peers::Peer;
 use super::super::seam::{CloseReason, ConnId, LinkEvent, LinkOutput, Position};
@@ -24,7 +24,7 @@ impl Link {
         self.go_on_with_wants(now);
         self.follow(now);
         self.keep(now);
-        for lane in Lane::ALL {
+        for lane in RecordClass::ALL {
             self.feed(now, lane);
         }
         self.see_backups(now);
@@ -112,11 +112,11 @@ impl Link {
     }
 
     /// What this peer should be asked for and is not.
-    fn worth_following(&self, feeder: NodeName) -> Vec<(NodeName, Lane)> {
+    fn worth_following(&self, feeder: NodeName) -> Vec<(NodeName, RecordClass)> {
         let Some(peer) = self.peers.get(&feeder) else {
             return Vec::new();
         };
-        let of_itself = Lane::ALL.map(|lane| (feeder, lane)).into_iter();
+        let of_itself = RecordClass::ALL.map(|lane| (feeder, lane)).into_iter();
         // Who is away may never come back with what it said. And what this node said itself it may
         // have lost.
         let of_others = peer.has.iter().copied().filter(|(author, lane)| {
@@ -135,7 +135,7 @@ impl Link {
         now: Time,
         id: ConnId,
         feeder: NodeName,
-        (author, lane): (NodeName, Lane),
+        (author, lane): (NodeName, RecordClass),
     ) {
         let (Some(conn), Some(peer)) = (self.conns.get_mut(&id), self.peers.get(&feeder)) else {
             return;
@@ -187,19 +187,19 @@ impl Link {
     }
 
     /// Is this kept here? The sound of a node that is no longer one of the company is.
-    fn keeps(&self, author: NodeName, lane: Lane) -> bool {
+    fn keeps(&self, author: NodeName, lane: RecordClass) -> bool {
         let peer = self.peers.get(&author);
-        lane == Lane::Metadata || peer.is_none_or(|peer| peer.config.keep_sound)
+        lane == RecordClass::Metadata || peer.is_none_or(|peer| peer.config.keep_sound)
     }
 
     /// From this peer it comes, or what came is still on its way to the disk.
-    fn follows(&self, feeder: NodeName, author: NodeName, lane: Lane) -> bool {
+    fn follows(&self, feeder: NodeName, author: NodeName, lane: RecordClass) -> bool {
         self.followers()
             .any(|f| (f.feeder, f.author, f.lane) == (feeder, author, lane))
     }
 
     /// Somebody is about to send all of it.
-    fn catches_up_with(&self, author: NodeName, lane: Lane) -> bool {
+    fn catches_up_with(&self, author: NodeName, lane: RecordClass) -> bool {
         self.followers()
             .any(|f| (f.author, f.lane) == (author, lane) && !f.is_whole)
     }
@@ -277,21 +277,21 @@ impl Link {
 
     /// Tells a peer of whom something is held.
     pub(super) fn tell_all(&mut self, now: Time, id: ConnId) {
-        let all: Vec<(NodeName, Lane)> = self.copies.iter().collect();
+        let all: Vec<(NodeName, RecordClass)> = self.copies.iter().collect();
         for (author, lane) in all {
             self.tell(now, id, author, lane);
         }
     }
 
     /// Tells a peer that something is held. What this node itself said its feeds tell.
-    fn tell(&mut self, now: Time, id: ConnId, author: NodeName, lane: Lane) {
+    fn tell(&mut self, now: Time, id: ConnId, author: NodeName, lane: RecordClass) {
         if author != self.own.node {
             self.send(now, id, frame::encode(&Message::Has { author, lane }));
         }
     }
 
     /// Has read what feeds lack, and tells those at the tip what is held.
-    fn feed(&mut self, now: Time, lane: Lane) {
+    fn feed(&mut self, now: Time, lane: RecordClass) {
         let conns: Vec<ConnId> = self.conns.keys().copied().collect();
         for id in conns {
             let Some(conn) = self.conns.get_mut(&id) else {
@@ -320,7 +320,7 @@ impl Link {
                 });
             }
             for frame in told {
-                self.send_as(now, id, frame, false, lane == Lane::Sound);
+                self.send_as(now, id, frame, false, lane == RecordClass::Sound);
             }
         }
     }
@@ -343,7 +343,7 @@ impl Link {
                 let mut feeds = conn.feeds.values();
                 feeds.find(|feed| feed.author == node && feed.lane == lane)
             };
-            let feeds = of(Lane::Metadata).zip(of(Lane::Sound));
+            let feeds = of(RecordClass::Metadata).zip(of(RecordClass::Sound));
             let is_up = feeds.is_some();
             let name = conn.peer;
             if peer.is_backup != is_up {

@@ -1,7 +1,7 @@
 //! Sound that is not here: asked of the peers, and served to them.
 
 use super::super::follow::{Records, StoredFor};
-use super::super::frame::{self, Lane, Message, More, Nonsense};
+use super::super::frame::{self, Message, More, Nonsense, RecordClass};
 use super::super::seam::{ConnId, LinkEvent, LinkOutput, LogPiece, Position};
 use super::super::want::{
     AHEAD_FRAMES, SERVED_MAX, Served, VERSION_WANT_REST, WANTED_MAX, Wanted, not_here,
@@ -9,7 +9,7 @@ use super::super::want::{
 use super::{Link, Reading};
 use crate::cipher::ENCRYPTED;
 use crate::name::Id;
-use crate::seam::{Append, ChunkPlace, Owner, Token, What};
+use crate::seam::{Append, ChunkPlace, Owner, Payload, Token};
 use crate::time::Time;
 
 impl Link {
@@ -17,7 +17,7 @@ impl Link {
         if self.wants.contains_key(&sound) {
             return;
         }
-        let is_here = self.copies.has(sound.node, Lane::Sound, sealed);
+        let is_here = self.copies.has(sound.node, RecordClass::Sound, sealed);
         if is_here || self.wants.len() >= WANTED_MAX {
             let (found, after) = (is_here, Token::new(Owner::Link, 0));
             return self.event(LinkEvent::Fetched {
@@ -75,7 +75,7 @@ impl Link {
             .iter()
             .filter(|(name, peer)| peer.is_up && !want.asked.contains(name));
         let next = up.min_by_key(|(name, peer)| {
-            let has_some = peer.has.contains(&(sound.node, Lane::Sound));
+            let has_some = peer.has.contains(&(sound.node, RecordClass::Sound));
             (**name != sound.node, !has_some, **name)
         });
         let next = next.and_then(|(name, peer)| Some((*name, peer.conn?)));
@@ -121,7 +121,7 @@ impl Link {
             }
             want.chunks = index + 1;
             // Others may look for it: its own node, should it lose its disk.
-            self.copies.note(sound.node, Lane::Sound);
+            self.copies.note(sound.node, RecordClass::Sound);
             let token = self.stores.next(StoredFor::Want(sound));
             want.last = token;
             self.outputs.push_back(LinkOutput::Store { token, append });
@@ -215,8 +215,8 @@ impl Link {
 /// The sound that an append is a chunk of, and which.
 fn chunk_of(append: &Append) -> Option<(Id, u32)> {
     match append {
-        Append::Restate {
-            what: What::Chunk { id, index, .. },
+        Append::Replica {
+            what: Payload::Chunk { id, index, .. },
             block: Some(_),
             ..
         } => Some((*id, *index)),

@@ -231,7 +231,7 @@ impl Members {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::seam::{Committed, Stamp, What};
+    use crate::seam::{Committed, Payload, Stamp};
 
     /// A view that was told so in this order, at these times.
     fn view(said: &[(u64, String, Option<&str>)]) -> View {
@@ -245,7 +245,7 @@ mod tests {
             };
             let value = value.map(|text| super::value(text).into());
             let key = key.as_str().into();
-            let what = What::Register { key, value };
+            let what = Payload::Register { key, value };
             view.apply(&Committed {
                 stamp,
                 what,

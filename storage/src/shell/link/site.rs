@@ -68,7 +68,7 @@ pub(super) struct Papers {
 
 /// What is kept of the members.
 #[derive(Debug, Serialize, Deserialize)]
-struct Kept {
+struct SiteFile {
     node: String,
     members: BTreeMap<String, Member>,
 }
@@ -150,7 +150,7 @@ impl Site {
         refuse_existing(data)?;
         let folder = Site::folder(data);
         fs::create_dir_all(&folder).map_err(|e| SiteError::File(folder.clone(), e))?;
-        let kept = Kept {
+        let kept = SiteFile {
             node: papers.node.clone(),
             members: papers.members.clone(),
         };
@@ -178,7 +178,7 @@ impl Site {
         if !folder.join(MEMBERS).exists() {
             return Ok(None);
         }
-        let kept: Kept = read_json(&folder, MEMBERS)?;
+        let kept: SiteFile = read_json(&folder, MEMBERS)?;
         let node = kept
             .node
             .parse()
@@ -214,7 +214,7 @@ impl Site {
 
     /// Keeps whom the log says to be members.
     pub fn keep_members(&self, members: &Members) -> Result<(), SiteError> {
-        let kept = Kept {
+        let kept = SiteFile {
             node: self.node.to_string(),
             members: members.to_map(),
         };

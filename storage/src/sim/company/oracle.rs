@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{Company, samples};
 use crate::link::Position;
 use crate::name::{Id, NodeName};
-use crate::seam::{SOUND_REGISTERS, SealKind, Stamp, What};
+use crate::seam::{Payload, SOUND_REGISTERS, SealKind, Stamp};
 use crate::view::View;
 
 /// What a node would tell whoever asks.
@@ -25,12 +25,12 @@ struct Merged<'a> {
 }
 
 impl<'a> Merged<'a> {
-    fn of(said: &'a BTreeMap<Stamp, What>, union: &BTreeSet<Stamp>) -> Merged<'a> {
+    fn of(said: &'a BTreeMap<Stamp, Payload>, union: &BTreeSet<Stamp>) -> Merged<'a> {
         let mut merged = Merged::default();
         let mut seals = BTreeMap::new();
         for stamp in union {
             match &said[stamp] {
-                What::Seal { id, kind, .. } => {
+                Payload::Seal { id, kind, .. } => {
                     let rank = match kind {
                         SealKind::Discarded => 0,
                         SealKind::Whole => 1,
@@ -39,7 +39,7 @@ impl<'a> Merged<'a> {
                     let holds = seals.entry(*id).or_insert((rank, *stamp));
                     *holds = (rank, *stamp).min(*holds);
                 }
-                What::Register { key, value } => {
+                Payload::Register { key, value } => {
                     // Rising: the last writer wins.
                     let holds = (*stamp, value.as_deref());
                     merged.registers.insert(key, holds);
@@ -56,13 +56,13 @@ impl<'a> Merged<'a> {
         };
         merged.registers.retain(|key, _| !is_of_destroyed(key));
         let is_alive = |stamp: &&Stamp| match &said[*stamp] {
-            What::Begin { id, .. } | What::Chunk { id, .. } => !merged.destroyed.contains(id),
-            What::Seal { id, .. } => seals[id].1 == **stamp,
-            What::Register { key, .. } => {
+            Payload::Begin { id, .. } | Payload::Chunk { id, .. } => !merged.destroyed.contains(id),
+            Payload::Seal { id, .. } => seals[id].1 == **stamp,
+            Payload::Register { key, .. } => {
                 let holds = merged.registers.get(&**key);
                 holds.is_some_and(|(holds, _)| holds == *stamp)
             }
-            What::Entry { .. } => true,
+            Payload::Entry { .. } => true,
         };
         merged.alive = union.iter().filter(is_alive).copied().collect();
         merged
@@ -157,11 +157,11 @@ impl Company {
         assert!(said.eq(registers), "{:?}", says.1);
         for stamp in &merged.alive {
             match &self.said[stamp] {
-                What::Chunk { id, index, .. } => {
+                Payload::Chunk { id, index, .. } => {
                     let sound = says.0.get(id).unwrap_or_else(|| panic!("lost: {id}"));
                     assert!(sound.2.len() > *index as usize, "lost: {id}, piece {index}");
                 }
-                What::Entry { .. } => assert!(says.2.contains_key(stamp), "lost: {stamp:?}"),
+                Payload::Entry { .. } => assert!(says.2.contains_key(stamp), "lost: {stamp:?}"),
                 _ => {}
             }
         }

@@ -1,7 +1,7 @@
 use super::*;
-use crate::seam::{Committed, What};
+use crate::seam::{Committed, Payload};
 
-fn said(seq: u64, segment: u32, what: What) -> Committed {
+fn said(seq: u64, segment: u32, what: Payload) -> Committed {
     let stamp = Stamp {
         hlc: Hlc(seq),
         node: "office".parse().unwrap(),
@@ -36,7 +36,7 @@ fn sounds_of_many_chunks_go_into_parts_of_their_own() {
                 offset: 4096,
                 samples: 1,
             };
-            let what = What::Chunk { id, index, place };
+            let what = Payload::Chunk { id, index, place };
             view.apply(&said(1, 1, what));
         }
     }
@@ -53,7 +53,7 @@ fn sounds_of_many_chunks_go_into_parts_of_their_own() {
 fn a_topic_that_was_full_and_no_longer_is_may_lack_entries() {
     let enter = |view: &mut View, n: u64, segment| {
         let (topic, body) = ("call".into(), "".into());
-        view.apply(&said(n, segment, What::Entry { topic, body }));
+        view.apply(&said(n, segment, Payload::Entry { topic, body }));
     };
     let restored = |view: &View, gone: u32| {
         let (mut walk, mut restoring) = (Walk::new(), Restoring::default());

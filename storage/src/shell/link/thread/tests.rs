@@ -14,9 +14,9 @@ use super::super::invite::Invitation;
 use super::super::join::{WriteRegisters, join};
 use super::super::members::cert_key;
 use super::*;
-use crate::link::frame::{self, FRAME_BYTES_MAX, Message, Place};
+use crate::link::frame::{self, FRAME_BYTES_MAX, LogCursor, Message};
 use crate::link::{CloseReason, Frame};
-use crate::seam::{LOCAL_KEYS, What};
+use crate::seam::{LOCAL_KEYS, Payload};
 use crate::shell::open::{LogConfig, open};
 use crate::time::WallTime;
 use crate::view::View;
@@ -137,7 +137,7 @@ impl Office {
         match &said {
             Said::Log(LogEvent::Committed { record, .. }) => {
                 self.view.apply(record);
-                if let What::Register { key, .. } = &record.what
+                if let Payload::Register { key, .. } = &record.what
                     && self.members.see(&self.view, key)
                 {
                     self.linking.members(self.members.clone());
@@ -443,7 +443,7 @@ fn so_much_waits_for_a_peer_that_takes_nothing_and_no_more() {
     let (_runtime, wire, _seat) = wire(Deaf(let_go));
     let records = Message::Records {
         feed: 1,
-        place: Place::default(),
+        place: LogCursor::default(),
         records: &[0; 1 << 20],
     };
     let frame = frame::encode(&records);

@@ -21,18 +21,18 @@ impl Leg {
     }
 
     /// Time has passed.
-    pub fn on_time(&mut self, now: Time, around: &mut Around<'_>) {
-        self.send_presses(now, around);
-        self.send_played(now, around);
+    pub fn on_time(&mut self, now: Time, context: &mut LegContext<'_>) {
+        self.send_presses(now, context);
+        self.send_played(now, context);
         if let Some(recorder) = &mut self.recorder {
             recorder.on_time(now);
-            self.after_recording(now, around);
+            self.after_recording(now, context);
         }
         if now >= self.reporter.deadline() {
-            self.send_report(now, false, around);
-            self.reporter.schedule(now, around.random);
+            self.send_report(now, false, context);
+            self.reporter.schedule(now, context.random);
         }
-        self.check_timeout(now, around);
+        self.check_timeout(now, context);
     }
 
     /// Its party should send. One that closes waits for nobody: its timer must not come due for ever.
@@ -40,10 +40,10 @@ impl Leg {
         self.params.as_ref().is_some_and(talks) && !self.closing
     }
 
-    fn check_timeout(&mut self, now: Time, around: &mut Around<'_>) {
-        if self.misses_party() && !self.timeout_told && now >= self.heard + around.media_timeout {
+    fn check_timeout(&mut self, now: Time, context: &mut LegContext<'_>) {
+        if self.misses_party() && !self.timeout_told && now >= self.heard + context.media_timeout {
             self.timeout_told = true;
-            around.tell(Event::MediaTimeout { leg: self.id });
+            context.tell(Event::MediaTimeout { leg: self.id });
         }
     }
 
@@ -70,67 +70,69 @@ impl Leg {
         }
     }
 
-    fn send_played(&mut self, now: Time, around: &mut Around<'_>) {
+    fn send_played(&mut self, now: Time, context: &mut LegContext<'_>) {
         let ptime = self.ptime();
         while self.is_spoken_to() && now >= self.packet_due {
             if now.since(self.packet_due) > BEHIND_MAX {
-                around.counters.packets_skipped += 1;
-                self.packet_due = in_phase(now, ptime, around.slot);
+                context.counters.packets_skipped += 1;
+                self.packet_due = in_phase(now, ptime, context.slot);
                 return;
             }
             self.packet_due = self.packet_due + ptime;
             match (&self.press, &self.player) {
                 (Some(_), _) => {}
-                (None, Some(_)) => self.send_played_packet(now, ptime, around),
-                (None, None) => self.send_silence(now, ptime, around),
+                (None, Some(_)) => self.send_played_packet(now, ptime, context),
+                (None, None) => self.send_silence(now, ptime, context),
             }
         }
     }
 
-    fn send_played_packet(&mut self, now: Time, ptime: Duration, around: &mut Around<'_>) {
+    fn send_played_packet(&mut self, now: Time, ptime: Duration, context: &mut LegContext<'_>) {
         let codec = self.codec();
         let samples = ptime.as_millis() as usize * 8;
         let filled = match &mut self.player {
-            Some(player) if codec.is_g711() => player.fill(codec, &mut around.payload()[..samples]),
-            _ => self.say_played(now, ptime, around),
+            Some(player) if codec.is_g711() => {
+                player.fill(codec, &mut context.payload()[..samples])
+            }
+            _ => self.say_played(now, ptime, context),
         };
         let Some(player) = &mut self.player else {
             return;
         };
-        around.counters.sounds_late += player.take_late();
+        context.counters.sounds_late += player.take_late();
         if filled == Filled::Nothing {
             let play = player.play();
             self.stop_play();
-            around.tell(Event::PlayDone { leg: self.id, play });
+            context.tell(Event::PlayDone { leg: self.id, play });
             return;
         }
-        self.read_ahead(around);
+        self.read_ahead(context);
         let Some(params) = self.may_send().filter(|_| codec.is_g711()) else {
             return;
         };
         let ticks = samples as u32;
         let payload_type = params.payload_type;
         let header = self.stream.own(now, payload_type, ticks, ticks);
-        around.send(&header, samples);
+        context.send(&header, samples);
     }
 
     /// While somebody speaks to a machine, routers and gateways on the way want to see packets.
-    fn send_silence(&mut self, now: Time, ptime: Duration, around: &mut Around<'_>) {
+    fn send_silence(&mut self, now: Time, ptime: Duration, context: &mut LegContext<'_>) {
         if !self.codec().is_g711() {
-            return self.say_nothing(now, ptime, around);
+            return self.say_nothing(now, ptime, context);
         }
         let silence = self.codec().silence();
         let Some(payload_type) = self.may_send().map(|params| params.payload_type) else {
             return;
         };
         let samples = ptime.as_millis() as usize * 8;
-        around.payload()[..samples].fill(silence);
+        context.payload()[..samples].fill(silence);
         let ticks = samples as u32;
         let header = self.stream.own(now, payload_type, ticks, ticks);
-        around.send(&header, samples);
+        context.send(&header, samples);
     }
 
-    fn send_presses(&mut self, now: Time, around: &mut Around<'_>) {
+    fn send_presses(&mut self, now: Time, context: &mut LegContext<'_>) {
         if now < self.press_due {
             return;
         }
@@ -140,7 +142,7 @@ impl Leg {
             };
             self.press = Press::new(now, digit);
             if self.press.is_none() {
-                around.counters.digits_dropped += 1;
+                context.counters.digits_dropped += 1;
                 return;
             }
             self.stream.begin_event(now);
@@ -170,8 +172,8 @@ impl Leg {
                     ..event.payload
                 };
                 let bytes = payload.to_bytes();
-                around.payload()[..bytes.len()].copy_from_slice(&bytes);
-                around.send(&header, bytes.len());
+                context.payload()[..bytes.len()].copy_from_slice(&bytes);
+                context.send(&header, bytes.len());
             }
             None => {
                 self.press = None;
@@ -180,7 +182,7 @@ impl Leg {
         }
     }
 
-    pub(super) fn send_report(&mut self, now: Time, bye: bool, around: &mut Around<'_>) {
+    pub(super) fn send_report(&mut self, now: Time, bye: bool, context: &mut LegContext<'_>) {
         let Some(to) = self.rtcp_address() else {
             return;
         };
@@ -192,11 +194,11 @@ impl Leg {
             octets: self.stream.octets(),
         };
         let block = self.reception.take_block();
-        let draft = around.out.draft();
+        let draft = context.out.draft();
         let into = draft.first_chunk_mut().expect("a report fits");
         let len = self.reporter.write(now, &us, block, bye, into);
-        around.counters.reports_sent += 1;
-        around.out.send(around.slot, Channel::Rtcp(to), len);
+        context.counters.reports_sent += 1;
+        context.out.send(context.slot, Channel::Rtcp(to), len);
     }
 
     fn rtcp_address(&self) -> Option<SocketAddr> {
