@@ -32,7 +32,7 @@ use crate::seam::{Append, ChunkPlace, Committed, LogEvent, Token};
 use crate::time::{Now, Time};
 use crate::view::View;
 pub use snapshots::{SimSnapshots, snapshot_of, snapshot_parts, snapshot_rows};
-pub use wires::{Arrival, SimWires};
+pub use wires::{Arrival, SimWires, give_spare};
 
 use crate::writer::{Input, Output, WriteFault, Writer, WriterConfig};
 

@@ -17,7 +17,7 @@ use tandem_sip_shim::{Flow, WireIn, WireOut, validate};
 use tandem_storage::link::{Link, LinkEvent, LinkInput, LinkOutput, PeerConfig, PeerStatus};
 use tandem_storage::name::{Id, NodeName};
 use tandem_storage::seam::{Append, LogEvent, Owner, Token};
-use tandem_storage::sim::{SimDisk, SimLog};
+use tandem_storage::sim::{SimDisk, SimLog, give_spare};
 use tandem_storage::site::Members;
 use tandem_storage::time::{Now, Time, WallTime};
 
@@ -211,6 +211,7 @@ impl Node {
 
     fn tell_link(&mut self, now: Time, input: LinkInput) {
         if let Some(link) = &mut self.link {
+            give_spare(link, &input);
             link.handle(now, input);
         }
     }

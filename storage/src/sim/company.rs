@@ -16,7 +16,7 @@ use rand::RngExt;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
-use super::{Arrival, SimDisk, SimLog, SimOpened, SimSnapshots, SimWires};
+use super::{Arrival, SimDisk, SimLog, SimOpened, SimSnapshots, SimWires, give_spare};
 use crate::block::ChunkBlock;
 use crate::clean::{Cleaner, Input as CleanerInput};
 use crate::link::frame::VERSIONS;
@@ -327,6 +327,7 @@ impl Company {
                 Arrival::Disconnected { conn } => LinkInput::Disconnected { conn },
             };
             if let Some(life) = &mut self.nodes[n].life {
+                give_spare(&mut life.link, &input);
                 life.link.handle(now, input);
             }
             self.carry(n);

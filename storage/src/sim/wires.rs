@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use rand::{Rng, RngExt};
 
-use crate::link::ConnId;
+use crate::block::{CHUNK_SAMPLES_MAX, ChunkBlock};
+use crate::link::{ConnId, Link, LinkInput};
 use crate::time::Time;
 
 /// What a cut keeps back is tried again after this long.
@@ -48,6 +49,18 @@ pub enum Arrival {
         /// Which.
         conn: ConnId,
     },
+}
+
+/// Gives a link the chunks that a frame may need, full of what was in them before.
+pub fn give_spare(link: &mut Link, input: &LinkInput) {
+    let LinkInput::Frame { bytes, .. } = input else {
+        return;
+    };
+    for _ in 0..link.spare_wanted(bytes.len()) {
+        let mut used = ChunkBlock::new();
+        used.push(&[0xee; CHUNK_SAMPLES_MAX]);
+        link.give_spare(used);
+    }
 }
 
 /// A connection: both ends and what is under way.
