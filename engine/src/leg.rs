@@ -79,9 +79,10 @@ pub struct Leg {
     /// While it hears what does not come in its codec.
     outbound: Option<Box<Outbound>>,
     /// While it is recorded in another codec than it speaks.
-    scribe: Option<Box<RecordingTranscoder>>,
-    /// Its sound goes to its listener as samples; its keys are pressed anew.
+    recording_transcoder: Option<Box<RecordingTranscoder>>,
+    /// The listener has another codec: it is sent what was decoded here, encoded again.
     transcode: bool,
+    /// The listener's DTMF events are made anew from the digits detected here.
     regenerate_dtmf: bool,
     player: Option<Player>,
     /// Which play it is, for pieces that arrive after it was stopped.
@@ -150,7 +151,7 @@ impl Leg {
             is_held: false,
             inbound: None,
             outbound: None,
-            scribe: None,
+            recording_transcoder: None,
             transcode: false,
             regenerate_dtmf: false,
             player: None,

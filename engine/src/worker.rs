@@ -97,14 +97,14 @@ impl Worker {
         self.common.effort = ComplexityControl::new(opus.complexity);
     }
 
-    /// A leg opens; `None` if there is no room for it or its name is taken.
+    /// A leg opens; `None` if there is no room for it or its name is packet.
     pub fn open(&mut self, now: Time, id: LegId) -> Option<Slot> {
         let leg = Leg::new(now, id, &mut self.common.random);
         self.adopt(Box::new(leg)).ok()
     }
 
     /// A leg comes, new or from another worker. Given back if there is no room for it or its name
-    /// is taken.
+    /// is packet.
     pub fn adopt(&mut self, mut leg: Box<Leg>) -> Result<Slot, Box<Leg>> {
         if self.slots.len() >= LEGS_MAX || self.slots.contains_key(&leg.id()) {
             return Err(leg);
@@ -146,20 +146,20 @@ impl Worker {
     ) -> Option<Forward> {
         let mut heard = self.hear(now, slot, from, bytes)?;
         if heard.0.is_none() && self.parts(slot)?.0.take_codec_change() {
-            self.update_decoder(now, slot);
+            self.update_codecs(now, slot);
             heard = self.hear(now, slot, from, bytes)?;
         }
-        let (taken, to) = heard;
+        let (packet, to) = heard;
         if from.is_some() {
             self.schedule(slot);
         }
-        let (taken, to) = (taken?, to?);
-        if !taken.direct {
-            self.carry_samples(now, slot, to, &taken);
+        let (packet, to) = (packet?, to?);
+        if !packet.direct {
+            self.carry_samples(now, slot, to, &packet);
             return None;
         }
         let listener = self.legs.get_mut(to.0 as usize)?.as_mut()?;
-        let range = listener.relay(now, taken, bytes, &mut self.common.counters)?;
+        let range = listener.relay(now, packet, bytes, &mut self.common.counters)?;
         Some(Forward { slot: to, range })
     }
 
@@ -172,27 +172,27 @@ impl Worker {
         bytes: &[u8],
     ) -> Option<(Option<RxPacket>, Option<Slot>)> {
         let (leg, mut context) = self.parts(slot)?;
-        let taken = leg.on_rtp(now, from, bytes, &mut context);
-        Some((taken, leg.to))
+        let packet = leg.on_rtp(now, from, bytes, &mut context);
+        Some((packet, leg.to))
     }
 
     /// A listener with another codec hears what was said.
-    fn carry_samples(&mut self, now: Time, slot: Slot, to: Slot, taken: &RxPacket) {
+    fn carry_samples(&mut self, now: Time, slot: Slot, to: Slot, packet: &RxPacket) {
         let both = [slot, to].map(|slot| slot.0 as usize);
         match self.legs.get_disjoint_mut(both) {
             Ok([Some(leg), Some(listener)]) => {
                 let mut context = self.common.context(to);
-                listener.hear(now, taken, leg.said(), &mut context);
+                listener.hear(now, packet, leg.said(), &mut context);
             }
             // An echo.
             Err(GetDisjointMutError::OverlappingIndices) => {
                 if let Some((leg, mut context)) = self.parts(slot) {
-                    leg.echo_transcoded(now, taken, &mut context);
+                    leg.echo_transcoded(now, packet, &mut context);
                 }
             }
             Ok(_) | Err(GetDisjointMutError::IndexOutOfBounds) => {}
         }
-        if taken.is_key() {
+        if packet.is_key() {
             self.schedule(to);
         }
     }
@@ -368,7 +368,7 @@ impl Worker {
                 leg.to = Some(to);
             }
         }
-        self.update_decoder(now, a);
+        self.update_codecs(now, a);
         for slot in [a, b] {
             self.hold_by(now, slot);
         }
@@ -388,23 +388,23 @@ impl Worker {
         if let Some((leg, _)) = self.parts(slot) {
             leg.hold(now, is_held, slot);
         }
-        self.update_decoder(now, slot);
+        self.update_codecs(now, slot);
         self.schedule(slot);
     }
 
     /// Decoders and encoders are made ready for a leg, for who hears it and whom it hears.
-    fn update_decoder(&mut self, now: Time, slot: Slot) {
+    fn update_codecs(&mut self, now: Time, slot: Slot) {
         let Some((leg, _)) = self.parts(slot) else {
             return;
         };
         let other = leg.to;
-        self.attune_one_way(now, slot, other);
+        self.update_codecs_one_way(now, slot, other);
         if let Some(other) = other.filter(|other| *other != slot) {
-            self.attune_one_way(now, other, Some(slot));
+            self.update_codecs_one_way(now, other, Some(slot));
         }
     }
 
-    fn attune_one_way(&mut self, now: Time, slot: Slot, to: Option<Slot>) {
+    fn update_codecs_one_way(&mut self, now: Time, slot: Slot, to: Option<Slot>) {
         let heard_by = to.and_then(|to| self.parts(to));
         let listener = heard_by.map(|(leg, _)| leg.as_listener());
         let opus = self.opus;
@@ -465,7 +465,7 @@ impl Worker {
         if let Some((leg, mut context)) = self.parts(slot) {
             act(leg, &mut context);
         }
-        self.update_decoder(now, slot);
+        self.update_codecs(now, slot);
         self.schedule(slot);
     }
 

@@ -2,7 +2,7 @@
 //!
 //! Whoever runs it calls [`Pbx::handle`] with each input, then [`Pbx::poll`] until it is empty,
 //! and [`Pbx::tick`] when [`Pbx::deadline`] has come. It owns the calls, their timers, and the
-//! exchange that all calls share; it decides nothing about a single call.
+//! state that all calls share; it decides nothing about a single call.
 //!
 //! Invariants: a call is in `calls` from its first event until its phase is done; then its line
 //! goes into the call log. `timers` holds exactly the deadlines of the calls there are. Calls are

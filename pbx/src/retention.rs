@@ -133,7 +133,7 @@ mod tests {
     const MAILBOX: &str = "a.1.1";
 
     /// A message that node `by` took on day 0, and what was set on which day.
-    fn exchange(by: &str, set: &[(u64, String, &str)], today: u64) -> PbxState {
+    fn state(by: &str, set: &[(u64, String, &str)], today: u64) -> PbxState {
         let id: Id = format!("{by}.1.9").parse().unwrap();
         let about = About::Message {
             mailbox: MAILBOX.parse().unwrap(),
@@ -186,7 +186,7 @@ mod tests {
 
     /// What a sweep on that day does.
     fn swept(by: &str, set: &[(u64, String, &str)], today: u64) -> &'static str {
-        let mut x = exchange(by, set, today);
+        let mut x = state(by, set, today);
         sweep(&mut x);
         let outputs = std::iter::from_fn(|| x.poll());
         let mut appends = outputs.filter_map(|output| match output {

@@ -56,7 +56,7 @@ impl Leg {
         self.regenerate_dtmf = other.is_some() || clocks_differ;
         if other.is_none() && !is_written {
             self.inbound = None;
-            self.scribe = None;
+            self.recording_transcoder = None;
             return None;
         }
         let wanted_hz = other.and_then(|l| l.codec.rate_hz());
@@ -66,8 +66,8 @@ impl Leg {
             self.inbound = Inbound::new(codec, rate_hz).map(Box::new);
             counters.codecs_unavailable += u64::from(self.inbound.is_none());
         }
-        if is_written && self.scribe.is_none() {
-            self.scribe = Some(Box::new(RecordingTranscoder::new(now)));
+        if is_written && self.recording_transcoder.is_none() {
+            self.recording_transcoder = Some(Box::new(RecordingTranscoder::new(now)));
         }
         let rate_hz = self.inbound.as_ref()?.rate_hz();
         other.map(|_| rate_hz)
@@ -114,8 +114,10 @@ impl Leg {
             context.counters.packets_unused += 1;
             return None;
         }
-        if let (Some(scribe), Some(recorder)) = (&mut self.scribe, &mut self.recorder) {
-            scribe.write(now, inbound, flow, recorder);
+        if let (Some(transcoder), Some(recorder)) =
+            (&mut self.recording_transcoder, &mut self.recorder)
+        {
+            transcoder.write(now, inbound, flow, recorder);
         }
         Some(flow)
     }

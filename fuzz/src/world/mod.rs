@@ -265,19 +265,7 @@ impl World {
 
     /// Something has come to a node over the link.
     fn arrive(&mut self, n: usize, arrival: Arrival) {
-        let input = match arrival {
-            Arrival::Connected {
-                conn,
-                peer,
-                dialled,
-            } => LinkInput::Connected {
-                conn,
-                peer: start::name(peer),
-                dialled,
-            },
-            Arrival::Frame { conn, bytes } => LinkInput::Frame { conn, bytes },
-            Arrival::Disconnected { conn } => LinkInput::Disconnected { conn },
-        };
+        let input = arrival.into_input(start::name);
         if let Life::Up(node) = &mut self.sites[n].life {
             node.link(self.now, input, &mut self.oracle, &mut self.rng);
         }

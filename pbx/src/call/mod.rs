@@ -2,7 +2,7 @@
 //!
 //! A call is made when a leg comes in and is over when its phase is [`Phase::Done`]. Each phase is
 //! a type of its own with its timers in it; it is handed an event together with the line and the
-//! exchange, and gives back the phase that follows. What is common to all (the caller hangs up or
+//! shared state, and gives back the phase that follows. What is common to all (the caller hangs up or
 //! falls silent, the node stops, keys typed ahead) is decided here.
 //!
 //! ```text

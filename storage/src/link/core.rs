@@ -65,7 +65,8 @@ pub struct Link {
     /// When what changed is written down and told.
     keep_at: Option<Time>,
     chance: u64,
-    /// Something came since it was last seen to what follows from it.
+    /// When something came of which the consequences (whom to follow, what to acknowledge) were not drawn
+    /// yet.
     unseen: Option<Time>,
     outputs: VecDeque<LinkOutput>,
     /// Memory for sound that comes.

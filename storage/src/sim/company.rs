@@ -16,7 +16,7 @@ use rand::RngExt;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
-use super::{Arrival, SimDisk, SimLog, SimOpened, SimSnapshots, SimWires, give_spare};
+use super::{SimDisk, SimLog, SimOpened, SimSnapshots, SimWires, give_spare};
 use crate::block::ChunkBlock;
 use crate::clean::{Cleaner, Input as CleanerInput};
 use crate::link::frame::VERSIONS;
@@ -313,19 +313,7 @@ impl Company {
     fn deliver(&mut self) {
         let now = self.now;
         while let Some((n, arrival)) = self.wires.deliver(now) {
-            let input = match arrival {
-                Arrival::Connected {
-                    conn,
-                    peer,
-                    dialled,
-                } => LinkInput::Connected {
-                    conn,
-                    peer: self.nodes[peer].name,
-                    dialled,
-                },
-                Arrival::Frame { conn, bytes } => LinkInput::Frame { conn, bytes },
-                Arrival::Disconnected { conn } => LinkInput::Disconnected { conn },
-            };
+            let input = arrival.into_input(|peer| self.nodes[peer].name);
             if let Some(life) = &mut self.nodes[n].life {
                 give_spare(&mut life.link, &input);
                 life.link.handle(now, input);

@@ -11,6 +11,7 @@ use rand::{Rng, RngExt};
 
 use crate::block::{CHUNK_SAMPLES_MAX, ChunkBlock};
 use crate::link::{ConnId, Link, LinkInput};
+use crate::name::NodeName;
 use crate::time::Time;
 
 /// What a cut keeps back is tried again after this long.
@@ -49,6 +50,25 @@ pub enum Arrival {
         /// Which.
         conn: ConnId,
     },
+}
+
+impl Arrival {
+    /// What the link is told of it; `name` gives a node's name.
+    pub fn into_input(self, name: impl Fn(usize) -> NodeName) -> LinkInput {
+        match self {
+            Arrival::Connected {
+                conn,
+                peer,
+                dialled,
+            } => LinkInput::Connected {
+                conn,
+                peer: name(peer),
+                dialled,
+            },
+            Arrival::Frame { conn, bytes } => LinkInput::Frame { conn, bytes },
+            Arrival::Disconnected { conn } => LinkInput::Disconnected { conn },
+        }
+    }
 }
 
 /// Gives a link the chunks that a frame may need, full of what was in them before.
