@@ -12,19 +12,20 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use tandem_storage::name::Id;
 use tandem_storage::seam::{ChunkPlace, SoundCodec};
 
 /// One party's media, and the call leg it belongs to: the same number in shim, pbx and engine.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct LegId(pub u64);
 
 /// One `Play`, so that its end is not taken for the end of an earlier one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct PlayId(pub u64);
 
 /// A codec the engine speaks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Codec {
     /// G.711 mu-law (RFC 3551 §4.5.14).
     Pcmu,
@@ -137,7 +138,7 @@ impl Learning {
 }
 
 /// A piece of something to be played. Pieces follow each other without a gap.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum PlayItem {
     /// A prompt by name, as in `vm-intro` or `digits/7`. An unknown one is skipped and counted.
     Prompt(Arc<str>),
@@ -274,7 +275,7 @@ impl Command {
 pub const PLAY_ITEMS_MAX: usize = 64;
 
 /// Why a recording ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum RecordEnd {
     /// As asked, or the leg was closed.
     Stopped,

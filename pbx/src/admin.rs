@@ -92,19 +92,7 @@ impl Pbx {
     }
 
     fn calls_json(&self) -> Value {
-        let calls = self.calls.values().map(|call| {
-            let line = &call.line;
-            json!({
-                "leg": line.leg.0,
-                "from": { "number": line.caller.number, "name": line.caller.name },
-                "to": line.dialed,
-                "phase": call.phase.name(),
-                "held_by": line.holder(),
-                "started": line.started,
-                "answered": line.answered,
-            })
-        });
-        calls.collect()
+        self.board.rows(&self.x)
     }
 
     fn users_json(&self) -> Value {
@@ -131,8 +119,8 @@ impl Pbx {
         let counters = serde_json::to_value(&self.x.counters).unwrap_or_default();
         json!({
             "since_start": counters,
-            "calls": self.calls.len(),
-            "legs": self.x.legs_len(),
+            "calls": self.calls_len(),
+            "legs": self.legs_len(),
             "users": self.x.office.users().count(),
             "can_record": self.x.can_record,
             "registers_unreadable": self.x.office.unreadable + self.x.guard.unreadable,

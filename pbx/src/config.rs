@@ -12,6 +12,8 @@ use crate::voicemail::keys::KeyMap;
 pub struct PbxConfig {
     /// How long a phone rings before the mailbox takes the call.
     pub ring_for: Duration,
+    /// How long somebody is parked before it rings where it was parked from.
+    pub park_for: Duration,
     /// The most calls at once; more are refused with [`Cause::Congestion`](crate::seam::Cause).
     pub calls_max: usize,
     /// The most times one call is passed on by "forward all" before the mailbox takes it.
@@ -102,12 +104,19 @@ pub enum Service {
     ForwardOn,
     /// My calls to me again.
     ForwardOff,
+    /// Answer what rings at the extension that follows.
+    PickUp,
+    /// Answer what rings at somebody of my group.
+    PickUpGroup,
+    /// Park whom I hold; with a number behind it: fetch who is parked there.
+    Park,
 }
 
 impl Default for PbxConfig {
     fn default() -> PbxConfig {
         PbxConfig {
             ring_for: Duration::from_secs(20),
+            park_for: Duration::from_secs(120),
             calls_max: 20_000,
             hops_max: 5,
             message_max: Duration::from_secs(180),
@@ -178,6 +187,9 @@ impl StarCode {
             ("*79", Service::DndOff),
             ("*72", Service::ForwardOn),
             ("*73", Service::ForwardOff),
+            ("**", Service::PickUp),
+            ("*8", Service::PickUpGroup),
+            ("68", Service::Park),
         ]
         .into_iter()
         .map(|(code, service)| StarCode {

@@ -18,6 +18,14 @@ pub struct Counters {
     pub ended: BTreeMap<&'static str, u64>,
     /// Calls refused because there were too many.
     pub refused_full: u64,
+    /// Transfers, blind and attended.
+    pub transfers: u64,
+    /// Transfers that were asked for and not made.
+    pub transfers_refused: u64,
+    /// Calls picked up at another phone.
+    pub pickups: u64,
+    /// Callers parked.
+    pub parked: u64,
     /// Messages that are durable.
     pub deposits: u64,
     /// Messages dropped because hardly anything was said.

@@ -3,13 +3,14 @@
 //! A call that wants to play a sound asks for it ([`PbxState::fetch`]) and plays what is here without
 //! a gap from its beginning ([`PbxState::sound`]); what becomes durable after that is handed to the
 //! engine piece by piece, until the answer says that this was all. What is not here at all is waited
-//! for by the call, which hears of the first piece ([`crate::call::CallEvent::RemoteFetches`]) or of the end.
+//! for by the call, which hears of the first piece ([`crate::call::LegEvent::RemoteFetches`]) or of the end.
 //!
 //! Bounds: [`FETCHING_MAX`] sounds; more are played as far as they are here. One listener a leg.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
 use tandem_engine::seam::{Command, LegId, PlayId, PlayItem};
 use tandem_storage::link::Position;
 use tandem_storage::name::Id;
@@ -31,7 +32,7 @@ pub(crate) struct Playable {
 }
 
 /// There will be more.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Open {
     sound: Id,
     /// Chunks that the engine has been told of.

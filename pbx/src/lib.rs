@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 mod admin;
+mod app;
 pub mod backup_message;
 mod call;
 pub mod config;

@@ -103,7 +103,7 @@ impl About {
 }
 
 /// Where a message lies.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub(crate) enum Folder {
     New,
     Old,

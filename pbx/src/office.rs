@@ -39,7 +39,7 @@ pub struct Account {
 }
 
 /// The recordings a user can have made of themselves.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(crate) enum Greeting {
     /// Said when the user does not answer.
     Unavailable,
@@ -264,6 +264,11 @@ impl Office {
             ha1_md5: account.ha1_md5.clone(),
             ha1_sha256: account.ha1_sha256.clone(),
         })
+    }
+
+    /// One may answer what rings at the other: everybody in the office may, while nobody has set groups.
+    pub(crate) fn may_pick_up(&self, picker: Id, user: Id) -> bool {
+        self.accounts.contains_key(&picker) && self.accounts.contains_key(&user)
     }
 
     /// The users who claim an extension.

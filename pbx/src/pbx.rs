@@ -1,14 +1,11 @@
 //! The core: hands each input to whom it concerns.
 //!
 //! Whoever runs it calls [`Pbx::handle`] with each input, then [`Pbx::poll`] until it is empty,
-//! and [`Pbx::tick`] when [`Pbx::deadline`] has come. It owns the calls, their timers, and the
-//! state that all calls share; it decides nothing about a single call.
+//! and [`Pbx::tick`] when [`Pbx::deadline`] has come. It owns the board with its legs, and the state
+//! that all of them share; what becomes of a leg is decided by the place it is in.
 //!
-//! Invariants: a call is in `calls` from its first event until its phase is done; then its line
-//! goes into the call log. `timers` holds exactly the deadlines of the calls there are. Calls are
-//! visited in the order of their names, so that one seed replays one world.
-
-use std::collections::{BTreeMap, BTreeSet};
+//! Invariant: a leg is on the board from its first event until nothing of it is left to wait for; then
+//! a call that came in gets its line in the call log.
 
 use tandem_engine::seam::{Event, LegId};
 use tandem_storage::View;
@@ -18,22 +15,25 @@ use tandem_storage::name::{Id, Ids};
 use tandem_storage::seam::{LogEvent, Refusal, Token};
 use tandem_storage::time::{Now, Time};
 
-use crate::call::{Call, CallEvent, CallerLeg, Phase};
+use crate::app::Next;
+use crate::call::LegEvent;
+use crate::call::board::{Board, TimerOf};
+use crate::call::leg::{Direction, Leg};
+use crate::call::routing::{self, Dialer};
 use crate::config::PbxConfig;
 use crate::counters::Counters;
 use crate::imports::Imports;
 use crate::retention;
 use crate::returned;
 use crate::seam::{Caller, Cause, Input, Output, SipCommand, SipEvent};
-use crate::state::{CallId, PbxState, Waiter};
+use crate::state::{PbxState, Waiter};
 use crate::voicemail::login::note_verdict;
 
 /// Call control. See the chapter above.
 pub struct Pbx {
     pub(crate) x: PbxState,
-    pub(crate) calls: BTreeMap<CallId, Call>,
+    pub(crate) board: Board,
     pub(crate) imports: Imports,
-    timers: BTreeSet<(Time, CallId)>,
     stage: Stage,
 }
 
@@ -54,9 +54,8 @@ impl Pbx {
     pub fn new(config: PbxConfig, view: View, ids: Ids, now: Now) -> Pbx {
         Pbx {
             x: PbxState::new(config, view, ids, now),
-            calls: BTreeMap::new(),
+            board: Board::default(),
             imports: Imports::default(),
-            timers: BTreeSet::new(),
             stage: Stage::Running,
         }
     }
@@ -74,7 +73,7 @@ impl Pbx {
             Input::Media(event) => self.on_media(event),
             Input::Log(event) => self.on_log(event),
             Input::PinChecked { leg, right } => self.on_pin_checked(leg, right),
-            Input::PinHashed { leg, hash } => self.tell(leg, &CallEvent::PinHashed(hash)),
+            Input::PinHashed { leg, hash } => self.tell(leg, &LegEvent::PinHashed(hash)),
             Input::Fetched { sound, found } => self.on_fetched(sound, found),
             Input::NodeAway(node) => self.x.end_sounds_of(node),
             Input::Admin(request) => self.on_admin(request),
@@ -95,19 +94,17 @@ impl Pbx {
 
     /// When to call [`Pbx::tick`], at the latest.
     pub fn deadline(&self) -> Option<Time> {
-        self.timers.first().map(|(at, _)| *at)
+        self.board.deadline()
     }
 
     /// Time has passed.
     pub fn tick(&mut self, now: Now) {
         self.x.now = now;
-        let due: Vec<CallId> = self
-            .timers
-            .range(..=(now.mono, LegId(u64::MAX)))
-            .map(|(_, id)| *id)
-            .collect();
-        for id in due {
-            self.tell(id, &CallEvent::Timer);
+        for whose in self.board.due(now.mono) {
+            match whose {
+                TimerOf::Leg(id) => self.tell(id, &LegEvent::Timer),
+                TimerOf::Dial(id) => self.dial_due(id),
+            }
         }
         self.check_stopped();
     }
@@ -127,9 +124,15 @@ impl Pbx {
         question.answer(&mut self.x.view, now.wall)
     }
 
-    /// Calls there are now.
+    /// Calls there are now: those where somebody rings, those where people talk, and those who are
+    /// alone with the machine.
     pub fn calls_len(&self) -> usize {
-        self.calls.len()
+        self.board.calls_len()
+    }
+
+    /// Legs there are now.
+    pub fn legs_len(&self) -> usize {
+        self.board.legs.len()
     }
 
     /// Mailboxes that take no PIN now, after wrong ones.
@@ -137,9 +140,9 @@ impl Pbx {
         self.x.guard.paused_count(now)
     }
 
-    /// This leg still leads to a call.
+    /// This leg is in some place.
     pub fn knows_leg(&self, leg: LegId) -> bool {
-        self.x.call_of(leg).is_some()
+        self.board.legs.get(&leg).is_some_and(|leg| leg.is_alive)
     }
 
     fn on_sip(&mut self, event: SipEvent) {
@@ -148,30 +151,24 @@ impl Pbx {
                 leg,
                 caller,
                 dialed,
-            } => self.on_incoming(leg, caller, &dialed),
-            SipEvent::Ringing { leg } => self.tell_of(leg, &CallEvent::OutRinging(leg)),
-            SipEvent::Progress { leg } => self.tell_of(leg, &CallEvent::OutProgress(leg)),
-            SipEvent::Redirected { leg, to } => {
-                self.tell_of(leg, &CallEvent::OutRedirected(leg, cut(&to)));
-            }
-            SipEvent::Answered { leg } => self.tell_of(leg, &CallEvent::OutAnswered(leg)),
-            SipEvent::Confirmed { leg, codec } => self.tell(leg, &CallEvent::Confirmed(codec)),
-            SipEvent::Ended { leg, cause } => self.on_ended(leg, cause),
+                replaces,
+            } => self.on_incoming(leg, caller, &dialed, replaces),
+            SipEvent::Refer { leg, to, replaces } => self.refer(leg, &cut(&to), replaces),
+            SipEvent::Ringing { leg } => self.tell(leg, &LegEvent::Ringing),
+            SipEvent::Progress { leg } => self.tell(leg, &LegEvent::Progress),
+            SipEvent::Redirected { leg, to } => self.tell(leg, &LegEvent::Redirected(cut(&to))),
+            SipEvent::Answered { leg, codec } => self.tell(leg, &LegEvent::Answered(codec)),
+            SipEvent::Confirmed { leg, codec } => self.tell(leg, &LegEvent::Confirmed(codec)),
+            SipEvent::Ended { leg, cause } => self.tell(leg, &LegEvent::Ended(cause)),
             SipEvent::Digit { leg, digit } => self.on_digit(leg, digit, true),
             SipEvent::PhoneCame { user } => self.x.tell_lamp(user),
             SipEvent::PhoneSeen { user, slot, seen } => self.x.phone_seen(user, slot, seen),
-            // The engine silences a held party; no call goes another way because of it.
-            SipEvent::Held { leg, held } => {
-                let call = self.x.call_of(leg);
-                if let Some(call) = call.and_then(|call| self.calls.get_mut(&call)) {
-                    call.line.hold(leg, held);
-                }
-            }
+            SipEvent::Held { leg, held } => self.tell(leg, &LegEvent::Held(held)),
         }
     }
 
-    fn on_incoming(&mut self, leg: LegId, caller: Caller, dialed: &str) {
-        if self.calls.contains_key(&leg) {
+    fn on_incoming(&mut self, leg: LegId, caller: Caller, dialed: &str, replaces: Option<LegId>) {
+        if self.board.legs.contains_key(&leg) {
             self.x.counters.events_stray += 1;
             return;
         }
@@ -185,11 +182,17 @@ impl Pbx {
             name: cut(&caller.name),
             ..caller
         };
-        self.x.leg_of(leg, leg);
-        let line = CallerLeg::new(leg, caller, cut(dialed), self.x.now.wall);
-        let call = Call::new(line, &mut self.x);
-        self.calls.insert(leg, call);
-        self.settle(leg);
+        let incoming = Leg::incoming(leg, caller, cut(dialed), &self.x);
+        let next = routing::start(&Dialer::of(&incoming), &self.x);
+        self.board.legs.insert(leg, incoming);
+        match replaces {
+            Some(replaced) => {
+                if let Err(cause) = self.take_over(leg, replaced) {
+                    self.go(leg, Next::End(cause));
+                }
+            }
+            None => self.go(leg, next),
+        }
     }
 
     /// Why no call is taken now.
@@ -197,31 +200,16 @@ impl Pbx {
         if self.stage != Stage::Running {
             return Some(Cause::ShuttingDown);
         }
-        if self.calls.len() >= self.x.config.calls_max {
+        if self.board.incoming_len() >= self.x.config.calls_max {
             self.x.counters.refused_full += 1;
             return Some(Cause::Congestion);
         }
         None
     }
 
-    fn on_ended(&mut self, leg: LegId, cause: Cause) {
-        let event = match self.x.call_of(leg) {
-            Some(call) if call == leg => CallEvent::CallerGone(cause),
-            _ => CallEvent::OutGone(leg, cause),
-        };
-        self.tell_of(leg, &event);
-    }
-
     fn on_digit(&mut self, leg: LegId, digit: char, signalled: bool) {
         if matches!(digit, '0'..='9' | '*' | '#' | 'A'..='D') {
-            self.tell_of(
-                leg,
-                &CallEvent::Digit {
-                    leg,
-                    digit,
-                    signalled,
-                },
-            );
+            self.tell(leg, &LegEvent::Digit { digit, signalled });
         } else {
             self.x.counters.events_stray += 1;
         }
@@ -230,30 +218,25 @@ impl Pbx {
     fn on_media(&mut self, event: Event) {
         match event {
             Event::Digit { leg, digit } => self.on_digit(leg, digit, false),
-            Event::PlayDone { leg, play } => self.tell_of(leg, &CallEvent::PlayDone(play)),
-            Event::SoundLocked { leg, play } => {
-                self.tell_of(leg, &CallEvent::SoundLocked(play));
-            }
+            Event::PlayDone { leg, play } => self.tell(leg, &LegEvent::PlayDone(play)),
+            Event::SoundLocked { leg, play } => self.tell(leg, &LegEvent::SoundLocked(play)),
+            // Told after the party has gone as well.
             Event::RecordDone {
                 leg,
                 sound,
                 samples,
                 samples_speech,
                 end,
-            } => {
-                // Told after the leg has gone as well: only callers are recorded, and a call
-                // bears its caller's name.
-                self.tell(
-                    leg,
-                    &CallEvent::RecordDone {
-                        sound,
-                        samples,
-                        samples_speech,
-                        end,
-                    },
-                );
-            }
-            Event::MediaTimeout { leg } => self.tell_of(leg, &CallEvent::Silent(leg)),
+            } => self.tell(
+                leg,
+                &LegEvent::RecordDone {
+                    sound,
+                    samples,
+                    samples_speech,
+                    end,
+                },
+            ),
+            Event::MediaTimeout { leg } => self.tell(leg, &LegEvent::Silent),
             Event::Closed { .. } => {}
         }
     }
@@ -263,7 +246,7 @@ impl Pbx {
             LogEvent::Committed { token, record } => {
                 self.x.apply(&record);
                 for sound in self.x.take_news() {
-                    self.tell_all(&CallEvent::RemoteFetches(sound));
+                    self.tell_all(&LegEvent::RemoteFetches(sound));
                 }
                 self.on_answer(token, None);
             }
@@ -277,15 +260,15 @@ impl Pbx {
 
     fn on_answer(&mut self, token: Token, refused: Option<Refusal>) {
         match self.x.answered(token) {
-            Some(Waiter::Call(id)) => {
+            Some(Waiter::Leg(id)) => {
                 let event = match refused {
-                    Some(_) => CallEvent::Refused(token),
-                    None => CallEvent::Committed(token),
+                    Some(_) => LegEvent::Refused(token),
+                    None => LegEvent::Committed(token),
                 };
                 self.tell(id, &event);
             }
             // Refused or not: the pause holds while the node runs.
-            Some(Waiter::Pin(leg, verdict)) => self.tell(leg, &CallEvent::PinChecked(verdict)),
+            Some(Waiter::Pin(leg, verdict)) => self.tell(leg, &LegEvent::PinChecked(verdict)),
             Some(Waiter::Asker(asker)) => self.on_asker_answer(asker, refused),
             Some(Waiter::Import(id)) => self.on_import_answer(id, refused),
             Some(Waiter::Nobody) | None => {}
@@ -298,19 +281,28 @@ impl Pbx {
             return;
         };
         if !note_verdict(&mut self.x, leg, mailbox, verdict) {
-            self.tell(leg, &CallEvent::PinChecked(verdict));
+            self.tell(leg, &LegEvent::PinChecked(verdict));
         }
     }
 
     fn on_fetched(&mut self, sound: Id, found: bool) {
         if self.x.on_fetched(sound, found) {
-            self.tell_all(&CallEvent::Fetched(sound, found));
+            self.tell_all(&LegEvent::Fetched(sound, found));
         }
     }
 
-    fn tell_all(&mut self, event: &CallEvent) {
-        for id in self.calls.keys().copied().collect::<Vec<_>>() {
-            self.tell(id, event);
+    /// Everybody, those who called first.
+    fn tell_all(&mut self, event: &LegEvent) {
+        let (incoming, outgoing): (Vec<&Leg>, Vec<&Leg>) = self
+            .board
+            .legs
+            .values()
+            .partition(|leg| leg.direction == Direction::In);
+        let all = incoming.into_iter().chain(outgoing).map(|leg| leg.id);
+        for id in all.collect::<Vec<LegId>>() {
+            if self.board.legs.contains_key(&id) {
+                self.tell(id, event);
+            }
         }
     }
 
@@ -323,56 +315,18 @@ impl Pbx {
     fn on_stop(&mut self) {
         if matches!(self.stage, Stage::Running | Stage::Draining) {
             self.stage = Stage::Stopping;
-            self.tell_all(&CallEvent::Stop);
+            self.tell_all(&LegEvent::Stop);
         }
     }
 
     fn check_stopped(&mut self) {
         if self.stage == Stage::Stopping
-            && self.calls.is_empty()
+            && self.board.legs.is_empty()
             && self.imports.is_empty()
             && self.x.all_answered()
         {
             self.stage = Stage::Stopped;
             self.x.push(Output::Stopped);
-        }
-    }
-
-    /// Tells the call that a leg belongs to.
-    fn tell_of(&mut self, leg: LegId, event: &CallEvent) {
-        match self.x.call_of(leg) {
-            Some(id) => self.tell(id, event),
-            None => self.x.counters.events_stray += 1,
-        }
-    }
-
-    /// Tells a call.
-    fn tell(&mut self, id: CallId, event: &CallEvent) {
-        match self.calls.get_mut(&id) {
-            Some(call) => call.on(&mut self.x, event),
-            None => return self.x.counters.events_stray += 1,
-        }
-        self.settle(id);
-    }
-
-    /// Notes a call's deadline, or strikes it off if it is over.
-    fn settle(&mut self, id: CallId) {
-        let Some(call) = self.calls.get_mut(&id) else {
-            return;
-        };
-        let over = matches!(call.phase, Phase::Done);
-        let deadline = call.phase.deadline();
-        if call.noted != deadline || over {
-            if let Some(noted) = call.noted.take() {
-                self.timers.remove(&(noted, id));
-            }
-            if let Some(deadline) = deadline {
-                self.timers.insert((deadline, id));
-                call.noted = Some(deadline);
-            }
-        }
-        if over && let Some(call) = self.calls.remove(&id) {
-            call.log(&mut self.x);
         }
     }
 }

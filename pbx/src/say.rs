@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
+use serde::{Deserialize, Serialize};
 use tandem_engine::seam::{PLAY_ITEMS_MAX, PlayItem};
 use tandem_storage::time::WallTime;
 
@@ -19,7 +20,7 @@ use crate::words::{self, Word};
 const BEEP_PAUSE_MS: u32 = 300;
 
 /// Something to be said.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Say {
     items: Vec<PlayItem>,
     /// The one sound in it that is still coming.
@@ -81,6 +82,23 @@ impl Say {
             duration_ms: 300,
             level_dbfs: -17,
         })
+    }
+
+    /// Ringing, as the one who waits hears it: for more than two minutes.
+    pub(crate) fn ringing() -> Say {
+        (0..PLAY_ITEMS_MAX / 2).fold(Say::new(), |said, _| {
+            let tone = PlayItem::Tone {
+                frequency_hz: 425,
+                duration_ms: 1_000,
+                level_dbfs: -20,
+            };
+            said.item(tone).pause(4_000)
+        })
+    }
+
+    /// Music for who waits.
+    pub(crate) fn music() -> Say {
+        (0..PLAY_ITEMS_MAX).fold(Say::new(), |said, _| said.word(words::MUSIC))
     }
 
     /// A cardinal, up to 999,999; more is said as digits.

@@ -8,13 +8,14 @@
 
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
 use tandem_engine::seam::{Codec, Command, Event, LegId};
 use tandem_storage::link::Position;
 use tandem_storage::name::{Id, NodeName};
 use tandem_storage::seam::{Append, LogEvent, Token};
 
 /// Who is calling, as far as it was proved.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Caller {
     /// The user whose password was shown, or whose registered phone the call came from.
     pub user: Option<Id>,
@@ -30,7 +31,7 @@ pub struct Caller {
 }
 
 /// What a leg may reach.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ClassOfService {
     /// What anybody in the street may: users, leaving messages, the echo, the clock.
     #[default]
@@ -40,7 +41,8 @@ pub enum ClassOfService {
 }
 
 /// Why a leg ended or was refused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Cause {
     /// The party hung up.
     Normal,
@@ -82,6 +84,8 @@ pub enum SipEvent {
         caller: Caller,
         /// What was dialled, at most 64 characters.
         dialed: Arc<str>,
+        /// It is to take the place of this leg (RFC 3891).
+        replaces: Option<LegId>,
     },
     /// A leg that goes out rings.
     Ringing { leg: LegId },
@@ -95,7 +99,11 @@ pub enum SipEvent {
         to: Arc<str>,
     },
     /// A leg that goes out was answered; its media is set.
-    Answered { leg: LegId },
+    Answered {
+        leg: LegId,
+        /// What was agreed with it.
+        codec: Codec,
+    },
     /// A leg that came in has been answered and its party has confirmed (ACK).
     Confirmed {
         leg: LegId,
@@ -110,6 +118,15 @@ pub enum SipEvent {
         leg: LegId,
         /// On hold.
         held: bool,
+    },
+    /// The party asks us to connect whoever it talks to with somebody else (RFC 3515). Answered by
+    /// [`SipCommand::ReferResult`].
+    Refer {
+        leg: LegId,
+        /// The number, at most 64 characters.
+        to: Arc<str>,
+        /// With the party at the other end of this leg, if it names one.
+        replaces: Option<LegId>,
     },
     /// A key, sent in signalling (SIP INFO).
     Digit {
@@ -160,6 +177,12 @@ pub enum SipCommand {
         caller: Caller,
         /// On behalf of this leg: its codecs are offered first.
         like: Option<LegId>,
+    },
+    /// What became of a transfer that the leg's party asked for.
+    ReferResult {
+        leg: LegId,
+        /// Why it failed; `None`: it is done.
+        refused: Option<Cause>,
     },
     /// End a leg, in whichever phase it is. [`SipEvent::Ended`] does not follow.
     End { leg: LegId, cause: Cause },

@@ -1,7 +1,7 @@
 //! What all calls share: the office, the mailboxes, the way out.
 //!
 //! Calls are handed the state together with each event; they ask it for new numbers, look
-//! people up in it and put into it what is to be done. It keeps no call.
+//! people up in it and put into it what is to be done. It keeps no leg.
 //!
 //! Invariants: whatever the log has made durable is in `view`, `office` and `mailboxes` before
 //! any call hears of it. A lamp is told when, and only when, its counts have changed (or the shim
@@ -31,14 +31,11 @@ use crate::returned::Returned;
 use crate::say;
 use crate::seam::{MessageSummary, Output, SipCommand};
 
-/// A call is named by the leg it came in on.
-pub(crate) type CallId = LegId;
-
 /// Who waits for the log's answer to a token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Waiter {
-    /// A call.
-    Call(CallId),
+    /// A leg.
+    Leg(LegId),
     /// The caller on this leg, whose PIN was checked; it is told this.
     Pin(LegId, Verdict),
     /// An import by an administrator, by the sound it makes.
@@ -65,8 +62,6 @@ pub(crate) struct PbxState {
     ids: Ids,
     /// Lamps as last told.
     lamps: BTreeMap<Id, MessageSummary>,
-    /// Which call a leg belongs to.
-    legs: BTreeMap<LegId, CallId>,
     waiting: BTreeMap<Token, Waiter>,
     pub(crate) coming: RemoteFetches,
     pub(crate) returned: Returned,
@@ -92,7 +87,6 @@ impl PbxState {
             can_record: true,
             ids,
             lamps: BTreeMap::new(),
-            legs: BTreeMap::new(),
             waiting: BTreeMap::new(),
             coming: RemoteFetches::default(),
             returned: Returned::default(),
@@ -330,29 +324,9 @@ impl PbxState {
     }
 
     /// A number for a leg that goes out: even, so that the shim's (odd) are never met.
-    pub(crate) fn new_leg(&mut self, call: CallId) -> LegId {
+    pub(crate) fn new_leg(&mut self) -> LegId {
         self.leg_last += 2;
-        let leg = LegId(self.leg_last);
-        self.legs.insert(leg, call);
-        leg
-    }
-
-    pub(crate) fn leg_of(&mut self, leg: LegId, call: CallId) {
-        self.legs.insert(leg, call);
-    }
-
-    pub(crate) fn call_of(&self, leg: LegId) -> Option<CallId> {
-        self.legs.get(&leg).copied()
-    }
-
-    /// Nothing that is still said of this leg matters any more.
-    pub(crate) fn forget_leg(&mut self, leg: LegId) {
-        self.legs.remove(&leg);
-        self.hears_nothing(leg);
-    }
-
-    pub(crate) fn legs_len(&self) -> usize {
-        self.legs.len()
+        LegId(self.leg_last)
     }
 
     pub(crate) fn new_play(&mut self) -> PlayId {

@@ -127,6 +127,11 @@ words! {
     AT_THE_TONE = "codes/at-the-tone";
     EXACTLY = "codes/exactly";
     COULD_NOT = "codes/could-not";
+    NOTHING_RINGS = "codes/nothing-rings";
+    NOBODY_TO_PARK = "codes/nobody-to-park";
+    NOBODY_PARKED = "codes/nobody-parked";
+    PARKED_AT = "codes/parked-at";
+    MUSIC = "music/hold";
     ECHO_TEST = "codes/echo-test";
 }
 

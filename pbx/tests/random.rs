@@ -7,7 +7,8 @@ use rand_chacha::ChaCha8Rng;
 use tandem_pbx::sim::World;
 use tandem_pbx::{KeyMap, PbxConfig};
 
-fn run(seed: u64, config: PbxConfig) {
+/// Plays a world; how many transfers, pickups and parkings there were in it.
+fn run(seed: u64, config: PbxConfig) -> [u64; 3] {
     let mut dice = ChaCha8Rng::seed_from_u64(seed);
     let mut world = World::new(config, &["101", "102", "103"]);
     let mut story = Vec::new();
@@ -29,13 +30,24 @@ fn run(seed: u64, config: PbxConfig) {
         "seed {seed}: {:?}\nafter\n{last}",
         world.faults
     );
+    let seen = world.pbx.counters();
+    [seen.transfers, seen.pickups, seen.parked]
 }
 
 #[test]
 fn a_hundred_random_worlds_keep_every_promise() {
+    let mut seen = [0; 3];
     for seed in 0..100 {
-        run(seed, PbxConfig::default());
+        let moves = run(seed, PbxConfig::default());
+        seen.iter_mut()
+            .zip(moves)
+            .for_each(|(all, one)| *all += one);
     }
+    // Transfers, pickups, parkings.
+    assert!(
+        seen.iter().all(|moves| *moves > 20),
+        "too few moves: {seen:?}"
+    );
 }
 
 #[test]

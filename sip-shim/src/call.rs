@@ -59,6 +59,8 @@ pub(crate) struct Call {
     pub(crate) refreshing: bool,
     /// The other side takes UPDATE.
     pub(crate) takes_update: bool,
+    /// A transfer that its party asked for.
+    pub(crate) refer: Option<Refer>,
 }
 
 /// Where it stands.
@@ -124,6 +126,15 @@ pub(crate) struct Fork {
     pub(crate) failed: Option<tandem_pbx::seam::Cause>,
 }
 
+/// A REFER whose outcome is not known yet (RFC 3515).
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Refer {
+    /// Its CSeq, which names the subscription.
+    pub(crate) cseq: u32,
+    /// Its sender wants to be notified (RFC 4488).
+    pub(crate) notifies: bool,
+}
+
 /// A 2xx of ours that awaits its ACK.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Unconfirmed {
@@ -152,6 +163,7 @@ impl Call {
             user: None,
             refreshing: false,
             takes_update: false,
+            refer: None,
         }
     }
 }

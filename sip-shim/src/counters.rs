@@ -43,6 +43,8 @@ pub struct ShimCounters {
     pub overload: u64,
     /// Requests refused 503 because too many transactions of their source are waiting.
     pub overload_source: u64,
+    /// Transfers that parties asked for.
+    pub refers: u64,
     /// Re-INVITEs that met one of ours (491).
     pub glares: u64,
     /// Calls ended because the session timer ran out or an answer was never confirmed.

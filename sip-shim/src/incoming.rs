@@ -60,6 +60,10 @@ impl Shim {
                 return self.reply(server, &request, &Answer::new(422).headers(&headers));
             }
         };
+        let replaces = match self.takes_over(&request) {
+            Ok(replaces) => replaces,
+            Err(answer) => return self.reply(server, &request, &answer),
+        };
         let tag = self.cx.random();
         let Some(dialog) = Dialog::from_request(&request, flow, tag) else {
             return self.reply(server, &request, &Answer::new(400).reason("Bad Contact"));
@@ -99,6 +103,7 @@ impl Shim {
             leg,
             caller,
             dialed,
+            replaces,
         });
     }
 
@@ -544,7 +549,7 @@ fn withheld(caller: Caller) -> Caller {
 }
 
 /// How a call is refused.
-fn status_of(cause: Cause) -> u16 {
+pub(crate) fn status_of(cause: Cause) -> u16 {
     match cause {
         Cause::Busy => 486,
         Cause::Declined => 603,

@@ -34,6 +34,7 @@ mod incoming;
 mod message_builder;
 mod mwi;
 mod outgoing;
+mod refer;
 mod refresh;
 mod registrar;
 mod server_transactions;

@@ -18,7 +18,7 @@ use crate::wire::Flow;
 
 /// What we allow, for Allow headers.
 pub(crate) const ALLOW: &str =
-    "Allow: INVITE, ACK, CANCEL, BYE, OPTIONS, REGISTER, INFO, UPDATE, SUBSCRIBE\r\n";
+    "Allow: INVITE, ACK, CANCEL, BYE, OPTIONS, REGISTER, INFO, UPDATE, SUBSCRIBE, REFER\r\n";
 
 /// What is said in answer to a request.
 #[derive(Clone, Copy, Debug)]
@@ -355,6 +355,7 @@ pub(crate) fn reason(status: u16) -> &'static str {
         180 => "Ringing",
         183 => "Session Progress",
         200 => "OK",
+        202 => "Accepted",
         400 => "Bad Request",
         401 => "Unauthorized",
         403 => "Forbidden",

@@ -303,8 +303,9 @@ impl Shim {
             });
         };
         self.arm(leg);
+        let codec = params.codec;
         self.cx.media(Command::Set { leg, params });
-        self.cx.tell(SipEvent::Answered { leg });
+        self.cx.tell(SipEvent::Answered { leg, codec });
     }
 
     /// RFC 4028 §7.3: a proxy on the way wants a longer session. Once is enough.

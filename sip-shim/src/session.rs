@@ -89,7 +89,7 @@ impl SessionTimer {
     /// The headers of a response that accepts.
     pub(crate) fn response_headers(&self) -> String {
         if !self.spoken {
-            return "Supported: timer\r\n".to_owned();
+            return "Supported: timer, replaces\r\n".to_owned();
         }
         let (refresher, require) = if self.ours {
             ("uas", "")
@@ -98,7 +98,7 @@ impl SessionTimer {
         };
         let interval_s = self.interval_s;
         format!(
-            "Supported: timer\r\n{require}Session-Expires: {interval_s};refresher={refresher}\r\n"
+            "Supported: timer, replaces\r\n{require}Session-Expires: {interval_s};refresher={refresher}\r\n"
         )
     }
 
@@ -106,7 +106,7 @@ impl SessionTimer {
     pub(crate) fn request_headers(&self, cx: &ShimContext) -> String {
         let (interval_s, min_s) = (self.interval_s, cx.config.min_se_s);
         format!(
-            "Supported: timer\r\nSession-Expires: {interval_s};refresher=uac\r\nMin-SE: {min_s}\r\n"
+            "Supported: timer, replaces\r\nSession-Expires: {interval_s};refresher=uac\r\nMin-SE: {min_s}\r\n"
         )
     }
 }
@@ -114,7 +114,7 @@ impl SessionTimer {
 /// The headers of an INVITE that begins a call.
 pub(crate) fn invite_headers(cx: &ShimContext, interval_s: u32, min_se_s: u32) -> String {
     let interval_s = interval_s.max(min_se_s).max(cx.config.min_se_s);
-    format!("Supported: timer\r\nSession-Expires: {interval_s}\r\nMin-SE: {min_se_s}\r\n")
+    format!("Supported: timer, replaces\r\nSession-Expires: {interval_s}\r\nMin-SE: {min_se_s}\r\n")
 }
 
 fn refresher(message: &Message) -> Option<&str> {

@@ -208,6 +208,7 @@ impl Shim {
                 caller,
                 like,
             } => self.call(leg, user, caller, like),
+            SipCommand::ReferResult { leg, refused } => self.refer_result(leg, refused),
             SipCommand::End { leg, cause } => self.end(leg, cause),
             SipCommand::MessageSummary { user, lamp } => self.set_lamp(user, lamp),
             SipCommand::Phone { user, slot, seen } => {
@@ -268,7 +269,7 @@ impl Shim {
             (Method::Options, None) => {
                 self.reply(server, &request, &Answer::new(200).headers(OFFERS))
             }
-            // BYE, INFO and UPDATE mean something only within a call.
+            // BYE, INFO, UPDATE and REFER mean something only within a call.
             (_, None) => self.reply(server, &request, &Answer::new(481)),
         }
     }
@@ -280,7 +281,7 @@ impl Shim {
                 self.cx.counters.methods_refused += 1;
                 return Some((501, ALLOW.to_owned()));
             }
-            Method::Notify | Method::Refer | Method::Message | Method::Publish | Method::Prack => {
+            Method::Notify | Method::Message | Method::Publish | Method::Prack => {
                 self.cx.counters.methods_refused += 1;
                 return Some((405, ALLOW.to_owned()));
             }
@@ -294,7 +295,9 @@ impl Shim {
         }
         let is_register = request.method() == Method::Register;
         let unknown = |t: &&str| {
-            let known = t.eq_ignore_ascii_case("timer");
+            let known = !["timer", "replaces"]
+                .iter()
+                .all(|o| !t.eq_ignore_ascii_case(o));
             !(known || is_register && t.eq_ignore_ascii_case("path"))
         };
         let unknown: Vec<&str> = request.tokens(Name::Require).filter(unknown).collect();

@@ -382,7 +382,7 @@ fn unquote(text: &str) -> Cow<'_, str> {
     Cow::Owned(text.chars().filter(keep).collect())
 }
 
-fn percent_decode(text: &str) -> Option<Cow<'_, str>> {
+pub(crate) fn percent_decode(text: &str) -> Option<Cow<'_, str>> {
     if !text.contains('%') {
         return Some(Cow::Borrowed(text));
     }

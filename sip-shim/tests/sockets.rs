@@ -172,6 +172,7 @@ impl Pbx {
                 leg,
                 caller,
                 dialed,
+                ..
             } => {
                 let user = id(dialed.parse().unwrap());
                 let out = LegId(leg.0 + 1);
@@ -185,7 +186,7 @@ impl Pbx {
             SipEvent::Ringing { leg } => vec![SipCommand::Ring {
                 leg: LegId(leg.0 - 1),
             }],
-            SipEvent::Answered { leg } => {
+            SipEvent::Answered { leg, .. } => {
                 vec![SipCommand::Answer {
                     leg: LegId(leg.0 - 1),
                     like: Some(leg),

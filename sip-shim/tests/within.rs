@@ -171,8 +171,8 @@ fn requests_come_in_order_and_to_calls_that_are() {
     w.expect(&["10.7.0.1:5060: 200 (5 OPTIONS)"]);
     w.receive(GATE, &w.within("INFO", 4, "", ""));
     w.expect(&["10.7.0.1:5060: 500 (4 INFO)"]);
-    w.receive(GATE, &w.within("REFER", 6, "Refer-To: <sip:1@2>\n", ""));
-    w.expect(&["10.7.0.1:5060: 405 (6 REFER)"]);
+    w.receive(GATE, &w.within("PUBLISH", 6, "", ""));
+    w.expect(&["10.7.0.1:5060: 405 (6 PUBLISH)"]);
     let ok = w.last_like("SIP/2.0 200");
     let (to, from, call_id) = (
         header(&ok, "To"),

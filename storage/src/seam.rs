@@ -169,7 +169,7 @@ pub struct Stamp {
 }
 
 /// Where the samples of one chunk lie: enough to read them without any index.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ChunkPlace {
     /// The segment file's number.
     pub segment: u32,
@@ -239,7 +239,7 @@ pub enum Payload {
 }
 
 /// The mark of whoever appends on an [`Append`], given back in the event that answers it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Token {
     /// Who appends.
     pub owner: Owner,
@@ -248,7 +248,7 @@ pub struct Token {
 }
 
 /// Who appends to a log; each numbers its own appends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Owner {
     /// Calls and mailboxes.
     CallControl,

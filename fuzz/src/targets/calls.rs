@@ -3,6 +3,7 @@
 //! has hung up no call is left.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tandem_engine::seam::{Codec, Command, Event, LegId, PlayId, RecordEnd};
@@ -80,11 +81,14 @@ impl Story {
         let leg = self.legs.get(feed.below(self.legs.len().max(1))).copied();
         let leg = leg.unwrap_or(LegId(feed.below(20) as u64));
         let sip = |event| Input::Sip(event);
-        let input = match feed.below(20) {
+        let input = match feed.below(22) {
             0 => self.incoming(feed),
             1 if feed.one_in(3) => sip(SipEvent::Progress { leg }),
             1 => sip(SipEvent::Ringing { leg }),
-            2 => sip(SipEvent::Answered { leg }),
+            2 => sip(SipEvent::Answered {
+                leg,
+                codec: Codec::Pcmu,
+            }),
             3 => sip(SipEvent::Confirmed {
                 leg,
                 codec: Codec::Pcma,
@@ -118,6 +122,15 @@ impl Story {
                 asker: 1,
                 ask: ask(feed),
             }),
+            19 => sip(SipEvent::Held {
+                leg,
+                held: feed.one_in(2),
+            }),
+            20 if self.legs.contains(&leg) => sip(SipEvent::Refer {
+                leg,
+                to: dialed(feed),
+                replaces: feed.one_in(2).then(|| self.other(feed)),
+            }),
             18 if feed.one_in(20) => [Input::Drain, Input::Stop][feed.below(2)].clone(),
             18 => sip(SipEvent::PhoneCame {
                 user: id(1 + feed.below(4) as u64),
@@ -139,19 +152,17 @@ impl Story {
             is_withheld: false,
             class: tandem_pbx::seam::ClassOfService::Internal,
         };
-        const DIALED: [&str; 12] = [
-            "101", "102", "*97", "*98102", "*101", "*43", "*60", "*65", "*78", "*79", "*72102",
-            "*73",
-        ];
-        let dialed = match feed.below(DIALED.len() + 1) {
-            n if n < DIALED.len() => DIALED[n].into(),
-            _ => text(feed),
-        };
         Input::Sip(SipEvent::Incoming {
             leg,
             caller,
-            dialed,
+            dialed: dialed(feed),
+            replaces: feed.one_in(8).then(|| self.other(feed)),
         })
+    }
+
+    fn other(&self, feed: &mut Feed<'_>) -> LegId {
+        let other = self.legs.get(feed.below(self.legs.len().max(1)));
+        other.copied().unwrap_or(LegId(feed.below(20) as u64))
     }
 
     fn play_done(&mut self) -> Input {
@@ -418,7 +429,18 @@ fn digit(feed: &mut Feed<'_>) -> char {
     char::from(b"0123456789*#ABCDx"[feed.below(17)])
 }
 
-fn text(feed: &mut Feed<'_>) -> std::sync::Arc<str> {
+fn dialed(feed: &mut Feed<'_>) -> Arc<str> {
+    const DIALED: [&str; 16] = [
+        "101", "102", "*97", "*98102", "*101", "*43", "*60", "*65", "*78", "*79", "*72102", "*73",
+        "*8", "**102", "68", "681",
+    ];
+    match feed.below(DIALED.len() + 1) {
+        n if n < DIALED.len() => DIALED[n].into(),
+        _ => text(feed),
+    }
+}
+
+fn text(feed: &mut Feed<'_>) -> Arc<str> {
     let len = feed.below(80);
     String::from_utf8_lossy(feed.take(len)).into()
 }

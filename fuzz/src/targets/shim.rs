@@ -224,7 +224,9 @@ impl Story {
                 leg,
                 caller,
                 dialed,
+                replaces,
             } => {
+                assert!(replaces.is_none_or(|replaced| self.legs.contains(&replaced)));
                 assert!(caller.number.chars().count() <= 64 && caller.name.chars().count() <= 64);
                 assert!(dialed.chars().count() <= 64);
                 assert!(
@@ -238,9 +240,10 @@ impl Story {
             }
             SipEvent::Ringing { leg }
             | SipEvent::Progress { leg }
-            | SipEvent::Answered { leg }
+            | SipEvent::Answered { leg, .. }
             | SipEvent::Confirmed { leg, .. }
             | SipEvent::Held { leg, .. }
+            | SipEvent::Refer { leg, .. }
             | SipEvent::Digit { leg, .. } => {
                 assert!(
                     self.legs.contains(&leg),

@@ -5,24 +5,19 @@
 //! has shown to be one.
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use tandem_engine::seam::Command;
 use tandem_storage::name::Id;
-use tandem_storage::time::Time;
 
-use crate::call::codes::{self, Change};
-use crate::call::ending::Announcement;
-use crate::call::ringing::Ringing;
-use crate::call::{CallEvent, CallerLeg, Phase};
+use crate::app::codes::Change;
+use crate::app::{Next, Start};
+use crate::call::dial::DialRequest;
+use crate::call::leg::Leg;
+use crate::call::parking;
 use crate::config::{PbxConfig, Service};
 use crate::office::Office;
-use crate::say::Say;
-use crate::seam::{Cause, ClassOfService};
+use crate::seam::{Caller, Cause, ClassOfService};
 use crate::state::PbxState;
-use crate::voicemail::deposit::{Deposit, Reason};
-use crate::voicemail::login::Login;
-use crate::words;
+use crate::voicemail::deposit::Reason;
 
 /// Where a dialled number leads.
 #[derive(Clone, Debug, PartialEq)]
@@ -35,28 +30,34 @@ pub(crate) enum Route {
     Clock,
     MyNumber,
     Change(Change),
+    PickUp(Option<Id>),
+    Park,
+    Fetch(u32),
 }
 
-/// We have answered and wait for the caller to confirm, so that it misses no word.
-#[derive(Debug)]
-pub(crate) struct Answering {
-    then: AfterAnswer,
-    pub(crate) until: Time,
+/// Who wants to go where, and by whose rights.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Dialer<'a> {
+    /// Whose leg it is.
+    pub(crate) party: &'a Caller,
+    pub(crate) dialed: &'a str,
+    /// What may be reached.
+    pub(crate) class: ClassOfService,
+    /// Somebody else dialled for this party: it is transferred.
+    pub(crate) for_another: bool,
 }
 
-/// What follows the answer.
-#[derive(Clone, Debug, PartialEq)]
-enum AfterAnswer {
-    Deposit(Id, Reason),
-    Login(Option<Id>),
-    Echo,
-    Clock,
-    MyNumber,
-    Change(Id, Change),
+impl Dialer<'_> {
+    /// A party that dialled itself.
+    pub(crate) fn of(leg: &Leg) -> Dialer<'_> {
+        Dialer {
+            party: &leg.party,
+            dialed: &leg.dialed,
+            class: leg.party.class,
+            for_another: false,
+        }
+    }
 }
-
-/// The shim gives up on an ACK after 32 s (RFC 3261 §13.3.1.4); this is for a shim that does not.
-const CONFIRM_WAIT: Duration = Duration::from_secs(40);
 
 /// Reads what was dialled. `None`: there is no such number.
 pub(crate) fn route(dialed: &str, config: &PbxConfig, office: &Office) -> Option<Route> {
@@ -80,6 +81,8 @@ fn service(service: Service, rest: &str, office: &Office) -> Option<Route> {
         Service::MessagesOf if rest.is_empty() => Route::MessagesOf(None),
         Service::MessagesOf => Route::MessagesOf(Some(office.by_extension(rest)?)),
         Service::LeaveMessage => Route::Leave(office.by_extension(rest)?),
+        Service::PickUp => Route::PickUp(Some(office.by_extension(rest)?)),
+        Service::Park if !rest.is_empty() => Route::Fetch(parking::slot(rest)?),
         Service::ForwardOn if !rest.is_empty() => Route::Change(Change::Forward(Some(rest.into()))),
         _ if !rest.is_empty() => return None,
         Service::ForwardOn => return None,
@@ -90,55 +93,69 @@ fn service(service: Service, rest: &str, office: &Office) -> Option<Route> {
         Service::DndOn => Route::Change(Change::Dnd(true)),
         Service::DndOff => Route::Change(Change::Dnd(false)),
         Service::ForwardOff => Route::Change(Change::Forward(None)),
+        Service::PickUpGroup => Route::PickUp(None),
+        Service::Park => Route::Park,
     };
     Some(route)
 }
 
-/// A call begins.
-pub(crate) fn start(line: &mut CallerLeg, x: &mut PbxState) -> Phase {
-    let Some(route) = route(&line.dialed, &x.config, &x.office) else {
-        return refuse(line, x, Cause::NoSuchNumber);
+/// Where a leg goes for which this was dialled.
+pub(crate) fn start(dialer: &Dialer<'_>, x: &PbxState) -> Next {
+    let Some(route) = route(dialer.dialed, &x.config, &x.office) else {
+        return Next::End(Cause::NoSuchNumber);
     };
-    let then = match route {
-        Route::User(user) => return call_user(line, x, user),
-        Route::Leave(user) => AfterAnswer::Deposit(user, Reason::Direct),
-        Route::MyMessages | Route::MessagesOf(_) if line.caller.class == ClassOfService::Public => {
-            return refuse(line, x, Cause::Forbidden);
+    if !may(dialer, &route) {
+        return Next::End(Cause::Forbidden);
+    }
+    let start = match route {
+        // Nobody is rung at the phone it speaks from.
+        Route::User(user) if dialer.for_another && dialer.party.user == Some(user) => {
+            return Next::End(Cause::Declined);
         }
-        Route::MyMessages => AfterAnswer::Login(own_mailbox(line, &x.office)),
-        Route::MessagesOf(user) => AfterAnswer::Login(user),
-        Route::Echo if !x.config.echo_prompt => {
-            line.answer(x, None);
-            return echo(line, x);
-        }
-        Route::Echo => AfterAnswer::Echo,
-        Route::Clock => AfterAnswer::Clock,
-        Route::MyNumber => AfterAnswer::MyNumber,
-        Route::Change(change) => match line.caller.user {
-            Some(user) => AfterAnswer::Change(user, change),
-            None => return refuse(line, x, Cause::Forbidden),
+        Route::User(user) => return call_user(x, user),
+        Route::PickUp(whose) => return Next::PickUp(whose),
+        Route::Park if dialer.for_another => return Next::Park(None),
+        Route::Park => return Next::ParkHeld,
+        Route::Fetch(slot) => return Next::FetchParked(slot),
+        Route::Leave(user) => Start::Deposit(user, Reason::Direct),
+        Route::MyMessages => Start::Login(own_mailbox(dialer.party, &x.office)),
+        Route::MessagesOf(user) => Start::Login(user),
+        Route::Echo if x.config.echo_prompt => Start::EchoTest,
+        Route::Echo => Start::Echo,
+        Route::Clock => Start::Clock,
+        Route::MyNumber => Start::MyNumber,
+        Route::Change(change) => match dialer.party.user {
+            Some(user) => Start::Change(user, change),
+            None => return Next::End(Cause::Forbidden),
         },
     };
-    answer(line, x, then)
+    Next::Start(start)
 }
 
-fn refuse(line: &mut CallerLeg, x: &mut PbxState, cause: Cause) -> Phase {
-    line.end(x, cause);
-    Phase::Done
+/// What a class of service allows, in one place. What a user does for itself, nobody does for it.
+fn may(dialer: &Dialer<'_>, route: &Route) -> bool {
+    let is_internal = dialer.class != ClassOfService::Public;
+    let is_user = dialer.party.user.is_some() && !dialer.for_another;
+    match route {
+        Route::User(_) | Route::Leave(_) => true,
+        Route::Echo | Route::Clock | Route::MyNumber => true,
+        Route::MyMessages | Route::MessagesOf(_) => is_internal,
+        Route::Park if dialer.for_another => is_internal,
+        Route::Fetch(_) => is_internal,
+        Route::Park | Route::PickUp(_) | Route::Change(_) => is_user,
+    }
 }
 
 /// The user whose phone it is; for a call from a gateway, whose number it gives.
-fn own_mailbox(line: &CallerLeg, office: &Office) -> Option<Id> {
-    line.caller
-        .user
-        .or_else(|| office.by_extension(&line.caller.number))
+fn own_mailbox(party: &Caller, office: &Office) -> Option<Id> {
+    party.user.or_else(|| office.by_extension(&party.number))
 }
 
 /// Rings a user, or whoever takes that user's calls; the mailbox is always that of the one dialled.
-fn call_user(line: &mut CallerLeg, x: &mut PbxState, called: Id) -> Phase {
+fn call_user(x: &PbxState, called: Id) -> Next {
     match goes_on(x, called, Vec::new()) {
-        Some(passed) => Ringing::start(line, x, called, passed),
-        None => take_message(line, x, called, Reason::Unavailable),
+        Some(passed) => Next::Dial(DialRequest::user(called, passed, x.config.ring_for)),
+        None => Next::Start(Start::Deposit(called, Reason::Unavailable)),
     }
 }
 
@@ -156,60 +173,6 @@ pub(crate) fn goes_on(x: &PbxState, mut user: Id, mut passed: Vec<Id>) -> Option
         };
         user = x.office.by_extension(&forward)?;
     }
-}
-
-/// The mailbox takes the call.
-pub(crate) fn take_message(
-    line: &mut CallerLeg,
-    x: &mut PbxState,
-    mailbox: Id,
-    reason: Reason,
-) -> Phase {
-    answer(line, x, AfterAnswer::Deposit(mailbox, reason))
-}
-
-fn answer(line: &mut CallerLeg, x: &mut PbxState, then: AfterAnswer) -> Phase {
-    line.answer(x, None);
-    Phase::Answering(Answering {
-        then,
-        until: x.after(CONFIRM_WAIT),
-    })
-}
-
-fn echo(line: &CallerLeg, x: &mut PbxState) -> Phase {
-    x.media(Command::Echo { leg: line.leg });
-    Phase::Echo
-}
-
-impl Answering {
-    pub(crate) fn on(self, line: &mut CallerLeg, x: &mut PbxState, event: &CallEvent) -> Phase {
-        match event {
-            CallEvent::Confirmed(codec) => {
-                line.codec = *codec;
-                self.then.start(line, x)
-            }
-            CallEvent::Timer => refuse(line, x, Cause::MediaTimeout),
-            _ => Phase::Answering(self),
-        }
-    }
-}
-
-impl AfterAnswer {
-    fn start(self, line: &mut CallerLeg, x: &mut PbxState) -> Phase {
-        match self {
-            AfterAnswer::Deposit(mailbox, reason) => Deposit::start(line, x, mailbox, reason),
-            AfterAnswer::Login(mailbox) => Login::start(line, x, mailbox),
-            AfterAnswer::Echo => Announcement::then_echo(line, x, Say::one(words::ECHO_TEST)),
-            AfterAnswer::Clock => codes::Clock::start(line, x),
-            AfterAnswer::MyNumber => codes::my_number(line, x),
-            AfterAnswer::Change(user, change) => codes::Setting::start(line, x, user, change),
-        }
-    }
-}
-
-/// After "this is the echo test".
-pub(crate) fn start_echo(line: &CallerLeg, x: &mut PbxState) -> Phase {
-    echo(line, x)
 }
 
 /// An extension one may forward to: somebody else's.
@@ -268,7 +231,14 @@ mod tests {
         check("*72", "-");
         check("*73", "Change(Forward(None))");
         check("600", "-");
-        check("*8", "-");
+        check("*8", "PickUp(None)");
+        check("*8102", "-");
+        check("**102", "PickUp(Some(a.1.2))");
+        check("**199", "-");
+        check("68", "Park");
+        check("681", "Fetch(1)");
+        check("680", "-");
+        check("68100", "-");
         check("é*97", "-");
     }
 }

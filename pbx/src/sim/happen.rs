@@ -29,7 +29,7 @@ impl World {
         });
     }
 
-    pub(super) fn call(&mut self, leg: LegId, from: &str, dialed: &str) {
+    pub(super) fn call(&mut self, leg: LegId, from: &str, dialed: &str, replaces: Option<LegId>) {
         let (user, number) = match from.strip_prefix('~') {
             Some(number) => (None, number),
             None => (self.users.get(from).copied(), from),
@@ -46,7 +46,17 @@ impl World {
             leg,
             caller,
             dialed: dialed.into(),
+            replaces,
         });
+    }
+
+    pub(super) fn refer(&mut self, leg: LegId, to: &str, replaces: Option<LegId>) {
+        let to = to.into();
+        self.sip(SipEvent::Refer { leg, to, replaces });
+    }
+
+    pub(super) fn held(&mut self, leg: LegId, held: bool) {
+        self.sip(SipEvent::Held { leg, held });
     }
 
     /// The far side ends a leg.

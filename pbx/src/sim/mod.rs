@@ -13,6 +13,9 @@
 //! | `ringing LEG`, `answered LEG`, `ended LEG CAUSE` | by a phone |
 //! | `cut LEG CAUSE` | as `ended`, but the end of a recording is told first |
 //! | `confirmed LEG` | by the caller's phone |
+//! | `call LEG FROM over OTHER` | a call that is to take the place of a leg |
+//! | `refer LEG TO`, `refer LEG with OTHER` | the party asks for a transfer |
+//! | `hold LEG`, `resume LEG` | the party holds the others |
 //! | `keys LEG KEYS`, `info LEG KEYS` | as media, as signalling |
 //! | `played LEG` | what is being played to the leg ends |
 //! | `speak LEG MS` | time passes in which the leg's recording grows |
@@ -43,6 +46,7 @@ use tandem_storage::seam::{Append, LogEvent, Owner, Token};
 use tandem_storage::time::{Now, Time, WallTime};
 
 use crate::Pbx;
+use crate::call::board::Board;
 use crate::config::PbxConfig;
 use crate::office::{Account, new_user};
 use crate::seam::{AdminAsk, Input, SipEvent};
@@ -165,6 +169,15 @@ impl World {
         std::mem::take(&mut self.said)
     }
 
+    /// Writes all legs, dials, bridges and applications down, and goes on from what is read.
+    pub fn reread(&mut self) {
+        let text = self.pbx.board.to_json();
+        match Board::from_json(&text) {
+            Ok(board) => self.pbx.board = board,
+            Err(why) => self.faults.push(format!("{why} in {text}")),
+        }
+    }
+
     /// The time in this world.
     pub fn now(&self) -> Now {
         self.now
@@ -203,11 +216,23 @@ impl World {
 
     fn obey(&mut self, words: &[&str]) -> bool {
         match *words {
-            ["call", leg, from, dialed] => self.call(leg_of(leg), from, dialed),
+            ["call", leg, from, dialed] => self.call(leg_of(leg), from, dialed, None),
+            ["call", leg, from, "over", replaced] => {
+                self.call(leg_of(leg), from, "101", Some(leg_of(replaced)));
+            }
+            ["refer", leg, to] => self.refer(leg_of(leg), to, None),
+            ["refer", leg, "with", other] => {
+                self.refer(leg_of(leg), "999", Some(leg_of(other)));
+            }
+            ["hold", leg] => self.held(leg_of(leg), true),
+            ["resume", leg] => self.held(leg_of(leg), false),
             ["ringing", leg] => self.sip(SipEvent::Ringing { leg: leg_of(leg) }),
             ["progress", leg] => self.sip(SipEvent::Progress { leg: leg_of(leg) }),
             ["redirected", leg, to] => self.redirected(leg_of(leg), to),
-            ["answered", leg] => self.sip(SipEvent::Answered { leg: leg_of(leg) }),
+            ["answered", leg] => {
+                let (leg, codec) = (leg_of(leg), Codec::Pcma);
+                self.sip(SipEvent::Answered { leg, codec });
+            }
             ["confirmed", leg] => {
                 let (leg, codec) = (leg_of(leg), Codec::Pcma);
                 self.paid(leg);

@@ -5,12 +5,17 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use serde_json::Value;
 use tandem_engine::seam::{Command, PlayItem};
 use tandem_storage::name::Id;
 use tandem_storage::seam::{Append, ChunkPlace};
 
 use crate::counters::cause_name;
 use crate::seam::{AdminAnswer, Output, SipCommand};
+
+/// What goes on and on is shown once.
+const RINGING: &str = "<ringing>";
+const MUSIC: &str = "<music>";
 
 pub(super) struct Names {
     users: BTreeMap<Id, Arc<str>>,
@@ -68,6 +73,7 @@ impl Names {
                 Ok(AdminAnswer::Json(json)) => {
                     let mut json = json.clone();
                     json.sort_all_objects();
+                    number_legs(&mut json);
                     format!("reply: {}", self.text(&json.to_string()))
                 }
                 Ok(AdminAnswer::Sound { places, .. }) => format!("reply: {}", length(places)),
@@ -102,6 +108,10 @@ impl Names {
                     caller.number
                 )
             }
+            SipCommand::ReferResult { leg, refused } => {
+                let result = refused.map_or("done", cause_name);
+                format!("refer result {}: {result}", leg.0)
+            }
             SipCommand::End { leg, cause } => format!("end {}: {}", leg.0, cause_name(*cause)),
             SipCommand::Phone { user, slot, seen } => {
                 format!("phone {} {slot}: {seen}", self.user(*user))
@@ -120,7 +130,8 @@ impl Names {
     fn media(&self, command: &Command) -> String {
         match command {
             Command::Play { leg, items, .. } => {
-                let items: Vec<String> = items.iter().filter_map(item).collect();
+                let mut items: Vec<String> = items.iter().filter_map(item).collect();
+                items.dedup_by(|a, b| a == b && [RINGING, MUSIC].contains(&a.as_str()));
                 format!("play {}: {}", leg.0, items.join(" "))
             }
             Command::PlayMore {
@@ -134,6 +145,7 @@ impl Names {
             }
             Command::StopPlay { leg } => format!("hush {}", leg.0),
             Command::Bridge { a, b } => format!("bridge {} {}", a.0, b.0),
+            Command::Unbridge { leg } => format!("unbridge {}", leg.0),
             Command::Echo { leg } => format!("echo {}", leg.0),
             Command::Record {
                 leg, sound, limit, ..
@@ -222,9 +234,27 @@ impl Names {
     }
 }
 
+/// Legs and places by their numbers alone: their names look like those of users and sounds.
+fn number_legs(json: &mut Value) {
+    match json {
+        Value::Object(fields) => {
+            for (key, value) in fields.iter_mut() {
+                let is_name = matches!(key.as_str(), "leg" | "place");
+                match value.as_str().and_then(|text| text.parse::<Id>().ok()) {
+                    Some(id) if is_name => *value = format!("#{}", id.number).into(),
+                    _ => number_legs(value),
+                }
+            }
+        }
+        Value::Array(items) => items.iter_mut().for_each(number_legs),
+        _ => {}
+    }
+}
+
 /// Silences are left out.
 fn item(item: &PlayItem) -> Option<String> {
     match item {
+        PlayItem::Prompt(name) if &**name == "music/hold" => Some(MUSIC.to_owned()),
         PlayItem::Prompt(name) => Some(name.to_string()),
         PlayItem::Sound {
             places,
@@ -236,6 +266,9 @@ fn item(item: &PlayItem) -> Option<String> {
             from_sample,
             ..
         } => Some(format!("<{} from {} ms>", length(places), from_sample / 8)),
+        PlayItem::Tone {
+            frequency_hz: 425, ..
+        } => Some(RINGING.to_owned()),
         PlayItem::Tone { .. } => Some("<beep>".to_owned()),
         PlayItem::Silence { .. } => None,
     }

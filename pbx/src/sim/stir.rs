@@ -3,12 +3,14 @@
 
 use tandem_engine::seam::LegId;
 
+use crate::call::leg::{Leg, Place};
 use crate::sim::{Owes, World};
 
 /// Numbers worth dialling, and some that are not.
-const DIALED: [&str; 22] = [
+const DIALED: [&str; 29] = [
     "101", "102", "103", "101", "102", "103", "199", "*97", "*97", "*98", "*98101", "*101", "*102",
-    "*103", "*43", "*60", "*65", "*78", "*79", "*72102", "*72103", "*73",
+    "*103", "*43", "*60", "*65", "*78", "*79", "*72102", "*72103", "*73", "*8", "**101", "**102",
+    "68", "68", "681", "682",
 ];
 const FROM: [&str; 5] = ["101", "102", "103", "~5551234", "~102"];
 const CAUSES: [&str; 6] = [
@@ -47,7 +49,10 @@ impl World {
     /// Makes one thing happen, chosen by the number; returns the line it is (see [`World::tell`])
     /// and what call control asked for.
     pub fn stir(&mut self, number: u64) -> (String, Vec<String>) {
-        let line = self.choose(&mut Dice(number));
+        if number.is_multiple_of(16) {
+            self.reread();
+        }
+        let line = self.choose(&mut Dice(number / 16));
         let said = self.tell(&line);
         self.check_legs();
         (line, said)
@@ -66,8 +71,9 @@ impl World {
         self.tell("wait 10000000");
     }
 
-    /// Every leg belongs to a call: one that does not would ring or talk for ever.
+    /// Every leg is in some place, or it would ring or talk for ever; and in no two.
     fn check_legs(&mut self) {
+        self.faults.extend(self.pbx.board.faults());
         for leg in self.legs.keys() {
             if !self.pbx.knows_leg(*leg) {
                 self.faults
@@ -99,7 +105,8 @@ impl World {
             24..=29 => format!("answered {leg}"),
             30..=33 => format!("ended {leg} {}", dice.pick(&CAUSES)),
             34..=35 => format!("cut {leg} {}", dice.pick(&CAUSES)),
-            36..=53 => format!("keys {leg} {}", dice.pick(&KEYS)),
+            36..=47 => format!("keys {leg} {}", dice.pick(&KEYS)),
+            48..=53 => self.moves(dice, leg),
             54..=55 => format!("info {leg} {}", dice.pick(&KEYS)),
             56..=69 => format!("played {leg}"),
             70..=75 => format!("speak {leg} {}", dice.pick(&LENGTHS_MS)),
@@ -122,6 +129,41 @@ impl World {
             98 => "list 102".to_owned(),
             _ if dice.below(20) == 0 => "power cut".to_owned(),
             _ => "calls".to_owned(),
+        }
+    }
+
+    /// Some move of a leg that needs two calls, or a phone with more than ten keys: as a rule at legs
+    /// where it makes sense.
+    fn moves(&mut self, dice: &mut Dice, leg: u64) -> String {
+        let other = self.some_leg(dice);
+        let board = &self.pbx.board;
+        let bridged = board.legs.values();
+        let bridged: Vec<&Leg> = bridged
+            .filter(|leg| matches!(leg.place, Place::Bridge(_)))
+            .collect();
+        let rude = dice.below(8) == 0 || bridged.is_empty();
+        let at = bridged.get(dice.below(bridged.len()));
+        let (leg, party) = match at {
+            Some(at) if !rude => (at.id.0, at.party.number.to_string()),
+            _ => (leg, dice.pick(&FROM).to_owned()),
+        };
+        let holds = at.is_some_and(|at| at.holds);
+        let kind = dice.below(7);
+        if kind > 3 && self.pbx.calls_len() < CALLS_MAX {
+            self.leg_last += 2;
+            let (new, from) = (self.leg_last, dice.pick(&FROM));
+            return match kind {
+                4 => format!("call {new} {from} over {leg}"),
+                5 if holds => format!("call {new} {party} 68"),
+                _ => format!("call {new} {party} {}", dice.pick(&DIALED)),
+            };
+        }
+        match kind {
+            0 => format!("refer {leg} {}", dice.pick(&DIALED)),
+            1 => format!("refer {leg} with {other}"),
+            2 => format!("hold {leg}"),
+            3 if holds => format!("resume {leg}"),
+            _ => format!("answered {other}"),
         }
     }
 

@@ -40,6 +40,7 @@ impl World {
                 self.expect(leg, "answer");
                 self.owes(leg, Owes::Confirmation);
             }
+            SipCommand::ReferResult { leg, .. } => self.expect(leg, "refer result"),
             SipCommand::End { leg, .. } => {
                 self.expect(leg, "end");
                 self.close(leg);

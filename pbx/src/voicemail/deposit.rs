@@ -13,32 +13,33 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use tandem_engine::seam::{PlayId, RecordEnd};
 use tandem_storage::name::Id;
 use tandem_storage::seam::Token;
 use tandem_storage::time::Time;
 
-use crate::call::ending::{Announcement, AwaitingSeal};
-use crate::call::{CallEvent, CallerLeg, Phase};
+use crate::app::ending::AwaitingSeal;
+use crate::app::{App, Next, Start};
+use crate::call::{Leg, LegEvent};
 use crate::mailbox::{About, From};
 use crate::office::Greeting;
 use crate::quota::{self, Room};
 use crate::say::Say;
 use crate::state::PbxState;
-use crate::voicemail::login::Login;
 use crate::voicemail::question::{Question, Reply};
 use crate::voicemail::take::{Length, RecordingOutcome, Spoken, Take};
 use crate::words::{self, Word};
 
 /// A message being left.
-#[derive(Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Deposit {
     draft: Draft,
     step: Step,
 }
 
 /// What is settled about it so far.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 struct Draft {
     mailbox: Id,
     reason: Reason,
@@ -47,7 +48,7 @@ struct Draft {
 }
 
 /// Why the mailbox took the call: chooses the greeting.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Reason {
     /// Nobody answered, or could.
     Unavailable,
@@ -57,7 +58,7 @@ pub(crate) enum Reason {
     Direct,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 enum Step {
     /// The greeting is on its way from another node.
     Awaiting(Id, Time),
@@ -76,12 +77,12 @@ const AWAIT_MAX: Duration = Duration::from_secs(2);
 
 impl Deposit {
     /// Greets the caller, or says that there is no room.
-    pub(crate) fn start(line: &CallerLeg, x: &mut PbxState, mailbox: Id, reason: Reason) -> Phase {
+    pub(crate) fn start(leg: &Leg, x: &mut PbxState, mailbox: Id, reason: Reason) -> Next {
         if !x.can_record {
-            return refuse(line, x, words::CANNOT_TAKE_MESSAGE);
+            return refuse(x, words::CANNOT_TAKE_MESSAGE);
         }
         if quota::room(x, mailbox) == Room::None {
-            return refuse(line, x, words::MAILBOX_FULL);
+            return refuse(x, words::MAILBOX_FULL);
         }
         let draft = Draft {
             mailbox,
@@ -95,80 +96,84 @@ impl Deposit {
                 if x.is_awaited(sound) {
                     return draft.at(Step::Awaiting(sound, x.after(AWAIT_MAX)));
                 }
-                draft.greet(line, x)
+                draft.greet(leg, x)
             }
-            None => draft.greet(line, x),
+            None => draft.greet(leg, x),
         }
     }
 
-    pub(crate) fn on(self, line: &mut CallerLeg, x: &mut PbxState, event: &CallEvent) -> Phase {
+    pub(crate) fn on(self, leg: &mut Leg, x: &mut PbxState, event: &LegEvent) -> Next {
         let draft = self.draft;
         match self.step {
             Step::Awaiting(sound, until) => match event {
-                CallEvent::RemoteFetches(id) | CallEvent::Fetched(id, _) if *id == sound => {
-                    draft.greet(line, x)
+                LegEvent::RemoteFetches(id) | LegEvent::Fetched(id, _) if *id == sound => {
+                    draft.greet(leg, x)
                 }
-                CallEvent::Timer => draft.greet(line, x),
-                CallEvent::Digit { digit: '#', .. } => draft.take(line, x),
-                CallEvent::Digit { digit: '*', .. } => Login::start(line, x, Some(draft.mailbox)),
+                LegEvent::Timer => draft.greet(leg, x),
+                LegEvent::Digit { digit: '#', .. } => draft.take(leg, x),
+                LegEvent::Digit { digit: '*', .. } => {
+                    Next::Start(Start::Login(Some(draft.mailbox)))
+                }
                 _ => draft.at(Step::Awaiting(sound, until)),
             },
             Step::Greeting(play, until) => match event {
-                CallEvent::PlayDone(done) if *done == play => draft.take(line, x),
-                CallEvent::Digit { digit: '#', .. } | CallEvent::Timer => draft.take(line, x),
-                CallEvent::Digit { digit: '*', .. } => Login::start(line, x, Some(draft.mailbox)),
-                CallEvent::SoundLocked(locked) if *locked == play => {
-                    line.stop_playback(x);
+                LegEvent::PlayDone(done) if *done == play => draft.take(leg, x),
+                LegEvent::Digit { digit: '#', .. } | LegEvent::Timer => draft.take(leg, x),
+                LegEvent::Digit { digit: '*', .. } => {
+                    Next::Start(Start::Login(Some(draft.mailbox)))
+                }
+                LegEvent::SoundLocked(locked) if *locked == play => {
+                    leg.stop_playback(x);
                     let said = spoken_greeting(extension(x, draft.mailbox), draft.reason);
-                    let play = line.say(x, said.word(words::INTRO));
+                    let play = leg.say(x, said.word(words::INTRO));
                     draft.at(Step::Greeting(play, until))
                 }
                 _ => draft.at(Step::Greeting(play, until)),
             },
-            Step::Taking(mut take) => match take.on(line, x, event) {
-                Some(taken) => draft.taken(line, x, taken),
+            Step::Taking(mut take) => match take.on(leg, x, event) {
+                Some(taken) => draft.taken(leg, x, taken),
                 None => draft.at(Step::Taking(take)),
             },
-            Step::Review(spoken, mut question) => match question.on(line, x, event) {
-                Some(reply) => draft.reviewed(line, x, spoken, &reply),
+            Step::Review(spoken, mut question) => match question.on(leg, x, event) {
+                Some(reply) => draft.reviewed(leg, x, spoken, &reply),
                 None => draft.at(Step::Review(spoken, question)),
             },
             Step::Listening(spoken, play, until) => match event {
-                CallEvent::Digit { digit, .. } => {
-                    line.stop_playback(x);
-                    draft.reviewed(line, x, spoken, &Reply::Key(*digit))
+                LegEvent::Digit { digit, .. } => {
+                    leg.stop_playback(x);
+                    draft.reviewed(leg, x, spoken, &Reply::Key(*digit))
                 }
-                CallEvent::Timer => draft.review(line, x, spoken, Say::new()),
-                CallEvent::PlayDone(done) if *done == play => {
-                    draft.review(line, x, spoken, Say::new())
+                LegEvent::Timer => draft.review(leg, x, spoken, Say::new()),
+                LegEvent::PlayDone(done) if *done == play => {
+                    draft.review(leg, x, spoken, Say::new())
                 }
                 _ => draft.at(Step::Listening(spoken, play, until)),
             },
             Step::Saving(spoken, token) => match event {
-                CallEvent::Committed(t) if *t == token => saved(line, x, spoken),
-                CallEvent::Refused(t) if *t == token => lost(line, x),
+                LegEvent::Committed(t) if *t == token => saved(leg, x, spoken),
+                LegEvent::Refused(t) if *t == token => lost(x),
                 _ => draft.at(Step::Saving(spoken, token)),
             },
         }
     }
 
     /// Hanging up keeps what was said.
-    pub(crate) fn caller_gone(self, line: &mut CallerLeg, x: &mut PbxState) -> Phase {
+    pub(crate) fn party_gone(self, leg: &mut Leg, x: &mut PbxState) -> Next {
         let sealing = match self.step {
-            Step::Awaiting(..) | Step::Greeting(..) => return Phase::Done,
-            Step::Taking(take) => match take.caller_gone(x) {
+            Step::Awaiting(..) | Step::Greeting(..) => return Next::Over,
+            Step::Taking(take) => match take.party_gone(x) {
                 Some(take) => AwaitingSeal::Taking(take, self.draft.urgent),
                 None => {
                     x.counters.deposits_too_short += 1;
-                    return Phase::Done;
+                    return Next::Over;
                 }
             },
             Step::Review(spoken, _) | Step::Listening(spoken, ..) => {
-                AwaitingSeal::Seal(spoken.keep(line, x, self.draft.urgent), spoken.id)
+                AwaitingSeal::Seal(spoken.keep(leg, x, self.draft.urgent), spoken.id)
             }
             Step::Saving(spoken, token) => AwaitingSeal::Seal(token, spoken.id),
         };
-        Phase::AwaitingSeal(sealing)
+        Next::Stay(App::AwaitingSeal(sealing))
     }
 
     pub(crate) fn deadline(&self) -> Option<Time> {
@@ -183,9 +188,9 @@ impl Deposit {
         }
     }
 
-    pub(crate) fn wants_keys(&self) -> bool {
+    pub(crate) fn wants_digits(&self) -> bool {
         match &self.step {
-            Step::Taking(take) => take.wants_keys(),
+            Step::Taking(take) => take.wants_digits(),
             Step::Saving(..) => false,
             _ => true,
         }
@@ -193,19 +198,19 @@ impl Deposit {
 }
 
 impl Draft {
-    fn at(self, step: Step) -> Phase {
-        Phase::Deposit(Deposit { draft: self, step })
+    fn at(self, step: Step) -> Next {
+        Next::Stay(App::Deposit(Deposit { draft: self, step }))
     }
 
-    fn greet(self, line: &CallerLeg, x: &mut PbxState) -> Phase {
+    fn greet(self, leg: &Leg, x: &mut PbxState) -> Next {
         let said = greeting(x, self.mailbox, self.reason).word(words::INTRO);
-        let play = line.say(x, said);
+        let play = leg.say(x, said);
         self.at(Step::Greeting(play, x.after(PLAY_MAX)))
     }
 
-    fn take(mut self, line: &CallerLeg, x: &mut PbxState) -> Phase {
+    fn take(mut self, leg: &Leg, x: &mut PbxState) -> Next {
         self.takes += 1;
-        let caller = &line.caller;
+        let caller = &leg.party;
         let from = From {
             number: caller.number.clone(),
             name: caller.name.clone(),
@@ -214,67 +219,61 @@ impl Draft {
         let about = About::Message {
             mailbox: self.mailbox,
             from,
-            called: line.dialed.clone(),
+            called: leg.dialed.clone(),
             restored: None,
         };
         let length = Length {
             min: x.config.message_min,
             max: x.config.message_max,
         };
-        let take = Take::start(line, x, &about, length, Say::new());
+        let take = Take::start(leg, x, &about, length, Say::new());
         self.at(Step::Taking(take))
     }
 
-    fn taken(self, line: &CallerLeg, x: &mut PbxState, taken: RecordingOutcome) -> Phase {
+    fn taken(self, leg: &Leg, x: &mut PbxState, taken: RecordingOutcome) -> Next {
         match taken {
             RecordingOutcome::TooShort => {
                 x.counters.deposits_too_short += 1;
-                goodbye(line, x, words::TOO_SHORT)
+                goodbye(words::TOO_SHORT)
             }
-            RecordingOutcome::Refused => refuse(line, x, words::CANNOT_TAKE_MESSAGE),
+            RecordingOutcome::Refused => refuse(x, words::CANNOT_TAKE_MESSAGE),
             RecordingOutcome::Spoken(spoken) => match spoken.end {
-                RecordEnd::Limit => self.review(line, x, spoken, Say::one(words::TIME_LIMIT)),
+                RecordEnd::Limit => self.review(leg, x, spoken, Say::one(words::TIME_LIMIT)),
                 // Nothing more can be recorded: what is there is kept, and the caller told.
-                RecordEnd::LogRefused => self.save(line, x, spoken),
-                RecordEnd::Stopped | RecordEnd::Silence => self.review(line, x, spoken, Say::new()),
+                RecordEnd::LogRefused => self.save(leg, x, spoken),
+                RecordEnd::Stopped | RecordEnd::Silence => self.review(leg, x, spoken, Say::new()),
             },
         }
     }
 
-    fn save(self, line: &CallerLeg, x: &mut PbxState, spoken: Spoken) -> Phase {
-        let token = spoken.keep(line, x, self.urgent);
+    fn save(self, leg: &Leg, x: &mut PbxState, spoken: Spoken) -> Next {
+        let token = spoken.keep(leg, x, self.urgent);
         self.at(Step::Saving(spoken, token))
     }
 
-    fn review(self, line: &CallerLeg, x: &mut PbxState, spoken: Spoken, first: Say) -> Phase {
+    fn review(self, leg: &Leg, x: &mut PbxState, spoken: Spoken, first: Say) -> Next {
         let menu = if self.urgent {
             words::REVIEW_URGENT
         } else {
             words::REVIEW
         };
-        let question = Question::key(line, x, first.word(menu));
+        let question = Question::key(leg, x, first.word(menu));
         self.at(Step::Review(spoken, question))
     }
 
-    fn reviewed(
-        mut self,
-        line: &CallerLeg,
-        x: &mut PbxState,
-        spoken: Spoken,
-        reply: &Reply,
-    ) -> Phase {
+    fn reviewed(mut self, leg: &Leg, x: &mut PbxState, spoken: Spoken, reply: &Reply) -> Next {
         match reply {
-            Reply::Key('1') | Reply::Silence | Reply::Number(_) => self.save(line, x, spoken),
+            Reply::Key('1') | Reply::Silence | Reply::Number(_) => self.save(leg, x, spoken),
             Reply::Key('2') => match x.sound(spoken.id, 0) {
                 Some(sound) => {
-                    let play = line.say(x, Say::new().sound(sound));
+                    let play = leg.say(x, Say::new().sound(sound));
                     self.at(Step::Listening(spoken, play, x.after(PLAY_MAX)))
                 }
-                None => self.review(line, x, spoken, Say::one(words::MESSAGE_UNREADABLE)),
+                None => self.review(leg, x, spoken, Say::one(words::MESSAGE_UNREADABLE)),
             },
             Reply::Key('3') if self.takes < x.config.takes_max => {
                 spoken.discard(x);
-                self.take(line, x)
+                self.take(leg, x)
             }
             Reply::Key('4') => {
                 self.urgent = !self.urgent;
@@ -283,9 +282,9 @@ impl Draft {
                 } else {
                     words::MARKED_NOT_URGENT
                 };
-                self.review(line, x, spoken, Say::one(word).pause(200))
+                self.review(leg, x, spoken, Say::one(word).pause(200))
             }
-            Reply::Key(_) => self.review(line, x, spoken, Say::one(words::INVALID_CHOICE)),
+            Reply::Key(_) => self.review(leg, x, spoken, Say::one(words::INVALID_CHOICE)),
         }
     }
 }
@@ -338,25 +337,25 @@ fn spoken_greeting(name: Say, reason: Reason) -> Say {
     name.word(what).pause(200)
 }
 
-fn saved(line: &mut CallerLeg, x: &mut PbxState, spoken: Spoken) -> Phase {
+fn saved(leg: &mut Leg, x: &mut PbxState, spoken: Spoken) -> Next {
     x.counters.deposits += 1;
-    line.message = Some(spoken.id);
+    leg.message = Some(spoken.id);
     match spoken.end {
-        RecordEnd::LogRefused => refuse(line, x, words::CANNOT_TAKE_MESSAGE),
-        _ => goodbye(line, x, words::MESSAGE_SAVED),
+        RecordEnd::LogRefused => refuse(x, words::CANNOT_TAKE_MESSAGE),
+        _ => goodbye(words::MESSAGE_SAVED),
     }
 }
 
-fn lost(line: &CallerLeg, x: &mut PbxState) -> Phase {
+fn lost(x: &mut PbxState) -> Next {
     x.counters.deposits_lost += 1;
-    goodbye(line, x, words::MESSAGE_NOT_SAVED)
+    goodbye(words::MESSAGE_NOT_SAVED)
 }
 
-fn refuse(line: &CallerLeg, x: &mut PbxState, word: Word) -> Phase {
+fn refuse(x: &mut PbxState, word: Word) -> Next {
     x.counters.deposits_refused += 1;
-    goodbye(line, x, word)
+    goodbye(word)
 }
 
-fn goodbye(line: &CallerLeg, x: &mut PbxState, word: Word) -> Phase {
-    Announcement::goodbye(line, x, Say::one(word).pause(300).word(words::GOODBYE))
+fn goodbye(word: Word) -> Next {
+    Next::goodbye(Say::one(word).pause(300))
 }

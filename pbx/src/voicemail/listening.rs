@@ -12,11 +12,12 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use tandem_engine::seam::PlayId;
 use tandem_storage::name::Id;
 use tandem_storage::time::Time;
 
-use crate::call::{CallEvent, CallerLeg};
+use crate::call::{Leg, LegEvent};
 use crate::mailbox::{Folder, heard_key};
 use crate::say::Say;
 use crate::state::{PbxState, Waiter, samples};
@@ -26,7 +27,7 @@ use crate::voicemail::session::{Leave, Session, Step};
 use crate::words;
 
 /// A message that is being played.
-#[derive(Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Body {
     play: PlayId,
     /// Where playing began, in samples, and when.
@@ -52,51 +53,51 @@ impl Session {
     }
 
     /// From the first message on; what has come meanwhile is at the end of the list.
-    pub(crate) fn listen(&mut self, line: &CallerLeg, x: &mut PbxState) -> Leave {
+    pub(crate) fn listen(&mut self, leg: &Leg, x: &mut PbxState) -> Leave {
         let known: BTreeSet<Id> = self.list.iter().copied().collect();
         let there = x.mailboxes.folder(self.mailbox, self.folder);
         self.list
             .extend(there.into_iter().filter(|id| !known.contains(id)));
         if self.list.is_empty() {
-            return self.menu(line, x, Say::one(words::FOLDER_EMPTY));
+            return self.menu(leg, x, Say::one(words::FOLDER_EMPTY));
         }
-        self.play(line, x, 0)
+        self.play(leg, x, 0)
     }
 
     /// Opens a folder.
-    pub(crate) fn open(&mut self, line: &CallerLeg, x: &mut PbxState, folder: Folder) -> Leave {
+    pub(crate) fn open(&mut self, leg: &Leg, x: &mut PbxState, folder: Folder) -> Leave {
         self.folder = folder;
         self.list.clear();
         self.at = None;
-        self.listen(line, x)
+        self.listen(leg, x)
     }
 
-    pub(crate) fn go(&mut self, line: &CallerLeg, x: &mut PbxState, verb: Verb) -> Leave {
+    pub(crate) fn go(&mut self, leg: &Leg, x: &mut PbxState, verb: Verb) -> Leave {
         let Some(at) = self.at else {
             return match verb {
-                Verb::Next => self.listen(line, x),
-                _ => self.menu(line, x, Say::one(words::NOTHING_SELECTED)),
+                Verb::Next => self.listen(leg, x),
+                _ => self.menu(leg, x, Say::one(words::NOTHING_SELECTED)),
             };
         };
         match verb {
-            Verb::Previous if at == 0 => self.menu(line, x, Say::one(words::NO_PREVIOUS_MESSAGE)),
-            Verb::Previous => self.play(line, x, at - 1),
+            Verb::Previous if at == 0 => self.menu(leg, x, Say::one(words::NO_PREVIOUS_MESSAGE)),
+            Verb::Previous => self.play(leg, x, at - 1),
             Verb::Next if at + 1 >= self.list.len() => {
-                self.menu(line, x, Say::one(words::NO_MORE_MESSAGES))
+                self.menu(leg, x, Say::one(words::NO_MORE_MESSAGES))
             }
-            Verb::Next => self.play(line, x, at + 1),
-            _ => self.play(line, x, at),
+            Verb::Next => self.play(leg, x, at + 1),
+            _ => self.play(leg, x, at),
         }
     }
 
-    fn play(&mut self, line: &CallerLeg, x: &mut PbxState, at: usize) -> Leave {
+    fn play(&mut self, leg: &Leg, x: &mut PbxState, at: usize) -> Leave {
         self.at = Some(at);
         if let Some(id) = self.selected() {
             // While the header is said, it comes.
             x.fetch(id);
         }
         let said = self.header(x);
-        let play = line.say(x, said);
+        let play = leg.say(x, said);
         self.step = Step::Header(play, x.after(PLAY_MAX));
         None
     }
@@ -108,72 +109,67 @@ impl Session {
         })
     }
 
-    pub(crate) fn envelope(&mut self, line: &CallerLeg, x: &mut PbxState) -> Leave {
+    pub(crate) fn envelope(&mut self, leg: &Leg, x: &mut PbxState) -> Leave {
         let said = match self.at {
             Some(_) => self.header(x),
             None => Say::one(words::NOTHING_SELECTED),
         };
-        self.menu(line, x, said)
+        self.menu(leg, x, said)
     }
 
-    pub(crate) fn on_playing(
-        &mut self,
-        line: &CallerLeg,
-        x: &mut PbxState,
-        event: &CallEvent,
-    ) -> Leave {
+    pub(crate) fn on_playing(&mut self, leg: &Leg, x: &mut PbxState, event: &LegEvent) -> Leave {
         match (&self.step, event) {
-            (_, CallEvent::Digit { digit, .. }) => self.press(line, x, *digit),
-            (Step::Header(play, _), CallEvent::PlayDone(done)) if play == done => {
-                self.play_body(line, x, 0)
+            (_, LegEvent::Digit { digit, .. }) => self.press(leg, x, *digit),
+            (Step::Header(play, _), LegEvent::PlayDone(done)) if play == done => {
+                self.play_body(leg, x, 0)
             }
-            (Step::Body(body), CallEvent::PlayDone(done)) if body.play == *done => {
+            (Step::Body(body), LegEvent::PlayDone(done)) if body.play == *done => {
                 if body.is_cut {
-                    return self.menu(line, x, Say::one(words::MESSAGE_UNREADABLE));
+                    return self.menu(leg, x, Say::one(words::MESSAGE_UNREADABLE));
                 }
                 self.mark_heard(x);
-                self.menu(line, x, Say::new().pause(300))
+                self.menu(leg, x, Say::new().pause(300))
             }
-            (Step::Body(body), CallEvent::SoundLocked(locked)) if body.play == *locked => {
-                line.stop_playback(x);
-                self.menu(line, x, Say::one(words::MESSAGE_LOCKED).pause(300))
+            (Step::Body(body), LegEvent::SoundLocked(locked)) if body.play == *locked => {
+                leg.stop_playback(x);
+                self.menu(leg, x, Say::one(words::MESSAGE_LOCKED).pause(300))
             }
             (
                 Step::Fetching(id, from, _),
-                CallEvent::RemoteFetches(here) | CallEvent::Fetched(here, _),
+                LegEvent::RemoteFetches(here) | LegEvent::Fetched(here, _),
             ) if id == here => {
                 let from = *from;
-                self.play_what_is_here(line, x, from)
+                self.play_what_is_here(leg, x, from)
             }
-            (Step::Body(_), CallEvent::Fetched(id, false)) if self.selected() == Some(*id) => {
+            (Step::Body(_), LegEvent::Fetched(id, false)) if self.selected() == Some(*id) => {
                 if let Step::Body(body) = &mut self.step {
                     body.is_cut = true;
                 }
                 None
             }
-            (Step::Fetching(_, from, _), CallEvent::Timer) => {
+            (Step::Fetching(_, from, _), LegEvent::Timer) => {
                 let from = *from;
-                self.play_what_is_here(line, x, from)
+                self.play_what_is_here(leg, x, from)
             }
-            (_, CallEvent::Timer) => self.menu(line, x, Say::new()),
+            (_, LegEvent::Timer) => self.menu(leg, x, Say::new()),
             _ => None,
         }
     }
 
-    fn play_body(&mut self, line: &CallerLeg, x: &mut PbxState, from: u64) -> Leave {
+    fn play_body(&mut self, leg: &Leg, x: &mut PbxState, from: u64) -> Leave {
         if let Some(id) = self.selected().filter(|id| x.is_awaited(*id)) {
-            line.stop_playback(x);
+            leg.stop_playback(x);
             self.step = Step::Fetching(id, from, x.after(FETCH_MAX));
             return None;
         }
-        self.play_what_is_here(line, x, from)
+        self.play_what_is_here(leg, x, from)
     }
 
-    fn play_what_is_here(&mut self, line: &CallerLeg, x: &mut PbxState, from: u64) -> Leave {
+    fn play_what_is_here(&mut self, leg: &Leg, x: &mut PbxState, from: u64) -> Leave {
         let Some(sound) = self.selected().and_then(|id| x.sound(id, from)) else {
-            return self.menu(line, x, Say::one(words::MESSAGE_UNREADABLE));
+            return self.menu(leg, x, Say::one(words::MESSAGE_UNREADABLE));
         };
-        let play = line.say(x, Say::new().sound(sound));
+        let play = leg.say(x, Say::new().sound(sound));
         let until = x.after(PLAY_MAX);
         self.step = Step::Body(Body {
             play,
@@ -186,36 +182,36 @@ impl Session {
     }
 
     /// Forward, back, pause, from the start.
-    pub(crate) fn wind(&mut self, line: &CallerLeg, x: &mut PbxState, verb: Verb) -> Leave {
+    pub(crate) fn wind(&mut self, leg: &Leg, x: &mut PbxState, verb: Verb) -> Leave {
         let skip = samples(x.config.skip);
         let end = self.samples(x);
         let (here, paused) = match &self.step {
             Step::Body(body) => (body.position(x).min(end), false),
             Step::Paused(from, _) => (*from, true),
             // In the header: forward skips it, the rest begins it anew.
-            Step::Header(..) if verb == Verb::SkipForward => return self.play_body(line, x, 0),
-            _ => return self.go(line, x, Verb::Repeat),
+            Step::Header(..) if verb == Verb::SkipForward => return self.play_body(leg, x, 0),
+            _ => return self.go(leg, x, Verb::Repeat),
         };
         match verb {
-            Verb::Pause if paused => self.play_body(line, x, here),
+            Verb::Pause if paused => self.play_body(leg, x, here),
             Verb::Pause => {
-                line.stop_playback(x);
+                leg.stop_playback(x);
                 self.step = Step::Paused(here, x.after(PAUSE_MAX));
                 None
             }
-            Verb::SkipForward => self.skip_to(line, x, here.saturating_add(skip)),
-            Verb::SkipBack => self.skip_to(line, x, here.saturating_sub(skip)),
-            _ => self.skip_to(line, x, 0),
+            Verb::SkipForward => self.skip_to(leg, x, here.saturating_add(skip)),
+            Verb::SkipBack => self.skip_to(leg, x, here.saturating_sub(skip)),
+            _ => self.skip_to(leg, x, 0),
         }
     }
 
-    fn skip_to(&mut self, line: &CallerLeg, x: &mut PbxState, to: u64) -> Leave {
+    fn skip_to(&mut self, leg: &Leg, x: &mut PbxState, to: u64) -> Leave {
         if to >= self.samples(x) {
             self.mark_heard(x);
-            line.stop_playback(x);
-            return self.menu(line, x, Say::new());
+            leg.stop_playback(x);
+            return self.menu(leg, x, Say::new());
         }
-        self.play_body(line, x, to)
+        self.play_body(leg, x, to)
     }
 
     /// The length of the message that is selected; of one that is still coming nobody knows it.

@@ -5,30 +5,30 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tandem_engine::seam::LegId;
 use tandem_storage::name::Id;
 use tandem_storage::time::Time;
 
-use crate::call::ending::Announcement;
-use crate::call::{CallEvent, CallerLeg, Phase};
+use crate::app::{App, Next, Start};
+use crate::call::{Leg, LegEvent};
 use crate::guard::{Pause, Verdict, pause_key};
 use crate::say::Say;
 use crate::seam::Output;
 use crate::state::{PbxState, Waiter};
 use crate::voicemail::question::{Question, Reply};
-use crate::voicemail::session::Session;
 use crate::words;
 
 /// Somebody who has not shown their PIN yet.
-#[derive(Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Login {
     /// Wrong tries in this call.
     tries: u32,
     step: Step,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 enum Step {
     /// Whose messages? (As typed; there may be no such mailbox.)
     Mailbox(Question),
@@ -42,111 +42,99 @@ const CHECK_WAIT: Duration = Duration::from_secs(30);
 
 impl Login {
     /// Asks for the PIN, and for the mailbox first if it is not known.
-    pub(crate) fn start(line: &CallerLeg, x: &mut PbxState, mailbox: Option<Id>) -> Phase {
+    pub(crate) fn start(leg: &Leg, x: &mut PbxState, mailbox: Option<Id>) -> Next {
         match mailbox {
-            Some(mailbox) => Login::ask_pin(line, x, 0, Some(mailbox), Say::new()),
-            None => Login::ask_mailbox(line, x, 0, Say::new()),
+            Some(mailbox) => Login::ask_pin(leg, x, 0, Some(mailbox), Say::new()),
+            None => Login::ask_mailbox(leg, x, 0, Say::new()),
         }
     }
 
-    fn ask_mailbox(line: &CallerLeg, x: &mut PbxState, tries: u32, first: Say) -> Phase {
-        let question = Question::number(line, x, first.word(words::ENTER_MAILBOX));
-        Phase::Login(Login {
+    fn ask_mailbox(leg: &Leg, x: &mut PbxState, tries: u32, first: Say) -> Next {
+        let question = Question::number(leg, x, first.word(words::ENTER_MAILBOX));
+        Next::Stay(App::Login(Login {
             tries,
             step: Step::Mailbox(question),
-        })
+        }))
     }
 
-    fn ask_pin(
-        line: &CallerLeg,
-        x: &mut PbxState,
-        tries: u32,
-        mailbox: Option<Id>,
-        first: Say,
-    ) -> Phase {
+    fn ask_pin(leg: &Leg, x: &mut PbxState, tries: u32, mailbox: Option<Id>, first: Say) -> Next {
         if mailbox.is_some_and(|mailbox| x.guard.is_paused(mailbox, x.now.mono)) {
-            return goodbye(line, x, Say::one(words::PIN_LOCKED));
+            return Next::goodbye(Say::one(words::PIN_LOCKED));
         }
-        let question = Question::number(line, x, first.word(words::ENTER_PIN));
-        Phase::Login(Login {
+        let question = Question::number(leg, x, first.word(words::ENTER_PIN));
+        Next::Stay(App::Login(Login {
             tries,
             step: Step::Pin(mailbox, question),
-        })
+        }))
     }
 
-    pub(crate) fn on(mut self, line: &mut CallerLeg, x: &mut PbxState, event: &CallEvent) -> Phase {
+    pub(crate) fn on(mut self, leg: &mut Leg, x: &mut PbxState, event: &LegEvent) -> Next {
         match &mut self.step {
-            Step::Mailbox(question) => match question.on(line, x, event) {
+            Step::Mailbox(question) => match question.on(leg, x, event) {
                 Some(Reply::Number(number)) => {
                     let mailbox = x.office.by_extension(&number);
-                    Login::ask_pin(line, x, self.tries, mailbox, Say::new())
+                    Login::ask_pin(leg, x, self.tries, mailbox, Say::new())
                 }
-                Some(_) => goodbye(line, x, Say::new()),
-                None => Phase::Login(self),
+                Some(_) => Next::goodbye(Say::new()),
+                None => Next::Stay(App::Login(self)),
             },
-            Step::Pin(mailbox, question) => match (question.on(line, x, event), *mailbox) {
-                (Some(Reply::Number(pin)), Some(mailbox)) => self.check(line, x, mailbox, &pin),
-                (Some(Reply::Number(_)), None) => self.wrong(line, x, None),
-                (Some(_), _) => goodbye(line, x, Say::new()),
-                (None, _) => Phase::Login(self),
+            Step::Pin(mailbox, question) => match (question.on(leg, x, event), *mailbox) {
+                (Some(Reply::Number(pin)), Some(mailbox)) => self.check(leg, x, mailbox, &pin),
+                (Some(Reply::Number(_)), None) => self.wrong(leg, x, None),
+                (Some(_), _) => Next::goodbye(Say::new()),
+                (None, _) => Next::Stay(App::Login(self)),
             },
             Step::Checking(mailbox, _) => {
                 let mailbox = *mailbox;
-                self.on_checked(line, x, mailbox, event)
+                self.on_checked(leg, x, mailbox, event)
             }
         }
     }
 
-    fn check(self, line: &CallerLeg, x: &mut PbxState, mailbox: Id, pin: &str) -> Phase {
+    fn check(self, leg: &Leg, x: &mut PbxState, mailbox: Id, pin: &str) -> Next {
         // Another caller's tries may have brought a pause meanwhile.
         if x.guard.is_paused(mailbox, x.now.mono) {
-            return goodbye(line, x, Say::one(words::PIN_LOCKED));
+            return Next::goodbye(Say::one(words::PIN_LOCKED));
         }
         let Some(hash) = x.office.settings(mailbox).pin.filter(|_| !pin.is_empty()) else {
-            return self.wrong(line, x, Some(mailbox));
+            return self.wrong(leg, x, Some(mailbox));
         };
-        x.guard.charge(line.leg, mailbox, x.now.mono, &x.config);
+        x.guard.charge(leg.id, mailbox, x.now.mono, &x.config);
         x.push(Output::CheckPin {
-            leg: line.leg,
+            leg: leg.id,
             hash,
             pin: pin.into(),
         });
         let step = Step::Checking(mailbox, x.after(CHECK_WAIT));
-        Phase::Login(Login { step, ..self })
+        Next::Stay(App::Login(Login { step, ..self }))
     }
 
-    fn on_checked(
-        self,
-        line: &CallerLeg,
-        x: &mut PbxState,
-        mailbox: Id,
-        event: &CallEvent,
-    ) -> Phase {
+    fn on_checked(self, leg: &Leg, x: &mut PbxState, mailbox: Id, event: &LegEvent) -> Next {
         match event {
-            CallEvent::PinChecked(Verdict::Right { .. }) => Session::start(line, x, mailbox),
-            CallEvent::PinChecked(Verdict::Wrong) => self.wrong(line, x, Some(mailbox)),
-            CallEvent::PinChecked(Verdict::Pause(_)) => {
+            LegEvent::PinChecked(Verdict::Right { .. }) => Next::Start(Start::Session(mailbox)),
+            LegEvent::PinChecked(Verdict::Wrong) => self.wrong(leg, x, Some(mailbox)),
+            LegEvent::PinChecked(Verdict::Pause(_)) => {
                 let said = Say::one(words::PIN_INCORRECT)
                     .word(words::TOO_MANY_TRIES)
                     .word(words::TRY_AGAIN_LATER);
-                goodbye(line, x, said)
+                Next::goodbye(said)
             }
-            CallEvent::Timer => goodbye(line, x, Say::one(words::COULD_NOT)),
-            _ => Phase::Login(self),
+            LegEvent::Timer => Next::goodbye(Say::one(words::COULD_NOT)),
+            _ => Next::Stay(App::Login(self)),
         }
     }
 
-    fn wrong(self, line: &CallerLeg, x: &mut PbxState, mailbox: Option<Id>) -> Phase {
+    fn wrong(self, leg: &Leg, x: &mut PbxState, mailbox: Option<Id>) -> Next {
         let tries = self.tries + 1;
         if tries >= x.config.pin_tries {
-            return goodbye(line, x, Say::one(words::TOO_MANY_TRIES));
+            return Next::goodbye(Say::one(words::TOO_MANY_TRIES));
         }
         match mailbox {
             Some(_) => {
                 let first = Say::one(words::PIN_INCORRECT);
-                Login::ask_pin(line, x, tries, mailbox, first)
+                Login::ask_pin(leg, x, tries, mailbox, first)
             }
-            None => Login::ask_mailbox(line, x, tries, Say::one(words::LOGIN_INCORRECT)),
+            None => Login::ask_mailbox(leg, x, tries, Say::one(words::LOGIN_INCORRECT)),
         }
     }
 
@@ -157,7 +145,7 @@ impl Login {
         })
     }
 
-    pub(crate) fn wants_keys(&self) -> bool {
+    pub(crate) fn wants_digits(&self) -> bool {
         !matches!(self.step, Step::Checking(..))
     }
 }
@@ -189,8 +177,4 @@ pub(crate) fn note_verdict(x: &mut PbxState, leg: LegId, mailbox: Id, verdict: V
         }
     }
     false
-}
-
-fn goodbye(line: &CallerLeg, x: &mut PbxState, said: Say) -> Phase {
-    Announcement::goodbye(line, x, said.word(words::GOODBYE))
 }

@@ -6,15 +6,16 @@
 //!
 //! [`digit_wait`]: crate::config::PbxConfig::digit_wait
 
+use serde::{Deserialize, Serialize};
 use tandem_engine::seam::PlayId;
 use tandem_storage::time::Time;
 
-use crate::call::{CallEvent, CallerLeg};
+use crate::call::{Leg, LegEvent};
 use crate::say::Say;
 use crate::state::PbxState;
 
 /// A question that was asked.
-#[derive(Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Question {
     say: Say,
     /// While it is being said.
@@ -45,17 +46,17 @@ const SAYING_MAX: std::time::Duration = std::time::Duration::from_secs(90);
 
 impl Question {
     /// Asks for one key.
-    pub(crate) fn key(line: &CallerLeg, x: &mut PbxState, say: Say) -> Question {
-        Question::ask(line, x, say, None)
+    pub(crate) fn key(leg: &Leg, x: &mut PbxState, say: Say) -> Question {
+        Question::ask(leg, x, say, None)
     }
 
     /// Asks for a number.
-    pub(crate) fn number(line: &CallerLeg, x: &mut PbxState, say: Say) -> Question {
-        Question::ask(line, x, say, Some(String::new()))
+    pub(crate) fn number(leg: &Leg, x: &mut PbxState, say: Say) -> Question {
+        Question::ask(leg, x, say, Some(String::new()))
     }
 
-    fn ask(line: &CallerLeg, x: &mut PbxState, say: Say, typed: Option<String>) -> Question {
-        let play = Some(line.say(x, say.clone()));
+    fn ask(leg: &Leg, x: &mut PbxState, say: Say, typed: Option<String>) -> Question {
+        let play = Some(leg.say(x, say.clone()));
         Question {
             say,
             play,
@@ -66,27 +67,22 @@ impl Question {
     }
 
     /// Takes in an event; an answer ends the question.
-    pub(crate) fn on(
-        &mut self,
-        line: &CallerLeg,
-        x: &mut PbxState,
-        event: &CallEvent,
-    ) -> Option<Reply> {
+    pub(crate) fn on(&mut self, leg: &Leg, x: &mut PbxState, event: &LegEvent) -> Option<Reply> {
         match event {
-            CallEvent::Digit { digit, .. } => self.on_digit(line, x, *digit),
-            CallEvent::PlayDone(play) if Some(*play) == self.play => {
+            LegEvent::Digit { digit, .. } => self.on_digit(leg, x, *digit),
+            LegEvent::PlayDone(play) if Some(*play) == self.play => {
                 self.play = None;
                 self.until = x.after(x.config.answer_wait);
                 None
             }
-            CallEvent::Timer if x.now.mono >= self.until => self.on_silence(line, x),
+            LegEvent::Timer if x.now.mono >= self.until => self.on_silence(leg, x),
             _ => None,
         }
     }
 
-    fn on_digit(&mut self, line: &CallerLeg, x: &mut PbxState, digit: char) -> Option<Reply> {
+    fn on_digit(&mut self, leg: &Leg, x: &mut PbxState, digit: char) -> Option<Reply> {
         if self.play.take().is_some() {
-            line.stop_playback(x);
+            leg.stop_playback(x);
         }
         self.until = x.after(x.config.digit_wait);
         let Some(typed) = &mut self.typed else {
@@ -102,7 +98,7 @@ impl Question {
         None
     }
 
-    fn on_silence(&mut self, line: &CallerLeg, x: &mut PbxState) -> Option<Reply> {
+    fn on_silence(&mut self, leg: &Leg, x: &mut PbxState) -> Option<Reply> {
         if let Some(typed) = self.typed.as_mut().filter(|typed| !typed.is_empty()) {
             return Some(Reply::Number(std::mem::take(typed)));
         }
@@ -110,7 +106,7 @@ impl Question {
             return Some(Reply::Silence);
         }
         self.asked += 1;
-        self.play = Some(line.say(x, self.say.clone()));
+        self.play = Some(leg.say(x, self.say.clone()));
         self.until = x.after(SAYING_MAX);
         None
     }

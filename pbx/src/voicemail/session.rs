@@ -9,19 +9,21 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use tandem_engine::seam::PlayId;
 use tandem_storage::name::Id;
 use tandem_storage::seam::Token;
 use tandem_storage::time::Time;
 
-use crate::call::ending::{Announcement, AwaitingSeal};
-use crate::call::{CallEvent, CallerLeg, Phase};
+use crate::app::ending::AwaitingSeal;
+use crate::app::{App, Next, Start};
+use crate::call::{Leg, LegEvent};
 use crate::mailbox::Folder;
 use crate::office::Greeting;
 use crate::quota;
 use crate::say::Say;
 use crate::state::PbxState;
-use crate::voicemail::deposit::{Deposit, Reason};
+use crate::voicemail::deposit::Reason;
 use crate::voicemail::header;
 use crate::voicemail::keys::{self, KeyMap, MenuContext, Typed, Verb};
 use crate::voicemail::listening::Body;
@@ -30,7 +32,7 @@ use crate::voicemail::take::{Spoken, Take};
 use crate::words;
 
 /// See the chapter above.
-#[derive(Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Session {
     pub(crate) mailbox: Id,
     pub(crate) folder: Folder,
@@ -43,7 +45,7 @@ pub(crate) struct Session {
     gap: Option<Time>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) enum Step {
     Menu(Question),
     Advanced(Question),
@@ -71,7 +73,7 @@ pub(crate) enum Step {
 }
 
 /// Where a session goes on once the log has answered.
-#[derive(Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) enum After {
     Menu(Say),
     Options(Say),
@@ -83,11 +85,11 @@ const KEY_GAP: Duration = Duration::from_millis(1500);
 pub(crate) const ANSWER_WAIT: Duration = Duration::from_secs(20);
 
 /// A handler's outcome: `Some` leaves the session.
-pub(crate) type Leave = Option<Phase>;
+pub(crate) type Leave = Option<Next>;
 
 impl Session {
     /// Says what is there, and asks what to do.
-    pub(crate) fn start(line: &CallerLeg, x: &mut PbxState, mailbox: Id) -> Phase {
+    pub(crate) fn start(leg: &Leg, x: &mut PbxState, mailbox: Id) -> Next {
         let lamp = x.mailboxes.lamp(mailbox);
         let folder = if lamp.new == 0 && lamp.old > 0 {
             Folder::Old
@@ -96,8 +98,8 @@ impl Session {
         };
         let said = header::little_room(quota::room(x, mailbox));
         let said = said.then(header::summary(lamp)).pause(300);
-        let question = Question::key(line, x, said.word(menu_word(x, false)));
-        Phase::Session(Box::new(Session {
+        let question = Question::key(leg, x, said.word(menu_word(x, false)));
+        Next::Stay(App::Session(Box::new(Session {
             mailbox,
             folder,
             list: Vec::new(),
@@ -105,63 +107,63 @@ impl Session {
             step: Step::Menu(question),
             typed: String::new(),
             gap: None,
-        }))
+        })))
     }
 
     pub(crate) fn on(
         mut self: Box<Self>,
-        line: &mut CallerLeg,
+        leg: &mut Leg,
         x: &mut PbxState,
-        event: &CallEvent,
-    ) -> Phase {
-        match self.handle(line, x, event) {
+        event: &LegEvent,
+    ) -> Next {
+        match self.handle(leg, x, event) {
             Some(phase) => phase,
-            None => Phase::Session(self),
+            None => Next::Stay(App::Session(self)),
         }
     }
 
-    fn handle(&mut self, line: &CallerLeg, x: &mut PbxState, event: &CallEvent) -> Leave {
-        if let CallEvent::Timer = event
+    fn handle(&mut self, leg: &Leg, x: &mut PbxState, event: &LegEvent) -> Leave {
+        if let LegEvent::Timer = event
             && self.gap.is_some_and(|gap| x.now.mono >= gap)
         {
-            return self.typed_out(line, x);
+            return self.typed_out(leg, x);
         }
         match &mut self.step {
             Step::Menu(question)
             | Step::Advanced(question)
             | Step::Options(question)
             | Step::Temporary(question) => {
-                let reply = question.on(line, x, event)?;
-                self.on_reply(line, x, &reply)
+                let reply = question.on(leg, x, event)?;
+                self.on_reply(leg, x, &reply)
             }
             Step::ChooseFolder(question) | Step::SaveFolder(question) => {
-                let reply = question.on(line, x, event)?;
-                self.on_folder(line, x, &reply)
+                let reply = question.on(leg, x, event)?;
+                self.on_folder(leg, x, &reply)
             }
             Step::Recipient(question) => {
-                let reply = question.on(line, x, event)?;
-                self.on_recipient(line, x, &reply)
+                let reply = question.on(leg, x, event)?;
+                self.on_recipient(leg, x, &reply)
             }
             Step::Header(..) | Step::Body(_) | Step::Fetching(..) | Step::Paused(..) => {
-                self.on_playing(line, x, event)
+                self.on_playing(leg, x, event)
             }
             Step::Waiting(token, ..) => {
                 let token = *token;
-                self.on_written(line, x, token, event)
+                self.on_written(leg, x, token, event)
             }
             Step::Taking(..)
             | Step::Review(..)
             | Step::Hearing(..)
             | Step::NewPin(_)
             | Step::RepeatPin(..)
-            | Step::Hashing(_) => self.on_option(line, x, event),
+            | Step::Hashing(_) => self.on_option(leg, x, event),
         }
     }
 
-    fn on_reply(&mut self, line: &CallerLeg, x: &mut PbxState, reply: &Reply) -> Leave {
+    fn on_reply(&mut self, leg: &Leg, x: &mut PbxState, reply: &Reply) -> Leave {
         match reply {
-            Reply::Key(digit) => self.press(line, x, *digit),
-            Reply::Number(_) | Reply::Silence => Some(goodbye(line, x)),
+            Reply::Key(digit) => self.press(leg, x, *digit),
+            Reply::Number(_) | Reply::Silence => Some(Next::goodbye(Say::new())),
         }
     }
 
@@ -179,7 +181,7 @@ impl Session {
     }
 
     /// A key: a command, part of one, or nothing.
-    pub(crate) fn press(&mut self, line: &CallerLeg, x: &mut PbxState, digit: char) -> Leave {
+    pub(crate) fn press(&mut self, leg: &Leg, x: &mut PbxState, digit: char) -> Leave {
         let before = keys::read(x.config.keys, self.place(), &self.typed);
         self.typed.push(digit);
         match keys::read(x.config.keys, self.place(), &self.typed) {
@@ -189,29 +191,29 @@ impl Session {
             }
             Typed::Complete(verb) => {
                 self.clear_typed();
-                self.act(line, x, verb)
+                self.act(leg, x, verb)
             }
             Typed::Unknown => {
                 self.clear_typed();
                 if let Typed::Begun(Some(verb)) = before {
                     // What was typed before was a command after all; this key is the next.
-                    let leave = self.act(line, x, verb);
-                    return leave.or_else(|| self.press(line, x, digit));
+                    let leave = self.act(leg, x, verb);
+                    return leave.or_else(|| self.press(leg, x, digit));
                 }
                 self.leave_body(x);
-                self.menu(line, x, Say::one(words::INVALID_CHOICE))
+                self.menu(leg, x, Say::one(words::INVALID_CHOICE))
             }
         }
     }
 
     /// No further key came: what was typed must be a command as it stands.
-    fn typed_out(&mut self, line: &CallerLeg, x: &mut PbxState) -> Leave {
+    fn typed_out(&mut self, leg: &Leg, x: &mut PbxState) -> Leave {
         let typed = keys::read(x.config.keys, self.place(), &self.typed);
         self.clear_typed();
         match typed {
-            Typed::Complete(verb) | Typed::Begun(Some(verb)) => self.act(line, x, verb),
+            Typed::Complete(verb) | Typed::Begun(Some(verb)) => self.act(leg, x, verb),
             Typed::Begun(None) | Typed::Unknown => {
-                self.menu(line, x, Say::one(words::INVALID_CHOICE))
+                self.menu(leg, x, Say::one(words::INVALID_CHOICE))
             }
         }
     }
@@ -221,72 +223,72 @@ impl Session {
         self.gap = None;
     }
 
-    fn act(&mut self, line: &CallerLeg, x: &mut PbxState, verb: Verb) -> Leave {
+    fn act(&mut self, leg: &Leg, x: &mut PbxState, verb: Verb) -> Leave {
         if !verb.winds() {
             self.leave_body(x);
         }
         match verb {
-            Verb::Listen => self.listen(line, x),
-            Verb::Next | Verb::Previous | Verb::Repeat => self.go(line, x, verb),
-            Verb::Envelope => self.envelope(line, x),
-            Verb::Delete | Verb::Undelete => self.delete(line, x, verb),
-            Verb::Keep => self.file(line, x, Folder::Old),
-            Verb::SaveTo => self.ask_save(line, x),
-            Verb::ChangeFolder => self.ask_folder(line, x),
-            Verb::Advanced => self.advanced(line, x, Say::new()),
-            Verb::Options => self.options(line, x, Say::new()),
-            Verb::GreetUnavailable => self.greet(line, x, Greeting::Unavailable),
-            Verb::GreetBusy => self.greet(line, x, Greeting::Busy),
-            Verb::GreetName => self.greet(line, x, Greeting::Name),
-            Verb::GreetTemporary => self.temporary(line, x),
-            Verb::Erase => self.erase_temporary(line, x),
-            Verb::ChangePin => self.ask_pin(line, x, Say::new()),
-            Verb::Leave => self.ask_recipient(line, x),
-            Verb::Help => self.menu(line, x, Say::one(words::HELP_PLAYING).pause(200)),
-            Verb::Back => self.back(line, x),
-            Verb::Exit => Some(goodbye(line, x)),
+            Verb::Listen => self.listen(leg, x),
+            Verb::Next | Verb::Previous | Verb::Repeat => self.go(leg, x, verb),
+            Verb::Envelope => self.envelope(leg, x),
+            Verb::Delete | Verb::Undelete => self.delete(leg, x, verb),
+            Verb::Keep => self.file(leg, x, Folder::Old),
+            Verb::SaveTo => self.ask_save(leg, x),
+            Verb::ChangeFolder => self.ask_folder(leg, x),
+            Verb::Advanced => self.advanced(leg, x, Say::new()),
+            Verb::Options => self.options(leg, x, Say::new()),
+            Verb::GreetUnavailable => self.greet(leg, x, Greeting::Unavailable),
+            Verb::GreetBusy => self.greet(leg, x, Greeting::Busy),
+            Verb::GreetName => self.greet(leg, x, Greeting::Name),
+            Verb::GreetTemporary => self.temporary(leg, x),
+            Verb::Erase => self.erase_temporary(leg, x),
+            Verb::ChangePin => self.ask_pin(leg, x, Say::new()),
+            Verb::Leave => self.ask_recipient(leg, x),
+            Verb::Help => self.menu(leg, x, Say::one(words::HELP_PLAYING).pause(200)),
+            Verb::Back => self.back(leg, x),
+            Verb::Exit => Some(Next::goodbye(Say::new())),
             Verb::Forward | Verb::Reply | Verb::CallBack | Verb::DialOut => {
-                self.menu(line, x, Say::one(words::NOT_AVAILABLE_YET))
+                self.menu(leg, x, Say::one(words::NOT_AVAILABLE_YET))
             }
             Verb::SkipForward | Verb::SkipBack | Verb::Pause | Verb::Restart => {
-                self.wind(line, x, verb)
+                self.wind(leg, x, verb)
             }
         }
     }
 
     /// Says something, then asks what to do.
-    pub(crate) fn menu(&mut self, line: &CallerLeg, x: &mut PbxState, first: Say) -> Leave {
+    pub(crate) fn menu(&mut self, leg: &Leg, x: &mut PbxState, first: Say) -> Leave {
         let said = first.word(menu_word(x, self.at.is_some()));
-        self.step = Step::Menu(Question::key(line, x, said));
+        self.step = Step::Menu(Question::key(leg, x, said));
         None
     }
 
-    fn back(&mut self, line: &CallerLeg, x: &mut PbxState) -> Leave {
+    fn back(&mut self, leg: &Leg, x: &mut PbxState) -> Leave {
         if matches!(self.step, Step::Menu(_) | Step::Header(..) | Step::Body(_)) {
             self.at = None;
         }
-        self.menu(line, x, Say::new())
+        self.menu(leg, x, Say::new())
     }
 
-    fn advanced(&mut self, line: &CallerLeg, x: &mut PbxState, first: Say) -> Leave {
+    fn advanced(&mut self, leg: &Leg, x: &mut PbxState, first: Say) -> Leave {
         let said = first.word(words::ADVANCED_MENU);
-        self.step = Step::Advanced(Question::key(line, x, said));
+        self.step = Step::Advanced(Question::key(leg, x, said));
         None
     }
 
-    fn ask_recipient(&mut self, line: &CallerLeg, x: &mut PbxState) -> Leave {
+    fn ask_recipient(&mut self, leg: &Leg, x: &mut PbxState) -> Leave {
         let said = Say::one(words::ENTER_EXTENSION);
-        self.step = Step::Recipient(Question::number(line, x, said));
+        self.step = Step::Recipient(Question::number(leg, x, said));
         None
     }
 
-    fn on_recipient(&mut self, line: &CallerLeg, x: &mut PbxState, reply: &Reply) -> Leave {
+    fn on_recipient(&mut self, leg: &Leg, x: &mut PbxState, reply: &Reply) -> Leave {
         let Reply::Number(number) = reply else {
-            return Some(goodbye(line, x));
+            return Some(Next::goodbye(Say::new()));
         };
         match x.office.by_extension(number) {
-            Some(mailbox) => Some(Deposit::start(line, x, mailbox, Reason::Direct)),
-            None => self.menu(line, x, Say::one(words::NO_SUCH_MAILBOX)),
+            Some(mailbox) => Some(Next::Start(Start::Deposit(mailbox, Reason::Direct))),
+            None => self.menu(leg, x, Say::one(words::NO_SUCH_MAILBOX)),
         }
     }
 
@@ -296,17 +298,11 @@ impl Session {
         None
     }
 
-    fn on_written(
-        &mut self,
-        line: &CallerLeg,
-        x: &mut PbxState,
-        token: Token,
-        event: &CallEvent,
-    ) -> Leave {
+    fn on_written(&mut self, leg: &Leg, x: &mut PbxState, token: Token, event: &LegEvent) -> Leave {
         let done = match event {
-            CallEvent::Committed(t) if *t == token => true,
-            CallEvent::Refused(t) if *t == token => false,
-            CallEvent::Timer => false,
+            LegEvent::Committed(t) if *t == token => true,
+            LegEvent::Refused(t) if *t == token => false,
+            LegEvent::Timer => false,
             _ => return None,
         };
         let step = std::mem::replace(&mut self.step, Step::Hashing(x.now.mono));
@@ -315,25 +311,25 @@ impl Session {
             return None;
         };
         match after {
-            After::Menu(said) if done => self.menu(line, x, said),
-            After::Options(said) if done => self.options(line, x, said),
-            After::Menu(_) => self.menu(line, x, Say::one(words::NOT_SAVED)),
-            After::Options(_) => self.options(line, x, Say::one(words::NOT_SAVED)),
+            After::Menu(said) if done => self.menu(leg, x, said),
+            After::Options(said) if done => self.options(leg, x, said),
+            After::Menu(_) => self.menu(leg, x, Say::one(words::NOT_SAVED)),
+            After::Options(_) => self.options(leg, x, Say::one(words::NOT_SAVED)),
         }
     }
 
     /// A recording nobody accepted is nobody's; all that was said to be done is on its way.
-    pub(crate) fn caller_gone(self: Box<Self>, x: &mut PbxState) -> Phase {
+    pub(crate) fn party_gone(self: Box<Self>, x: &mut PbxState) -> Next {
         match self.step {
-            Step::Taking(_, take) => match take.caller_gone(x) {
-                Some(take) => Phase::AwaitingSeal(AwaitingSeal::Dropping(take)),
-                None => Phase::Done,
+            Step::Taking(_, take) => match take.party_gone(x) {
+                Some(take) => Next::Stay(App::AwaitingSeal(AwaitingSeal::Dropping(take))),
+                None => Next::Over,
             },
             Step::Review(_, spoken, _) | Step::Hearing(_, spoken, ..) => {
                 spoken.discard(x);
-                Phase::Done
+                Next::Over
             }
-            _ => Phase::Done,
+            _ => Next::Over,
         }
     }
 
@@ -361,10 +357,10 @@ impl Session {
         Some(self.gap.map_or(step, |gap| gap.min(step)))
     }
 
-    pub(crate) fn wants_keys(&self) -> bool {
+    pub(crate) fn wants_digits(&self) -> bool {
         match &self.step {
             Step::Hashing(_) | Step::Waiting(..) => false,
-            Step::Taking(_, take) => take.wants_keys(),
+            Step::Taking(_, take) => take.wants_digits(),
             _ => true,
         }
     }
@@ -377,8 +373,4 @@ fn menu_word(x: &PbxState, selected: bool) -> words::Word {
         (KeyMap::Intuity, false) => words::INTUITY_MENU,
         (KeyMap::Intuity, true) => words::INTUITY_MESSAGE_MENU,
     }
-}
-
-pub(crate) fn goodbye(line: &CallerLeg, x: &mut PbxState) -> Phase {
-    Announcement::goodbye(line, x, Say::one(words::GOODBYE))
 }

@@ -9,19 +9,20 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use tandem_engine::seam::{Command, PlayId, RecordEnd};
 use tandem_storage::name::Id;
 use tandem_storage::seam::{Append, SealKind, Token};
 use tandem_storage::time::Time;
 
-use crate::call::{CallEvent, CallerLeg};
+use crate::call::{Leg, LegEvent};
 use crate::mailbox::{About, Sealed};
 use crate::office::json;
 use crate::say::Say;
 use crate::state::{PbxState, Waiter, samples};
 
 /// A recording under way.
-#[derive(Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Take {
     id: Id,
     begin: Token,
@@ -34,13 +35,13 @@ pub(crate) struct Take {
 }
 
 /// How long a recording may be, and must be.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Length {
     pub(crate) min: Duration,
     pub(crate) max: Duration,
 }
 
-#[derive(Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 enum Step {
     Beep(PlayId),
     Recording,
@@ -61,7 +62,7 @@ pub(crate) enum RecordingOutcome {
 }
 
 /// A recording that waits for its seal.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Spoken {
     pub(crate) id: Id,
     /// All that was given to the log; `None`: the engine did not say.
@@ -78,21 +79,21 @@ const DONE_WAIT: Duration = Duration::from_secs(5);
 impl Take {
     /// Says something first, then beeps.
     pub(crate) fn start(
-        line: &CallerLeg,
+        leg: &Leg,
         x: &mut PbxState,
         about: &About,
         length: Length,
         first: Say,
     ) -> Take {
-        let play = line.say(x, first.beep());
+        let play = leg.say(x, first.beep());
         let id = x.new_id();
         let append = Append::Begin {
             id,
-            codec: line.codec.sound(),
+            codec: leg.codec.sound(),
             at: x.now.wall,
             about: json(about),
         };
-        let begin = x.append(Waiter::Call(line.id()), append);
+        let begin = x.append(Waiter::Leg(leg.id), append);
         Take {
             id,
             begin,
@@ -106,51 +107,51 @@ impl Take {
     /// Takes in an event; gives the outcome once there is one.
     pub(crate) fn on(
         &mut self,
-        line: &CallerLeg,
+        leg: &Leg,
         x: &mut PbxState,
-        event: &CallEvent,
+        event: &LegEvent,
     ) -> Option<RecordingOutcome> {
         match event {
-            CallEvent::PlayDone(play) if self.step == Step::Beep(*play) => {
-                self.record(line, x);
+            LegEvent::PlayDone(play) if self.step == Step::Beep(*play) => {
+                self.record(leg, x);
                 None
             }
             // Skips the words before the beep.
-            CallEvent::Digit { digit: '#', .. } if matches!(self.step, Step::Beep(_)) => {
-                self.step = Step::Beep(line.say(x, Say::new().beep()));
+            LegEvent::Digit { digit: '#', .. } if matches!(self.step, Step::Beep(_)) => {
+                self.step = Step::Beep(leg.say(x, Say::new().beep()));
                 None
             }
-            CallEvent::Digit { digit: '#', .. } if self.step == Step::Recording => {
-                x.media(Command::StopRecord { leg: line.leg });
+            LegEvent::Digit { digit: '#', .. } if self.step == Step::Recording => {
+                x.media(Command::StopRecord { leg: leg.id });
                 self.step = Step::Stopping;
                 self.until = x.after(DONE_WAIT);
                 None
             }
-            CallEvent::RecordDone {
+            LegEvent::RecordDone {
                 sound,
                 samples,
                 samples_speech,
                 end,
             } if *sound == self.id => {
                 let spoken = self.spoken(Some(*samples), *samples_speech, *end);
-                self.over(line, x, spoken)
+                self.over(leg, x, spoken)
             }
-            CallEvent::Committed(token) if *token == self.begin => {
+            LegEvent::Committed(token) if *token == self.begin => {
                 self.begun = true;
                 match self.step {
-                    Step::Over(spoken) => Some(taken(line, x, spoken, self.length.min)),
+                    Step::Over(spoken) => Some(taken(leg, x, spoken, self.length.min)),
                     _ => None,
                 }
             }
-            CallEvent::Refused(token) if *token == self.begin => Some(self.refused(line, x)),
-            CallEvent::Timer if x.now.mono >= self.until => self.lost(line, x),
+            LegEvent::Refused(token) if *token == self.begin => Some(self.refused(leg, x)),
+            LegEvent::Timer if x.now.mono >= self.until => self.lost(leg, x),
             _ => None,
         }
     }
 
-    fn record(&mut self, line: &CallerLeg, x: &mut PbxState) {
+    fn record(&mut self, leg: &Leg, x: &mut PbxState) {
         x.media(Command::Record {
-            leg: line.leg,
+            leg: leg.id,
             sound: self.id,
             limit: self.length.max,
             silence: Some(x.config.silence_for),
@@ -160,14 +161,9 @@ impl Take {
     }
 
     /// The recording is over. Whether there is a sound at all, the log must have said.
-    fn over(
-        &mut self,
-        line: &CallerLeg,
-        x: &mut PbxState,
-        spoken: Spoken,
-    ) -> Option<RecordingOutcome> {
+    fn over(&mut self, leg: &Leg, x: &mut PbxState, spoken: Spoken) -> Option<RecordingOutcome> {
         if self.begun {
-            return Some(taken(line, x, spoken, self.length.min));
+            return Some(taken(leg, x, spoken, self.length.min));
         }
         self.step = Step::Over(spoken);
         None
@@ -182,27 +178,27 @@ impl Take {
         }
     }
 
-    fn refused(&self, line: &CallerLeg, x: &mut PbxState) -> RecordingOutcome {
+    fn refused(&self, leg: &Leg, x: &mut PbxState) -> RecordingOutcome {
         match self.step {
-            Step::Beep(_) => line.stop_playback(x),
-            Step::Recording => x.media(Command::StopRecord { leg: line.leg }),
+            Step::Beep(_) => leg.stop_playback(x),
+            Step::Recording => x.media(Command::StopRecord { leg: leg.id }),
             Step::Stopping | Step::Over(_) => {}
         }
         RecordingOutcome::Refused
     }
 
     /// The engine did not tell the end: what is on the disk is what was said.
-    fn lost(&mut self, line: &CallerLeg, x: &mut PbxState) -> Option<RecordingOutcome> {
+    fn lost(&mut self, leg: &Leg, x: &mut PbxState) -> Option<RecordingOutcome> {
         if matches!(self.step, Step::Recording) {
-            x.media(Command::StopRecord { leg: line.leg });
+            x.media(Command::StopRecord { leg: leg.id });
         }
         let samples = x.view.sound(self.id).map_or(0, |sound| sound.samples());
         let spoken = self.spoken(None, samples, RecordEnd::Stopped);
-        self.over(line, x, spoken)
+        self.over(leg, x, spoken)
     }
 
     /// The caller has gone. `Some`: more will be told; wait for it.
-    pub(crate) fn caller_gone(mut self, x: &mut PbxState) -> Option<Take> {
+    pub(crate) fn party_gone(mut self, x: &mut PbxState) -> Option<Take> {
         match self.step {
             Step::Beep(_) if self.begun => {
                 x.seal(Waiter::Nobody, self.id, SealKind::Discarded, "");
@@ -229,25 +225,25 @@ impl Take {
     }
 
     /// While it is being stopped, keys are already meant for what follows.
-    pub(crate) fn wants_keys(&self) -> bool {
+    pub(crate) fn wants_digits(&self) -> bool {
         matches!(self.step, Step::Beep(_) | Step::Recording)
     }
 }
 
-fn taken(line: &CallerLeg, x: &mut PbxState, spoken: Spoken, min: Duration) -> RecordingOutcome {
+fn taken(leg: &Leg, x: &mut PbxState, spoken: Spoken, min: Duration) -> RecordingOutcome {
     if spoken.samples_speech >= samples(min) {
         return RecordingOutcome::Spoken(spoken);
     }
     spoken.discard(x);
     match spoken.end {
-        RecordEnd::LogRefused if line.alive => RecordingOutcome::Refused,
+        RecordEnd::LogRefused if leg.is_alive => RecordingOutcome::Refused,
         _ => RecordingOutcome::TooShort,
     }
 }
 
 impl Spoken {
     /// Seals it. It is kept once the log has said so.
-    pub(crate) fn keep(&self, line: &CallerLeg, x: &mut PbxState, urgent: bool) -> Token {
+    pub(crate) fn keep(&self, leg: &Leg, x: &mut PbxState, urgent: bool) -> Token {
         let kind = match self.end {
             // The disk filled up on the way: its owner shall know that something is missing.
             RecordEnd::LogRefused => SealKind::CutShort,
@@ -258,7 +254,7 @@ impl Spoken {
             samples_speech: self.samples_speech,
             samples: self.samples,
         });
-        x.seal(Waiter::Call(line.id()), self.id, kind, &about)
+        x.seal(Waiter::Leg(leg.id), self.id, kind, &about)
     }
 
     /// Takes it back.

@@ -70,7 +70,7 @@ fn calls_are_listed() {
         > call 1 101 102
         call 2: 102 from 101
         > calls
-        reply: [{'answered':null,'from':{'name':'','number':'101'},'held_by':null,'leg':1,'phase':'ringing','started':1795341900000,'to':'102'}]
+        reply: [{'answered':null,'from':{'name':'','number':'101'},'held_by':null,'leg':'#1','legs':[{'direction':'in','holds':false,'leg':'#1','name':'','number':'101','place':'ringing','since':1795341900000,'state':'offered'},{'direction':'out','holds':false,'leg':'#2','name':'User 102','number':'102','place':'ringing','since':1795341900000,'state':'ringing'}],'phase':'ringing','place':'#1','started':1795341900000,'to':'102'}]
         > ended 1 cancelled
         end 2: cancelled
         log call: 101 to 102, not answered, cancelled

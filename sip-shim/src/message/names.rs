@@ -62,6 +62,10 @@ pub enum Name {
     ProxyRequire,
     Reason,
     RecordRoute,
+    ReferSub,
+    ReferTo,
+    ReferredBy,
+    Replaces,
     Require,
     RetryAfter,
     Route,
@@ -104,7 +108,7 @@ impl Name {
             .map_or(Name::Other, |(_, n)| *n)
     }
 
-    /// RFC 3261 §7.3.3, RFC 6665 §8.4, RFC 4028 §4.
+    /// RFC 3261 §7.3.3, RFC 6665 §8.4, RFC 4028 §4, RFC 3515 §2.1, RFC 3892 §2.1.
     fn compact(letter: u8) -> Name {
         match letter {
             b'v' => Name::Via,
@@ -118,6 +122,8 @@ impl Name {
             b'k' => Name::Supported,
             b'o' => Name::Event,
             b'x' => Name::SessionExpires,
+            b'r' => Name::ReferTo,
+            b'b' => Name::ReferredBy,
             _ => Name::Other,
         }
     }
@@ -140,7 +146,7 @@ const METHODS: [(&str, Method); 14] = [
     ("PRACK", Method::Prack),
 ];
 
-const NAMES: [(&str, Name); 33] = [
+const NAMES: [(&str, Name); 37] = [
     ("Via", Name::Via),
     ("From", Name::From),
     ("To", Name::To),
@@ -169,6 +175,10 @@ const NAMES: [(&str, Name); 33] = [
     ("Reason", Name::Reason),
     ("Proxy-Authorization", Name::ProxyAuthorization),
     ("Proxy-Require", Name::ProxyRequire),
+    ("Refer-Sub", Name::ReferSub),
+    ("Refer-To", Name::ReferTo),
+    ("Referred-By", Name::ReferredBy),
+    ("Replaces", Name::Replaces),
     ("Require", Name::Require),
     ("Retry-After", Name::RetryAfter),
     ("Session-Expires", Name::SessionExpires),

@@ -430,14 +430,16 @@ fn event_line(event: &SipEvent) -> String {
             leg,
             caller,
             dialed,
+            replaces,
         } => {
+            let over = replaces.map_or(String::new(), |leg| format!(" over {}", leg.0));
             let who = caller
                 .user
                 .map(|u| format!(" [{}]", u.number))
                 .unwrap_or_default();
             let Caller { number, name, .. } = caller;
             format!(
-                "pbx: Incoming {}: {number} \"{name}\"{who} -> {dialed}",
+                "pbx: Incoming {}: {number} \"{name}\"{who} -> {dialed}{over}",
                 leg.0
             )
         }
@@ -447,6 +449,10 @@ fn event_line(event: &SipEvent) -> String {
         SipEvent::Ended { leg, cause } => format!("pbx: Ended {} {cause:?}", leg.0),
         SipEvent::Held { leg, held } => format!("pbx: Held {} {held}", leg.0),
         SipEvent::Digit { leg, digit } => format!("pbx: Digit {} {digit}", leg.0),
+        SipEvent::Refer { leg, to, replaces } => {
+            let with = replaces.map_or(String::new(), |leg| format!(" with {}", leg.0));
+            format!("pbx: Refer {} to {to}{with}", leg.0)
+        }
         SipEvent::PhoneCame { user } => format!("pbx: PhoneCame {}", user.number),
     }
 }

@@ -130,7 +130,8 @@ struct StatusMedia {
 /// A call, one that rings included.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub(crate) struct Call {
-    pub(crate) leg: u64,
+    /// The leg of who called first: node.epoch.number.
+    pub(crate) leg: String,
     pub(crate) from: Party,
     /// What was dialled.
     pub(crate) to: String,
@@ -139,6 +140,28 @@ pub(crate) struct Call {
     pub(crate) held_by: Option<String>,
     pub(crate) started: u64,
     pub(crate) answered: Option<u64>,
+    /// The dial or bridge that its legs are in; none: the one leg is alone with the machine.
+    pub(crate) place: Option<String>,
+    pub(crate) legs: Vec<Leg>,
+}
+
+/// One party's line.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub(crate) struct Leg {
+    /// node.epoch.number.
+    pub(crate) leg: String,
+    /// in: the party called; out: it was called.
+    pub(crate) direction: String,
+    pub(crate) number: String,
+    pub(crate) name: String,
+    /// offered, ringing, answered or up.
+    pub(crate) state: String,
+    /// Its party holds the others.
+    pub(crate) holds: bool,
+    /// What it is in.
+    pub(crate) place: String,
+    /// Since when it is connected, or else called.
+    pub(crate) since: u64,
 }
 
 /// Somebody on the telephone.

@@ -5,14 +5,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use tandem_engine::seam::PlayId;
 use tandem_storage::name::Id;
 use tandem_storage::seam::Token;
 use tandem_storage::time::{Time, WallTime};
 
-use crate::call::ending::Announcement;
+use crate::app::{App, Next};
 use crate::call::routing::forward_target;
-use crate::call::{CallEvent, CallerLeg, Phase};
+use crate::call::{Leg, LegEvent};
 use crate::office;
 use crate::say::Say;
 use crate::seam::Cause;
@@ -20,7 +21,7 @@ use crate::state::{PbxState, Waiter};
 use crate::words::{self, Word};
 
 /// The speaking clock: says the next full ten seconds, beeps when they come.
-#[derive(Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Clock {
     ends: Time,
     step: ClockStep,
@@ -28,7 +29,7 @@ pub(crate) struct Clock {
     pub(crate) until: Option<Time>,
 }
 
-#[derive(Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 enum ClockStep {
     /// Says which time it will be; the beep is due then.
     Speaking(PlayId, Time),
@@ -39,7 +40,7 @@ enum ClockStep {
 }
 
 /// A user's own setting, being changed.
-#[derive(Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Setting {
     token: Token,
     confirm: Say,
@@ -47,7 +48,7 @@ pub(crate) struct Setting {
 }
 
 /// Which setting, and to what.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) enum Change {
     Dnd(bool),
     Forward(Option<Arc<str>>),
@@ -62,50 +63,46 @@ const SPEECH_MAX: Duration = Duration::from_secs(60);
 const COMMIT_WAIT: Duration = Duration::from_secs(20);
 
 impl Clock {
-    pub(crate) fn start(line: &CallerLeg, x: &mut PbxState) -> Phase {
+    pub(crate) fn start(leg: &Leg, x: &mut PbxState) -> Next {
         let ends = x.after(x.config.clock_for);
-        Clock::speak(line, x, ends, true)
+        Clock::speak(leg, x, ends, true)
     }
 
-    fn speak(line: &CallerLeg, x: &mut PbxState, ends: Time, first: bool) -> Phase {
+    fn speak(leg: &Leg, x: &mut PbxState, ends: Time, first: bool) -> Next {
         let every_ms = (x.config.clock_every.as_millis() as u64).max(1_000);
         let speech = if first { FIRST_SPEECH } else { SPEECH };
         let ready = (x.now.wall + speech).0;
         let at = WallTime(ready.saturating_add(every_ms - 1) / every_ms * every_ms);
         let due = x.after(Duration::from_millis(at.0.saturating_sub(x.now.wall.0)));
-        let play = line.say(x, announcement(x, at, first));
+        let play = leg.say(x, announcement(x, at, first));
         let until = Some(x.after(SPEECH_MAX));
-        Phase::Clock(Clock {
+        Next::Stay(App::Clock(Clock {
             ends,
             step: ClockStep::Speaking(play, due),
             until,
-        })
+        }))
     }
 
-    pub(crate) fn on(mut self, line: &mut CallerLeg, x: &mut PbxState, event: &CallEvent) -> Phase {
+    pub(crate) fn on(mut self, leg: &mut Leg, x: &mut PbxState, event: &LegEvent) -> Next {
         match (&self.step, event) {
-            (ClockStep::Speaking(play, due), CallEvent::PlayDone(done)) if play == done => {
+            (ClockStep::Speaking(play, due), LegEvent::PlayDone(done)) if play == done => {
                 self.until = Some(*due);
                 self.step = ClockStep::Waiting;
-                Phase::Clock(self)
+                Next::Stay(App::Clock(self))
             }
-            (ClockStep::Waiting, CallEvent::Timer) => {
-                self.step = ClockStep::Beeping(line.say(x, Say::new().beep()));
+            (ClockStep::Waiting, LegEvent::Timer) => {
+                self.step = ClockStep::Beeping(leg.say(x, Say::new().beep()));
                 self.until = Some(x.after(SPEECH_MAX));
-                Phase::Clock(self)
+                Next::Stay(App::Clock(self))
             }
-            (ClockStep::Beeping(play), CallEvent::PlayDone(done)) if play == done => {
+            (ClockStep::Beeping(play), LegEvent::PlayDone(done)) if play == done => {
                 if x.now.mono >= self.ends {
-                    line.end(x, Cause::Normal);
-                    return Phase::Done;
+                    return Next::End(Cause::Normal);
                 }
-                Clock::speak(line, x, self.ends, false)
+                Clock::speak(leg, x, self.ends, false)
             }
-            (_, CallEvent::Timer) => {
-                line.end(x, Cause::Failed);
-                Phase::Done
-            }
-            _ => Phase::Clock(self),
+            (_, LegEvent::Timer) => Next::End(Cause::Failed),
+            _ => Next::Stay(App::Clock(self)),
         }
     }
 }
@@ -130,40 +127,39 @@ fn announcement(x: &PbxState, at: WallTime, first: bool) -> Say {
 }
 
 /// "Your number is one zero one."
-pub(crate) fn my_number(line: &CallerLeg, x: &mut PbxState) -> Phase {
-    let number = match line.caller.user.and_then(|user| x.office.account(user)) {
+pub(crate) fn my_number(leg: &Leg, x: &PbxState) -> Next {
+    let number = match leg.party.user.and_then(|user| x.office.account(user)) {
         Some(account) => account.extension.clone(),
-        None => line.caller.number.clone(),
+        None => leg.party.number.clone(),
     };
     let said = if number.is_empty() {
         Say::one(words::UNKNOWN_NUMBER)
     } else {
         Say::one(words::YOUR_NUMBER_IS).digits(&number)
     };
-    Announcement::goodbye(line, x, said.pause(300).word(words::GOODBYE))
+    Next::goodbye(said.pause(300))
 }
 
 impl Setting {
-    pub(crate) fn start(line: &CallerLeg, x: &mut PbxState, user: Id, change: Change) -> Phase {
-        let Some((token, confirm)) = change.write(line, x, user) else {
-            return goodbye(line, x, words::FORWARD_INVALID);
+    pub(crate) fn start(leg: &Leg, x: &mut PbxState, user: Id, change: Change) -> Next {
+        let Some((token, confirm)) = change.write(leg, x, user) else {
+            return goodbye(words::FORWARD_INVALID);
         };
-        Phase::Setting(Setting {
+        Next::Stay(App::Setting(Setting {
             token,
             confirm,
             until: x.after(COMMIT_WAIT),
-        })
+        }))
     }
 
-    pub(crate) fn on(self, line: &mut CallerLeg, x: &mut PbxState, event: &CallEvent) -> Phase {
+    pub(crate) fn on(self, event: &LegEvent) -> Next {
         match event {
-            CallEvent::Committed(token) if *token == self.token => {
-                let said = self.confirm.pause(300).word(words::GOODBYE);
-                Announcement::goodbye(line, x, said)
+            LegEvent::Committed(token) if *token == self.token => {
+                Next::goodbye(self.confirm.pause(300))
             }
-            CallEvent::Refused(token) if *token == self.token => goodbye(line, x, words::COULD_NOT),
-            CallEvent::Timer => goodbye(line, x, words::COULD_NOT),
-            _ => Phase::Setting(self),
+            LegEvent::Refused(token) if *token == self.token => goodbye(words::COULD_NOT),
+            LegEvent::Timer => goodbye(words::COULD_NOT),
+            _ => Next::Stay(App::Setting(self)),
         }
     }
 
@@ -174,8 +170,8 @@ impl Setting {
 
 impl Change {
     /// Writes it; says how it is confirmed. `None`: it cannot be.
-    fn write(self, line: &CallerLeg, x: &mut PbxState, user: Id) -> Option<(Token, Say)> {
-        let waiter = Waiter::Call(line.id());
+    fn write(self, leg: &Leg, x: &mut PbxState, user: Id) -> Option<(Token, Say)> {
+        let waiter = Waiter::Leg(leg.id);
         Some(match self {
             Change::Dnd(on) => {
                 let word = if on { words::DND_ON } else { words::DND_OFF };
@@ -198,6 +194,6 @@ impl Change {
     }
 }
 
-fn goodbye(line: &CallerLeg, x: &mut PbxState, word: Word) -> Phase {
-    Announcement::goodbye(line, x, Say::one(word).pause(300).word(words::GOODBYE))
+fn goodbye(word: Word) -> Next {
+    Next::goodbye(Say::one(word).pause(300))
 }

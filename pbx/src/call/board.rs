@@ -1,0 +1,168 @@
+//! The board: every leg, dial and bridge of this node, by number.
+//!
+//! Plain data. Legs are visited in the order of their numbers, so that one seed replays one world.
+//!
+//! Invariants: whoever is named by a leg's place names the leg in return. `timers` holds exactly the
+//! deadlines of the legs and dials there are.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+use tandem_engine::seam::LegId;
+use tandem_storage::time::Time;
+
+use crate::call::bridge::{Bridge, BridgeId};
+use crate::call::dial::{Dial, DialId};
+use crate::call::leg::{Direction, Leg, Place};
+
+/// See the chapter above.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Board {
+    pub(crate) legs: BTreeMap<LegId, Leg>,
+    pub(crate) dials: BTreeMap<DialId, Dial>,
+    pub(crate) bridges: BTreeMap<BridgeId, Bridge>,
+    /// The last number that was given to a dial or a bridge.
+    place_last: u64,
+    #[serde(skip)]
+    timers: BTreeSet<(Time, TimerOf)>,
+}
+
+/// Whose deadline it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum TimerOf {
+    Leg(LegId),
+    Dial(DialId),
+}
+
+impl Board {
+    /// A number for a dial or a bridge.
+    pub(crate) fn new_place(&mut self) -> u64 {
+        self.place_last += 1;
+        self.place_last
+    }
+
+    /// Calls that came in.
+    pub(crate) fn incoming_len(&self) -> usize {
+        let incoming = |leg: &&Leg| leg.direction == Direction::In;
+        self.legs.values().filter(incoming).count()
+    }
+
+    /// Places in which somebody is: each is a call, for people.
+    pub(crate) fn calls_len(&self) -> usize {
+        let alone = |leg: &&Leg| matches!(leg.place, Place::App(_));
+        let alone = self.legs.values().filter(alone).count();
+        self.dials.len() + self.bridges.len() + alone
+    }
+
+    /// The earliest deadline.
+    pub(crate) fn deadline(&self) -> Option<Time> {
+        self.timers.first().map(|(at, _)| *at)
+    }
+
+    /// Whose deadlines have come.
+    pub(crate) fn due(&self, now: Time) -> Vec<TimerOf> {
+        let due = self.timers.iter().take_while(|(at, _)| *at <= now);
+        due.map(|(_, whose)| *whose).collect()
+    }
+
+    /// Notes the deadline of a leg as it is now.
+    pub(crate) fn note_leg(&mut self, id: LegId) {
+        let Some(leg) = self.legs.get_mut(&id) else {
+            return;
+        };
+        let deadline = leg.deadline();
+        let noted = std::mem::replace(&mut leg.noted, deadline);
+        self.note(TimerOf::Leg(id), noted, deadline);
+    }
+
+    /// Notes the deadline of a dial as it is now.
+    pub(crate) fn note_dial(&mut self, id: DialId) {
+        let Some(dial) = self.dials.get_mut(&id) else {
+            return;
+        };
+        let deadline = Some(dial.deadline());
+        let noted = std::mem::replace(&mut dial.noted, deadline);
+        self.note(TimerOf::Dial(id), noted, deadline);
+    }
+
+    fn note(&mut self, whose: TimerOf, noted: Option<Time>, deadline: Option<Time>) {
+        if noted == deadline {
+            return;
+        }
+        if let Some(noted) = noted {
+            self.timers.remove(&(noted, whose));
+        }
+        if let Some(deadline) = deadline {
+            self.timers.insert((deadline, whose));
+        }
+    }
+
+    /// Takes a leg off, with its timer.
+    pub(crate) fn remove_leg(&mut self, id: LegId) -> Option<Leg> {
+        let leg = self.legs.remove(&id)?;
+        self.note(TimerOf::Leg(id), leg.noted, None);
+        Some(leg)
+    }
+
+    /// Takes a dial off, with its timer.
+    pub(crate) fn remove_dial(&mut self, id: DialId) -> Option<Dial> {
+        let dial = self.dials.remove(&id)?;
+        self.note(TimerOf::Dial(id), dial.noted, None);
+        Some(dial)
+    }
+
+    /// What contradicts itself in it, in words.
+    #[cfg(any(test, feature = "sim"))]
+    pub(crate) fn faults(&self) -> Vec<String> {
+        let mut named: BTreeSet<(LegId, u64)> = BTreeSet::new();
+        for (id, dial) in &self.dials {
+            named.extend(dial.legs().map(|leg| (leg, id.0)));
+        }
+        for (id, bridge) in &self.bridges {
+            named.extend(bridge.legs.iter().map(|leg| (*leg, id.0)));
+        }
+        let mut faults = Vec::new();
+        for leg in self.legs.values() {
+            let is_right = match &leg.place {
+                Place::Waits(dial) | Place::Rings(dial) => named.remove(&(leg.id, dial.0)),
+                Place::Bridge(bridge) => named.remove(&(leg.id, bridge.0)),
+                Place::App(_) => true,
+                Place::Between => false,
+            };
+            if !is_right {
+                faults.push(format!("{:?} is nowhere: {:?}", leg.id, leg.place));
+            }
+        }
+        let strays = named.iter().map(|named| format!("{named:?} is not there"));
+        faults.extend(strays);
+        faults
+    }
+
+    /// All of it as text.
+    #[cfg(any(test, feature = "sim"))]
+    pub(crate) fn to_json(&self) -> String {
+        serde_json::to_string(self).unwrap_or_default()
+    }
+
+    /// Goes on from such a text.
+    ///
+    /// # Errors
+    ///
+    /// It is no such text.
+    #[cfg(any(test, feature = "sim"))]
+    pub(crate) fn from_json(text: &str) -> Result<Board, serde_json::Error> {
+        let mut board: Board = serde_json::from_str(text)?;
+        board.note_all();
+        Ok(board)
+    }
+
+    #[cfg(any(test, feature = "sim"))]
+    fn note_all(&mut self) {
+        for id in self.legs.keys().copied().collect::<Vec<_>>() {
+            self.note_leg(id);
+        }
+        for id in self.dials.keys().copied().collect::<Vec<_>>() {
+            self.note_dial(id);
+        }
+    }
+}
