@@ -31,7 +31,7 @@ struct SegmentLive {
 const MONTH_MS: u64 = 30 * 24 * 3600 * 1000;
 
 impl LiveBytes {
-    /// The live bytes of this segment. Entries of months that ended before `entries_from` are not live.
+    /// The live bytes of this segment. Months that ended before `entries_from` do not count.
     pub fn bytes(&self, segment: u32, entries_from: WallTime) -> u64 {
         let from = month(entries_from);
         self.0.get(&segment).map_or(0, |live| {

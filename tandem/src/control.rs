@@ -53,7 +53,7 @@ pub(crate) enum In {
     /// From the engine or the PIN thread.
     Node(Input),
     Ask(Ask, Reply),
-    /// A question of the log's compaction, and where the answer goes.
+    /// A question of compaction to the view, and where the answer goes.
     Compaction(Question, Sender<CompactionInput>),
     /// Where the chunks of a sound lie, for the link, and where the answer goes.
     Places(Id, Sender<Vec<ChunkPlace>>),
@@ -150,7 +150,7 @@ impl ControlHandle {
         self.queue.send(In::Wire(message)).is_ok()
     }
 
-    /// Puts a question of the log's compaction to the view, and waits; `None`: call control has ended.
+    /// Puts a question of compaction to the view, and waits. `None`: call control has ended.
     pub(crate) fn ask_view(&self, question: Question) -> Option<CompactionInput> {
         let (reply, answer) = bounded(1);
         self.queue.send(In::Compaction(question, reply)).ok()?;

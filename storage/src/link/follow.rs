@@ -272,8 +272,8 @@ fn author_of(append: &Append) -> (Option<NodeName>, bool) {
 }
 
 fn is_local(append: &Append) -> bool {
-    matches!(
-        append,
-        Append::Replica { what: Payload::Register { key, .. }, .. } if key.starts_with(LOCAL_REGISTERS)
-    )
+    let Append::Replica { what, .. } = append else {
+        return false;
+    };
+    matches!(what, Payload::Register { key, .. } if key.starts_with(LOCAL_REGISTERS))
 }

@@ -28,7 +28,7 @@ pub struct LinkConfig {
     pub epoch: u32,
     /// What was found of its log when it was opened.
     pub found: LogFound,
-    /// The registers of the own log that begin with [`crate::seam::LOCAL_REGISTERS`], key and value: what
+    /// The registers of the own log under [`crate::seam::LOCAL_REGISTERS`], key and value: what
     /// the link kept in mind.
     pub kept: Vec<(Arc<str>, Arc<str>)>,
     /// Bytes a second that may be sent to all peers together; 0: no ceiling.

@@ -1,7 +1,7 @@
 //! Makes a backup from a log's files, whether or not a node runs on them.
 //!
 //! Two looks: one to learn which records count (`backup/survey.rs`), one to take those that are new.
-//! Compaction may retire a segment meanwhile; what was live in it is further on in the log by then, so
+//! Compaction may retire a segment meanwhile. What was live in it is further on in the log then, so
 //! the looks are taken again and find it. One segment and two packs are in memory at a time.
 //!
 //! The order of writes is what makes a backup whole or not there: packs, then the catalog, then the

@@ -17,7 +17,7 @@ use crate::scan::{self, Found};
 use crate::seam::Committed;
 use crate::time::Now;
 
-/// Destroyed sound is gone from every disk after this long, by the clock of the node that destroyed it.
+/// Destroyed sound is gone from every disk after this long, by the clock of its destroyer.
 pub(super) const HIDDEN_FOR: Duration = Duration::from_secs(3600);
 /// Longer than any story, with all its clocks.
 const ENTRIES_FOR: Duration = Duration::from_secs(10 * 366 * 24 * 3600);
