@@ -21,11 +21,11 @@ use tandem_storage::link::frame::VERSIONS;
 use tandem_storage::link::{LinkConfig, LinkEvent, Position};
 use tandem_storage::name::{Id, Ids};
 use tandem_storage::seam::{
-    Append, ChunkPlace, Hlc, LOCAL_KEYS, LogEvent, Owner, Payload, SoundCodec, Stamp, Token,
+    Append, ChunkPlace, Hlc, LOCAL_REGISTERS, LogEvent, Owner, Payload, SoundCodec, Stamp, Token,
 };
 use tandem_storage::site::{
-    Door, Invitation, LinkHelp, LinkParts, Linking, Members, Site, WriteRegisters, address_key,
-    join, link, value,
+    Door, Invitation, LinkHelp, LinkParts, Linking, Members, Site, WriteRegisters,
+    address_register_key, join, link, value,
 };
 use tandem_storage::time::WallTime;
 use tandem_storage::{BarePath, Log, LogConfig};
@@ -302,8 +302,12 @@ impl Node {
             joiner(opened.log.clone()),
         ))?;
         let address = door.0.local().to_string();
-        members.take(&address_key(site.node()), Hlc(0), Some(&value(&address)));
-        let kept = opened.view.registers(LOCAL_KEYS);
+        members.take(
+            &address_register_key(site.node()),
+            Hlc(0),
+            Some(&value(&address)),
+        );
+        let kept = opened.view.registers(LOCAL_REGISTERS);
         let config = LinkConfig {
             node: site.node(),
             epoch: opened.report.epoch,

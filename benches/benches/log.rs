@@ -53,8 +53,8 @@ fn main() -> Result<()> {
     }
     record_many(&dir.path().join("many"), Keyring::default())?;
     let key = MasterKey::new([7; KEY_BYTES]);
-    let keys = Keyring::new(Some(key), Vec::new(), [9; SALT_BYTES]);
-    record_many(&dir.path().join("encrypted"), keys)
+    let keyring = Keyring::new(Some(key), Vec::new(), [9; SALT_BYTES]);
+    record_many(&dir.path().join("encrypted"), keyring)
 }
 
 fn compare(dir: &Path, appenders: usize) -> Result<()> {
@@ -114,10 +114,10 @@ struct Appenders {
 }
 
 impl Appenders {
-    fn open(dir: &Path, appenders: usize, keys: Keyring) -> Result<Appenders> {
+    fn open(dir: &Path, appenders: usize, keyring: Keyring) -> Result<Appenders> {
         let (sender, events) = unbounded();
         let mut config = LogConfig::new(dir.to_path_buf(), "bench".parse()?);
-        config.keys = keys;
+        config.keyring = keyring;
         let opened = tandem_storage::open(config, move |event| drop(sender.send(event)))?;
         let (log, mut ids) = (opened.log, opened.ids);
         let mut sounds = Vec::new();
@@ -207,12 +207,12 @@ fn cpu_ms() -> Result<u64> {
 }
 
 /// Hands in what falls due whether the disk keeps up or not, as media workers do.
-fn record_many(dir: &Path, keys: Keyring) -> Result<()> {
-    let how = match keys.writes_with() {
+fn record_many(dir: &Path, keyring: Keyring) -> Result<()> {
+    let how = match keyring.writes_with() {
         Some(_) => ", encrypted",
         None => "",
     };
-    let mut sounds = Appenders::open(dir, SOUNDS as usize, keys)?;
+    let mut sounds = Appenders::open(dir, SOUNDS as usize, keyring)?;
     let cpu = cpu_ms()?;
     let every = Duration::from_millis(500) / SOUNDS;
     let started = Instant::now();

@@ -14,7 +14,7 @@ use tandem_storage::link::{CloseReason, LinkEvent, Position};
 use tandem_storage::name::NodeName;
 use tandem_storage::seam::LogEvent;
 use tandem_storage::sim::{SimDisk, SimLog};
-use tandem_storage::site::{Members, cert_key, value};
+use tandem_storage::site::{Members, cert_register_key, value};
 use tandem_storage::time::{Now, Time, WallTime};
 
 use crate::{HA1, Input, Node, NodeConfig, Notice, Output};
@@ -209,7 +209,7 @@ fn a_node_is_told_of_members_as_the_log_has_them() {
     let mut w = World::new(config(Some(Members::default())));
     w.input(Input::Write {
         asker: 1,
-        registers: vec![(cert_key(name("b")), Some(value(&"a".repeat(64))))],
+        registers: vec![(cert_register_key(name("b")), Some(value(&"a".repeat(64))))],
     });
     let told = w.said.iter().find_map(|output| match output {
         Output::Members(members) => Some(members.clone()),

@@ -9,8 +9,8 @@
 
 use tandem_engine::seam::{Event, LegId};
 use tandem_storage::View;
-use tandem_storage::clean::Input as CleanerInput;
-use tandem_storage::clean::ask::Question;
+use tandem_storage::compaction::Input as CleanerInput;
+use tandem_storage::compaction::ask::Question;
 use tandem_storage::name::{Id, Ids};
 use tandem_storage::seam::{LogEvent, Refusal, Token};
 use tandem_storage::time::{Now, Time};

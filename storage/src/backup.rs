@@ -20,7 +20,7 @@
 //! **Destroyed sound.** Once a log says that a sound is discarded, no later backup has it: the packs
 //! that hold any of it are written anew without it. The old packs leave the store with the last
 //! backup that names them, so after `keep` further backups. Register values that were overwritten
-//! stay, as they do in a log that was not cleaned.
+//! stay, as they do in a log that was not compacted.
 //!
 //! All of this is pure; `shell/backup.rs` reads segments, `shell/backup_restore.rs` writes a log and
 //! `shell/backup_store.rs` is a directory or an S3 bucket. What comes from a store is taken for

@@ -11,7 +11,7 @@ use crate::block::{BLOCK_BYTES, Block, CHUNK_HEADER_BYTES, ChunkBlock};
 use crate::clock::Clock;
 use crate::name::{Id, NodeName};
 use crate::record::{self, ALIGN_BYTES, Body, Header};
-use crate::seam::{Append, ChunkPlace, LOCAL_KEYS, Payload, Stamp, Token};
+use crate::seam::{Append, ChunkPlace, LOCAL_REGISTERS, Payload, Stamp, Token};
 use crate::segment::{self, SegmentHeader};
 use crate::time::{Now, Time};
 use crate::writer::WriterConfig;
@@ -364,7 +364,7 @@ impl InFlight {
     /// Itself as one of a [`Wrote`].
     pub(crate) fn wrote(&self) -> WroteRecord {
         let is_for_others = match &self.what {
-            Some(Payload::Register { key, .. }) => !key.starts_with(LOCAL_KEYS),
+            Some(Payload::Register { key, .. }) => !key.starts_with(LOCAL_REGISTERS),
             what => what.is_some(),
         };
         WroteRecord {
@@ -456,7 +456,7 @@ fn what_of(body: Body, segment: u32, offset: u64) -> Option<Payload> {
             },
             what => what,
         }),
-        Body::Epoch { .. } | Body::Mark | Body::GivenUp(_) => None,
+        Body::Epoch { .. } | Body::Mark | Body::Retired(_) => None,
     }
 }
 

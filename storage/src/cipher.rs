@@ -2,7 +2,7 @@
 //!
 //! Chunks are encrypted one by one as they are handed to the log ([`crate::Log::submit`]) and
 //! decrypted where they are read ([`crate::SoundReader`]). In between, on disks, links and in
-//! backups, they are moved about as they are: cleaning, scrubbing and repair need no key.
+//! backups, they are moved about as they are: compaction, scrubbing and repair need no key.
 //!
 //! AES-256-GCM (NIST SP 800-38D), by `ring`. An encrypted chunk says so in the highest bit of its
 //! index ([`ENCRYPTED`]), and has in place of its samples:

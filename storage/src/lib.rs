@@ -5,24 +5,24 @@
 //! the log says), `snapshot` (that, written down), `shell` (files and threads). All but `shell` is pure: no clock, no file.
 #![deny(unsafe_code)]
 
-pub mod alive;
 pub mod backup;
 pub mod batch;
 pub mod block;
 pub mod cipher;
-pub mod clean;
 pub mod clock;
+pub mod compaction;
 pub mod g711;
 pub mod gate;
-pub mod given_up;
 pub mod histogram;
 mod holes;
 pub mod link;
+pub mod live_bytes;
 pub mod name;
 pub mod reading;
 pub mod record;
 pub mod recovery;
 pub mod resample;
+pub mod retired;
 mod riff;
 pub mod scan;
 pub mod seam;
@@ -45,8 +45,8 @@ pub use shell::{
     RestoreReport, StoreError, backup, last_backup, restore, verify_backup,
 };
 pub use shell::{
-    CleanerHelp, CleanerSeat, Cleaning, Log, LogConfig, LogStats, OpenError, Opened, QUEUE_MAX,
-    ReadError, RecoveryReport, ShownRecord, Snapshots, SoundReader, Tap, VerifyReport, log_owner,
-    open, show, verify,
+    Compaction, CompactionHelp, CompactionStart, Log, LogConfig, LogStats, OpenError, Opened,
+    QUEUE_MAX, ReadError, RecoveryReport, ShownRecord, Snapshots, SoundReader, Tap, VerifyReport,
+    log_owner, open, show, verify,
 };
 pub use view::{Sound, View};

@@ -4,11 +4,11 @@
 //! Puts `scan.rs` and `recovery.rs` together and remembers what the next epoch needs. Takes bytes,
 //! touches no file.
 
-use crate::given_up::GivenUp;
 use crate::link::LogFound;
 use crate::name::NodeName;
 use crate::record::Body;
 use crate::recovery::{Damage, Ending, NotOurs, Recovery, Verdict};
+use crate::retired::Retired;
 use crate::scan::{self, Found};
 use crate::seam::{Append, Committed, SealKind};
 use crate::segment::{self, FirstBlock};
@@ -24,7 +24,7 @@ pub struct Reading {
     recovery: Recovery,
     loaded: Loaded,
     end: (u32, u64),
-    given_up: GivenUp,
+    retired: Retired,
     /// What lies in segments before this one is known already.
     from: u32,
 }
@@ -40,8 +40,8 @@ pub struct Loaded {
     pub segments: Vec<LoadedSegment>,
     /// Where the last record is, whether it counts or not: segment and offset.
     pub last_record: (u32, u64),
-    /// Segments that were given up.
-    pub given_up: GivenUp,
+    /// Segments that were retired.
+    pub retired: Retired,
     /// Of these, those that are still there.
     pub left_over: Vec<u32>,
     /// What the link must know of it.
@@ -73,21 +73,21 @@ impl Reading {
             recovery: Recovery::new(node),
             loaded: Loaded::default(),
             end,
-            given_up: GivenUp::default(),
+            retired: Retired::default(),
             from: 0,
         }
     }
 
-    /// Of a log of which these segments were given up, see [`newest_given_up`].
-    pub fn with_given_up(self, given_up: GivenUp) -> Reading {
+    /// Of a log of which these segments were retired, see [`newest_retired`].
+    pub fn with_retired(self, retired: Retired) -> Reading {
         Reading {
-            recovery: self.recovery.with_given_up(given_up.clone()),
-            given_up,
+            recovery: self.recovery.with_retired(retired.clone()),
+            retired,
             ..self
         }
     }
 
-    /// Of which a snapshot tells what lies before a segment. After [`Reading::with_given_up`].
+    /// Of which a snapshot tells what lies before a segment. After [`Reading::with_retired`].
     pub fn after(mut self, snapshot: &Snapshot) -> Reading {
         let heard = snapshot.view.heard();
         self.loaded.ending.hlc = heard.hlc;
@@ -96,7 +96,7 @@ impl Reading {
         Reading {
             recovery: self
                 .recovery
-                .with_given_up(self.given_up.and_all_before(snapshot.segment)),
+                .with_retired(self.retired.and_all_before(snapshot.segment)),
             from: snapshot.segment,
             ..self
         }
@@ -107,7 +107,7 @@ impl Reading {
         if number >= self.from {
             return false;
         }
-        match self.given_up.contains(number) {
+        match self.retired.contains(number) {
             true => self.loaded.left_over.push(number),
             false => self.loaded.segments.push(LoadedSegment {
                 number,
@@ -126,7 +126,7 @@ impl Reading {
         bytes: &[u8],
         apply: &mut impl FnMut(&Committed),
     ) -> Result<(), NotOurs> {
-        if self.given_up.contains(number) {
+        if self.retired.contains(number) {
             self.loaded.left_over.push(number);
             return Ok(());
         }
@@ -160,7 +160,7 @@ impl Reading {
         self.loaded.ending = self.recovery.finish();
         self.loaded.ending.hlc = self.loaded.ending.hlc.max(hlc_known);
         self.drain(apply);
-        self.loaded.given_up = self.given_up;
+        self.loaded.retired = self.retired;
         for (epoch, last) in self.recovery.epochs() {
             let known = self.loaded.found.epochs.entry(*epoch).or_default();
             *known = (*known).max(*last);
@@ -207,23 +207,23 @@ impl Loaded {
     }
 }
 
-/// A segment is missing somewhere: whether it was given up must be known before the log is read.
+/// A segment is missing somewhere: whether it was retired must be known before the log is read.
 pub fn has_gaps(numbers: &[u32]) -> bool {
     (1..).zip(numbers).any(|(wanted, number)| wanted != *number)
 }
 
-/// What this segment says of those that were given up. Asked from the last segment towards the
-/// first, the first answer holds; the cleaner sees to it that it is not far.
+/// What this segment says of those that were retired. Asked from the last segment towards the
+/// first, the first answer holds; compaction sees to it that it is not far.
 ///
 /// Whether that record was confirmed does not matter: what it speaks of had been moved on, and
 /// was durable there, before it was written.
-pub fn newest_given_up(number: u32, bytes: &[u8]) -> Option<GivenUp> {
+pub fn newest_retired(number: u32, bytes: &[u8]) -> Option<Retired> {
     let mut newest = None;
     scan::scan(number, bytes, |_, found| {
         if let Found::Record(record) = found
-            && let Body::GivenUp(given_up) = record.body
+            && let Body::Retired(retired) = record.body
         {
-            newest = Some(given_up);
+            newest = Some(retired);
         }
     });
     newest

@@ -25,7 +25,7 @@
 //! | 5 register | text key, u8 1 and text value, or u8 0: removed |
 //! | 6 entry | text topic, text body |
 //! | 7 mark | nothing: its header says how far the log is durable |
-//! | 8 given up | u32 how many gaps, then for each: u32 first and u32 last segment, u32 epoch, u32 0, u64 sequence number of the last record that counts before it |
+//! | 8 retired | u32 how many gaps, then for each: u32 first and u32 last segment, u32 epoch, u32 0, u64 sequence number of the last record that counts before it |
 //!
 //! An id is 16 bytes of node name, u32 epoch, u64 number; a text u32 length and UTF-8.
 //!
@@ -48,10 +48,11 @@ use std::sync::Arc;
 
 use crate::block::{BLOCK_BYTES, CHUNK_BYTES_MAX, CHUNK_HEADER_BYTES};
 use crate::cipher;
-use crate::given_up::{GAPS_MAX, Gap, GivenUp};
 use crate::name::{Id, NodeName};
+use crate::retired::{GAPS_MAX, Gap, Retired};
 use crate::seam::{
-    ChunkPlace, Committed, Hlc, KEY_LEN_MAX, Payload, SealKind, SoundCodec, Stamp, TEXT_LEN_MAX,
+    ChunkPlace, Committed, Hlc, Payload, REGISTER_KEY_LEN_MAX, SealKind, SoundCodec, Stamp,
+    TEXT_LEN_MAX,
 };
 use crate::time::WallTime;
 
@@ -76,7 +77,8 @@ const RESTATED: u8 = 1;
 const CHUNK: u8 = 3;
 // The longest is a restated register: header, stamp, key, flag, value.
 const _: () = assert!(
-    HEADER_BYTES + STAMP_BYTES + 4 + KEY_LEN_MAX + 1 + 4 + TEXT_LEN_MAX <= RECORD_BYTES_MAX
+    HEADER_BYTES + STAMP_BYTES + 4 + REGISTER_KEY_LEN_MAX + 1 + 4 + TEXT_LEN_MAX
+        <= RECORD_BYTES_MAX
 );
 const _: () = assert!(HEADER_BYTES + 4 + GAP_BYTES * GAPS_MAX <= RECORD_BYTES_MAX);
 const _: () = assert!(HEADER_BYTES + ID_BYTES + 4 + CHUNK_STAMP_BYTES == CHUNK_HEADER_BYTES);
@@ -108,9 +110,9 @@ pub enum Body {
     },
     /// Only its header matters.
     Mark,
-    /// These segments were given up, after what was alive in them had been moved on. The newest
+    /// These segments were retired, after what was live in them had been moved on. The newest
     /// such record names them all.
-    GivenUp(GivenUp),
+    Retired(Retired),
     /// For the views.
     Said(Payload),
     /// For the views, under the stamp it was said with.
@@ -139,7 +141,7 @@ impl Record {
             ..
         } = self.header;
         match self.body {
-            Body::Epoch { .. } | Body::Mark | Body::GivenUp(_) => None,
+            Body::Epoch { .. } | Body::Mark | Body::Retired(_) => None,
             Body::Replica(stamp, what) => Some(Committed {
                 stamp,
                 segment,
@@ -185,7 +187,7 @@ pub fn front_bytes(body: &Body) -> usize {
     let payload = match body {
         Body::Epoch { .. } => 16,
         Body::Mark => 0,
-        Body::GivenUp(given_up) => 4 + GAP_BYTES * given_up.gaps().len(),
+        Body::Retired(retired) => 4 + GAP_BYTES * retired.gaps().len(),
         Body::Said(what) => what_bytes(what),
         Body::Replica(_, what @ Payload::Chunk { .. }) => what_bytes(what),
         Body::Replica(_, what) => STAMP_BYTES + what_bytes(what),
@@ -258,7 +260,7 @@ pub fn encode_front(header: &Header, body: &Body, out: &mut Vec<u8>) {
             out.extend_from_slice(&last.to_le_bytes());
         }
         Body::Mark => {}
-        Body::GivenUp(given_up) => encode_given_up(given_up, out),
+        Body::Retired(retired) => encode_retired(retired, out),
         Body::Said(what) => {
             encode_what(what, out);
             if matches!(what, Payload::Chunk { .. }) {
@@ -307,7 +309,7 @@ pub fn decode(bytes: &[u8], offset: u64) -> Result<Record, Fault> {
     let body = match (kind, restated) {
         (1, 0) => decode_epoch(&mut rest)?,
         (7, 0) => Body::Mark,
-        (8, 0) => decode_given_up(&mut rest)?,
+        (8, 0) => decode_retired(&mut rest)?,
         (_, 0) => {
             let (what, said) = decode_what(kind, &mut rest, header.segment, offset)?;
             if said != (0, Hlc(0)) {
@@ -369,7 +371,7 @@ fn kind(body: &Body) -> u8 {
             Payload::Entry { .. } => 6,
         },
         Body::Mark => 7,
-        Body::GivenUp(_) => 8,
+        Body::Retired(_) => 8,
     }
 }
 
@@ -429,8 +431,8 @@ fn decode_epoch(rest: &mut Reader<'_>) -> Result<Body, Fault> {
     Ok(Body::Epoch { before, last })
 }
 
-fn encode_given_up(given_up: &GivenUp, out: &mut Vec<u8>) {
-    let gaps = given_up.gaps();
+fn encode_retired(retired: &Retired, out: &mut Vec<u8>) {
+    let gaps = retired.gaps();
     // `GAPS_MAX` keeps it small.
     out.extend_from_slice(&(gaps.len() as u32).to_le_bytes());
     for gap in gaps {
@@ -442,7 +444,7 @@ fn encode_given_up(given_up: &GivenUp, out: &mut Vec<u8>) {
     }
 }
 
-fn decode_given_up(rest: &mut Reader<'_>) -> Result<Body, Fault> {
+fn decode_retired(rest: &mut Reader<'_>) -> Result<Body, Fault> {
     let count = rest.u32()? as usize;
     if count > GAPS_MAX {
         return Err(Fault::Content);
@@ -457,8 +459,8 @@ fn decode_given_up(rest: &mut Reader<'_>) -> Result<Body, Fault> {
             before,
         });
     }
-    let given_up = GivenUp::from_gaps(gaps).ok_or(Fault::Content)?;
-    Ok(Body::GivenUp(given_up))
+    let retired = Retired::from_gaps(gaps).ok_or(Fault::Content)?;
+    Ok(Body::Retired(retired))
 }
 
 fn decode_restated(kind: u8, rest: &mut Reader<'_>, segment: u32, at: u64) -> Result<Body, Fault> {
@@ -517,7 +519,7 @@ fn decode_what(
             about: rest.text(TEXT_LEN_MAX)?,
         },
         5 => {
-            let key = rest.text(KEY_LEN_MAX)?;
+            let key = rest.text(REGISTER_KEY_LEN_MAX)?;
             let value = match rest.u8()? {
                 0 => None,
                 1 => Some(rest.text(TEXT_LEN_MAX)?),
@@ -526,7 +528,7 @@ fn decode_what(
             Payload::Register { key, value }
         }
         6 => Payload::Entry {
-            topic: rest.text(KEY_LEN_MAX)?,
+            topic: rest.text(REGISTER_KEY_LEN_MAX)?,
             body: rest.text(TEXT_LEN_MAX)?,
         },
         _ => return Err(Fault::Content),

@@ -26,10 +26,10 @@
 //! | first block garbled, zero, or with another number, records after the first commit | damage: reported; the records say themselves where they belong |
 //! | the same, nothing after the first commit into the segment | that commit was torn; the next epoch begins in another segment |
 //! | a segment missing before others | damage: reported with the number of records lost |
-//! | segments missing that were given up (see `given_up.rs`) | nothing is lost: what was alive in them is further on; what lies before counts as far as the gap says, numbers go on as the segment behind it says |
+//! | segments missing that were retired (see `retired.rs`) | nothing is lost: what was live in them is further on; what lies before counts as far as the gap says, numbers go on as the segment behind it says |
 //! | the same, together with others that were not | damage: those are reported; how many records were in them is not known |
-//! | a segment that was given up and is still there | it was about to be removed: not looked at |
-//! | a snapshot that fits (see `snapshot.rs`) | the segments before the one it names are not looked at, as if they were given up; with any damage behind them all of the log is read |
+//! | a segment that was retired and is still there | it was about to be removed: not looked at |
+//! | a snapshot that fits (see `snapshot.rs`) | the segments before the one it names are not looked at, as if they were retired; with any damage behind them all of the log is read |
 //! | a part that cannot be read (I/O error) | counts as garbage |
 //! | a file cut short | what was in the missing part counts as lost |
 //! | the record that opens an epoch is lost | damage; in doubt, what is whole of the epoch before counts |
@@ -41,9 +41,9 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 
-use crate::given_up::GivenUp;
 use crate::name::NodeName;
 use crate::record::{Body, Fault, Header, Record};
+use crate::retired::Retired;
 use crate::scan::Found;
 use crate::seam::{Committed, Hlc};
 use crate::segment::FirstBlock;
@@ -65,7 +65,7 @@ pub struct Recovery {
     /// A first block that is not as it should be, and the first record in its segment.
     header_in_doubt: Option<(Damage, Option<(u32, u64)>)>,
     verdicts: VecDeque<Verdict>,
-    given_up: GivenUp,
+    retired: Retired,
     /// Behind a gap: the next record says where its epoch goes on.
     behind_gap: bool,
     ending: Ending,
@@ -167,21 +167,21 @@ impl Recovery {
             suspects: Vec::new(),
             header_in_doubt: None,
             verdicts: VecDeque::new(),
-            given_up: GivenUp::default(),
+            retired: Retired::default(),
             behind_gap: false,
             ending: Ending::default(),
             epochs: BTreeMap::new(),
         }
     }
 
-    /// Of a log of which these segments were given up.
-    pub fn with_given_up(self, given_up: GivenUp) -> Recovery {
-        Recovery { given_up, ..self }
+    /// Of a log of which these segments were retired.
+    pub fn with_retired(self, retired: Retired) -> Recovery {
+        Recovery { retired, ..self }
     }
 
-    /// Of one segment alone, as if all before it had been given up.
+    /// Of one segment alone, as if all before it had been retired.
     pub fn of_segment(node: NodeName, number: u32) -> Recovery {
-        Recovery::new(node).with_given_up(GivenUp::all_before(number))
+        Recovery::new(node).with_retired(Retired::all_before(number))
     }
 
     /// The next segment begins, with this first block. `used`: it holds anything at all.
@@ -228,7 +228,7 @@ impl Recovery {
     /// Segments from `first` to before `next` are not there.
     fn pass_missing(&mut self, first: u32, next: u32) {
         let gap = self
-            .given_up
+            .retired
             .gaps()
             .iter()
             .find(|gap| gap.first < next && first <= gap.last)
@@ -243,7 +243,7 @@ impl Recovery {
             self.leave_epoch_at(before);
             self.behind_gap = true;
         }
-        let lost = self.given_up.others(first, next);
+        let lost = self.retired.others(first, next);
         let lost: Vec<u32> = lost.take(MISSING_LISTED_MAX).collect();
         for segment in lost {
             self.damage(Damage {

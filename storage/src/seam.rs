@@ -70,14 +70,14 @@ pub enum Append {
     },
     /// A register takes a value; last writer wins.
     Register {
-        /// For instance `user/office.1.7/dnd`. At most [`KEY_LEN_MAX`] bytes.
+        /// For instance `user/office.1.7/dnd`. At most [`REGISTER_KEY_LEN_MAX`] bytes.
         key: Arc<str>,
         /// `None` removes it. At most [`TEXT_LEN_MAX`] bytes.
         value: Option<Arc<str>>,
     },
     /// A fact: call log, audit, alarm.
     Entry {
-        /// For instance `call`. At most [`KEY_LEN_MAX`] bytes.
+        /// For instance `call`. At most [`REGISTER_KEY_LEN_MAX`] bytes.
         topic: Arc<str>,
         /// What happened. At most [`TEXT_LEN_MAX`] bytes.
         body: Arc<str>,
@@ -141,14 +141,14 @@ fn samples_in(index: u32, block: &ChunkBlock) -> u32 {
 /// The longest `about`, register value or entry body, in bytes.
 pub const TEXT_LEN_MAX: usize = 64 * 1024;
 /// The longest register key or entry topic, in bytes.
-pub const KEY_LEN_MAX: usize = 256;
+pub const REGISTER_KEY_LEN_MAX: usize = 256;
 /// Registers whose keys begin with this, a sound's name and `/` go with the sound: once it is
 /// taken back they say nothing any more.
 pub const SOUND_REGISTERS: &str = "message/";
 
 /// Registers whose keys begin so are of this node alone: what it keeps in mind of its peers' logs.
 /// They are not handed on to others.
-pub const LOCAL_KEYS: &str = "link/";
+pub const LOCAL_REGISTERS: &str = "link/";
 
 /// Hybrid logical clock: milliseconds since the Unix epoch in the upper 48 bits, a counter in the
 /// lower 16. Orders registers between nodes; survives a wall clock that is set back.
@@ -258,8 +258,8 @@ pub enum Owner {
     Media,
     /// The link: records of other nodes.
     Link,
-    /// The compaction: records that are moved.
-    Cleaner,
+    /// Compaction: records that are moved.
+    Compaction,
 }
 
 impl Token {

@@ -5,9 +5,9 @@
 //! sectors of 512 bytes, as a real one may.
 
 #[cfg(test)]
-mod cleaning;
+mod cluster;
 #[cfg(test)]
-mod company;
+mod compaction;
 #[cfg(test)]
 mod crashes;
 #[cfg(test)]
@@ -22,12 +22,12 @@ use rand::{Rng, RngExt};
 
 use crate::batch::{Batch, Segment, Wrote};
 use crate::block::BLOCK_BYTES;
-use crate::given_up::GivenUp;
 use crate::link::LogPiece;
 use crate::name::{Ids, NodeName};
 use crate::reading::{self, Loaded, Reading};
 use crate::record::{self, Fault};
 use crate::recovery::NotOurs;
+use crate::retired::Retired;
 use crate::seam::{Append, ChunkPlace, Committed, LogEvent, Token};
 use crate::time::{Now, Time};
 use crate::view::View;
@@ -62,7 +62,7 @@ pub struct SimLog {
     disk: SimDisk,
     writer: Writer,
     in_flight: Option<Batch>,
-    gave_up: Vec<Token>,
+    retired: Vec<Token>,
     wrote: VecDeque<Arc<Wrote>>,
 }
 
@@ -103,21 +103,21 @@ impl SimDisk {
         node: NodeName,
         mut apply: impl FnMut(&Committed),
     ) -> Result<Loaded, NotOurs> {
-        let mut reading = Reading::new(node).with_given_up(self.given_up());
+        let mut reading = Reading::new(node).with_retired(self.retired());
         for (number, bytes) in &self.segments {
             reading.take(*number, bytes, &mut apply)?;
         }
         Ok(reading.finish(&mut apply))
     }
 
-    fn given_up(&self) -> GivenUp {
+    fn retired(&self) -> Retired {
         let numbers: Vec<u32> = self.segments.keys().copied().collect();
         if !reading::has_gaps(&numbers) {
-            return GivenUp::default();
+            return Retired::default();
         }
         let mut newest = self.segments.iter().rev();
         newest
-            .find_map(|(number, bytes)| reading::newest_given_up(*number, bytes))
+            .find_map(|(number, bytes)| reading::newest_retired(*number, bytes))
             .unwrap_or_default()
     }
 
@@ -190,7 +190,7 @@ impl SimLog {
         SimLog::open_for_link(disk, node, now, None)
     }
 
-    /// The same for a node of a company: its epoch is not below `epoch_min`, and commits are handed
+    /// The same for a node of a cluster: its epoch is not below `epoch_min`, and commits are handed
     /// on with [`SimLog::wrote`].
     pub fn open_for_link(
         mut disk: SimDisk,
@@ -216,7 +216,7 @@ impl SimLog {
             disk,
             writer: Writer::new(config, now),
             in_flight: None,
-            gave_up: Vec::new(),
+            retired: Vec::new(),
             wrote: VecDeque::new(),
         };
         let seals = reading::cut_short(&view, node);
@@ -262,15 +262,15 @@ impl SimLog {
                 Output::Event(event) => return Some(event),
                 Output::Took(_) | Output::Spare(_) | Output::Closed => {}
                 Output::Wrote(wrote) => self.wrote.push_back(wrote),
-                Output::GaveUp(token) => self.gave_up.push(token),
+                Output::Retired(token) => self.retired.push(token),
             }
         }
         None
     }
 
-    /// Writes down that segments were given up.
-    pub fn give_up(&mut self, now: Now, token: Token, given_up: GivenUp) {
-        self.writer.handle(now, Input::GiveUp(token, given_up));
+    /// Writes down that segments were retired.
+    pub fn retire(&mut self, now: Now, token: Token, retired: Retired) {
+        self.writer.handle(now, Input::Retire(token, retired));
     }
 
     /// Goes on in another segment than this.
@@ -279,8 +279,8 @@ impl SimLog {
     }
 
     /// What of that is durable since the last question.
-    pub fn gave_up(&mut self) -> Vec<Token> {
-        std::mem::take(&mut self.gave_up)
+    pub fn retired(&mut self) -> Vec<Token> {
+        std::mem::take(&mut self.retired)
     }
 
     /// The next commit that is durable, before its events are polled.

@@ -3,13 +3,13 @@
 //! The file `snapshot` beside the segments only speeds things up: without it, or with one that is
 //! torn, damaged, older than the format, another node's, or does not fit the segments that are there, the log is
 //! read whole, with the same result (`sim/snapshots.rs` holds one against the other). What it spares
-//! reading is not checked at start: that is the cleaner's part, as while a node runs.
+//! reading is not checked at start: that is compaction's part, as while a node runs.
 //! `shell/snapshot.rs` writes and reads it; what it holds is `view/rows.rs`.
 //!
 //! It says which segment is the first that must still be read (what lies before was durable and in the view),
 //! a checksum of its first two blocks, and which segments were there before it. At start it counts if
-//! that segment begins the same and each of the others is there, as long as it was, or was given
-//! up since: whatever was alive in those is further on, and so is read. The second block holds
+//! that segment begins the same and each of the others is there, as long as it was, or was
+//! retired since: whatever was live in those is further on, and so is read. The second block holds
 //! the segment's first record and with it a clock's time: a log that went on otherwise from the same
 //! beginning, as on a disk that was put back, differs there.
 //!
@@ -28,9 +28,9 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::block::BLOCK_BYTES;
-use crate::given_up::GivenUp;
 use crate::name::NodeName;
 use crate::reading::Loaded;
+use crate::retired::Retired;
 use crate::segment::{self, FirstBlock};
 use crate::view::View;
 use crate::view::rows::{Part, Restoring};
@@ -99,20 +99,20 @@ impl Title {
         })
     }
 
-    /// A log of `node` whose segments are `there`, of which these were given up, is the one it was made
+    /// A log of `node` whose segments are `there`, of which these were retired, is the one it was made
     /// of. `start` is the beginning of the first segment that must be read.
     pub(crate) fn fits(
         &self,
         node: NodeName,
         start: &[u8],
         there: &[(u32, u64)],
-        given_up: &GivenUp,
+        retired: &Retired,
     ) -> bool {
-        let is_kept = |(number, _): &&(u32, u64)| !given_up.contains(*number);
+        let is_kept = |(number, _): &&(u32, u64)| !retired.contains(*number);
         let before = there.iter().filter(|(number, _)| *number < self.segment);
         self.version == VERSION
             && self.node == node.as_str()
-            && !given_up.contains(self.segment)
+            && !retired.contains(self.segment)
             && start_crc(node, self.segment, start) == Some(self.start_crc)
             && self
                 .before

@@ -27,9 +27,9 @@ use std::ops::Bound;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::alive::{self, Alive};
 use crate::block::BLOCK_BYTES;
 use crate::cipher::ENCRYPTED;
+use crate::live_bytes::{self, LiveBytes};
 use crate::name::{Id, NodeName};
 use crate::record::{kept_begin_bytes, kept_bytes, kept_register_bytes, kept_seal_bytes};
 use crate::seam::{
@@ -49,7 +49,7 @@ pub struct View {
     registers: BTreeMap<Arc<str>, Register>,
     topics: BTreeMap<Arc<str>, BTreeMap<Stamp, Entry>>,
     entries_skipped: u64,
-    alive: Alive,
+    live_bytes: LiveBytes,
     /// Sounds that it heard being destroyed.
     destroyed: u64,
     heard: Heard,
@@ -159,17 +159,17 @@ impl View {
                 at,
                 about,
             } => {
-                let (tale, alive) = self.tale(*id);
-                tale.begin(alive, (stamp, segment), *codec, *at, about);
+                let (tale, live) = self.tale(*id);
+                tale.begin(live, (stamp, segment), *codec, *at, about);
             }
             Payload::Chunk { id, index, place } => {
-                let (tale, alive) = self.tale(*id);
-                tale.chunk(alive, *index, *place);
+                let (tale, live) = self.tale(*id);
+                tale.chunk(live, *index, *place);
             }
             Payload::Seal { id, kind, about } => {
-                let (tale, alive) = self.tale(*id);
+                let (tale, live) = self.tale(*id);
                 let was_destroyed = tale.is_destroyed();
-                tale.seal(alive, (stamp, segment), *kind, about);
+                tale.seal(live, (stamp, segment), *kind, about);
                 let is_destroyed = tale.is_destroyed() && !was_destroyed;
                 self.destroyed += u64::from(is_destroyed);
                 if *kind == SealKind::Discarded {
@@ -191,18 +191,18 @@ impl View {
         self.destroyed
     }
 
-    /// How much of each segment is alive.
-    pub fn alive(&self) -> &Alive {
-        &self.alive
+    /// How much of each segment is live.
+    pub fn live_bytes(&self) -> &LiveBytes {
+        &self.live_bytes
     }
 
     /// The same, to forget segments that are gone.
-    pub fn alive_mut(&mut self) -> &mut Alive {
-        &mut self.alive
+    pub fn live_bytes_mut(&mut self) -> &mut LiveBytes {
+        &mut self.live_bytes
     }
 
     /// Must this record be kept, where it lies? `entries_for`: how long entries are.
-    pub fn is_alive(&self, record: &Committed, now: WallTime, entries_for: Duration) -> bool {
+    pub fn is_live(&self, record: &Committed, now: WallTime, entries_for: Duration) -> bool {
         let (stamp, here) = (record.stamp, record.segment);
         match &record.what {
             Payload::Begin { id, .. } => self
@@ -223,7 +223,7 @@ impl View {
             },
             Payload::Entry { topic, .. } => {
                 let known = self.topics.get(topic).and_then(|t| t.get(&stamp));
-                alive::is_young(stamp.hlc.wall(), now, entries_for)
+                live_bytes::is_young(stamp.hlc.wall(), now, entries_for)
                     && known.is_none_or(|entry| entry.segment <= here)
             }
         }
@@ -360,12 +360,12 @@ impl View {
         Some(self.registers.get(key)?.stamp.hlc.wall())
     }
 
-    fn tale(&mut self, id: Id) -> (&mut SoundState, &mut Alive) {
+    fn tale(&mut self, id: Id) -> (&mut SoundState, &mut LiveBytes) {
         let tale = self
             .sounds
             .entry(id)
             .or_insert_with(|| SoundState::unheard(id));
-        (tale, &mut self.alive)
+        (tale, &mut self.live_bytes)
     }
 
     fn set(&mut self, stamp: Stamp, segment: u32, key: &Arc<str>, value: &Option<Arc<str>>) {
@@ -377,7 +377,7 @@ impl View {
             return;
         }
         let bytes = kept_register_bytes(key.len(), value.as_ref().map(|v| v.len()));
-        self.alive.add(segment, bytes);
+        self.live_bytes.add(segment, bytes);
         let register = Register {
             stamp,
             value: value.clone(),
@@ -385,7 +385,7 @@ impl View {
         };
         match self.registers.get_mut(key) {
             Some(known) => {
-                self.alive.remove(known.segment, known.kept_bytes(key));
+                self.live_bytes.remove(known.segment, known.kept_bytes(key));
                 *known = register;
             }
             None => {
@@ -406,7 +406,7 @@ impl View {
             .collect();
         for key in keys {
             if let Some(register) = self.registers.remove(&key) {
-                self.alive
+                self.live_bytes
                     .remove(register.segment, register.kept_bytes(&key));
             }
         }
@@ -435,9 +435,9 @@ impl View {
             if known.segment >= segment {
                 return;
             }
-            self.alive.remove_entry(known.segment, at, bytes);
+            self.live_bytes.remove_entry(known.segment, at, bytes);
         }
-        self.alive.add_entry(segment, at, bytes);
+        self.live_bytes.add_entry(segment, at, bytes);
         let body = body.clone();
         entries.insert(stamp, Entry { body, segment });
         if entries.len() > ENTRIES_PER_TOPIC_MAX {
@@ -487,17 +487,17 @@ impl SoundState {
     }
 
     /// Something of a sound that was destroyed lies here, or an older copy of what is further on.
-    fn hides(&self, alive: &mut Alive, segment: u32) {
+    fn hides(&self, live: &mut LiveBytes, segment: u32) {
         let since = match self.sealed {
             Some((SealRank::Discarded, stamp)) => stamp.hlc.wall(),
             _ => WallTime(0),
         };
-        alive.hide(segment, since);
+        live.hide(segment, since);
     }
 
     fn begin(
         &mut self,
-        alive: &mut Alive,
+        live: &mut LiveBytes,
         (stamp, segment): (Stamp, u32),
         codec: SoundCodec,
         at: WallTime,
@@ -505,15 +505,15 @@ impl SoundState {
     ) {
         if self.is_destroyed() {
             self.begun = Some(stamp);
-            return self.hides(alive, segment);
+            return self.hides(live, segment);
         }
         let is_told = (self.begun, self.begun_in) == (Some(stamp), segment);
         if is_told || !self.keeps_begin(stamp, segment) {
             return;
         }
-        alive.add(segment, kept_begin_bytes(about.len()));
+        live.add(segment, kept_begin_bytes(about.len()));
         if self.begun.is_some() {
-            alive.remove(self.begun_in, kept_begin_bytes(self.sound.about.len()));
+            live.remove(self.begun_in, kept_begin_bytes(self.sound.about.len()));
         }
         (self.begun, self.begun_in) = (Some(stamp), segment);
         self.sound.codec = codec;
@@ -521,12 +521,12 @@ impl SoundState {
         self.sound.about = about.clone();
     }
 
-    fn chunk(&mut self, alive: &mut Alive, index: u32, place: ChunkPlace) {
+    fn chunk(&mut self, live: &mut LiveBytes, index: u32, place: ChunkPlace) {
         if self.is_destroyed() {
-            return self.hides(alive, place.segment);
+            return self.hides(live, place.segment);
         }
         match self.indexes.binary_search(&index) {
-            // Told again from another place: the newer one, for the older may be given up.
+            // Told again from another place: the newer one, for the older may be retired.
             Ok(at) => {
                 let known = self.sound.chunks[at];
                 let (old, new) = if is_before(&known, &place) {
@@ -535,14 +535,14 @@ impl SoundState {
                     (place, known)
                 };
                 if old.segment != new.segment {
-                    self.hides(alive, old.segment);
+                    self.hides(live, old.segment);
                 }
-                alive.remove(known.segment, BLOCK_BYTES as u64);
-                alive.add(new.segment, BLOCK_BYTES as u64);
+                live.remove(known.segment, BLOCK_BYTES as u64);
+                live.add(new.segment, BLOCK_BYTES as u64);
                 self.sound.chunks[at] = new;
             }
             Err(at) => {
-                alive.add(place.segment, BLOCK_BYTES as u64);
+                live.add(place.segment, BLOCK_BYTES as u64);
                 self.indexes.insert(at, index);
                 self.sound.chunks.insert(at, place);
             }
@@ -551,7 +551,7 @@ impl SoundState {
 
     fn seal(
         &mut self,
-        alive: &mut Alive,
+        live: &mut LiveBytes,
         (stamp, segment): (Stamp, u32),
         kind: SealKind,
         about: &Arc<str>,
@@ -561,27 +561,27 @@ impl SoundState {
         if is_told || !self.keeps_seal(stamp, kind, segment) {
             return;
         }
-        alive.add(segment, kept_seal_bytes(about.len()));
+        live.add(segment, kept_seal_bytes(about.len()));
         if let Some((_, was)) = &self.sound.seal {
-            alive.remove(self.sealed_in, kept_seal_bytes(was.len()));
+            live.remove(self.sealed_in, kept_seal_bytes(was.len()));
         }
         let was_destroyed = self.is_destroyed();
         (self.sealed, self.sealed_in) = (Some((rank, stamp)), segment);
         self.sound.seal = Some((kind, about.clone()));
         if rank == SealRank::Discarded && !was_destroyed {
-            self.destroy(alive);
+            self.destroy(live);
         }
     }
 
-    fn destroy(&mut self, alive: &mut Alive) {
+    fn destroy(&mut self, live: &mut LiveBytes) {
         for place in std::mem::take(&mut self.sound.chunks) {
-            alive.remove(place.segment, BLOCK_BYTES as u64);
-            self.hides(alive, place.segment);
+            live.remove(place.segment, BLOCK_BYTES as u64);
+            self.hides(live, place.segment);
         }
         self.indexes = Vec::new();
         if self.begun.is_some() {
-            alive.remove(self.begun_in, kept_begin_bytes(self.sound.about.len()));
-            self.hides(alive, self.begun_in);
+            live.remove(self.begun_in, kept_begin_bytes(self.sound.about.len()));
+            self.hides(live, self.begun_in);
         }
         self.begun_in = 0;
         self.sound.codec = SoundCodec::Pcmu;

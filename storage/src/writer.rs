@@ -24,12 +24,13 @@ use std::time::Duration;
 
 use crate::batch::{Batch, InFlight, Packer, Segment, Waiting, Wrote};
 use crate::block::{BLOCK_BYTES, ChunkBlock};
-use crate::given_up::GivenUp;
 use crate::holes::Holes;
 use crate::name::{Id, NodeName};
 use crate::record::{Body, EPOCH_MAX, SEQ_MAX};
+use crate::retired::Retired;
 use crate::seam::{
-    Append, Committed, Hlc, KEY_LEN_MAX, LogEvent, Payload, Refusal, Stamp, TEXT_LEN_MAX, Token,
+    Append, Committed, Hlc, LogEvent, Payload, REGISTER_KEY_LEN_MAX, Refusal, Stamp, TEXT_LEN_MAX,
+    Token,
 };
 use crate::time::{Now, Time};
 
@@ -69,9 +70,9 @@ pub struct WriterConfig {
 pub enum Input {
     /// Something to be written, and when it was handed to the log.
     Append(Token, Append, Time),
-    /// Segments that were given up, to be written down, by the cleaner.
-    GiveUp(Token, GivenUp),
-    /// Go on in the next segment as soon as it is there: this one is to be cleaned.
+    /// Segments that were retired, to be written down, by compaction.
+    Retire(Token, Retired),
+    /// Go on in the next segment as soon as it is there: this one is to be compacted.
     Leave(u32),
     /// The write is done, or failed.
     Written(Batch, Result<(), WriteFault>),
@@ -101,8 +102,8 @@ pub enum Output {
     Probe,
     /// For the one who appended.
     Event(LogEvent),
-    /// What [`Input::GiveUp`] said is durable. A refusal is an [`Output::Event`].
-    GaveUp(Token),
+    /// What [`Input::Retire`] said is durable. A refusal is an [`Output::Event`].
+    Retired(Token),
     /// It took this long from the log's queue to the disk.
     Took(Duration),
     /// Memory of a chunk that was written.
@@ -217,7 +218,7 @@ impl Writer {
         match input {
             Input::Append(token, append, since) => self.on_append(token, append, since),
             Input::Leave(segment) => self.on_leave(segment),
-            Input::GiveUp(token, given_up) => self.on_give_up(token, given_up),
+            Input::Retire(token, retired) => self.on_retire(token, retired),
             Input::Written(batch, Ok(())) => self.on_written(now, batch),
             Input::Written(batch, Err(WriteFault::Full)) if self.phase == Phase::Open => {
                 self.retry = Some((batch, now.mono + PROBE_PERIOD));
@@ -344,11 +345,11 @@ impl Writer {
         }
     }
 
-    fn on_give_up(&mut self, token: Token, given_up: GivenUp) {
+    fn on_retire(&mut self, token: Token, retired: Retired) {
         if matches!(self.phase, Phase::Poisoned | Phase::Closed) {
             return self.refuse(token, Refusal::Poisoned);
         }
-        let mut waiting = Waiting::own(Body::GivenUp(given_up));
+        let mut waiting = Waiting::own(Body::Retired(retired));
         waiting.asked = Some((token, self.now.mono));
         self.waiting.push_back(waiting);
     }
@@ -400,7 +401,7 @@ impl Writer {
             asked, stamp, what, ..
         } = record;
         if let (Some((token, _)), None) = (asked, &what) {
-            self.outputs.push_back(Output::GaveUp(token));
+            self.outputs.push_back(Output::Retired(token));
         }
         if let (Some((token, since)), Some(what)) = (asked, what) {
             let record = Committed {
@@ -585,7 +586,7 @@ fn is_too_long(append: &Append) -> bool {
         } => (topic.len(), body.len()),
         Append::Chunk { .. } | Append::Replica { .. } => (0, 0),
     };
-    key > KEY_LEN_MAX || text > TEXT_LEN_MAX
+    key > REGISTER_KEY_LEN_MAX || text > TEXT_LEN_MAX
 }
 
 /// A chunk's record has room for no other node and epoch than those of its sound.

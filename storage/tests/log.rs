@@ -17,9 +17,9 @@ use node::{PATIENCE, config, register, start, start_with};
 fn encrypted_sound_is_read_with_the_key_alone_and_lies_nowhere_in_plain() {
     let dir = tempfile::tempdir().unwrap();
     let key = || MasterKey::new([7; KEY_BYTES]);
-    let keys = Keyring::new(Some(key()), Vec::new(), [201; SALT_BYTES]);
+    let keyring = Keyring::new(Some(key()), Vec::new(), [201; SALT_BYTES]);
     let mut node = start_with(LogConfig {
-        keys,
+        keyring,
         ..config(dir.path())
     });
     let id = node.begin("for 101");
@@ -39,7 +39,7 @@ fn encrypted_sound_is_read_with_the_key_alone_and_lies_nowhere_in_plain() {
     assert!(!shows(&[1; 16]) && !shows(&[2; 16]));
     let later = Keyring::new(None, vec![key()], [202; SALT_BYTES]);
     let node = start_with(LogConfig {
-        keys: later,
+        keyring: later,
         ..config(dir.path())
     });
     assert_eq!(node.samples(id), spoken);

@@ -7,12 +7,12 @@ use std::path::Path;
 use std::time::Duration;
 
 use tandem_storage::block::{BLOCK_BYTES, CHUNK_SAMPLES_MAX};
-use tandem_storage::clean::ask::Question;
-use tandem_storage::clean::{CleanerConfig, Input};
+use tandem_storage::compaction::ask::Question;
+use tandem_storage::compaction::{CompactionConfig, Input};
 use tandem_storage::name::Id;
 use tandem_storage::seam::{Append, SealKind};
 use tandem_storage::time::WallTime;
-use tandem_storage::{CleanerHelp, LogConfig, View, open, verify};
+use tandem_storage::{CompactionHelp, LogConfig, View, open, verify};
 
 use node::{PATIENCE, config, register, start, start_with};
 
@@ -156,10 +156,10 @@ fn what_is_damaged_behind_a_snapshot_is_told_at_start_as_if_there_were_none() {
     node.log().close();
 }
 
-/// Answers the cleaner from a view of its own.
+/// Answers compaction from a view of its own.
 struct Help(View);
 
-impl CleanerHelp for Help {
+impl CompactionHelp for Help {
     fn ask(&mut self, question: Question) -> Option<Input> {
         Some(question.answer(&mut self.0, WallTime(2000)))
     }
@@ -179,26 +179,26 @@ fn what_is_damaged_before_a_snapshot_is_found_by_the_scrub() {
     let mut node = start(dir.path());
     assert!(node.opened.report.read_from > 2);
     assert!(node.told() == told);
-    let config = CleanerConfig {
+    let config = CompactionConfig {
         bytes_per_second: 1 << 30,
         scrub_every: Duration::from_millis(200),
         look_every: Duration::from_millis(1),
-        ..CleanerConfig::new("office".parse().unwrap())
+        ..CompactionConfig::new("office".parse().unwrap())
     };
     let empty = open(
         LogConfig::new(dir.path().join("unused"), "office".parse().unwrap()),
         |_| {},
     )
     .unwrap();
-    let seat = std::mem::replace(&mut node.opened.cleaner, empty.cleaner);
+    let start = std::mem::replace(&mut node.opened.compaction, empty.compaction);
     let help = Help(node.opened.view.clone());
-    let cleaning = node.log().clean(config, seat, help).unwrap();
+    let compaction = node.log().compact(config, start, help).unwrap();
     let began = std::time::Instant::now();
-    while node.log().stats().cleaner.damages == 0 {
+    while node.log().stats().compaction.damages == 0 {
         std::thread::yield_now();
         assert!(began.elapsed() < PATIENCE, "the damage was not found");
     }
-    cleaning.stop();
+    compaction.stop();
     node.log().close();
     empty.log.close();
 }

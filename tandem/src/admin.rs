@@ -53,8 +53,8 @@ pub(crate) use client::Client;
 pub(crate) use server::AdminServer;
 pub(crate) use token::Token;
 
-pub(crate) const NO_COMPANY: &str =
-    "this node belongs to no company yet; stop it, type tandem site init, and start it again";
+pub(crate) const NO_CLUSTER: &str =
+    "this node belongs to no cluster yet; stop it, type tandem site init, and start it again";
 
 /// Where all of it is.
 const ROOT: &str = "/api/v1";
@@ -70,7 +70,7 @@ pub(crate) const WAV_BYTES_MAX: usize = WAV_SECONDS_MAX as usize * 48_000 * 4 + 
 pub(crate) struct Answerer {
     pub(crate) control: ControlHandle,
     pub(crate) reader: SoundReader,
-    /// The other nodes' way in, if this one belongs to a company.
+    /// The other nodes' way in, if this one belongs to a cluster.
     pub(crate) inviter: Option<Inviter>,
     pub(crate) keeper: Keeper,
 }

@@ -22,7 +22,7 @@ pub(crate) fn alarms(
         alarms.push(DISK_FULL.into());
     }
     let damages = found.damages;
-    if damages > 0 && log.cleaner.segments_given_up == 0 {
+    if damages > 0 && log.compaction.segments_retired == 0 {
         alarms.push(format!(
             "the log was damaged in {damages} places when it was opened; tandem log verify tells more"
         ));
@@ -102,7 +102,7 @@ mod tests {
         let behind = told(peer(Some(-61_000), None));
         assert!(behind[0].contains("61 s behind"), "{behind:?}");
         let out = told(peer(None, Some(CloseReason::Refused(Sorry::Removed))));
-        assert!(out[0].contains("was removed from the company"), "{out:?}");
+        assert!(out[0].contains("was removed from the cluster"), "{out:?}");
         assert_eq!(told(peer(Some(9000), Some(CloseReason::Silent))), [""; 0]);
     }
 }

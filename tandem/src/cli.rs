@@ -54,7 +54,7 @@ enum Command {
     Backup(Backup),
     /// Restore a backup to an empty data directory, or one mailbox to a node
     Restore(Restore),
-    /// The company's nodes: make a company, join it, list, remove
+    /// The cluster's nodes: make a cluster, join it, list, remove
     #[command(subcommand)]
     Site(Site),
 }
@@ -302,7 +302,7 @@ pub(crate) struct Restore {
 /// `tandem site …`
 #[derive(Debug, Subcommand)]
 pub(crate) enum Site {
-    /// Make this machine the first node of a company
+    /// Make this machine the first node of a cluster
     Init(SiteInit),
     /// Invite a machine: prints what to type there
     Token {
@@ -311,11 +311,11 @@ pub(crate) enum Site {
         #[command(flatten)]
         node: WhichNode,
     },
-    /// Make this machine a node of a company, with a token from one of its nodes
+    /// Make this machine a node of a cluster, with a token from one of its nodes
     Join(SiteJoin),
     /// The nodes, and how their copies stand
     List(Ask),
-    /// Take a node out of the company
+    /// Take a node out of the cluster
     Remove {
         /// Which
         name: String,
@@ -348,7 +348,7 @@ pub(crate) struct SiteInit {
 pub(crate) struct SiteJoin {
     /// As `tandem site token` printed it
     pub(crate) token: String,
-    /// Though it is a node already: it was removed, or is to join another company
+    /// Though it is a node already: it was removed, or is to join another cluster
     #[arg(long)]
     pub(crate) again: bool,
     #[command(flatten)]

@@ -113,7 +113,7 @@ impl Config {
         }
     }
 
-    /// Where the company's other nodes reach this one: as set, else the address bound to, else the one
+    /// Where the cluster's other nodes reach this one: as set, else the address bound to, else the one
     /// this machine reaches the rest of the world from.
     pub(crate) fn link_address(&self) -> String {
         let bind = self.link.bind;

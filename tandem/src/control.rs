@@ -29,8 +29,8 @@ use tandem_node::Input;
 use tandem_pbx::PbxConfig;
 use tandem_pbx::seam::{AdminAnswer, AdminAsk};
 use tandem_sip_shim::WireIn;
-use tandem_storage::clean::Input as CleanerInput;
-use tandem_storage::clean::ask::Question;
+use tandem_storage::compaction::Input as CompactionInput;
+use tandem_storage::compaction::ask::Question;
 use tandem_storage::link::LinkEvent;
 use tandem_storage::name::Id;
 use tandem_storage::seam::{ChunkPlace, LogEvent};
@@ -53,8 +53,8 @@ pub(crate) enum In {
     /// From the engine or the PIN thread.
     Node(Input),
     Ask(Ask, Reply),
-    /// A question of the log's cleaner, and where the answer goes.
-    Clean(Question, Sender<CleanerInput>),
+    /// A question of compaction to the view, and where the answer goes.
+    Compaction(Question, Sender<CompactionInput>),
     /// Where the chunks of a sound lie, for the link, and where the answer goes.
     Places(Id, Sender<Vec<ChunkPlace>>),
     /// New settings for call control, and for how long calls may go on after `StopAsked`.
@@ -69,7 +69,7 @@ pub(crate) enum In {
 pub(crate) enum Ask {
     Status,
     Phones,
-    /// The company's nodes, as JSON.
+    /// The cluster's nodes, as JSON.
     Nodes,
     Pbx(AdminAsk),
     /// Writes registers; answered when the last one is durable.
@@ -150,10 +150,10 @@ impl ControlHandle {
         self.queue.send(In::Wire(message)).is_ok()
     }
 
-    /// Puts a question of the log's cleaner to the view, and waits; `None`: call control has ended.
-    pub(crate) fn clean(&self, question: Question) -> Option<CleanerInput> {
+    /// Puts a question of compaction to the view, and waits. `None`: call control has ended.
+    pub(crate) fn ask_view(&self, question: Question) -> Option<CompactionInput> {
         let (reply, answer) = bounded(1);
-        self.queue.send(In::Clean(question, reply)).ok()?;
+        self.queue.send(In::Compaction(question, reply)).ok()?;
         answer.recv().ok()
     }
 

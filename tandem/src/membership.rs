@@ -1,4 +1,4 @@
-//! Whether this machine belongs to a company, and the start of its link if it does.
+//! Whether this machine belongs to a cluster, and the start of its link if it does.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tandem_storage::link::frame::VERSIONS;
 use tandem_storage::link::{LinkConfig, LinkEvent, LogFound};
 use tandem_storage::name::{Id, NodeName};
-use tandem_storage::seam::{ChunkPlace, LOCAL_KEYS};
+use tandem_storage::seam::{ChunkPlace, LOCAL_REGISTERS};
 use tandem_storage::site::{
     Door, LinkHelp, LinkParts, LinkSeat, Linker, Linking, Members, Site, WriteRegisters, link,
 };
@@ -16,11 +16,11 @@ use tokio::runtime::Runtime;
 use tokio::sync::{oneshot, watch};
 
 use crate::admin::Inviter;
-use crate::company::Company;
+use crate::cluster::Cluster;
 use crate::config::{Config, Node};
 use crate::control::{Ask, ControlHandle};
 
-/// 2020-01-01: epochs of a company's nodes count the seconds since then.
+/// 2020-01-01: epochs of a cluster's nodes count the seconds since then.
 const EPOCHS_SINCE: Duration = Duration::from_secs(1_577_836_800);
 
 /// Who this node is.
@@ -29,7 +29,7 @@ pub(crate) struct Membership {
     pub(crate) joined: Option<Joined>,
 }
 
-/// It belongs to a company.
+/// It belongs to a cluster.
 pub(crate) struct Joined {
     site: Arc<Site>,
     members: Members,
@@ -63,7 +63,7 @@ impl Membership {
         // The name a configuration does not give is not held against it.
         if named != node && config.node.name != Node::default().name {
             return Err(format!(
-                "[node] name is {named}, but this machine is node {node} of its company; leave the name out, or write {node}"
+                "[node] name is {named}, but this machine is node {node} of its cluster; leave the name out, or write {node}"
             ));
         }
         let (linker, tap, seat) = link();
@@ -102,7 +102,7 @@ impl LinkStart<'_> {
         joined: Joined,
         handle: &ControlHandle,
         runtime: &Runtime,
-    ) -> Result<(Members, Company, Inviter, Linking), String> {
+    ) -> Result<(Members, Cluster, Inviter, Linking), String> {
         let Joined {
             site,
             members,
@@ -118,7 +118,7 @@ impl LinkStart<'_> {
         let door = door.map_err(|e| {
             format!("the link cannot listen on {e}; choose another port with [link] port")
         })?;
-        let kept = self.view.registers(LOCAL_KEYS);
+        let kept = self.view.registers(LOCAL_REGISTERS);
         let config = LinkConfig {
             node: site.node(),
             epoch: self.epoch,
@@ -147,8 +147,8 @@ impl LinkStart<'_> {
             site: site.clone(),
             address: self.config.link_address(),
         };
-        let company = Company::new(site.node(), linker);
-        Ok((members, company, inviter, linking))
+        let cluster = Cluster::new(site.node(), linker);
+        Ok((members, cluster, inviter, linking))
     }
 }
 

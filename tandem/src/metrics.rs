@@ -31,7 +31,7 @@ use tandem_storage::Log;
 use tandem_storage::recovery::Ending;
 
 use crate::backups::Noted;
-use crate::company::Company;
+use crate::cluster::Cluster;
 use crate::control::{Clock, ControlHandle, Parts};
 use figures::{Figures, LinkFigures};
 
@@ -49,7 +49,7 @@ pub(crate) struct Metrics {
     log_found: Ending,
     pins_overflow: Arc<AtomicU64>,
     backups: Noted,
-    company: Option<Company>,
+    cluster: Option<Cluster>,
     clock: Clock,
 }
 
@@ -66,7 +66,7 @@ impl Metrics {
             log_found: parts.log_found,
             pins_overflow: parts.pins.overflow(),
             backups: parts.backups.noted(),
-            company: parts.company.clone(),
+            cluster: parts.cluster.clone(),
             clock: parts.clock,
         }
     }
@@ -79,9 +79,9 @@ impl Metrics {
         let mut counted = posted.counted.clone();
         // Newer than what call control saw of it.
         counted.media.total = self.media.total();
-        let link = self.company.as_ref().map(|company| LinkFigures {
-            status: company.link(),
-            stats: company.link_stats(),
+        let link = self.cluster.as_ref().map(|cluster| LinkFigures {
+            status: cluster.link(),
+            stats: cluster.link_stats(),
         });
         let figures = Figures {
             node: self.node.clone(),
@@ -93,7 +93,7 @@ impl Metrics {
             sip: self.sip.stats(),
             log: self.log.stats(),
             log_found: self.log_found,
-            log_encrypts: self.log.keys().writes_with().is_some(),
+            log_encrypts: self.log.keyring().writes_with().is_some(),
             commit_times: self.log.commit_times(),
             backups: self.backups.get(),
             link,

@@ -18,23 +18,25 @@ use tandem_engine::seam::{EngineConfig, OpusConfig};
 use tandem_node::{Input, NodeConfig};
 use tandem_portal::Portal;
 use tandem_sip_shim::{ShimConfig, SipShell, SipShellConfig};
-use tandem_storage::clean::ask::Question;
-use tandem_storage::clean::{CleanerConfig, Input as CleanerInput};
+use tandem_storage::compaction::ask::Question;
+use tandem_storage::compaction::{CompactionConfig, Input as CompactionInput};
 use tandem_storage::gate::GateConfig;
 use tandem_storage::link::Position;
 use tandem_storage::name::{Id, NodeName};
 use tandem_storage::recovery::Ending;
 use tandem_storage::site::{Linker, Linking};
-use tandem_storage::{CleanerHelp, CleanerSeat, Cleaning, Log, LogConfig, Opened, RecoveryReport};
+use tandem_storage::{
+    Compaction, CompactionHelp, CompactionStart, Log, LogConfig, Opened, RecoveryReport,
+};
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 
 use crate::admin::{self, AdminServer, Answerer, Token};
 use crate::backups::Backups;
-use crate::company::write_self;
+use crate::cluster::write_self;
 use crate::config::Config;
 use crate::control::{self, Answer, Ask, Clock, Control, ControlHandle, LogEvents, Parts};
-use crate::keys;
+use crate::encryption_keys;
 use crate::membership::{LinkStart, Membership};
 use crate::metrics::Metrics;
 use crate::office::{self, Office};
@@ -70,7 +72,7 @@ impl Node {
         let log = opened.log.clone();
         let runtime = runtime()?;
         // Before the pbx is given the names to hand out: it goes on behind the office's. A node that
-        // has others gets the company's office from them.
+        // has others gets the cluster's office from them.
         let is_empty = office::is_empty(&opened);
         if is_empty && first_office.is_none() && membership.is_alone() {
             let data = config.node.data.display();
@@ -81,12 +83,12 @@ impl Node {
         let office = first_office.filter(|_| is_empty && membership.is_alone());
         let keeper = Keeper {
             realm: config.sip.realm.clone(),
-            keys: log.keys().clone(),
+            keyring: log.keyring().clone(),
         };
         let registers = office.map(|o| o.registers(&keeper, &mut opened.ids));
         let registers = registers.transpose()?;
         let address = config.link_address();
-        let said = crate::company::address_in(&opened.view, membership.node);
+        let said = crate::cluster::address_in(&opened.view, membership.node);
         let (node, epoch) = (membership.node, opened.ids.epoch());
         match start_on(config, file, clock, &handle, opened, membership, &runtime) {
             Ok((parts, portal, admin, linking)) => {
@@ -135,7 +137,7 @@ impl Node {
         });
         parts.backups.close();
         parts.engine.stop();
-        parts.cleaning.stop();
+        parts.compaction.stop();
         if let Some(linking) = self.linking {
             linking.stop();
         }
@@ -163,7 +165,7 @@ fn start_on(
         view,
         ids,
         report,
-        cleaner,
+        compaction,
         found,
         snapshots,
     } = opened;
@@ -180,11 +182,11 @@ fn start_on(
         .joined
         .as_ref()
         .map(|joined| joined.linker.clone());
-    let (members, company, inviter, linking) = match membership.joined {
+    let (members, cluster, inviter, linking) = match membership.joined {
         Some(joined) => {
-            let (members, company, inviter, linking) =
+            let (members, cluster, inviter, linking) =
                 runtime.block_on(start.start(joined, handle, runtime))?;
-            (Some(members), Some(company), Some(inviter), Some(linking))
+            (Some(members), Some(cluster), Some(inviter), Some(linking))
         }
         None => (None, None, None, None),
     };
@@ -198,7 +200,7 @@ fn start_on(
             deadline: Duration::from_millis(config.storage.copy_within_ms),
         },
         members,
-        keys: log.keys().clone(),
+        keys: log.keyring().clone(),
         stop_grace: config.stop_grace(),
     };
     let parts = Parts {
@@ -208,11 +210,11 @@ fn start_on(
         log_found: report.ending,
         snapshots,
         sip,
-        pins: Pins::start(log.keys().clone(), move |input| pins_done.node(input))
+        pins: Pins::start(log.keyring().clone(), move |input| pins_done.node(input))
             .map_err(|e| e.to_string())?,
         backups: Backups::start(config).map_err(|e| format!("cannot start a thread: {e}"))?,
-        cleaning: start_cleaning(config, &log, name, cleaner, handle, linker)?,
-        company,
+        compaction: start_compaction(config, &log, name, compaction, handle, linker)?,
+        cluster,
         board: Arc::default(),
         clock,
         name: name.to_string(),
@@ -228,7 +230,7 @@ fn start_on(
         inviter,
         keeper: Keeper {
             realm: config.sip.realm.clone(),
-            keys: log.keys().clone(),
+            keyring: log.keyring().clone(),
         },
     };
     let api = admin::behind_token(answerer.clone(), Token::of(&config.node.data));
@@ -249,8 +251,8 @@ fn open_log(config: &Config, events: LogEvents, membership: &Membership) -> Resu
     let mut log = LogConfig::new(data.join("log"), membership.node);
     log.segment_bytes = config.storage.segment_mib << 20;
     log.reserve_bytes = config.storage.reserve_mib << 20;
-    log.keys = keys::keyring(&config.storage)?;
-    if let Some(key) = log.keys.writes_with() {
+    log.keyring = encryption_keys::keyring(&config.storage)?;
+    if let Some(key) = log.keyring.writes_with() {
         tracing::info!(%key, "new sound is encrypted");
     }
     let Some(joined) = &membership.joined else {
@@ -268,36 +270,36 @@ fn open_log(config: &Config, events: LogEvents, membership: &Membership) -> Resu
     tandem_storage::open(log, tell).map_err(|e| e.to_string())
 }
 
-fn start_cleaning(
+fn start_compaction(
     config: &Config,
     log: &Log,
     node: NodeName,
-    seat: CleanerSeat,
+    start: CompactionStart,
     handle: &ControlHandle,
     linker: Option<Linker>,
-) -> Result<Cleaning, String> {
-    let mut cleaner = CleanerConfig::new(node);
+) -> Result<Compaction, String> {
+    let mut settings = CompactionConfig::new(node);
     let hours = |hours: u64| Duration::from_secs(hours * 3600);
-    cleaner.hidden_for = Duration::from_secs_f64(config.storage.destroy_within_h * 3600.0);
-    cleaner.scrub_every = hours(24 * config.storage.scrub_every_days);
-    cleaner.entries_for = hours(24 * config.storage.entries_days);
+    settings.hidden_for = Duration::from_secs_f64(config.storage.destroy_within_h * 3600.0);
+    settings.scrub_every = hours(24 * config.storage.scrub_every_days);
+    settings.entries_for = hours(24 * config.storage.entries_days);
     let help = Help {
         control: handle.clone(),
         linker,
     };
-    log.clean(cleaner, seat, help)
+    log.compact(settings, start, help)
         .map_err(|e| format!("cannot start a thread: {e}"))
 }
 
-/// Who helps the log's cleaner.
+/// Who helps the log's compaction.
 struct Help {
     control: ControlHandle,
     linker: Option<Linker>,
 }
 
-impl CleanerHelp for Help {
-    fn ask(&mut self, question: Question) -> Option<CleanerInput> {
-        self.control.clean(question)
+impl CompactionHelp for Help {
+    fn ask(&mut self, question: Question) -> Option<CompactionInput> {
+        self.control.ask_view(question)
     }
 
     fn has_mended(&mut self) -> bool {

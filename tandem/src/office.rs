@@ -95,8 +95,8 @@ mod tests {
     use tandem_storage::cipher::Keyring;
 
     fn keeper(realm: &str) -> Keeper {
-        let (realm, keys) = (realm.into(), Keyring::default());
-        Keeper { realm, keys }
+        let (realm, keyring) = (realm.into(), Keyring::default());
+        Keeper { realm, keyring }
     }
 
     #[test]

@@ -43,13 +43,13 @@ pub(crate) struct Pins {
 impl Pins {
     /// `done` is called on the thread.
     pub(crate) fn start(
-        keys: Keyring,
+        keyring: Keyring,
         done: impl Fn(Input) + Send + 'static,
     ) -> std::io::Result<Pins> {
         let (work, queue) = bounded(WAITING_MAX);
         let thread = std::thread::Builder::new()
             .name("pins".into())
-            .spawn(move || serve(&queue, &keys, &done))?;
+            .spawn(move || serve(&queue, &keyring, &done))?;
         Ok(Pins {
             work: Some(work),
             overflow: Arc::default(),
@@ -81,16 +81,16 @@ impl Drop for Pins {
     }
 }
 
-fn serve(queue: &Receiver<PinWork>, keys: &Keyring, done: &impl Fn(Input)) {
+fn serve(queue: &Receiver<PinWork>, keyring: &Keyring, done: &impl Fn(Input)) {
     for work in queue {
         done(match work {
             PinWork::Check { leg, hash, pin } => Input::PinChecked {
                 leg,
-                right: secrets::unlock_pin(keys, &hash).is_ok_and(|hash| is_right(&hash, &pin)),
+                right: secrets::unlock_pin(keyring, &hash).is_ok_and(|hash| is_right(&hash, &pin)),
             },
             PinWork::Hash { leg, pin } => Input::PinHashed {
                 leg,
-                hash: secrets::hash_pin(keys, &pin),
+                hash: secrets::hash_pin(keyring, &pin),
             },
         });
     }

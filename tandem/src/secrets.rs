@@ -83,7 +83,7 @@ pub(crate) fn pin(given: Option<String>, extension: &str) -> Result<String, Stri
 pub(crate) struct Keeper {
     /// Part of every password's digest.
     pub(crate) realm: String,
-    pub(crate) keys: Keyring,
+    pub(crate) keyring: Keyring,
 }
 
 /// A kind of secret, authenticated with it.
@@ -93,25 +93,25 @@ impl Keeper {
     /// What is kept of a password: MD5 and SHA-256 of `extension:realm:password`.
     pub(crate) fn ha1(&self, extension: &str, password: &str) -> (Arc<str>, Arc<str>) {
         let (md5, sha256) = digest::ha1(extension, &self.realm, password);
-        let lock = |digest: String| self.keys.lock(HA1, rand::random(), &digest).into();
+        let lock = |digest: String| self.keyring.lock(HA1, rand::random(), &digest).into();
         (lock(md5), lock(sha256))
     }
 
     /// What is kept of a PIN. Takes some tens of milliseconds.
     pub(crate) fn pin_hash(&self, pin: &str) -> Result<Arc<str>, String> {
-        hash_pin(&self.keys, pin).ok_or_else(|| "the PIN could not be hashed".into())
+        hash_pin(&self.keyring, pin).ok_or_else(|| "the PIN could not be hashed".into())
     }
 }
 
 /// A PIN's hash, locked.
-pub(crate) fn hash_pin(keys: &Keyring, pin: &str) -> Option<Arc<str>> {
+pub(crate) fn hash_pin(keyring: &Keyring, pin: &str) -> Option<Arc<str>> {
     let hash = pins::hash(pin)?;
-    Some(keys.lock(PIN, rand::random(), &hash).into())
+    Some(keyring.lock(PIN, rand::random(), &hash).into())
 }
 
 /// A PIN's hash, unlocked; `Err`: with a key that is not here, so no PIN is right.
-pub(crate) fn unlock_pin(keys: &Keyring, kept: &str) -> Result<Zeroizing<String>, Locked> {
-    keys.unlock(PIN, kept)
+pub(crate) fn unlock_pin(keyring: &Keyring, kept: &str) -> Result<Zeroizing<String>, Locked> {
+    keyring.unlock(PIN, kept)
 }
 
 #[cfg(test)]
@@ -131,19 +131,23 @@ mod tests {
     #[test]
     fn what_is_kept_is_locked_with_the_nodes_key_and_of_use_with_it() {
         let key = MasterKey::new([7; 32]);
-        let keys = Keyring::new(Some(key), Vec::new(), [0; 16]);
+        let keyring = Keyring::new(Some(key), Vec::new(), [0; 16]);
         let keeper = Keeper {
             realm: "tandem".into(),
-            keys: keys.clone(),
+            keyring: keyring.clone(),
         };
         let (ha1_md5, ha1_sha256) = keeper.ha1("101", "a password");
         assert!(ha1_md5.starts_with("locked:") && ha1_sha256.starts_with("locked:"));
         let (md5, _) = digest::ha1("101", "tandem", "a password");
-        assert_eq!(*keys.unlock(HA1, &ha1_md5).unwrap(), md5);
+        assert_eq!(*keyring.unlock(HA1, &ha1_md5).unwrap(), md5);
         assert!(Keyring::default().unlock(HA1, &ha1_md5).is_err());
         let kept = keeper.pin_hash("4711").unwrap();
         assert!(kept.starts_with("locked:"), "{kept}");
-        assert!(unlock_pin(&keys, &kept).unwrap().starts_with("$argon2id$"));
+        assert!(
+            unlock_pin(&keyring, &kept)
+                .unwrap()
+                .starts_with("$argon2id$")
+        );
     }
 
     #[test]

@@ -7,7 +7,7 @@ use tandem_sip_shim::Phone;
 use tandem_storage::LogStats;
 
 use crate::alarms::{DISK_FULL, alarms};
-use crate::company::Company;
+use crate::cluster::Cluster;
 use crate::control::Parts;
 
 /// One screen for people; the same for programs.
@@ -51,9 +51,9 @@ pub(crate) fn status_json(parts: &Parts, phones: usize, uptime: Duration) -> Val
             "commit_p50_us": micros(log.commit_p50),
             "commit_p99_us": micros(log.commit_p99),
             "segments": log.segments,
-            "encrypts_with": parts.log.keys().writes_with().map(|key| key.to_string()),
+            "encrypts_with": parts.log.keyring().writes_with().map(|key| key.to_string()),
         },
-        "company": parts.company.as_ref().map(|company| company.status(parts.node.copies())),
+        "company": parts.cluster.as_ref().map(|cluster| cluster.status(parts.node.copies())),
         "backup": parts.backups.status(parts.clock.now().wall.0),
         "media": {
             "legs": engine.total.legs,
@@ -85,7 +85,7 @@ fn micros(duration: Duration) -> u64 {
 }
 
 fn all_alarms(parts: &Parts, log: &LogStats) -> Vec<String> {
-    let link = parts.company.as_ref().map(Company::link);
+    let link = parts.cluster.as_ref().map(Cluster::link);
     alarms(
         log,
         &parts.log_found,

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use tandem_pbx::seam::{AdminAnswer, AdminAsk};
-use tandem_storage::seam::LOCAL_KEYS;
+use tandem_storage::seam::LOCAL_REGISTERS;
 
 use super::phone::{self, Phone};
 use super::start::name;
@@ -152,7 +152,7 @@ impl World {
             let registers = view
                 .registers("")
                 .map(|(k, v)| (k.to_owned(), v.to_owned()));
-            let registers = registers.filter(|(key, _)| !key.starts_with(LOCAL_KEYS));
+            let registers = registers.filter(|(key, _)| !key.starts_with(LOCAL_REGISTERS));
             let (mut sounds, registers): (Vec<_>, BTreeMap<_, _>) =
                 (sounds.collect(), registers.collect());
             sounds.sort_by_key(|(id, ..)| *id);

@@ -14,9 +14,9 @@ use tandem_storage::gate::GateConfig;
 use tandem_storage::link::frame::VERSIONS;
 use tandem_storage::link::{Link, LinkConfig, LinkInput};
 use tandem_storage::name::NodeName;
-use tandem_storage::seam::{Hlc, LOCAL_KEYS};
+use tandem_storage::seam::{Hlc, LOCAL_REGISTERS};
 use tandem_storage::sim::{SimDisk, SimLog};
-use tandem_storage::site::{Members, cert_key, value};
+use tandem_storage::site::{Members, cert_register_key, value};
 use tandem_storage::time::Time;
 
 use super::SEGMENT_BYTES;
@@ -99,13 +99,13 @@ impl Start {
             // Told with the papers; what the log says later counts.
             let mut members = Members::default();
             for n in 0..place.count {
-                let key = cert_key(self::name(n));
+                let key = cert_register_key(self::name(n));
                 members.take(&key, Hlc(1), Some(&value("paper")));
             }
             Members::read(&view, members)
         });
         let link = members.as_ref().map(|members| {
-            let kept = view.registers(LOCAL_KEYS);
+            let kept = view.registers(LOCAL_REGISTERS);
             let config = LinkConfig {
                 node: name,
                 epoch: ids.epoch(),

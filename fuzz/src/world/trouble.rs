@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use rand::RngExt;
 use tandem_storage::sim::SimDisk;
-use tandem_storage::site::cert_key;
+use tandem_storage::site::cert_register_key;
 use tandem_storage::writer::WriteFault;
 
 use super::node::Node;
@@ -214,7 +214,7 @@ impl World {
         self.oracle.on_removed(n);
         let other = (n + 1) % self.sites.len();
         if let Life::Up(node) = &mut self.sites[other].life {
-            let registers = vec![(cert_key(name(n)), None)];
+            let registers = vec![(cert_register_key(name(n)), None)];
             node.write_registers(self.now, registers, &mut self.oracle, &mut self.rng);
         }
     }

@@ -1,6 +1,6 @@
 //! Which records a backup holds, by the stamps they were said with.
 //!
-//! A log says things twice: cleaning moves records forward, copies of what peers said come in any
+//! A log says things twice: compaction moves records forward, copies of what peers said come in any
 //! order, a log that was lost comes back from elsewhere. What is new to a backup is told by stamps
 //! alone. Numbers are kept as runs, and come nearly without gaps: a million messages are a few
 //! megabytes. Beyond [`RUNS_MAX`] runs what is new is no longer remembered; the price is that it may be

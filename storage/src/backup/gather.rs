@@ -13,7 +13,7 @@ use super::survey::{Extent, NotTheSame};
 use crate::name::{Id, NodeName};
 use crate::record::Body;
 use crate::scan::{self, Found};
-use crate::seam::{LOCAL_KEYS, Payload, SealKind};
+use crate::seam::{LOCAL_REGISTERS, Payload, SealKind};
 
 /// So many packs of one kind may be less than a quarter full; then they are put together.
 const SMALL_PACKS_MAX: usize = 16;
@@ -186,7 +186,7 @@ fn is_wanted(catalog: &Catalog, what: &Payload) -> bool {
             kind: SealKind::Discarded,
             ..
         } => true,
-        Payload::Register { key, .. } if key.starts_with(LOCAL_KEYS) => false,
+        Payload::Register { key, .. } if key.starts_with(LOCAL_REGISTERS) => false,
         _ => !sound_of(what).is_some_and(|id| catalog.is_destroyed(id)),
     }
 }

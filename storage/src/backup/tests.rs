@@ -269,7 +269,7 @@ fn a_destroyed_sound_is_in_no_later_backup() {
         }
         assert!(!bytes.windows(9).any(|w| w == b"message 2"));
     }
-    // Cleaning that comes late does not bring it back.
+    // Compaction that comes late does not bring it back.
     let stamp = crate::seam::Stamp {
         hlc: Hlc(99),
         node: node(),

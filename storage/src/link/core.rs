@@ -176,7 +176,7 @@ impl Link {
             let written = [(own.epoch, SEQ_MAX)].into();
             kept.copies.raise(own.node, lane, &written);
         }
-        // What the log shows of its epochs is kept, for their segments may be given up. That of the
+        // What the log shows of its epochs is kept, for their segments may be retired. That of the
         // node's own there is something from an epoch tells nothing: it may have been had back in part.
         let _ = kept.copies.take_unsaid();
         Link {

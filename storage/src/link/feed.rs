@@ -19,7 +19,7 @@ use crate::batch::{Wrote, WroteRecord};
 use crate::block::BLOCK_BYTES;
 use crate::name::NodeName;
 use crate::record::{Body, Record};
-use crate::seam::{LOCAL_KEYS, Payload, Stamp};
+use crate::seam::{LOCAL_REGISTERS, Payload, Stamp};
 
 /// The most bytes of one feed that are sent and not yet done with.
 pub(super) const WINDOW_BYTES: u64 = 4 << 20;
@@ -274,7 +274,7 @@ impl Feed {
     fn takes(&self, own: &LocalLog, record: Record) -> bool {
         let is_local = matches!(
             &record.body,
-            Body::Said(Payload::Register { key, .. }) if key.starts_with(LOCAL_KEYS)
+            Body::Said(Payload::Register { key, .. }) if key.starts_with(LOCAL_REGISTERS)
         );
         let Some(said) = record.said(own.node).filter(|_| !is_local) else {
             return false;

@@ -14,7 +14,7 @@ use super::seam::Position;
 use crate::block::{CHUNK_HEADER_BYTES, ChunkBlock};
 use crate::name::{Id, NodeName};
 use crate::record::{self, Body};
-use crate::seam::{Append, LOCAL_KEYS, Owner, Payload, Token};
+use crate::seam::{Append, LOCAL_REGISTERS, Owner, Payload, Token};
 
 /// One feed that was asked for.
 #[derive(Debug)]
@@ -272,8 +272,8 @@ fn author_of(append: &Append) -> (Option<NodeName>, bool) {
 }
 
 fn is_local(append: &Append) -> bool {
-    matches!(
-        append,
-        Append::Replica { what: Payload::Register { key, .. }, .. } if key.starts_with(LOCAL_KEYS)
-    )
+    let Append::Replica { what, .. } = append else {
+        return false;
+    };
+    matches!(what, Payload::Register { key, .. } if key.starts_with(LOCAL_REGISTERS))
 }

@@ -167,15 +167,15 @@ pub enum Message<'a> {
     Unknown(u8),
 }
 
-/// Why somebody with a certificate of the company is not let in.
+/// Why somebody with a certificate of the cluster is not let in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[repr(u8)]
 pub enum Sorry {
     /// Nothing is known of it: it joined at a node that has not been heard of since.
-    #[error("this node is not known there; join the company again with a new token")]
+    #[error("this node is not known there; join the cluster again with a new token")]
     Unknown = 1,
-    /// It was taken out of the company.
-    #[error("this node was removed from the company; to come back, join again with a new token")]
+    /// It was taken out of the cluster.
+    #[error("this node was removed from the cluster; to come back, join again with a new token")]
     Removed = 2,
     /// Another machine has joined in its name.
     #[error("another machine has taken this node's place")]

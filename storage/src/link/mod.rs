@@ -2,7 +2,7 @@
 //!
 //! [`Link`] takes connections, frames, what became durable and the time, and gives frames, appends
 //! to the own log, and events: `seam.rs` has both sides of it, `frame.rs` its bytes. Nothing here touches
-//! a socket or a file, so that a company of nodes runs in one thread.
+//! a socket or a file, so that a cluster of nodes runs in one thread.
 
 mod budget;
 mod copies;

@@ -28,7 +28,7 @@ pub struct LinkConfig {
     pub epoch: u32,
     /// What was found of its log when it was opened.
     pub found: LogFound,
-    /// The registers of the own log that begin with [`crate::seam::LOCAL_KEYS`], key and value: what
+    /// The registers of the own log under [`crate::seam::LOCAL_REGISTERS`], key and value: what
     /// the link kept in mind.
     pub kept: Vec<(Arc<str>, Arc<str>)>,
     /// Bytes a second that may be sent to all peers together; 0: no ceiling.
@@ -163,7 +163,7 @@ pub enum LinkInput {
 pub enum LogPiece {
     /// As many of the bytes wanted as the file has; at its end none.
     Bytes(Vec<u8>),
-    /// The segment was given up. This is the next one there is.
+    /// The segment was retired. This is the next one there is.
     Gone {
         /// `None`: there is no later one.
         next: Option<u32>,
@@ -307,7 +307,7 @@ pub enum CloseReason {
     #[error("a newer connection took its place")]
     Replaced,
     /// It is not, or no longer, one of the peers.
-    #[error("it is not one of the nodes of this company")]
+    #[error("it is not one of the nodes of this cluster")]
     Stranger,
     /// The other one does not let this node in.
     #[error("{0}")]

@@ -1,7 +1,7 @@
 //! Makes a backup from a log's files, whether or not a node runs on them.
 //!
 //! Two looks: one to learn which records count (`backup/survey.rs`), one to take those that are new.
-//! Cleaning may give a segment up meanwhile; what was alive in it is further on in the log by then, so
+//! Compaction may retire a segment meanwhile. What was live in it is further on in the log then, so
 //! the looks are taken again and find it. One segment and two packs are in memory at a time.
 //!
 //! The order of writes is what makes a backup whole or not there: packs, then the catalog, then the
@@ -111,8 +111,8 @@ pub enum BackupError {
     /// Another log of that name.
     #[error(transparent)]
     NotTheSame(#[from] NotTheSame),
-    /// Cleaning was quicker each time.
-    #[error("segments of the log in {} were given up while it was read; try again", .0.display())]
+    /// Compaction was quicker each time.
+    #[error("segments of the log in {} were retired while it was read; try again", .0.display())]
     Moving(PathBuf),
     /// Nothing to restore.
     #[error("there is no backup in {0}")]
@@ -468,7 +468,7 @@ impl LogFiles {
         })
     }
 
-    /// Both looks at what comes after `position`. `false`: a segment was given up meanwhile.
+    /// Both looks at what comes after `position`. `false`: a segment was retired meanwhile.
     fn look(
         &self,
         position: Option<Position>,
@@ -499,7 +499,7 @@ impl LogFiles {
         let mut survey = Survey::new(self.node, position);
         let numbers = self.segments_after(position)?;
         for number in &numbers {
-            // One that was given up since is looked for by the second look.
+            // One that was retired since is looked for by the second look.
             if self.load(*number, bytes)? {
                 survey.look(*number, bytes);
             }
@@ -537,7 +537,7 @@ impl LogFiles {
     fn load(&self, number: u32, bytes: &mut Vec<u8>) -> Result<bool, BackupError> {
         let path = self.dir.join(segment::file_name(number));
         let inode = || std::fs::metadata(&path).map(|meta| meta.ino());
-        // A file that is given up is renamed before it is written through with zeros: while it has its
+        // A file that is retired is renamed before it is written through with zeros: while it has its
         // name it has its content.
         let loaded = inode().and_then(|before| {
             files::load(&self.dir, number, bytes)?;

@@ -1,7 +1,7 @@
 //! Reading a whole log: at start, and for `tandem log verify` and `tandem log show`.
 //!
 //! `verify` and `show` take no lock and change nothing; they work while a node writes. What a
-//! writer is busy with looks torn to somebody who reads along, and segments may be given up meanwhile:
+//! writer is busy with looks torn to somebody who reads along, and segments may be retired meanwhile:
 //! so what looks damaged is looked at again, up to where the look before ended.
 
 use std::io;
@@ -9,11 +9,11 @@ use std::path::Path;
 
 use super::files::{self, Lock};
 use super::snapshot as shell_snapshot;
-use crate::given_up::GivenUp;
 use crate::name::NodeName;
 use crate::reading::{self, Loaded, Reading};
 use crate::record::{Fault, Record};
 use crate::recovery::{Damage, Ending, NotOurs};
+use crate::retired::Retired;
 use crate::scan::{self, Found};
 use crate::seam::Committed;
 use crate::segment::{self, FirstBlock};
@@ -125,15 +125,15 @@ pub(super) struct LoadedLog {
 pub(super) fn load(dir: &Path, node: NodeName) -> Result<LoadedLog, LoadError> {
     let there = shell_snapshot::lengths(dir).map_err(LoadError::Os)?;
     let numbers: Vec<u32> = there.iter().map(|(number, _)| *number).collect();
-    let given_up = given_up(dir, &numbers).map_err(LoadError::Os)?;
-    if let Some(snapshot) = shell_snapshot::read(dir, node, &there, &given_up) {
-        if let Some(log) = load_after(dir, node, &there, given_up.clone(), snapshot)? {
+    let retired = retired_in(dir, &numbers).map_err(LoadError::Os)?;
+    if let Some(snapshot) = shell_snapshot::read(dir, node, &there, &retired) {
+        if let Some(log) = load_after(dir, node, &there, retired.clone(), snapshot)? {
             return Ok(log);
         }
         tracing::warn!("what the snapshot says is not enough; all of the log is read");
     }
     let mut view = View::new();
-    let reading = Reading::new(node).with_given_up(given_up);
+    let reading = Reading::new(node).with_retired(retired);
     let loaded = read_segments(dir, &numbers, reading, |record| view.apply(record))?;
     let from = 0;
     Ok(LoadedLog { view, loaded, from })
@@ -144,10 +144,10 @@ fn load_after(
     dir: &Path,
     node: NodeName,
     there: &[(u32, u64)],
-    given_up: GivenUp,
+    retired: Retired,
     snapshot: Snapshot,
 ) -> Result<Option<LoadedLog>, LoadError> {
-    let mut reading = Reading::new(node).with_given_up(given_up).after(&snapshot);
+    let mut reading = Reading::new(node).with_retired(retired).after(&snapshot);
     let (mut view, from) = (snapshot.view, snapshot.segment);
     let unread = there
         .iter()
@@ -161,14 +161,14 @@ fn load_after(
 /// Reads the log, whole.
 fn read(dir: &Path, reading: Reading, apply: impl FnMut(&Committed)) -> Result<Loaded, LoadError> {
     let numbers = files::segments(dir).map_err(LoadError::Os)?;
-    let given_up = given_up(dir, &numbers).map_err(LoadError::Os)?;
-    read_segments(dir, &numbers, reading.with_given_up(given_up), apply)
+    let retired = retired_in(dir, &numbers).map_err(LoadError::Os)?;
+    read_segments(dir, &numbers, reading.with_retired(retired), apply)
 }
 
-fn given_up(dir: &Path, numbers: &[u32]) -> io::Result<GivenUp> {
+fn retired_in(dir: &Path, numbers: &[u32]) -> io::Result<Retired> {
     match reading::has_gaps(numbers) {
-        true => newest_given_up(dir, numbers),
-        false => Ok(GivenUp::default()),
+        true => newest_retired(dir, numbers),
+        false => Ok(Retired::default()),
     }
 }
 
@@ -188,7 +188,7 @@ fn read_segments(
             .for_each(|next| files::read_ahead(dir, *next));
         match files::load(dir, number, &mut bytes) {
             Ok(()) => {}
-            // Given up while we were reading; its number is missing, which is looked at.
+            // Retired while we were reading; its number is missing, which is looked at.
             Err(e) if e.kind() == io::ErrorKind::NotFound => continue,
             Err(e) => return Err(LoadError::Os(e)),
         }
@@ -199,20 +199,20 @@ fn read_segments(
     Ok(reading.finish(&mut apply))
 }
 
-fn newest_given_up(dir: &Path, numbers: &[u32]) -> io::Result<GivenUp> {
+fn newest_retired(dir: &Path, numbers: &[u32]) -> io::Result<Retired> {
     let mut bytes = Vec::new();
     for number in numbers.iter().rev() {
         match files::load(dir, *number, &mut bytes) {
             Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
             Err(_) => {}
             Ok(()) => {
-                if let Some(given_up) = reading::newest_given_up(*number, &bytes) {
-                    return Ok(given_up);
+                if let Some(retired) = reading::newest_retired(*number, &bytes) {
+                    return Ok(retired);
                 }
             }
         }
     }
-    Ok(GivenUp::default())
+    Ok(Retired::default())
 }
 
 /// How often a log that changes while it is read is looked at.

@@ -11,9 +11,9 @@ use super::reader::SoundReader;
 use super::thread::{Clocks, Command, Figures};
 use crate::block::ChunkBlock;
 use crate::cipher::Keyring;
-use crate::clean::CleanerStats;
-use crate::given_up::GivenUp;
+use crate::compaction::CompactionStats;
 use crate::histogram::Distribution;
+use crate::retired::Retired;
 use crate::seam::{Append, Stamp, Token};
 
 /// Appends that wait in the queue; whoever comes then gets theirs back.
@@ -34,7 +34,7 @@ struct Handle {
     figures: Arc<Figures>,
     clocks: Clocks,
     reader: SoundReader,
-    keys: Keyring,
+    keyring: Keyring,
     dir: PathBuf,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
@@ -66,14 +66,14 @@ pub struct LogStats {
     pub is_poisoned: bool,
     /// Segments there are, the prepared one included.
     pub segments: usize,
-    /// The cleaner's.
-    pub cleaner: CleanerStats,
+    /// Compaction's.
+    pub compaction: CompactionStats,
 }
 
 impl Log {
     pub(super) fn new(
         dir: PathBuf,
-        keys: Keyring,
+        keyring: Keyring,
         commands: Sender<Command>,
         figures: Arc<Figures>,
         clocks: Clocks,
@@ -85,8 +85,8 @@ impl Log {
             queue_refused: AtomicU64::new(0),
             figures,
             clocks,
-            reader: SoundReader::new(dir.clone()).with_keys(keys.clone()),
-            keys,
+            reader: SoundReader::new(dir.clone()).with_keyring(keyring.clone()),
+            keyring,
             dir,
             thread: Mutex::new(Some(thread)),
         }))
@@ -107,7 +107,7 @@ impl Log {
         self.0.queue_refused.fetch_add(1, Ordering::Relaxed);
         match back {
             Command::Append(_, append, _) => Err(self.taken_back(append)),
-            Command::GiveUp(..) | Command::Leave(_) | Command::Close => {
+            Command::Retire(..) | Command::Leave(_) | Command::Close => {
                 unreachable!("an append was sent")
             }
         }
@@ -120,7 +120,7 @@ impl Log {
                 index,
                 mut block,
             } => {
-                let index = self.0.keys.encrypt(id, index, &mut block);
+                let index = self.0.keyring.encrypt(id, index, &mut block);
                 Append::Chunk { id, index, block }
             }
             other => other,
@@ -135,25 +135,25 @@ impl Log {
                 index,
                 mut block,
             } => {
-                let index = self.0.keys.take_back(id, index, &mut block);
+                let index = self.0.keyring.take_back(id, index, &mut block);
                 Append::Chunk { id, index, block }
             }
             other => other,
         }
     }
 
-    /// The keys it encrypts and reads with.
-    pub fn keys(&self) -> &Keyring {
-        &self.0.keys
+    /// The encryption keys it writes and reads with.
+    pub fn keyring(&self) -> &Keyring {
+        &self.0.keyring
     }
 
-    /// Hands in which segments were given up, for the cleaner. `false`: the queue is full.
-    pub(super) fn give_up(&self, token: Token, given_up: &GivenUp) -> bool {
-        let command = Command::GiveUp(token, given_up.clone());
+    /// Hands in which segments were retired, for compaction. `false`: the queue is full.
+    pub(super) fn retire(&self, token: Token, retired: &Retired) -> bool {
+        let command = Command::Retire(token, retired.clone());
         self.0.commands.try_send(command).is_ok()
     }
 
-    /// Goes on in another segment than this; the cleaner asks again if the queue is full.
+    /// Goes on in another segment than this; compaction asks again if the queue is full.
     pub(super) fn leave(&self, segment: u32) {
         let _ = self.0.commands.try_send(Command::Leave(segment));
     }
@@ -180,9 +180,9 @@ impl Log {
         *position.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn show_cleaner(&self, stats: CleanerStats) {
-        let cleaner = &self.0.figures.cleaner;
-        *cleaner.lock().unwrap_or_else(PoisonError::into_inner) = stats;
+    pub(super) fn show_compaction(&self, stats: CompactionStats) {
+        let compaction = &self.0.figures.compaction;
+        *compaction.lock().unwrap_or_else(PoisonError::into_inner) = stats;
     }
 
     /// Looks how many segments there are.
@@ -230,8 +230,8 @@ impl Log {
             can_record: figures.can_record.load(Ordering::Relaxed),
             is_poisoned: figures.is_poisoned.load(Ordering::Relaxed),
             segments: figures.segments.load(Ordering::Relaxed),
-            cleaner: *figures
-                .cleaner
+            compaction: *figures
+                .compaction
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner),
         }

@@ -7,7 +7,7 @@ mod backup_restore;
 mod backup_store;
 #[cfg(feature = "bench")]
 mod bare;
-mod clean;
+mod compaction;
 mod files;
 mod handover;
 mod inspect;
@@ -28,7 +28,7 @@ pub use backup_restore::{Backup, RestoreJob, RestoreReport, restore};
 pub use backup_store::StoreError;
 #[cfg(feature = "bench")]
 pub use bare::BarePath;
-pub use clean::{CleanerHelp, CleanerSeat, Cleaning};
+pub use compaction::{Compaction, CompactionHelp, CompactionStart};
 pub use inspect::{ShownRecord, VerifyReport, log_owner, show, verify};
 pub use log::{Log, LogStats, QUEUE_MAX};
 pub use open::{LogConfig, OpenError, Opened, RecoveryReport, Tap, open};

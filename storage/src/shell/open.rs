@@ -9,14 +9,14 @@ use std::time::Duration;
 
 use crossbeam::channel::Receiver;
 
-use super::clean::CleanerSeat;
+use super::compaction::CompactionStart;
 use super::files::{self, Disk, Lock};
 use super::handover::{Handover, handover};
 use super::inspect::{self, LoadError, LoadedLog};
 use super::log::{Log, QUEUE_MAX};
 use super::queue::{self, Bell};
 use super::snapshot::{Plan, Snapshots};
-use super::thread::{CleanerAnswer, Clocks, Command, Figures, Preparer, Worker};
+use super::thread::{Clocks, Command, CompactionAnswer, Figures, Preparer, Worker};
 use crate::batch::{Segment, Wrote};
 use crate::cipher::Keyring;
 use crate::link::{LinkInput, LogFound};
@@ -43,11 +43,11 @@ pub struct LogConfig {
     /// Each commit is put in here once it is durable, from the first of the epoch. The log waits
     /// for nobody: what finds no room is left out.
     pub tap: Option<Tap>,
-    /// The epoch opened is not below this. A node of a company says the time, so that a log begun
+    /// The epoch opened is not below this. A node of a cluster says the time, so that a log begun
     /// anew on an empty disk never opens an epoch that the one before had.
     pub epoch_min: u32,
     /// What sound is encrypted and read with.
-    pub keys: Keyring,
+    pub keyring: Keyring,
     /// The log grows by so much from one snapshot to the next, in whole segments.
     pub snapshot_every_bytes: u64,
     /// A snapshot that names sounds which were destroyed since is replaced after this.
@@ -65,7 +65,7 @@ impl LogConfig {
             reserve_bytes: 64 << 20,
             tap: None,
             epoch_min: 1,
-            keys: Keyring::default(),
+            keyring: Keyring::default(),
             snapshot_every_bytes: 256 << 20,
             snapshot_forgets_after: Duration::from_secs(3600),
         }
@@ -122,8 +122,8 @@ pub struct Opened {
     pub ids: Ids,
     /// What was found.
     pub report: RecoveryReport,
-    /// For [`Log::clean`].
-    pub cleaner: CleanerSeat,
+    /// For [`Log::compact`].
+    pub compaction: CompactionStart,
     /// For the link.
     pub found: LogFound,
     /// To be called now and then by whoever holds the view.
@@ -242,8 +242,8 @@ impl Opening {
         self.lock
             .sign(epoch)
             .map_err(os(&self.config.dir, "writing its lock"))?;
-        let (cleaner, answers) = handover();
-        let (mut worker, commands) = self.worker(epoch, &loaded, cleaner)?;
+        let (compaction, answers) = handover();
+        let (mut worker, commands) = self.worker(epoch, &loaded, compaction)?;
         let cut_short = self.seal_cut_short(&mut worker, &mut view)?;
         let report = RecoveryReport {
             epoch,
@@ -254,9 +254,9 @@ impl Opening {
             cut_short,
             is_direct: worker.disk.is_direct,
         };
-        let cleaner = CleanerSeat {
+        let compaction = CompactionStart {
             answers,
-            given_up: loaded.given_up,
+            retired: loaded.retired,
             left_over: loaded.left_over,
             segment_bytes: self.config.segment_bytes,
             damaged: report.damages.iter().map(|damage| damage.segment).collect(),
@@ -272,7 +272,7 @@ impl Opening {
             view,
             ids,
             report,
-            cleaner,
+            compaction,
             found: loaded.found,
             snapshots,
         })
@@ -302,7 +302,7 @@ impl Opening {
         &self,
         epoch: u32,
         loaded: &Loaded,
-        cleaner: Handover<CleanerAnswer>,
+        compaction: Handover<CompactionAnswer>,
     ) -> Result<(Worker, queue::Sender<Command>), OpenError> {
         let dir = &self.config.dir;
         let (segment, used_bytes) = self.segment_to_go_on_in(loaded)?;
@@ -335,7 +335,7 @@ impl Opening {
             prepared,
             tap: self.config.tap.clone(),
             recent: VecDeque::new(),
-            cleaner,
+            compaction,
             figures,
         };
         Ok((worker, sender))
@@ -422,10 +422,10 @@ impl Opening {
                 worker.run(events);
                 drop(lock);
             })?;
-        let keys = self.config.keys.clone();
+        let keyring = self.config.keyring.clone();
         Ok(Log::new(
             self.config.dir,
-            keys,
+            keyring,
             commands,
             figures,
             clocks,

@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::block::BLOCK_BYTES;
 use crate::cipher::{self, Keyring, Locked};
-use crate::clean::moves::Moves;
+use crate::compaction::moves::Moves;
 use crate::record::{self, Fault};
 use crate::seam::ChunkPlace;
 use crate::segment;
@@ -29,7 +29,7 @@ pub struct SoundReader {
     dir: Arc<PathBuf>,
     files: Arc<Mutex<BTreeMap<u32, Arc<File>>>>,
     moves: Arc<Mutex<Moves>>,
-    keys: Keyring,
+    keyring: Keyring,
 }
 
 /// Why a chunk could not be read.
@@ -60,17 +60,17 @@ impl SoundReader {
             dir: Arc::new(dir.into()),
             files: Arc::default(),
             moves: Arc::default(),
-            keys: Keyring::default(),
+            keyring: Keyring::default(),
         }
     }
 
-    /// The same, with keys to hear what is encrypted.
-    pub fn with_keys(self, keys: Keyring) -> SoundReader {
-        SoundReader { keys, ..self }
+    /// The same, with the encryption keys to hear what is encrypted.
+    pub fn with_keyring(self, keyring: Keyring) -> SoundReader {
+        SoundReader { keyring, ..self }
     }
 
     /// Appends the chunk's samples to `into`. A chunk that was moved since its place was asked for is
-    /// read where it lies now, see `clean/moves.rs`.
+    /// read where it lies now, see `compaction/moves.rs`.
     pub fn read(&self, place: &ChunkPlace, into: &mut Vec<u8>) -> Result<(), ReadError> {
         let found = self.read_at(place, into);
         if matches!(found, Ok(()) | Err(ReadError::Locked(_))) {
@@ -115,7 +115,7 @@ impl SoundReader {
         }
         let start = into.len();
         into.extend_from_slice(bytes);
-        let samples = self.keys.decrypt(id, index, &mut into[start..]);
+        let samples = self.keyring.decrypt(id, index, &mut into[start..]);
         into.truncate(start + samples.as_ref().map_or(0, |samples| *samples));
         samples.map(drop).map_err(ReadError::Locked)
     }

@@ -7,8 +7,8 @@
 //! A snapshot still names what was destroyed after it was made: then a new one takes its place within a
 //! set time, and zeros are written over the old one. On a disk that is nearly full none is written.
 //!
-//! A log that was found damaged gets no snapshot: each start looks at the damage again, until the
-//! cleaner has done away with it.
+//! A log that was found damaged gets no snapshot: each start looks at the damage again, until
+//! compaction has removed it.
 
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
@@ -18,9 +18,9 @@ use std::time::{Duration, Instant};
 
 use crossbeam::channel::{self, Receiver, Sender, TrySendError};
 
-use super::{clean, files, sys};
-use crate::given_up::GivenUp;
+use super::{compaction, files, sys};
 use crate::name::NodeName;
+use crate::retired::Retired;
 use crate::segment;
 use crate::snapshot::{self, Extent, FILE_BYTES_MAX, Frame, MAGIC, START_BYTES, Snapshot, Title};
 use crate::view::View;
@@ -150,7 +150,7 @@ fn failed(e: &io::Error) {
 }
 
 impl UnderWay {
-    /// `false`: that was all, or it is given up.
+    /// `false`: that was all, or it is retired.
     fn turn(&mut self, view: &View) -> bool {
         let next = self.waiting.take().or_else(|| {
             let part = self.walk.next(view)?;
@@ -204,7 +204,7 @@ fn write(plan: Plan, segment: u32, parts: &Receiver<Encoded>) -> io::Result<bool
             std::fs::rename(&new, dir.join(NAME))?;
             dir_file.sync_all()?;
             if let Ok(old) = old {
-                clean::write_zeros(&old)?;
+                compaction::write_zeros(&old)?;
             }
         }
         _ => drop(std::fs::remove_file(&new)),
@@ -265,13 +265,13 @@ pub(super) fn read(
     dir: &Path,
     node: NodeName,
     there: &[(u32, u64)],
-    given_up: &GivenUp,
+    retired: &Retired,
 ) -> Option<Snapshot> {
     // What was begun when the node was killed.
     let _ = std::fs::remove_file(dir.join(NAME_NEW));
     let read = match read_bytes(&dir.join(NAME)) {
         Err(e) if e.kind() == io::ErrorKind::NotFound => return None,
-        file => read_file(&file.ok().unwrap_or_default(), dir, node, there, given_up),
+        file => read_file(&file.ok().unwrap_or_default(), dir, node, there, retired),
     };
     if read.is_none() {
         tracing::warn!("the snapshot does not fit the log; all of the log is read");
@@ -300,11 +300,11 @@ fn read_file(
     dir: &Path,
     node: NodeName,
     there: &[(u32, u64)],
-    given_up: &GivenUp,
+    retired: &Retired,
 ) -> Option<Snapshot> {
     let (title, frames) = snapshot::open(file)?;
     let start = start_of(dir, title.segment).ok()?;
-    if !title.fits(node, &start, there, given_up) {
+    if !title.fits(node, &start, there, retired) {
         return None;
     }
     let is_there = |number| there.binary_search_by_key(&number, |(n, _)| *n).is_ok();

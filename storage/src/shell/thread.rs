@@ -20,9 +20,9 @@ use super::open::Tap;
 use super::queue::{self, Bell};
 use super::sys;
 use crate::batch::{Segment, Wrote};
-use crate::clean::CleanerStats;
-use crate::given_up::GivenUp;
+use crate::compaction::CompactionStats;
 use crate::histogram::Histogram;
+use crate::retired::Retired;
 use crate::seam::{Append, ChunkPlace, LogEvent, Owner, Payload, Refusal, Token};
 use crate::time::{Now, Time, WallTime};
 use crate::writer::{Input, Output, Writer, WriterStats};
@@ -31,14 +31,14 @@ use crate::writer::{Input, Output, Writer, WriterStats};
 /// link needs them, so that their memory mostly comes back.
 const RECENT_BLOCKS_MAX: usize = 4096;
 
-/// An answer to what the cleaner asked the log for.
-pub(super) type CleanerAnswer = (Token, Result<Option<ChunkPlace>, Refusal>);
+/// An answer to what compaction asked the log for.
+pub(super) type CompactionAnswer = (Token, Result<Option<ChunkPlace>, Refusal>);
 
 /// What goes through the log's queue.
 #[derive(Debug)]
 pub(super) enum Command {
     Append(Token, Append, Time),
-    GiveUp(Token, GivenUp),
+    Retire(Token, Retired),
     Leave(u32),
     Close,
 }
@@ -53,7 +53,7 @@ pub(super) struct Figures {
     pub(super) segments: AtomicUsize,
     /// The segment that is written to, and how much of it is used.
     pub(super) position: Mutex<(u32, u64)>,
-    pub(super) cleaner: Mutex<CleanerStats>,
+    pub(super) compaction: Mutex<CompactionStats>,
     pub(super) spare_chunks: SpareChunks,
 }
 
@@ -66,7 +66,7 @@ impl Figures {
             latency: Histogram::new(),
             segments: AtomicUsize::new(segments),
             position: Mutex::default(),
-            cleaner: Mutex::default(),
+            compaction: Mutex::default(),
             spare_chunks: SpareChunks::default(),
         }
     }
@@ -118,8 +118,8 @@ pub(super) struct Worker {
     pub(super) prepared: queue::Receiver<Option<Segment>>,
     pub(super) tap: Option<Tap>,
     pub(super) recent: VecDeque<Arc<Wrote>>,
-    /// Answers to the cleaner.
-    pub(super) cleaner: Handover<CleanerAnswer>,
+    /// Answers to compaction.
+    pub(super) compaction: Handover<CompactionAnswer>,
     pub(super) figures: Arc<Figures>,
 }
 
@@ -176,13 +176,13 @@ impl Worker {
                 Output::Event(event) => {
                     // Others may ask before the event reaches them.
                     self.publish();
-                    if let Some(event) = self.cleaners_share(event) {
+                    if let Some(event) = self.answer_compaction(event) {
                         events(event);
                     }
                 }
                 Output::Took(took) => self.figures.latency.count(took),
                 Output::Spare(chunk) => self.figures.spare_chunks.give(chunk),
-                Output::GaveUp(token) => self.tell_cleaner(token, Ok(None)),
+                Output::Retired(token) => self.tell_compaction(token, Ok(None)),
                 Output::Wrote(wrote) => self.hand_on(wrote),
                 Output::Closed => is_open = false,
             }
@@ -190,18 +190,18 @@ impl Worker {
         is_open
     }
 
-    /// What the cleaner asked for is answered to it; what it moved is told to others as well.
-    fn cleaners_share(&self, event: LogEvent) -> Option<LogEvent> {
+    /// What compaction asked for is answered to it; what it moved is told to others as well.
+    fn answer_compaction(&self, event: LogEvent) -> Option<LogEvent> {
         match &event {
-            LogEvent::Committed { token, record } if token.owner == Owner::Cleaner => {
+            LogEvent::Committed { token, record } if token.owner == Owner::Compaction => {
                 let place = match &record.what {
                     Payload::Chunk { place, .. } => Some(*place),
                     _ => None,
                 };
-                self.tell_cleaner(*token, Ok(place));
+                self.tell_compaction(*token, Ok(place));
             }
-            LogEvent::Refused { token, why } if token.owner == Owner::Cleaner => {
-                self.tell_cleaner(*token, Err(*why));
+            LogEvent::Refused { token, why } if token.owner == Owner::Compaction => {
+                self.tell_compaction(*token, Err(*why));
                 return None;
             }
             _ => {}
@@ -209,9 +209,9 @@ impl Worker {
         Some(event)
     }
 
-    fn tell_cleaner(&self, token: Token, result: Result<Option<ChunkPlace>, Refusal>) {
+    fn tell_compaction(&self, token: Token, result: Result<Option<ChunkPlace>, Refusal>) {
         // It has a few appends under way at most.
-        self.cleaner.put((token, result));
+        self.compaction.put((token, result));
     }
 
     fn hand_on(&mut self, wrote: Arc<Wrote>) {
@@ -294,7 +294,7 @@ impl Worker {
     fn take(&mut self, command: Command) {
         let input = match command {
             Command::Append(token, append, since) => Input::Append(token, append, since),
-            Command::GiveUp(token, given_up) => Input::GiveUp(token, given_up),
+            Command::Retire(token, retired) => Input::Retire(token, retired),
             Command::Leave(segment) => Input::Leave(segment),
             Command::Close => Input::Close,
         };

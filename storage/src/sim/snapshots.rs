@@ -88,7 +88,7 @@ impl SimDisk {
             return Ok((whole, loaded_whole, 0));
         };
         let mut reading = Reading::new(node)
-            .with_given_up(self.given_up())
+            .with_retired(self.retired())
             .after(&snapshot);
         let (mut view, from) = (snapshot.view, snapshot.segment);
         for (number, bytes) in &self.segments {
@@ -121,7 +121,7 @@ impl SimDisk {
             .iter()
             .map(|(n, bytes)| (*n, bytes.len() as u64));
         let there: Vec<(u32, u64)> = lengths.collect();
-        if !title.fits(node, start, &there, &self.given_up()) {
+        if !title.fits(node, start, &there, &self.retired()) {
             return None;
         }
         let lots = frames

@@ -108,18 +108,17 @@ fn one_that_is_cut_short_or_has_a_bit_flipped_is_not_read() {
 }
 
 #[test]
-fn it_fits_the_log_it_was_made_of_and_what_the_cleaner_made_of_that_alone() {
+fn it_fits_the_log_it_was_made_of_and_what_compaction_made_of_that_alone() {
     let (title, _) = open(&file(&view())).map(|(t, f)| (t, f.len())).unwrap();
     let there = [(1, 9), (2, 9), (3, 5), (4, 9), (5, 9)];
-    let fits = |there: &[(u32, u64)], given_up: &GivenUp| {
-        title.fits(node(), &start(4, 1), there, given_up)
-    };
-    let none = GivenUp::default();
+    let fits =
+        |there: &[(u32, u64)], retired: &Retired| title.fits(node(), &start(4, 1), there, retired);
+    let none = Retired::default();
     assert!(fits(&there, &none));
     assert!(fits(&there[..4], &none), "what comes after it may be lost");
-    // Given up since, whether it is still there or not; not given up, and not there.
+    // Retired since, whether it is still there or not; not retired, and not there.
     let without_two = [there[0], there[2], there[3]];
-    let mut two = GivenUp::default();
+    let mut two = Retired::default();
     two.add(2, (0, 0));
     assert!(fits(&there, &two) && fits(&without_two, &two));
     assert!(!fits(&without_two, &none));
@@ -131,7 +130,7 @@ fn it_fits_the_log_it_was_made_of_and_what_the_cleaner_made_of_that_alone() {
     for begins_otherwise in [start(4, 2), start(5, 1), vec![0; START_BYTES], vec![]] {
         assert!(!title.fits(node(), &begins_otherwise, &there, &none));
     }
-    let mut itself = GivenUp::default();
+    let mut itself = Retired::default();
     itself.add(4, (0, 0));
     assert!(!fits(&there, &itself));
 }

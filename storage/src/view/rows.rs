@@ -5,7 +5,7 @@
 //! harm: a row holds at least what the view had heard when the walk began, applying a record twice
 //! changes nothing, and so a view made of the rows and told everything since is the view.
 //!
-//! What is alive in a segment is counted again from the rows. What can't be is in the front (entries that
+//! What is live in a segment is counted again from the rows. What can't be is in the front (entries that
 //! are in the log and no longer in memory) and in the end (since when a segment hides something).
 
 use std::collections::BTreeMap;
@@ -17,8 +17,8 @@ use serde::{Deserialize, Serialize};
 use super::{
     ENTRIES_PER_TOPIC_MAX, Entry, Heard, Register, SealRank, Sound, SoundState, TOPICS_MAX, View,
 };
-use crate::alive::Alive;
 use crate::block::BLOCK_BYTES;
+use crate::live_bytes::LiveBytes;
 use crate::name::{Id, NodeName};
 use crate::record::{kept_begin_bytes, kept_register_bytes, kept_seal_bytes};
 use crate::seam::{ChunkPlace, Hlc, SealKind, SoundCodec, Stamp};
@@ -167,7 +167,7 @@ impl View {
             hlc: self.heard.hlc.0,
             authors: self.heard.authors.iter().map(ToString::to_string).collect(),
             entries_skipped: self.entries_skipped,
-            entries: self.alive.all_entries().filter(before).collect(),
+            entries: self.live_bytes.all_entries().filter(before).collect(),
         }
     }
 
@@ -185,7 +185,7 @@ impl View {
     }
 
     fn end<'a>(&self) -> Part<'a> {
-        let hides = self.alive.all_hides();
+        let hides = self.live_bytes.all_hides();
         Part::End(hides.map(|(number, since)| (number, since.0)).collect())
     }
 
@@ -275,7 +275,7 @@ pub(crate) struct Restoring {
     sounds: Vec<(Id, SoundState)>,
     registers: Vec<(Arc<str>, Register)>,
     topics: BTreeMap<Arc<str>, BTreeMap<Stamp, Entry>>,
-    alive: Alive,
+    live_bytes: LiveBytes,
     has_ended: bool,
 }
 
@@ -296,7 +296,7 @@ impl Restoring {
             Part::Sounds(rows) => {
                 self.sounds.reserve(rows.len());
                 for row in rows {
-                    let tale = row.tale(&mut self.alive)?;
+                    let tale = row.tale(&mut self.live_bytes)?;
                     self.sounds.push((tale.sound.id, tale));
                 }
             }
@@ -318,7 +318,7 @@ impl Restoring {
             }
             Part::End(hides) => {
                 for (segment, since) in hides {
-                    self.alive.hide(segment, WallTime(since));
+                    self.live_bytes.hide(segment, WallTime(since));
                 }
                 self.has_ended = true;
             }
@@ -328,7 +328,7 @@ impl Restoring {
 
     fn take_register(&mut self, row: RegisterRow<'_>) -> Option<()> {
         let bytes = kept_register_bytes(row.key.len(), row.value.map(str::len));
-        self.alive.add(row.segment, bytes);
+        self.live_bytes.add(row.segment, bytes);
         // Of what was heard a million times the text is kept once.
         let before = self.registers.last().and_then(|(_, r)| r.value.as_ref());
         let value = row.value.map(|value| match before {
@@ -350,7 +350,7 @@ impl Restoring {
         self.sounds.append(&mut next.sounds);
         self.registers.append(&mut next.registers);
         self.topics.append(&mut next.topics);
-        self.alive.join(&next.alive);
+        self.live_bytes.join(&next.live_bytes);
         self.has_ended |= next.has_ended;
     }
 
@@ -360,7 +360,7 @@ impl Restoring {
         let node = |name: &String| name.parse().ok();
         let authors = front.authors.iter().map(node).collect::<Option<_>>()?;
         for (segment, month, bytes) in &front.entries {
-            self.alive.add_entries(*segment, *month, *bytes);
+            self.live_bytes.add_entries(*segment, *month, *bytes);
         }
         let is_full = |entries: &BTreeMap<_, _>| entries.len() >= ENTRIES_PER_TOPIC_MAX;
         let full = self.topics.iter().filter(|(_, entries)| is_full(entries));
@@ -376,7 +376,7 @@ impl Restoring {
             registers: self.registers.into_iter().collect(),
             topics: self.topics,
             entries_skipped: front.entries_skipped,
-            alive: self.alive,
+            live_bytes: self.live_bytes,
             destroyed: 0,
             heard: Heard {
                 segment: front.segment,
@@ -393,7 +393,7 @@ impl Restoring {
 }
 
 impl SoundRow<'_> {
-    fn tale(self, alive: &mut Alive) -> Option<SoundState> {
+    fn tale(self, live: &mut LiveBytes) -> Option<SoundState> {
         let (node, epoch, number) = self.id;
         let id = Id {
             node: node.parse().ok()?,
@@ -405,12 +405,12 @@ impl SoundRow<'_> {
             tale.sealed = Some((SealRank::of(kind), stamp(at)?));
             tale.sealed_in = segment;
             tale.sound.seal = Some((kind, about.into()));
-            alive.add(segment, kept_seal_bytes(about.len()));
+            live.add(segment, kept_seal_bytes(about.len()));
         }
         if let Some((at, segment)) = self.begun {
             (tale.begun, tale.begun_in) = (Some(stamp(at)?), segment);
             if !tale.is_destroyed() {
-                alive.add(segment, kept_begin_bytes(self.about.len()));
+                live.add(segment, kept_begin_bytes(self.about.len()));
             }
         }
         tale.sound = Sound {
@@ -423,7 +423,7 @@ impl SoundRow<'_> {
         tale.sound.chunks.reserve_exact(self.chunks.len());
         for (index, segment, block, samples) in self.chunks {
             let offset = u64::from(block) * BLOCK_BYTES as u64;
-            alive.add(segment, BLOCK_BYTES as u64);
+            live.add(segment, BLOCK_BYTES as u64);
             tale.indexes.push(index);
             tale.sound.chunks.push(ChunkPlace {
                 segment,
@@ -449,7 +449,7 @@ fn stamp((hlc, node, epoch, seq): StampRow<'_>) -> Option<Stamp> {
 #[cfg(any(test, feature = "sim"))]
 impl View {
     /// In what this view, restored, differs from the one that was told all of a log with the segments
-    /// `there`. Entries that were moved while the walk was under way count as alive in both places,
+    /// `there`. Entries that were moved while the walk was under way count as live in both places,
     /// until they are old.
     pub(crate) fn difference(&self, whole: &View, there: &[u32]) -> Option<String> {
         // Whether a destroyed sound was heard to begin, the log forgets.
@@ -467,12 +467,12 @@ impl View {
         }
         let long_ago = WallTime(0);
         for segment in there {
-            let bytes = [self, whole].map(|view| view.alive.bytes_without_entries(*segment));
-            let with_entries = [self, whole].map(|view| view.alive.bytes(*segment, long_ago));
-            let hides = [self, whole].map(|view| view.alive.hides_since(*segment));
+            let bytes = [self, whole].map(|view| view.live_bytes.bytes_without_entries(*segment));
+            let with_entries = [self, whole].map(|view| view.live_bytes.bytes(*segment, long_ago));
+            let hides = [self, whole].map(|view| view.live_bytes.hides_since(*segment));
             if bytes[0] != bytes[1] || with_entries[0] < with_entries[1] || hides[0] != hides[1] {
-                let alive = (bytes, with_entries, hides);
-                return Some(format!("segment {segment}, restored and whole: {alive:?}"));
+                let counts = (bytes, with_entries, hides);
+                return Some(format!("segment {segment}, restored and whole: {counts:?}"));
             }
         }
         // Of what was moved, a view knows things that the log no longer shows.

@@ -16,10 +16,10 @@ pub(crate) fn records(dir: &Path) -> String {
         let said = match &record.body {
             Body::Epoch { before, last } => format!("epoch after {before} until {last}"),
             Body::Mark => "mark".to_owned(),
-            Body::GivenUp(gone) => {
+            Body::Retired(gone) => {
                 let gaps = gone.gaps().iter();
                 let gaps = gaps.map(|gap| format!("{}-{}", gap.first, gap.last));
-                format!("given up {}", gaps.collect::<Vec<_>>().join(" "))
+                format!("retired {}", gaps.collect::<Vec<_>>().join(" "))
             }
             Body::Said(what) => what_says(what),
             Body::Replica(stamp, what) => {

@@ -56,7 +56,7 @@ fn read(dir: &Path) -> String {
     );
     let config = LogConfig {
         segment_bytes: 1 << 18,
-        keys: Keyring::new(None, vec![key()], [9; SALT_BYTES]),
+        keyring: Keyring::new(None, vec![key()], [9; SALT_BYTES]),
         ..LogConfig::new(dir, log_owner(dir).unwrap())
     };
     let opened = open(config, |_| {}).unwrap();
@@ -101,7 +101,7 @@ fn the_present_log_has_records_of_every_kind() {
     let kinds = [
         "epoch",
         "mark",
-        "given up",
+        "retired",
         "begin",
         "chunk",
         "encrypted",

@@ -1,6 +1,6 @@
 //! Makes a log of the present format that has records of every kind.
 //!
-//! Segments are as short as they can be, so that one sound fills some, which the cleaner gives up
+//! Segments are as short as they can be, so that one sound fills some, which compaction retires
 //! once it is destroyed. `FIXTURE_TO=DIR cargo test -p tandem-storage --test formats -- --ignored`
 //! writes the packed files there.
 
@@ -9,10 +9,10 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use tandem_storage::CleanerHelp;
+use tandem_storage::CompactionHelp;
 use tandem_storage::cipher::{Keyring, SALT_BYTES};
-use tandem_storage::clean::ask::Question;
-use tandem_storage::clean::{CleanerConfig, Input};
+use tandem_storage::compaction::ask::Question;
+use tandem_storage::compaction::{CompactionConfig, Input};
 use tandem_storage::name::Id;
 use tandem_storage::seam::{Append, Hlc, LogEvent, Payload, SealKind, Stamp};
 use tandem_storage::segment::SEGMENT_BYTES_MIN;
@@ -25,12 +25,12 @@ use crate::node::{Node, PATIENCE, register, start_with};
 const LONG_CHUNKS: u32 = 160;
 
 fn config(dir: &Path, is_encrypted: bool) -> LogConfig {
-    let keys = Keyring::new(Some(crate::key()), Vec::new(), [8; SALT_BYTES]);
+    let keyring = Keyring::new(Some(crate::key()), Vec::new(), [8; SALT_BYTES]);
     LogConfig {
         segment_bytes: SEGMENT_BYTES_MIN,
         snapshot_every_bytes: SEGMENT_BYTES_MIN,
-        keys: if is_encrypted {
-            keys
+        keyring: if is_encrypted {
+            keyring
         } else {
             Keyring::default()
         },
@@ -40,7 +40,7 @@ fn config(dir: &Path, is_encrypted: bool) -> LogConfig {
 
 struct Help(Arc<Mutex<View>>);
 
-impl CleanerHelp for Help {
+impl CompactionHelp for Help {
     fn ask(&mut self, question: Question) -> Option<Input> {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
         let now = WallTime(now.as_millis() as u64);
@@ -86,21 +86,24 @@ fn say(node: &mut Node) {
     discard(node, long);
 }
 
-/// Has the cleaner give up what only held the destroyed sound.
-fn clean(mut node: Node) {
+/// Has compaction retire what only held the destroyed sound.
+fn compact(mut node: Node) {
     let view = Arc::new(Mutex::new(node.opened.view.clone()));
-    let config = CleanerConfig {
+    let config = CompactionConfig {
         bytes_per_second: 1 << 30,
         hidden_for: Duration::ZERO,
         look_every: Duration::from_millis(1),
-        ..CleanerConfig::new("office".parse().unwrap())
+        ..CompactionConfig::new("office".parse().unwrap())
     };
     let spare = tempfile::tempdir().unwrap();
     let empty = start_with(crate::node::config(spare.path()));
-    let seat = std::mem::replace(&mut node.opened.cleaner, empty.opened.cleaner);
-    let cleaning = node.log().clean(config, seat, Help(view.clone())).unwrap();
+    let start = std::mem::replace(&mut node.opened.compaction, empty.opened.compaction);
+    let compaction = node
+        .log()
+        .compact(config, start, Help(view.clone()))
+        .unwrap();
     let began = Instant::now();
-    while node.log().stats().cleaner.segments_given_up < 2 {
+    while node.log().stats().compaction.segments_retired < 2 {
         while let Ok(event) = node.events.try_recv() {
             if let LogEvent::Committed { record, .. } = event {
                 view.lock().unwrap().apply(&record);
@@ -109,11 +112,11 @@ fn clean(mut node: Node) {
         assert!(
             began.elapsed() < PATIENCE,
             "{:?}",
-            node.log().stats().cleaner
+            node.log().stats().compaction
         );
         std::thread::yield_now();
     }
-    cleaning.stop();
+    compaction.stop();
     node.log().close();
     empty.opened.log.close();
 }
@@ -127,7 +130,7 @@ fn make_a_log() {
     say(&mut node);
     node.log().close();
     drop(node);
-    clean(start_with(config(dir.path(), false)));
+    compact(start_with(config(dir.path(), false)));
     let mut node = start_with(config(dir.path(), true));
     let secret = node.begin("for 103");
     node.speak(secret, 0, 400);

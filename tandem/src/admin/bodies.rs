@@ -33,8 +33,9 @@ pub(crate) struct Status {
     phones: StatusPhones,
     messages: StatusMessages,
     log: StatusLog,
-    /// Of a node that belongs to a company.
-    company: Option<StatusCompany>,
+    /// Of a node that belongs to a cluster.
+    #[serde(rename = "company")]
+    cluster: Option<StatusCluster>,
     backup: StatusBackup,
     media: StatusMedia,
 }
@@ -79,7 +80,7 @@ struct StatusLog {
 
 /// The other nodes, and the copies of this one's log.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
-struct StatusCompany {
+struct StatusCluster {
     nodes_up: Vec<String>,
     nodes_away: Vec<String>,
     /// Of what is said here, this node's own included.
@@ -374,7 +375,7 @@ pub(crate) struct QuotaSettings {
     pub(crate) messages: Option<u32>,
 }
 
-/// A node of the company.
+/// A node of the cluster.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub(crate) struct Node {
     pub(crate) name: String,
@@ -400,7 +401,7 @@ pub(crate) struct Copies {
     pub(crate) we_have_all_of_theirs: bool,
 }
 
-/// What a machine joins the company with.
+/// What a machine joins the cluster with.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub(crate) struct Invitation {
     pub(crate) token: String,

@@ -16,7 +16,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::time::timeout;
 
-use super::NO_COMPANY;
+use super::NO_CLUSTER;
 use super::bodies::ErrorBody;
 
 /// The longest question without sound.
@@ -76,7 +76,7 @@ impl From<String> for Fault {
             StatusCode::SERVICE_UNAVAILABLE
         } else if begins(&NO_ROOM) {
             StatusCode::INSUFFICIENT_STORAGE
-        } else if error == NO_COMPANY || error.ends_with(" already") {
+        } else if error == NO_CLUSTER || error.ends_with(" already") {
             StatusCode::CONFLICT
         } else {
             StatusCode::UNPROCESSABLE_ENTITY

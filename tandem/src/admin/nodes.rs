@@ -1,4 +1,4 @@
-//! The company's nodes: who they are, who is invited, who leaves, who keeps whose sound. What is set is
+//! The cluster's nodes: who they are, who is invited, who leaves, who keeps whose sound. What is set is
 //! written to the log, as registers.
 
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -6,14 +6,14 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use axum::extract::State;
 use axum::http::StatusCode;
 use tandem_storage::name::NodeName;
-use tandem_storage::site::{backups_key, cert_key, value};
+use tandem_storage::site::{backups_register_key, cert_register_key, value};
 use tandem_storage::time::WallTime;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::bodies::{ErrorBody, Invitation, Keepers, Node};
 use super::fault::{Fault, Json, Named};
-use super::{Answerer, NO_COMPANY, blocking};
+use super::{Answerer, NO_CLUSTER, blocking};
 use crate::control::Ask;
 
 pub(super) fn routes() -> OpenApiRouter<Answerer> {
@@ -50,7 +50,7 @@ async fn invite_node(
     Named(name): Named<String>,
 ) -> Result<(StatusCode, Json<Invitation>), Fault> {
     let node = node_name(&name)?;
-    let inviter = answerer.inviter.clone().ok_or(NO_COMPANY)?;
+    let inviter = answerer.inviter.clone().ok_or(NO_CLUSTER)?;
     if node == inviter.site.node() {
         return Err(format!("{name} is this node; give the new one another name").into());
     }
@@ -67,7 +67,7 @@ async fn invite_node(
     Ok((StatusCode::CREATED, Json(Invitation { token, replaces })))
 }
 
-/// Take a node out of the company
+/// Take a node out of the cluster
 #[utoipa::path(
     delete, path = "/nodes/{name}", tag = "nodes",
     params(("name" = String, Path, description = "Which")),
@@ -87,7 +87,7 @@ async fn remove_node(
             format!("{name} is this node; remove it at another one, which goes on without it");
         return Err(Fault::new(StatusCode::CONFLICT, error));
     }
-    write(&answerer, cert_key(node), None).await
+    write(&answerer, cert_register_key(node), None).await
 }
 
 /// Which nodes keep a copy of the sound a node records
@@ -112,7 +112,7 @@ async fn set_keepers(
         known_node(&answerer, name).await?;
     }
     let names = backups.map(|names| value(&names.join(" ")));
-    write(&answerer, backups_key(node), names).await
+    write(&answerer, backups_register_key(node), names).await
 }
 
 async fn write(
@@ -124,7 +124,7 @@ async fn write(
     answerer.ask(ask).await.map(|_| StatusCode::NO_CONTENT)
 }
 
-/// A node that belongs to the company.
+/// A node that belongs to the cluster.
 async fn known_node(answerer: &Answerer, name: &str) -> Result<NodeName, Fault> {
     let Json(nodes) = answerer.show::<Vec<Node>>(Ask::Nodes).await?;
     if !nodes.iter().any(|node| node.name == name) {

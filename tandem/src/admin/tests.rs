@@ -24,7 +24,7 @@ fn answerer(dir: &Path) -> Answerer {
         inviter: None,
         keeper: Keeper {
             realm: "tandem".into(),
-            keys: Keyring::default(),
+            keyring: Keyring::default(),
         },
     }
 }
@@ -182,7 +182,7 @@ fn the_status_fits_the_words() {
         404
     );
     assert_eq!(status("Eve has the extension 102 already"), 409);
-    assert_eq!(status(NO_COMPANY), 409);
+    assert_eq!(status(NO_CLUSTER), 409);
     assert_eq!(
         status("the mailbox is full; delete messages and try again"),
         507

@@ -125,7 +125,7 @@ fn describe(record: &Record) -> (&'static str, String) {
         Body::Epoch { before: 0, .. } => ("start", "the first".into()),
         Body::Epoch { before, last } => ("start", format!("after epoch {before}, up to {last}")),
         Body::Mark => ("mark", String::new()),
-        Body::GivenUp(given_up) => ("given up", format!("segments {given_up}")),
+        Body::Retired(retired) => ("retired", format!("segments {retired}")),
         Body::Said(what) => describe_what(what),
         Body::Replica(stamp, what) => {
             let (kind, detail) = describe_what(what);

@@ -27,7 +27,7 @@ use crate::cli::{Restore, WhichNode};
 use crate::commands::lists::{print_json, when};
 use crate::commands::progress::Progress;
 use crate::commands::stopped::Stopped;
-use crate::keys;
+use crate::encryption_keys;
 use crate::out::say;
 
 /// Messages whose sound is in memory at once.
@@ -55,9 +55,9 @@ pub(crate) fn run(args: &Restore, backup: &Backup, extension: &str) -> Result<()
     let node = WhichNode {
         data: args.data.clone(),
     };
-    let keys = keys::of_files(&args.key_file)?;
-    let mut node = Node::of(&node.data(), backup, &keys)?;
-    let outcome = restore(backup, extension, &mut node, &keys);
+    let keyring = encryption_keys::of_files(&args.key_file)?;
+    let mut node = Node::of(&node.data(), backup, &keyring)?;
+    let outcome = restore(backup, extension, &mut node, &keyring);
     let closed = node.close();
     let outcome = outcome?;
     closed?;
@@ -68,7 +68,7 @@ fn restore(
     backup: &Backup,
     extension: &str,
     node: &mut Node,
-    keys: &Keyring,
+    keyring: &Keyring,
 ) -> Result<Outcome, String> {
     let (mailbox, there) = read_there(&node.there(extension)?)?;
     let had = messages_in(backup, mailbox, extension)?;
@@ -80,7 +80,7 @@ fn restore(
         ..Outcome::default()
     };
     for some in gone.chunks(MESSAGES_AT_ONCE) {
-        let mut sounds = read_sounds(backup, some, keys)?;
+        let mut sounds = read_sounds(backup, some, keyring)?;
         for kept in some {
             let Some(sound) = sounds.remove(&kept.id) else {
                 outcome.without_sound += 1;
@@ -98,11 +98,11 @@ fn restore(
 }
 
 impl Node {
-    fn of(data: &Path, backup: &Backup, keys: &Keyring) -> Result<Node, String> {
+    fn of(data: &Path, backup: &Backup, keyring: &Keyring) -> Result<Node, String> {
         if admin::is_running(data) {
             return Ok(Node::Running(Client::of(data.to_owned())));
         }
-        let stopped = Stopped::open(data, backup.manifest().node, keys.clone())?;
+        let stopped = Stopped::open(data, backup.manifest().node, keyring.clone())?;
         Ok(Node::Stopped(Box::new(stopped)))
     }
 
@@ -194,7 +194,11 @@ fn messages_in(
     Ok(backup_message::messages(&view, mailbox))
 }
 
-fn read_sounds(backup: &Backup, of: &[&BackupMessage], keys: &Keyring) -> Result<Sounds, String> {
+fn read_sounds(
+    backup: &Backup,
+    of: &[&BackupMessage],
+    keyring: &Keyring,
+) -> Result<Sounds, String> {
     let wanted: HashSet<Id> = of.iter().map(|kept| kept.id).collect();
     let has_some = |info: &PackInfo| {
         info.kind == PackKind::Sound && wanted.iter().any(|id| info.may_have(*id))
@@ -208,7 +212,7 @@ fn read_sounds(backup: &Backup, of: &[&BackupMessage], keys: &Keyring) -> Result
         {
             let pieces = sounds.entry(*id).or_default();
             let mut samples = samples.to_vec();
-            match keys.decrypt(*id, *index, &mut samples) {
+            match keyring.decrypt(*id, *index, &mut samples) {
                 Ok(length) => samples.truncate(length),
                 Err(why) => locked = Some(why),
             }

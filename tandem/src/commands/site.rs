@@ -1,4 +1,4 @@
-//! `tandem site`: makes a company of several nodes, and shows it.
+//! `tandem site`: makes a cluster of several nodes, and shows it.
 
 use std::path::Path;
 
@@ -42,7 +42,7 @@ fn make(init: &SiteInit) -> Result<(), String> {
     make_dir(&data)?;
     let site = Site::init(&data, name).map_err(|e| e.to_string())?;
     let folder = Site::folder(&data);
-    say!("This machine is node {} of a new company.", site.node());
+    say!("This machine is node {} of a new cluster.", site.node());
     say!(
         "Its certificates are in {}; keep a copy of them in a safe place.",
         folder.display()
@@ -78,10 +78,10 @@ fn join_with(with: &SiteJoin) -> Result<(), String> {
     match joined {
         Joined::Node(site) => {
             say!("This machine is node {} now.", site.node());
-            say!("Start it: what the company knows comes by itself.");
+            say!("Start it: what the cluster knows comes by itself.");
         }
         Joined::Met(node) => {
-            say!("This machine is a node of that company already, and knows now where {node} is.");
+            say!("This machine is a node of that cluster already, and knows now where {node} is.");
             say!("Start it: the others are told where this one is by itself.");
         }
     }
@@ -152,7 +152,7 @@ fn amount(bytes: Option<u64>, seconds: Option<f64>) -> String {
 fn remove(name: &str, node: &WhichNode) -> Result<(), String> {
     let name = parse(name)?.to_string();
     Client::of(node.data()).carry_out::<()>(Method::DELETE, &["nodes", &name])?;
-    say!("{name} is no longer a node of the company. What it said stays.");
+    say!("{name} is no longer a node of the cluster. What it said stays.");
     Ok(())
 }
 

@@ -29,7 +29,7 @@ pub(crate) struct Stopped {
 
 impl Stopped {
     /// Opens the log in `data`, which must be that of `node`.
-    pub(crate) fn open(data: &Path, node: NodeName, keys: Keyring) -> Result<Stopped, String> {
+    pub(crate) fn open(data: &Path, node: NodeName, keyring: Keyring) -> Result<Stopped, String> {
         let dir = data.join("log");
         if !dir.is_dir() {
             let data = data.display();
@@ -40,7 +40,7 @@ impl Stopped {
         // What comes is bounded by what is asked: each append has one answer.
         let (sender, events) = unbounded();
         let config = LogConfig {
-            keys,
+            keyring,
             ..LogConfig::new(dir, node)
         };
         let opened = tandem_storage::open(config, move |event| {

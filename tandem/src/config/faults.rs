@@ -9,7 +9,7 @@ use tandem_sip_shim::Net;
 use tandem_storage::name::NodeName;
 
 use super::{Config, PortRange};
-use crate::{backups, keys};
+use crate::{backups, encryption_keys};
 
 /// One thing that is wrong with a configuration, and how to mend it.
 #[derive(Debug, PartialEq, Eq)]
@@ -69,7 +69,7 @@ impl Config {
                 wrong.push((key, format!("must be {least} to {most}")));
             }
         }
-        wrong.extend(keys::faults(&self.storage));
+        wrong.extend(encryption_keys::faults(&self.storage));
         let (destroy_h, undelete_days) =
             (self.storage.destroy_within_h, self.voicemail.undelete_days);
         if !(0.001..=720.0).contains(&destroy_h) {

@@ -13,7 +13,7 @@ use tandem_sip_shim::{NetError, Transport, Trusted};
 #[cfg_attr(test, derive(serde::Serialize))]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Node {
-    /// 1 to 16 characters, unlike any other node's of the company.
+    /// 1 to 16 characters, unlike any other node's of the cluster.
     pub(crate) name: String,
     /// Where the log is kept.
     pub(crate) data: PathBuf,
@@ -157,7 +157,7 @@ pub(crate) struct Media {
     pub(crate) opus_dtx: bool,
 }
 
-/// `[link]`: how the company's other nodes reach it. Without other nodes nothing of it is used.
+/// `[link]`: how the cluster's other nodes reach it. Without other nodes nothing of it is used.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[cfg_attr(test, derive(serde::Serialize))]
 #[serde(deny_unknown_fields, default)]

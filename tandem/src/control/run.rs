@@ -19,12 +19,12 @@ use tandem_sip_shim::SipShell;
 use tandem_storage::recovery::Ending;
 use tandem_storage::seam::{Append, LogEvent, Refusal, Token};
 use tandem_storage::time::{Now, Time};
-use tandem_storage::{Cleaning, Log, Snapshots};
+use tandem_storage::{Compaction, Log, Snapshots};
 
 use super::{Answer, Ask, Clock, ControlHandle, In, Queues, Reply};
 use crate::alarms;
 use crate::backups::Backups;
-use crate::company::Company;
+use crate::cluster::Cluster;
 use crate::metrics::{Board, Counted};
 use crate::pins::{PinWork, Pins};
 use crate::status::{phones_json, status_json};
@@ -49,9 +49,9 @@ pub(crate) struct Parts {
     pub(crate) sip: SipShell,
     pub(crate) pins: Pins,
     pub(crate) backups: Backups,
-    pub(crate) cleaning: Cleaning,
-    /// The other nodes, if this one belongs to a company.
-    pub(crate) company: Option<Company>,
+    pub(crate) compaction: Compaction,
+    /// The other nodes, if this one belongs to a cluster.
+    pub(crate) cluster: Option<Cluster>,
     /// Where what was counted is put for metrics.
     pub(crate) board: Arc<Board>,
     pub(crate) clock: Clock,
@@ -173,7 +173,7 @@ impl Control {
                 reply.send(places).ok();
             }
             In::Ask(ask, reply) => self.on_ask(ask, reply),
-            In::Clean(question, reply) => {
+            In::Compaction(question, reply) => {
                 let now = self.parts.clock.now();
                 let answer = self.parts.node.answer_cleaner(now, question);
                 reply.send(answer).ok();
@@ -217,13 +217,13 @@ impl Control {
                 sealed,
                 chunks,
             } => {
-                if let Some(company) = &parts.company {
-                    company.want(sound, sealed, chunks);
+                if let Some(cluster) = &parts.cluster {
+                    cluster.want(sound, sealed, chunks);
                 }
             }
             Output::Members(members) => {
-                if let Some(company) = &parts.company {
-                    company.members(members);
+                if let Some(cluster) = &parts.cluster {
+                    cluster.members(members);
                 }
             }
             Output::Admin(reply) => {
@@ -275,9 +275,9 @@ impl Control {
                 let asker = self.asker(reply);
                 return self.hand_in(Input::Write { asker, registers });
             }
-            Ask::Nodes => match (&self.parts.company, node.members()) {
-                (Some(company), Some(members)) => Ok(Answer::Json(company.rows(members))),
-                _ => Err(crate::admin::NO_COMPANY.into()),
+            Ask::Nodes => match (&self.parts.cluster, node.members()) {
+                (Some(cluster), Some(members)) => Ok(Answer::Json(cluster.rows(members))),
+                _ => Err(crate::admin::NO_CLUSTER.into()),
             },
             Ask::Status => Ok(Answer::Json(self.status(now))),
             Ask::Phones => Ok(Answer::Json(phones_json(node.shim().phones(now)))),

@@ -35,7 +35,7 @@ pub(super) struct Figures {
     pub(super) log_encrypts: bool,
     pub(super) commit_times: Distribution,
     pub(super) backups: Note,
-    /// `None`: the node belongs to no company.
+    /// `None`: the node belongs to no cluster.
     pub(super) link: Option<LinkFigures>,
     pub(super) portal_refused: u64,
     /// Since 1970.
@@ -144,16 +144,16 @@ impl Figures {
         page.flag("log_poisoned", log.is_poisoned);
         page.gauge("log_segments", log.segments);
         page.flag("log_encrypts", self.log_encrypts);
-        let cleaner = &log.cleaner;
-        page.gauge("log_size_bytes", cleaner.log_bytes as usize);
-        page.gauge("log_alive_bytes", cleaner.alive_bytes as usize);
-        page.counter("log_segments_given_up", cleaner.segments_given_up);
-        page.counter("log_records_moved", cleaner.records_moved);
-        page.counter("log_scrub_segments", cleaner.segments_checked);
-        page.counter("log_scrub_bytes", cleaner.bytes_checked);
-        page.counter("log_scrub_damages", cleaner.damages);
-        page.counter("log_scrub_mended", cleaner.records_mended);
-        page.counter("log_scrub_chunks_missing", cleaner.chunks_missing);
+        let compaction = &log.compaction;
+        page.gauge("log_size_bytes", compaction.log_bytes as usize);
+        page.gauge("log_alive_bytes", compaction.live_bytes as usize);
+        page.counter("log_segments_given_up", compaction.segments_retired);
+        page.counter("log_records_moved", compaction.records_moved);
+        page.counter("log_scrub_segments", compaction.segments_checked);
+        page.counter("log_scrub_bytes", compaction.bytes_checked);
+        page.counter("log_scrub_damages", compaction.damages);
+        page.counter("log_scrub_mended", compaction.records_mended);
+        page.counter("log_scrub_chunks_missing", compaction.chunks_missing);
         let found = &self.log_found;
         page.gauge("log_damages", found.damages as usize);
         page.gauge("log_records_lost", found.records_lost as usize);

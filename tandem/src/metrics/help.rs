@@ -136,7 +136,7 @@ media_rounds: Rounds of the worker's loop.
 media_cpu_ns: Processor time of the worker's thread, in nanoseconds.
 ";
 
-/// The log: `LogStats`, `CleanerStats`, and what was found when it was opened.
+/// The log: `LogStats`, `CompactionStats`, and what was found when it was opened.
 const LOG: &str = "\
 log_can_record: 1 if there is room for new sound.
 log_poisoned: 1 if a write failed; the log takes nothing until the node is restarted.
@@ -144,7 +144,7 @@ log_segments: Segments there are, the prepared one included.
 log_encrypts: 1 if new sound is encrypted.
 log_size_bytes: Bytes of all segments.
 log_alive_bytes: Bytes of all segments that are alive.
-log_segments_given_up: Segments given up.
+log_segments_given_up: Segments retired.
 log_records_moved: Records moved to newer segments.
 log_scrub_segments: Segments read again.
 log_scrub_bytes: Bytes of segments that were read again and found whole, or mended.
@@ -183,8 +183,8 @@ link_frames_unknown: Frames of a kind this version does not know; they were skip
 link_commits_missed: Commits that found no room on their way to the link, and were read from the disk instead.
 link_wires_full: Connections closed because their peer did not take what was sent.
 link_door_admitted: Members let in.
-link_door_strangers: Connections with a certificate of the company that is no member's.
-link_door_failed: Handshakes that failed: no certificate, one of another company, or no TLS at all.
+link_door_strangers: Connections with a certificate of the cluster that is no member's.
+link_door_failed: Handshakes that failed: no certificate, one of another cluster, or no TLS at all.
 link_door_full: Connections ended because too many came at once.
 copies_now: Copies of what is said here, this node's own included.
 copies_behind: Backups that are there and are waited for no more until they have caught up.

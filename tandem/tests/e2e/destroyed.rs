@@ -15,7 +15,7 @@ use crate::kit::{SOON, sound, until};
 use crate::mailbox::at_the_beep;
 use crate::retention::{MOMENT_DAYS, delete_by_phone, done, exported, names, wait_gone};
 
-/// The window, a sweep, and the cleaner's time.
+/// The window, a sweep, and the time of compaction.
 const GONE: Duration = Duration::from_secs(90);
 const MIB: u64 = 1 << 20;
 /// Samples of a message that spans segments.

@@ -1,4 +1,4 @@
-//! The company's nodes on bad days of their own: one is replaced again and again, one is removed and a
+//! The cluster's nodes on bad days of their own: one is replaced again and again, one is removed and a
 //! survivor's log is damaged, all move to other addresses, a disk is damaged.
 
 use std::fs;
@@ -116,7 +116,7 @@ fn a_removed_node_gets_nothing_though_the_survivors_logs_are_damaged() {
     // It knows why.
     until("it is told why", JOINED, || {
         state(&c, "demo")
-            .contains("removed from the company")
+            .contains("removed from the cluster")
             .then_some(())
     });
 }
@@ -190,7 +190,7 @@ fn a_member_that_joins_by_mistake_loses_nothing() {
     let other = first("");
     let said = join(&b, &token(&other, "b"));
     assert!(
-        said.code == 1 && said.err.contains("belongs to a company already"),
+        said.code == 1 && said.err.contains("belongs to a cluster already"),
         "{said:?}"
     );
     b.start();

@@ -1,4 +1,4 @@
-//! Disks that come back to a company: out of a drawer, out of a backup, and one that was thought to have
+//! Disks that come back to a cluster: out of a drawer, out of a backup, and one that was thought to have
 //! burned.
 
 use std::path::Path;

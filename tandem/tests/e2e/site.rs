@@ -1,4 +1,4 @@
-//! A company of several nodes: made, joined, split, and what one node knows the others do.
+//! A cluster of several nodes: made, joined, split, and what one node knows the others do.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -26,7 +26,7 @@ pub fn with_link(node: &mut Node, name: &str, more: &str) -> SocketAddr {
     place::at(ip, port)
 }
 
-/// The first node: a demo office, made a company.
+/// The first node: a demo office, made a cluster.
 pub fn first(more: &str) -> Node {
     let mut node = Node::demo();
     node.ask_to_end();
@@ -34,7 +34,7 @@ pub fn first(more: &str) -> Node {
     let said = node.cli(&["site", "init"]);
     assert_eq!(said.code, 0, "{}", said.err);
     assert!(
-        said.out.contains("node demo of a new company"),
+        said.out.contains("node demo of a new cluster"),
         "{}",
         said.out
     );
@@ -86,7 +86,7 @@ pub fn wait_whole(nodes: &[&Node]) {
     }
 }
 
-fn company(node: &Node, what: &str) -> Value {
+fn cluster(node: &Node, what: &str) -> Value {
     node.json(&["status"])["company"][what].clone()
 }
 
@@ -217,7 +217,7 @@ fn saved_waits_for_a_copy_and_goes_on_alone_when_the_backup_sleeps() {
     let a = first(patient);
     let b = joined(&a, "b", patient);
     wait_whole(&[&a, &b]);
-    assert_eq!(company(&a, "copies_now"), 2);
+    assert_eq!(cluster(&a, "copies_now"), 2);
     let leave = || {
         let mut caller = Ua::of(&a, "101");
         caller.register();
@@ -228,18 +228,18 @@ fn saved_waits_for_a_copy_and_goes_on_alone_when_the_backup_sleeps() {
     };
     leave();
     wait_messages(&a, 1);
-    let copied = company(&a, "saved_with_copy").as_u64().unwrap();
+    let copied = cluster(&a, "saved_with_copy").as_u64().unwrap();
     assert!(copied > 0);
-    let late = company(&a, "saved_alone_late").as_u64().unwrap();
+    let late = cluster(&a, "saved_alone_late").as_u64().unwrap();
 
     b.signal(libc::SIGSTOP);
     leave();
     wait_messages(&a, 2);
-    assert!(company(&a, "saved_alone_late").as_u64().unwrap() > late);
-    assert_eq!(company(&a, "copies_now"), 1);
+    assert!(cluster(&a, "saved_alone_late").as_u64().unwrap() > late);
+    assert_eq!(cluster(&a, "copies_now"), 1);
     b.signal(libc::SIGCONT);
     until("the backup has caught up", JOINED, || {
-        (company(&a, "copies_now") == 2).then_some(())
+        (cluster(&a, "copies_now") == 2).then_some(())
     });
     wait_messages(&b, 2);
 }
@@ -306,7 +306,7 @@ fn what_a_node_lacks_that_is_away_is_told() {
     wait_messages(&a, 1);
     // Three seconds of sound, at 8 kB each.
     let lacks = || {
-        let missing = company(&a, "missing");
+        let missing = cluster(&a, "missing");
         missing[0]["bytes"]
             .as_u64()
             .filter(|_| missing[0]["at"] == "b")
@@ -320,7 +320,7 @@ fn what_a_node_lacks_that_is_away_is_told() {
     assert!(list.contains("away: "), "{list}");
     b.start();
     wait_whole(&[&a, &b]);
-    assert_eq!(company(&a, "missing"), Value::Array(vec![]));
+    assert_eq!(cluster(&a, "missing"), Value::Array(vec![]));
 }
 
 #[test]

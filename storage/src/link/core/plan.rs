@@ -186,7 +186,7 @@ impl Link {
         self.peers.get(&node).is_some_and(|peer| peer.is_up)
     }
 
-    /// Is this kept here? The sound of a node that is no longer one of the company is.
+    /// Is this kept here? The sound of a node that is no longer one of the cluster is.
     fn keeps(&self, author: NodeName, lane: RecordClass) -> bool {
         let peer = self.peers.get(&author);
         lane == RecordClass::Metadata || peer.is_none_or(|peer| peer.config.keep_sound)

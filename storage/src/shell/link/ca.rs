@@ -1,4 +1,4 @@
-//! The company's own certificate authority: makes itself, and signs the certificates of nodes.
+//! The cluster's own certificate authority: makes itself, and signs the certificates of nodes.
 //!
 //! A certificate says only that whoever holds its key was let in once, under which name. Whether
 //! the node is still a member is a register in the log (`members.rs`); taking it away there is what
@@ -23,7 +23,7 @@ pub(super) type Pem = String;
 /// What names a certificate: SHA-256 over its DER form, in lower-case hex.
 pub(super) type Fingerprint = String;
 
-/// The company's certificate authority.
+/// The cluster's certificate authority.
 #[derive(Debug)]
 pub(super) struct Ca {
     cert: Pem,

@@ -63,9 +63,9 @@ pub struct Door {
 pub struct DoorStats {
     /// Members let in.
     pub admitted: u64,
-    /// Certificates of the company that are no member's.
+    /// Certificates of the cluster that are no member's.
     pub strangers: u64,
-    /// Handshakes that failed: no certificate, one of another company, or no TLS at all.
+    /// Handshakes that failed: no certificate, one of another cluster, or no TLS at all.
     pub failed: u64,
     /// Connections ended because too many came at once.
     pub full: u64,
@@ -186,7 +186,7 @@ impl Inside {
 }
 
 impl Inside {
-    /// Why somebody is no member who has a certificate of the company.
+    /// Why somebody is no member who has a certificate of the cluster.
     fn why_not(&self, stream: &server::TlsStream<TcpStream>) -> Sorry {
         let members = self.members.borrow();
         let mut names = members.ever();

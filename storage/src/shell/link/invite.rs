@@ -1,4 +1,4 @@
-//! One-time tokens: the text an administrator carries from a node of the company to the machine
+//! One-time tokens: the text an administrator carries from a node of the cluster to the machine
 //! that is to join it.
 //!
 //! ```text

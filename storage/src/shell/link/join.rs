@@ -1,4 +1,4 @@
-//! Joining a company: a machine that was given a token becomes a node.
+//! Joining a cluster: a machine that was given a token becomes a node.
 //!
 //! ```text
 //! new machine                                            inviting node
@@ -27,7 +27,7 @@ use tokio::sync::oneshot;
 
 use super::ca::{NodeKey, hex};
 use super::invite::Invitation;
-use super::members::{Member, Members, cert_key, value};
+use super::members::{Member, Members, cert_register_key, value};
 use super::site::{Papers, Site, SiteError};
 use super::tls;
 use crate::name::NodeName;
@@ -68,7 +68,7 @@ pub enum Joined {
 }
 
 /// Makes the machine that keeps its data in `data` a node. Blocks for as long as it takes. Nothing is asked
-/// of the other node before it is clear that the answer can be kept. `again`: its place in the company
+/// of the other node before it is clear that the answer can be kept. `again`: its place in the cluster
 /// was lost, and what is left of it is put aside.
 pub fn join(data: &Path, invitation: &Invitation, again: bool) -> Result<Joined, SiteError> {
     if let Some((site, mut members)) = Site::open(data)?.filter(|_| !again) {
@@ -166,7 +166,7 @@ async fn decide(
     let (papers, fingerprint) = site
         .papers(node, &request.request, members)
         .map_err(|e| e.to_string())?;
-    let registers = vec![(cert_key(node), Some(value(&fingerprint)))];
+    let registers = vec![(cert_register_key(node), Some(value(&fingerprint)))];
     match write(registers).await {
         Ok(Ok(())) => Ok((node, papers)),
         Ok(Err(why)) => Err(format!("the log did not take the new node: {why}")),

@@ -1,4 +1,4 @@
-//! Who belongs to the company, and where they are reached: registers in the log, so that every
+//! Who belongs to the cluster, and where they are reached: registers in the log, so that every
 //! node learns of them as of everything else.
 //!
 //! | key | value (JSON string) |
@@ -86,10 +86,10 @@ impl Member {
 pub struct Members(BTreeMap<NodeName, Member>);
 
 /// The registers of members begin with this.
-const KEYS: &str = "node/";
+const MEMBER_REGISTERS: &str = "node/";
 
 fn split(key: &str) -> Option<(NodeName, &str)> {
-    let (name, what) = key.strip_prefix(KEYS)?.split_once('/')?;
+    let (name, what) = key.strip_prefix(MEMBER_REGISTERS)?.split_once('/')?;
     Some((name.parse().ok()?, what))
 }
 
@@ -99,22 +99,22 @@ pub fn value(text: &str) -> String {
 }
 
 /// The register that lets a node in.
-pub fn cert_key(node: NodeName) -> String {
+pub fn cert_register_key(node: NodeName) -> String {
     format!("node/{node}/cert")
 }
 
 /// The register that says where a node is.
-pub fn address_key(node: NodeName) -> String {
+pub fn address_register_key(node: NodeName) -> String {
     format!("node/{node}/address")
 }
 
 /// The register that says in which epoch a node's log is.
-pub fn epoch_key(node: NodeName) -> String {
+pub fn epoch_register_key(node: NodeName) -> String {
     format!("node/{node}/epoch")
 }
 
 /// The register that says who keeps the sound a node records.
-pub fn backups_key(node: NodeName) -> String {
+pub fn backups_register_key(node: NodeName) -> String {
     format!("node/{node}/backups")
 }
 
@@ -122,7 +122,7 @@ impl Members {
     /// As the log says it; where what was `kept` is later, as that says.
     pub fn read(view: &View, kept: Members) -> Members {
         let mut members = kept;
-        for key in view.keys(KEYS) {
+        for key in view.keys(MEMBER_REGISTERS) {
             members.see(view, key);
         }
         members
@@ -262,23 +262,26 @@ mod tests {
     #[test]
     fn a_member_is_who_has_a_certificate() {
         let mut members = Members::default();
-        let told = view(&[(1, address_key(b()), Some("192.0.2.1:7650"))]);
-        assert!(members.see(&told, &address_key(b())));
+        let told = view(&[(1, address_register_key(b()), Some("192.0.2.1:7650"))]);
+        assert!(members.see(&told, &address_register_key(b())));
         assert_eq!(members.get(b()), None);
-        let told = view(&[(2, cert_key(b()), Some("ab"))]);
-        assert!(members.see(&told, &cert_key(b())));
-        assert!(!members.see(&told, &cert_key(b())), "nothing new");
+        let told = view(&[(2, cert_register_key(b()), Some("ab"))]);
+        assert!(members.see(&told, &cert_register_key(b())));
+        assert!(!members.see(&told, &cert_register_key(b())), "nothing new");
         assert_eq!(members.by_cert("ab"), Some(b()));
-        assert!(members.see(&view(&[(3, cert_key(b()), None)]), &cert_key(b())));
+        assert!(members.see(
+            &view(&[(3, cert_register_key(b()), None)]),
+            &cert_register_key(b())
+        ));
         assert_eq!((members.get(b()), members.by_cert("ab")), (None, None));
     }
 
     #[test]
     fn an_old_record_that_comes_late_lets_nobody_in() {
-        let removed = (9, cert_key(b()), None);
-        let late = (5, cert_key(b()), Some("ab"));
+        let removed = (9, cert_register_key(b()), None);
+        let late = (5, cert_register_key(b()), Some("ab"));
         let mut members = Members::read(&view(std::slice::from_ref(&removed)), Members::default());
-        assert!(!members.see(&view(&[removed, late.clone()]), &cert_key(b())));
+        assert!(!members.see(&view(&[removed, late.clone()]), &cert_register_key(b())));
         assert_eq!(members.get(b()), None);
         // Nor does one that is all that a damaged log still knows, or a lost one had back from others.
         let kept = Members::from_map(members.to_map());
@@ -288,8 +291,8 @@ mod tests {
 
     #[test]
     fn of_what_is_kept_and_what_the_log_says_the_later_counts() {
-        let old = view(&[(5, cert_key(b()), Some("old"))]);
-        let new = view(&[(6, cert_key(b()), Some("new"))]);
+        let old = view(&[(5, cert_register_key(b()), Some("old"))]);
+        let new = view(&[(6, cert_register_key(b()), Some("new"))]);
         let [kept_old, kept_new] = [&old, &new].map(|v| Members::read(v, Members::default()));
         assert_eq!(Members::read(&new, kept_old).by_cert("new"), Some(b()));
         assert_eq!(Members::read(&old, kept_new).by_cert("new"), Some(b()));

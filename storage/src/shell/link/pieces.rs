@@ -1,7 +1,7 @@
 //! The thread that reads for the link: pieces of the own log, and where a sound lies in it.
 //!
 //! It is asked by the link's thread (`thread.rs`), which goes on meanwhile, and answers in the order of
-//! the questions. A segment that was given up is told as gone, with the next there is; what the disk
+//! the questions. A segment that was retired is told as gone, with the next there is; what the disk
 //! cannot read, as failed. At most [`FILES_OPEN_MAX`] segments are kept open.
 
 use std::collections::BTreeMap;

@@ -1,8 +1,8 @@
-//! What makes a machine a node of a company: the folder `site` beside its log.
+//! What makes a machine a node of a cluster: the folder `site` beside its log.
 //!
 //! | file | what |
 //! |---|---|
-//! | `ca.pem`, `ca-key.pem` | the company's certificate authority (`ca.rs`) |
+//! | `ca.pem`, `ca-key.pem` | the cluster's certificate authority (`ca.rs`) |
 //! | `node.pem`, `node-key.pem` | this node's certificate and key |
 //! | `members.json` | this node's name, and whom the log last said to be members |
 //! | `tokens.json` | invitations that are open at this node (`invite.rs`) |
@@ -43,7 +43,7 @@ const PROBE: &str = "probe";
 /// Sites that may be put aside.
 const ASIDE_MAX: usize = 100;
 
-/// This machine's part in a company.
+/// This machine's part in a cluster.
 #[derive(Debug)]
 pub struct Site {
     folder: PathBuf,
@@ -78,7 +78,7 @@ struct SiteFile {
 pub enum SiteError {
     /// There is one already.
     #[error(
-        "{0} exists: this machine belongs to a company already; if it was removed from it, or to join another one, say --again"
+        "{0} exists: this machine belongs to a cluster already; if it was removed from it, or to join another one, say --again"
     )]
     Exists(PathBuf),
     /// A file could not be read or written.
@@ -107,7 +107,7 @@ impl Site {
         data.join(FOLDER)
     }
 
-    /// Makes a company of one node.
+    /// Makes a cluster of one node.
     pub fn init(data: &Path, node: NodeName) -> Result<Site, SiteError> {
         refuse_existing(data)?;
         let (ca, ca_key) = Ca::make()?;
@@ -145,7 +145,7 @@ impl Site {
         }
     }
 
-    /// Writes what makes this machine a member, its name in the company last: with that it is one.
+    /// Writes what makes this machine a member, its name in the cluster last: with that it is one.
     pub(super) fn keep(data: &Path, key: &str, papers: &Papers) -> Result<Site, SiteError> {
         refuse_existing(data)?;
         let folder = Site::folder(data);
@@ -172,7 +172,7 @@ impl Site {
         })
     }
 
-    /// Reads it, with the members as last kept. `None`: this machine belongs to no company.
+    /// Reads it, with the members as last kept. `None`: this machine belongs to no cluster.
     pub fn open(data: &Path) -> Result<Option<(Site, Members)>, SiteError> {
         let folder = Site::folder(data);
         if !folder.join(MEMBERS).exists() {
@@ -202,7 +202,7 @@ impl Site {
         Ok(Some((site, Members::from_map(kept.members))))
     }
 
-    /// This node's name in the company.
+    /// This node's name in the cluster.
     pub fn node(&self) -> NodeName {
         self.node
     }
@@ -375,7 +375,7 @@ mod tests {
     use std::os::unix::fs::PermissionsExt;
 
     #[test]
-    fn a_company_is_made_once_and_read_back() {
+    fn a_cluster_is_made_once_and_read_back() {
         let dir = tempfile::tempdir().unwrap();
         assert!(Site::open(dir.path()).unwrap().is_none());
         let node = "office".parse().unwrap();

@@ -114,7 +114,7 @@ pub struct LinkParts {
     pub config: LinkConfig,
     /// The own log.
     pub log: Log,
-    /// This machine's part in the company.
+    /// This machine's part in the cluster.
     pub site: Arc<Site>,
     /// Who belongs to it.
     pub members: Members,
@@ -184,7 +184,7 @@ impl Linker {
         self.inbox.put(In::Link(want));
     }
 
-    /// The company has changed.
+    /// The cluster has changed.
     pub fn members(&self, members: Members) {
         self.inbox.put(In::Members(members));
     }
@@ -231,7 +231,7 @@ impl Linking {
         })
     }
 
-    /// The company has changed.
+    /// The cluster has changed.
     pub fn members(&self, members: Members) {
         self.linker.members(members);
     }
@@ -421,7 +421,7 @@ impl Worker {
         self.parts.members = members.clone();
         self.parts.watch.send_replace(members.clone());
         if let Err(e) = self.parts.site.keep_members(&members) {
-            tracing::warn!("the company's nodes are not written down: {e}");
+            tracing::warn!("the cluster's nodes are not written down: {e}");
         }
         // Closes the connections of those who are gone.
         self.hand_in(LinkInput::Peers(peers));

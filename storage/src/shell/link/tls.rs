@@ -1,4 +1,4 @@
-//! TLS between nodes: version 1.3 only, both sides with certificates of the company's authority.
+//! TLS between nodes: version 1.3 only, both sides with certificates of the cluster's authority.
 //!
 //! One port serves two protocols, told apart by ALPN (RFC 7301): the link, for members, and joining,
 //! where the one who comes has no certificate yet and shows a secret instead (`join.rs`).
@@ -50,7 +50,7 @@ pub(super) struct Tls {
 
 /// Who has come.
 pub(super) enum Accepted {
-    /// Somebody with a certificate of the company.
+    /// Somebody with a certificate of the cluster.
     Link(Box<server::TlsStream<TcpStream>>, Fingerprint),
     /// Somebody who wants one.
     Join(Box<server::TlsStream<TcpStream>>),

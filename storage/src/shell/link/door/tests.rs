@@ -1,4 +1,4 @@
-//! A company of real sockets: who is let in, and who is not.
+//! A cluster of real sockets: who is let in, and who is not.
 
 use tempfile::TempDir;
 use tokio::io::AsyncReadExt;
@@ -161,7 +161,7 @@ fn a_token_is_shown_to_nobody_but_the_node_that_made_it() {
 }
 
 #[test]
-fn a_node_of_another_company_is_refused_by_both() {
+fn a_node_of_another_cluster_is_refused_by_both() {
     let office = Office::open("office");
     let other = Office::open("branch");
     assert!(office.dialled_by(&other.site).is_err());
@@ -173,7 +173,7 @@ fn a_node_that_was_removed_is_refused_at_once_and_its_old_certificate_for_good()
     let mut office = Office::open("office");
     let old = tempfile::tempdir().unwrap();
     let site = joined(old.path(), &office.invite("branch", wall()));
-    let key = super::super::members::cert_key(site.node());
+    let key = super::super::members::cert_register_key(site.node());
     office.members.send_modify(|members| {
         members.take(&key, Hlc(wall().0 << 16), None);
     });
@@ -208,7 +208,7 @@ fn a_node_that_joins_where_it_is_a_node_already_learns_where_the_other_is_and_lo
     assert_eq!(again.fingerprint(), site.fingerprint());
     let member = members.get(office.site.node()).unwrap();
     assert!(member.addresses().contains(&token.address), "{member:?}");
-    // The token is not used up, and of another company's nothing is taken.
+    // The token is not used up, and of another cluster's nothing is taken.
     let stranger = Office::open("stranger");
     let refused = join::join(branch.path(), &stranger.invite("branch", wall()), false);
     assert!(matches!(refused, Err(SiteError::Exists(_))), "{refused:?}");
@@ -219,7 +219,7 @@ fn a_node_that_was_removed_joins_again_when_that_is_said() {
     let mut office = Office::open("office");
     let branch = tempfile::tempdir().unwrap();
     let old = joined(branch.path(), &office.invite("branch", wall()));
-    let key = super::super::members::cert_key(old.node());
+    let key = super::super::members::cert_register_key(old.node());
     office.members.send_modify(|members| {
         members.take(&key, Hlc(wall().0 << 16), None);
     });

@@ -12,11 +12,11 @@ use tokio::sync::oneshot;
 
 use super::super::invite::Invitation;
 use super::super::join::{WriteRegisters, join};
-use super::super::members::cert_key;
+use super::super::members::cert_register_key;
 use super::*;
 use crate::link::frame::{self, FRAME_BYTES_MAX, LogCursor, Message};
 use crate::link::{CloseReason, Frame};
-use crate::seam::{LOCAL_KEYS, Payload};
+use crate::seam::{LOCAL_REGISTERS, Payload};
 use crate::shell::open::{LogConfig, open};
 use crate::time::WallTime;
 use crate::view::View;
@@ -87,7 +87,7 @@ impl Office {
         let door = runtime.block_on(Door::open(at, site.clone(), watched, writer));
         let door = door.unwrap();
         let address = door.0.local().to_string();
-        let kept = opened.view.registers(LOCAL_KEYS);
+        let kept = opened.view.registers(LOCAL_REGISTERS);
         let parts = LinkParts {
             config: LinkConfig {
                 node: site.node(),
@@ -324,7 +324,7 @@ fn a_removed_node_is_cut_off_and_counted_at_the_door() {
     office.wait_acked(said);
     other.wait_known("k/1", "one");
     let name = other.site.node();
-    office.append(&cert_key(name), None);
+    office.append(&cert_register_key(name), None);
     let why = loop {
         if let Said::Link(LinkEvent::Away { peer, why }) = office.said() {
             assert_eq!(peer, name);

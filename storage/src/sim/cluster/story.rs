@@ -1,13 +1,13 @@
-//! What happens to a company: people speak, set and delete; nodes die, split and come back; disks are
-//! replaced, fill up and fail; clocks jump; sound is destroyed, fetched, and not kept everywhere. One
-//! seed, one story.
+//! What happens to a cluster. People speak, set and delete. Nodes die, split and come back. Disks are
+//! replaced, fill up and fail. Clocks jump. Sound is destroyed, fetched, and not kept everywhere. Each
+//! seed makes one story.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
 
 use rand::RngExt;
 
-use super::{BEGIN_MS, CAPACITY_BYTES, Company, begin, chunk, empty_disk, seal};
+use super::{BEGIN_MS, CAPACITY_BYTES, Cluster, begin, chunk, empty_disk, seal};
 use crate::link::{LinkInput, Position};
 use crate::name::Id;
 use crate::seam::{Append, SOUND_REGISTERS, SealKind, Stamp};
@@ -38,29 +38,29 @@ pub(super) struct Told {
 /// Lives through the story of a seed and panics if anything is not as it must be.
 pub(super) fn live(seed: u64, acts: usize) -> Told {
     let count = 2 + (seed % 4) as usize;
-    let mut company = Company::new(seed, count);
+    let mut cluster = Cluster::new(seed, count);
     let mut told = Told::default();
     let mut old = vec![None; count];
     for _ in 0..acts {
-        company.act(&mut told, &mut old);
-        let pause = company.rng.random_range(0..400_000);
-        company.pass(Duration::from_micros(pause));
+        cluster.act(&mut told, &mut old);
+        let pause = cluster.rng.random_range(0..400_000);
+        cluster.pass(Duration::from_micros(pause));
     }
-    company.heal();
-    company.see_all_equal();
-    company.pass_days();
-    company.see_all_equal();
-    told.destroyed = company.see_destroyed_gone();
-    told.records = company.promised.len();
-    told.fetched = company.fetched;
-    told.restored = company.restored;
+    cluster.heal();
+    cluster.see_all_equal();
+    cluster.pass_days();
+    cluster.see_all_equal();
+    told.destroyed = cluster.see_destroyed_gone();
+    told.records = cluster.promised.len();
+    told.fetched = cluster.fetched;
+    told.restored = cluster.restored;
     told
 }
 
-/// A copy of a disk, and what had been in segments of it that were given up.
+/// A copy of a disk, and what had been in segments of it that were retired.
 type OldDisk = (super::SimDisk, BTreeSet<Stamp>);
 
-impl Company {
+impl Cluster {
     fn act(&mut self, told: &mut Told, old: &mut [Option<OldDisk>]) {
         let n = self.rng.random_range(0..self.nodes.len());
         match self.rng.random_range(0..100) {
@@ -317,14 +317,14 @@ mod tests {
 
     #[test]
     fn nothing_that_was_promised_is_lost_and_all_nodes_end_equal() {
-        let first = env("COMPANY_FIRST", 0);
+        let first = env("CLUSTER_FIRST", 0);
         // Some forty a second on an idle core.
-        let count = env("COMPANY_SEEDS", 2000);
+        let count = env("CLUSTER_SEEDS", 2000);
         let mut all = Told::default();
         for seed in first..first + count {
             let told = std::panic::catch_unwind(|| live(seed, 80));
             let Ok(told) = told else {
-                panic!("seed {seed}: replay with COMPANY_FIRST={seed} COMPANY_SEEDS=1");
+                panic!("seed {seed}: replay with CLUSTER_FIRST={seed} CLUSTER_SEEDS=1");
             };
             all.records += told.records;
             all.restored += told.restored;
@@ -335,7 +335,7 @@ mod tests {
             all.fetched += told.fetched;
             all.destroyed += told.destroyed;
         }
-        println!("{count} companies: {all:?}");
+        println!("{count} clusters: {all:?}");
         let all = [
             all.records,
             all.deaths,

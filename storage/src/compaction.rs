@@ -1,30 +1,31 @@
-//! The cleaner: moves what is alive out of old segments, so that they can be given up, and reads
-//! old segments again, so that damage is found while it can be mended.
+//! Compaction moves what is live out of old segments, so that they can be retired. It also scrubs:
+//! it reads old segments again, so that damage is found while it can be mended.
 //!
-//! A shell (`shell/clean.rs`) carries what it asks for: a segment's bytes, the view's opinion, appends
-//! to the log. One segment at a time:
+//! This is the core. Its shell (`shell/compaction.rs`) carries out what it asks for: it reads
+//! segments, asks the view and appends to the log. Compaction works on one segment at a time:
 //!
 //! ```text
-//! look around ─▶ read it, piece by piece ─▶ what counts in it? (recovery.rs) ─▶ alive? (the view)
-//!      ▲                                                                             │ restate, wait
-//!      └── remove the file ◀── wait ◀── write down that it was given up ◀── durable ─┘ until
+//! look around ─▶ read it, piece by piece ─▶ what counts in it? (recovery.rs) ─▶ live? (the view)
+//!      ▲                                                                            │ restate, wait
+//!      └── remove the file ◀── wait ◀── write down that it is retired ◀── durable ──┘ until
 //! ```
 //!
-//! Which segment: one that has hidden destroyed sound (or an older copy) for half of
-//! [`CleanerConfig::hidden_for`]; or, if the log would grow beyond its bound while one is moved, the one
-//! with the least alive in it; see [`choose`]. Never the segment that is written, nor the one
-//! prepared behind it.
+//! It chooses (see [`choose`]) a segment that has hidden destroyed sound or an older copy for half
+//! of [`CompactionConfig::hidden_for`]. Where there is none, and the log would grow beyond its
+//! bound while a segment is moved, it chooses the one with the least live in it. It never takes the
+//! segment that is written to, nor the one prepared behind it.
 //!
-//! A crash at any moment loses nothing: a segment goes only when what was alive in it, and the note
-//! that it was given up, are durable further on. At worst copies are left, of which the view calls
-//! the older ones dead; a later cleaning drops them.
+//! A crash at any moment loses nothing. A segment is removed only when what was live in it, and the
+//! note that it is retired, are durable further on. At worst a crash leaves copies. The view calls
+//! the older ones dead, and a later compaction drops them.
 //!
-//! What is found damaged is told. Settings and seals that the view still has are restated from there;
-//! for a piece of sound [`Output::Missing`] asks for a copy elsewhere, and as long as none comes its
-//! segment is kept: nothing that may still be read is thrown away.
+//! Damage is reported. Settings and seals that the view still has are restated from the view. For a
+//! piece of sound [`Output::Missing`] asks for a copy elsewhere. The segment is kept until one has
+//! come: nothing that may still be read is thrown away.
 //!
-//! Bounds: one segment in memory; [`MOVES_MAX`] records on their way; reading and moving no faster
-//! than [`CleanerConfig::bytes_per_second`], four times that while the log is too large.
+//! Bounds: one segment is in memory, and at most [`MOVES_MAX`] records are on their way. Reading and
+//! moving are no faster than [`CompactionConfig::bytes_per_second`], or four times that while the
+//! log is too large.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
@@ -36,54 +37,54 @@ mod work;
 
 pub use choose::{SegmentStanding, Standing};
 
-use crate::given_up::GivenUp;
 use crate::name::{Id, NodeName};
 use crate::recovery::Damage;
+use crate::retired::Retired;
 use crate::scan;
 use crate::seam::{Append, ChunkPlace, Committed, Owner, Payload, Refusal, Token};
 use crate::time::{Now, Time};
 use choose::Choice;
 use work::{Work, start_of};
 
-/// Records on their way at once: 256 KiB of sound, so that a commit does not get long by them.
+/// Records on their way at once: 256 KiB of sound, so that commits stay short.
 pub const MOVES_MAX: usize = 64;
-/// So much is read at once.
+/// How much is read at once.
 pub const PIECE_BYTES: u64 = 1 << 20;
-/// What of the following segment is needed to know how far this one counts.
+/// How much of the next segment is read, to know how far this one counts.
 pub const NEXT_BYTES: u64 = 32 * crate::block::BLOCK_BYTES as u64;
 
-/// The log takes nothing (the disk is full, say): when to try again.
+/// How long to wait when the log takes nothing, since its disk is full, for example.
 const REFUSED_WAIT: Duration = Duration::from_secs(10);
-/// Nothing is in the segment behind this one yet: when this one is tried again.
+/// How long to wait while nothing is in the next segment yet.
 const UNWRITTEN_WAIT: Duration = Duration::from_secs(5);
-/// A segment with damage that nobody could mend is tried again after so long.
+/// How long a segment with damage that nobody could mend is left alone.
 const KEPT_WAIT: Duration = Duration::from_secs(24 * 3600);
 
-/// The first time such a one is tried again; each further time after twice as long.
+/// How long a segment that misses sound is left alone at first. Each time this doubles.
 const MISSING_WAIT_MIN: Duration = Duration::from_secs(5);
 
-/// How the cleaner works.
+/// How compaction works.
 #[derive(Clone, Copy, Debug)]
-pub struct CleanerConfig {
+pub struct CompactionConfig {
     /// Whose log.
     pub node: NodeName,
     /// Reading and moving, in bytes a second.
     pub bytes_per_second: u64,
-    /// Destroyed sound is gone from the disk after this long.
+    /// The time after which destroyed sound is gone from the disk.
     pub hidden_for: Duration,
     /// Every segment is read again within this time.
     pub scrub_every: Duration,
     /// How long entries are kept.
     pub entries_for: Duration,
-    /// How often it looks around.
+    /// How often compaction looks at the log.
     pub look_every: Duration,
 }
 
-impl CleanerConfig {
+impl CompactionConfig {
     /// 16 MiB a second; a day; a month; two years.
-    pub fn new(node: NodeName) -> CleanerConfig {
+    pub fn new(node: NodeName) -> CompactionConfig {
         let day = Duration::from_secs(24 * 3600);
-        CleanerConfig {
+        CompactionConfig {
             node,
             bytes_per_second: 16 << 20,
             hidden_for: day,
@@ -94,7 +95,7 @@ impl CleanerConfig {
     }
 }
 
-/// What the cleaner is told.
+/// What compaction is told.
 #[derive(Debug)]
 pub enum Input {
     /// How things stand.
@@ -103,24 +104,24 @@ pub enum Input {
     Piece(Vec<u8>),
     /// The beginning of the segment that follows; empty: there is none.
     Next(Vec<u8>),
-    /// It could not be read.
+    /// The segment could not be read.
     NotRead,
     /// The view's opinion, one for each record.
-    Alive(Vec<bool>),
+    Live(Vec<bool>),
     /// What the view knows to lie in the segment.
     Lying(Vec<Committed>),
-    /// An append is durable; a chunk lies here now. Or it was refused.
+    /// An append is durable, for a chunk with its new place; or it was refused.
     Answered(Token, Result<Option<ChunkPlace>, Refusal>),
     /// The file is gone.
     Removed,
-    /// These are damaged, and all that other nodes have of what was in them has come: they are read
-    /// again before others.
+    /// These segments are damaged, and all that other nodes have of what was in them has come. They
+    /// are read again before others.
     Damaged(BTreeSet<u32>),
     /// The deadline has come.
     Tick,
 }
 
-/// What the cleaner asks for. Each question is answered before the next is asked.
+/// What compaction asks for. Each question is answered before the next is asked.
 #[derive(Debug)]
 pub enum Output {
     /// Say how things stand.
@@ -134,22 +135,22 @@ pub enum Output {
     },
     /// Read [`NEXT_BYTES`] of the segment with the next higher number that is there.
     ReadNext(u32),
-    /// Which of these are alive?
-    AskAlive(Vec<Committed>),
+    /// Which of these are live?
+    AskLive(Vec<Committed>),
     /// What does the view know to lie in this segment?
     AskLying(u32),
     /// Append this.
     Append(Token, Append),
-    /// A chunk lies elsewhere now, for whoever still holds its old place.
+    /// A chunk was moved. Whoever holds its old place needs to know.
     Moved {
         /// Where it was.
         from: ChunkPlace,
         /// Where it is.
         to: ChunkPlace,
     },
-    /// Write down that these were given up.
-    GiveUp(Token, GivenUp),
-    /// Go on in another segment than this.
+    /// Write down that these segments are retired.
+    Retire(Token, Retired),
+    /// Go on writing in another segment than this.
     Leave(u32),
     /// Remove a segment's file.
     Remove(u32),
@@ -166,9 +167,9 @@ pub enum Output {
 
 /// Figures for status and metrics.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct CleanerStats {
-    /// Segments given up.
-    pub segments_given_up: u64,
+pub struct CompactionStats {
+    /// Segments that were retired.
+    pub segments_retired: u64,
     /// Records moved.
     pub records_moved: u64,
     /// Bytes of segments that were read again and found whole, or mended.
@@ -179,42 +180,42 @@ pub struct CleanerStats {
     pub damages: u64,
     /// Records mended from memory.
     pub records_mended: u64,
-    /// Pieces of sound that are missing; each time one is found so.
+    /// Pieces of sound that were found missing, counted each time.
     pub chunks_missing: u64,
-    /// Bytes of the log, as it was looked at last; all segments.
+    /// Bytes of all segments, when the log was last looked at.
     pub log_bytes: u64,
-    /// Of these, alive.
-    pub alive_bytes: u64,
+    /// How many of these bytes are live.
+    pub live_bytes: u64,
 }
 
-/// See the chapter above.
+/// The core of compaction. See the chapter above.
 #[derive(Debug)]
-pub struct Cleaner {
-    config: CleanerConfig,
-    given_up: GivenUp,
+pub struct Compactor {
+    config: CompactionConfig,
+    retired: Retired,
     phase: Phase,
-    /// Nothing is asked for before.
+    /// Nothing is asked for before this time.
     pause_until: Time,
     look_at: Time,
     /// The log is larger than it should be.
     is_pressed: bool,
-    /// The segment that was written to when it was last written down what was given up.
+    /// The segment that was written to when the retired ones were last written down.
     noted_in: u32,
-    /// The segment that was to be left last, and until when that is waited for.
+    /// The segment the log was last asked to leave, and until when compaction waits for that.
     left: (u32, Time),
-    /// Where scrubbing was at last.
+    /// The segment that was scrubbed last.
     scrubbed: u32,
     /// Damaged segments that are to be looked at.
     damaged: BTreeSet<u32>,
-    /// How long one of them that still misses sound is left alone, so that it can come.
+    /// How long a damaged segment that misses sound is left alone, so that the sound can come.
     patience: BTreeMap<u32, Duration>,
     /// Damaged segments whose damage was mended by copies further on.
-    to_clean: BTreeSet<u32>,
+    to_compact: BTreeSet<u32>,
     /// Damaged segments that are kept, and until when. At most as many as there are segments.
     kept: BTreeMap<u32, Time>,
     token_last: u64,
     outputs: VecDeque<Output>,
-    stats: CleanerStats,
+    stats: CompactionStats,
     now: Now,
 }
 
@@ -226,21 +227,21 @@ enum Phase {
     ReadingNext(Work),
     /// The next records are to be looked at.
     Sifting(Work),
-    AskingAlive(Work, Vec<Committed>),
+    AskingLive(Work, Vec<Committed>),
     /// These were appended and not yet answered.
     Moving(Work, BTreeMap<Token, Option<ChunkPlace>>),
     AskingLying(Work),
     Mending(Work, BTreeMap<Token, Option<ChunkPlace>>),
-    GivingUp(u32, Token),
+    Retiring(u32, Token),
     Removing,
 }
 
-impl Cleaner {
-    /// Of a log of which these were given up.
-    pub fn new(config: CleanerConfig, given_up: GivenUp, now: Now) -> Cleaner {
-        Cleaner {
+impl Compactor {
+    /// For a log in which these segments are retired.
+    pub fn new(config: CompactionConfig, retired: Retired, now: Now) -> Compactor {
+        Compactor {
             config,
-            given_up,
+            retired,
             phase: Phase::Idle,
             pause_until: now.mono,
             look_at: now.mono,
@@ -250,11 +251,11 @@ impl Cleaner {
             scrubbed: 0,
             damaged: BTreeSet::new(),
             patience: BTreeMap::new(),
-            to_clean: BTreeSet::new(),
+            to_compact: BTreeSet::new(),
             kept: BTreeMap::new(),
             token_last: 0,
             outputs: VecDeque::new(),
-            stats: CleanerStats::default(),
+            stats: CompactionStats::default(),
             now,
         }
     }
@@ -274,9 +275,7 @@ impl Cleaner {
             (Phase::Reading(work) | Phase::ReadingNext(work), Input::NotRead) => {
                 self.keep(work.segment)
             }
-            (Phase::AskingAlive(work, asked), Input::Alive(alive)) => {
-                self.on_alive(work, asked, &alive)
-            }
+            (Phase::AskingLive(work, asked), Input::Live(live)) => self.on_live(work, asked, &live),
             (Phase::AskingLying(work), Input::Lying(lying)) => self.on_lying(work, lying),
             (Phase::Moving(work, under_way), Input::Answered(token, result)) => {
                 match self.on_moved(under_way, token, result) {
@@ -292,14 +291,14 @@ impl Cleaner {
                     None => Phase::Idle,
                 }
             }
-            (Phase::GivingUp(segment, given), Input::Answered(token, result)) if given == token => {
-                self.on_gave_up(segment, result)
+            (Phase::Retiring(segment, given), Input::Answered(token, result)) if given == token => {
+                self.on_retired(segment, result)
             }
             (Phase::Removing, Input::Removed) => {
                 self.look_at = now.mono;
                 Phase::Idle
             }
-            // An answer to what was asked before something failed.
+            // This answers a question from before something failed.
             (phase, _) => phase,
         };
     }
@@ -338,8 +337,8 @@ impl Cleaner {
         }
     }
 
-    /// Figures so far.
-    pub fn stats(&self) -> CleanerStats {
+    /// The figures so far.
+    pub fn stats(&self) -> CompactionStats {
         self.stats
     }
 
@@ -348,18 +347,18 @@ impl Cleaner {
         let now = self.now.mono;
         self.kept.retain(|_, until| *until > now);
         self.stats.log_bytes = standing.log_bytes();
-        self.stats.alive_bytes = standing.alive_bytes();
+        self.stats.live_bytes = standing.live_bytes();
         self.is_pressed = standing.is_too_large();
-        if !self.given_up.is_empty() && self.noted_in < standing.writing {
-            // So that whoever reads the log finds it near its end.
+        if !self.retired.is_empty() && self.noted_in < standing.writing {
+            // Whoever reads the log is to find this record near its end.
             self.noted_in = standing.writing;
             let token = self.token();
             self.outputs
-                .push_back(Output::GiveUp(token, self.given_up.clone()));
+                .push_back(Output::Retire(token, self.retired.clone()));
         }
         if standing.is_to_be_left(self.now.wall, self.config.hidden_for) {
             self.outputs.push_back(Output::Leave(standing.writing));
-            // What is not used of it counts as used once it is left, so it is the first to go.
+            // Once a segment is left, its unused part counts as used, so it is the first to go.
             let patience = self.config.look_every * 2;
             if self.left.0 != standing.writing {
                 self.left = (standing.writing, now + patience);
@@ -369,14 +368,14 @@ impl Cleaner {
             }
         }
         let kept = |segment| self.kept.contains_key(&segment);
-        let can_go = |segment| !kept(segment) && self.given_up.has_room_for(segment);
+        let can_go = |segment| !kept(segment) && self.retired.has_room_for(segment);
         let hidden_for = self.config.hidden_for;
         let choice = standing.overdue(self.now.wall, hidden_for, &can_go);
-        let choice = choice.or_else(|| self.to_clean.pop_first().map(Choice::Clean));
+        let choice = choice.or_else(|| self.to_compact.pop_first().map(Choice::Compact));
         let choice = choice.or_else(|| self.next_damaged(standing));
         let kept = |segment| self.kept.contains_key(&segment);
-        let can_go = |segment| !kept(segment) && self.given_up.has_room_for(segment);
-        let choice = choice.or_else(|| standing.least_alive(&can_go));
+        let can_go = |segment| !kept(segment) && self.retired.has_room_for(segment);
+        let choice = choice.or_else(|| standing.least_live(&can_go));
         let choice = choice.or_else(|| {
             let choice = standing.to_scrub(self.now.wall, self.config.scrub_every)?;
             let Choice::Scrub(segment) = choice else {
@@ -392,7 +391,7 @@ impl Cleaner {
         }
     }
 
-    /// A damaged segment that is full. The one that is written to is left, so that it is.
+    /// A damaged segment that is full. If it is the one written to, the log is asked to leave it.
     fn next_damaged(&mut self, standing: &Standing) -> Option<Choice> {
         if self.damaged.remove(&standing.writing) {
             self.outputs.push_back(Output::Leave(standing.writing));
@@ -412,7 +411,7 @@ impl Cleaner {
 
     fn begin(&mut self, choice: Choice) -> Phase {
         let (segment, moves) = match choice {
-            Choice::Clean(segment) => (segment, true),
+            Choice::Compact(segment) => (segment, true),
             Choice::Scrub(segment) => (segment, false),
         };
         self.outputs.push_back(Output::Read { segment, offset: 0 });
@@ -433,8 +432,8 @@ impl Cleaner {
     }
 
     fn on_next(&mut self, mut work: Work, next: &[u8]) -> Phase {
-        // What follows a gap does not tell how far this one counts, but the gap does.
-        work.end = match self.given_up.gap_of(work.segment + 1) {
+        // Behind a gap the next segment does not tell how far this one counts, but the gap does.
+        work.end = match self.retired.gap_of(work.segment + 1) {
             Some(gap) => gap.before,
             None => match start_of(work.segment + 1, next) {
                 Some(before) => before,
@@ -447,7 +446,7 @@ impl Cleaner {
         };
         match work.start() {
             Ok(()) => Phase::Sifting(work),
-            // Another's, or a newer version's: not ours to touch.
+            // Another node or a newer version wrote it: it is not ours to touch.
             Err(_) => self.keep(work.segment),
         }
     }
@@ -458,8 +457,8 @@ impl Cleaner {
         self.stats.damages += damages.len() as u64;
         self.outputs.extend(damages.into_iter().map(Output::Bad));
         if work.moves && !records.is_empty() {
-            self.outputs.push_back(Output::AskAlive(records.clone()));
-            return Phase::AskingAlive(work, records);
+            self.outputs.push_back(Output::AskLive(records.clone()));
+            return Phase::AskingLive(work, records);
         }
         match is_done {
             false => Phase::Sifting(work),
@@ -467,15 +466,15 @@ impl Cleaner {
         }
     }
 
-    fn on_alive(&mut self, work: Work, asked: Vec<Committed>, alive: &[bool]) -> Phase {
-        if asked.len() != alive.len() {
+    fn on_live(&mut self, work: Work, asked: Vec<Committed>, live: &[bool]) -> Phase {
+        if asked.len() != live.len() {
             return self.keep(work.segment);
         }
         let mut under_way = BTreeMap::new();
-        let alive = asked.into_iter().zip(alive).filter(|(_, alive)| **alive);
+        let live = asked.into_iter().zip(live).filter(|(_, live)| **live);
         let is_chunk = |record: &Committed| matches!(record.what, Payload::Chunk { .. });
-        // What is small goes first: between chunks each would have a block to itself.
-        let (chunks, small): (Vec<_>, Vec<_>) = alive.map(|(record, _)| record).partition(is_chunk);
+        // Small records go first: between chunks each would take a block of its own.
+        let (chunks, small): (Vec<_>, Vec<_>) = live.map(|(record, _)| record).partition(is_chunk);
         for record in small.into_iter().chain(chunks) {
             let from = match &record.what {
                 Payload::Chunk { place, .. } => Some(*place),
@@ -495,7 +494,7 @@ impl Cleaner {
         }
     }
 
-    /// `None`: the log does not take it.
+    /// What is still under way. `None`: the log refused the record.
     fn on_moved(
         &mut self,
         mut under_way: BTreeMap<Token, Option<ChunkPlace>>,
@@ -528,21 +527,21 @@ impl Cleaner {
         self.finished(&work)
     }
 
-    /// What should be in the segment and is not: settings are restated, sound is asked for.
+    /// Restates settings that should be in the segment and are not, and asks for missing sound.
     fn on_lying(&mut self, mut work: Work, lying: Vec<Committed>) -> Phase {
         let whole: BTreeSet<_> = work.whole();
         let mut under_way = BTreeMap::new();
         for record in lying {
             match &record.what {
                 Payload::Chunk { id, index, place } => {
-                    if !whole.contains(&work::Key::Chunk(place.offset)) {
+                    if !whole.contains(&work::RecordKey::Chunk(place.offset)) {
                         self.stats.chunks_missing += 1;
                         work.misses_sound = true;
                         let (sound, index) = (*id, *index);
                         self.outputs.push_back(Output::Missing { sound, index });
                     }
                 }
-                _ if whole.contains(&work::Key::of(&record)) => {}
+                _ if whole.contains(&work::RecordKey::of(&record)) => {}
                 _ => {
                     let Committed { stamp, what, .. } = record;
                     let token = self.token();
@@ -574,7 +573,7 @@ impl Cleaner {
         }
         self.patience.remove(&work.segment);
         if !work.moves {
-            self.to_clean.insert(work.segment);
+            self.to_compact.insert(work.segment);
             self.look_at = self.now.mono;
         }
         self.finished(&work)
@@ -586,27 +585,27 @@ impl Cleaner {
         if !work.moves {
             return Phase::Idle;
         }
-        let mut given_up = self.given_up.clone();
-        given_up.add(work.segment, work.before().unwrap_or((0, 0)));
+        let mut retired = self.retired.clone();
+        retired.add(work.segment, work.before().unwrap_or((0, 0)));
         let token = self.token();
         self.outputs
-            .push_back(Output::GiveUp(token, given_up.clone()));
-        self.given_up = given_up;
-        Phase::GivingUp(work.segment, token)
+            .push_back(Output::Retire(token, retired.clone()));
+        self.retired = retired;
+        Phase::Retiring(work.segment, token)
     }
 
-    fn on_gave_up(&mut self, segment: u32, result: Result<Option<ChunkPlace>, Refusal>) -> Phase {
+    fn on_retired(&mut self, segment: u32, result: Result<Option<ChunkPlace>, Refusal>) -> Phase {
         if result.is_err() {
-            // All that was alive is further on; whether its file is there does not matter.
+            // All that was live is further on, so it does not matter that the file stays.
             self.pause_until = self.now.mono + REFUSED_WAIT;
             return Phase::Idle;
         }
-        self.stats.segments_given_up += 1;
+        self.stats.segments_retired += 1;
         self.outputs.push_back(Output::Remove(segment));
         Phase::Removing
     }
 
-    /// Not touched for a while.
+    /// Leaves a segment alone for a while.
     fn keep(&mut self, segment: u32) -> Phase {
         self.keep_for(segment, KEPT_WAIT)
     }
@@ -616,7 +615,7 @@ impl Cleaner {
         Phase::Idle
     }
 
-    /// Reading and moving take their time.
+    /// Waits as long as reading or moving so many bytes may take.
     fn spend(&mut self, bytes: usize) {
         let faster = if self.is_pressed { 4 } else { 1 };
         let rate = self.config.bytes_per_second.max(1) * faster;
@@ -626,6 +625,6 @@ impl Cleaner {
 
     fn token(&mut self) -> Token {
         self.token_last += 1;
-        Token::new(Owner::Cleaner, self.token_last)
+        Token::new(Owner::Compaction, self.token_last)
     }
 }

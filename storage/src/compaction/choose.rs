@@ -1,10 +1,10 @@
-//! Which segment is cleaned next.
+//! Which segment is compacted next.
 //!
-//! The bound: at no time is more written than 1.3 times what is alive and one segment, and beside
-//! it there is the one segment that is prepared. Moving a segment takes up, for a while, as much as
-//! is alive in it; so it begins while there is still room for that.
+//! The log is bounded: it is never longer than 1.3 times what is live in it and one segment. The
+//! segment that is prepared comes on top. While a segment is moved, what is live in it is there
+//! twice. So compaction begins while there is still room for that.
 //!
-//! A segment that is nearly all alive is left alone, for there is nothing to gain by moving it.
+//! A segment that is nearly all live is left alone, since moving it would gain nothing.
 
 use std::time::Duration;
 
@@ -19,8 +19,8 @@ pub struct Standing {
     pub writing: u32,
     /// How much of it is used.
     pub writing_used: u64,
-    /// What is alive in it.
-    pub writing_alive: u64,
+    /// What is live in it.
+    pub writing_live: u64,
     /// Since when it hides destroyed sound, or an older copy.
     pub writing_hides_since: Option<WallTime>,
     /// The length of a segment.
@@ -34,8 +34,8 @@ pub struct SegmentStanding {
     pub number: u32,
     /// The length of its file.
     pub bytes: u64,
-    /// What is alive in it.
-    pub alive: u64,
+    /// What is live in it.
+    pub live: u64,
     /// Since when it hides destroyed sound, or an older copy.
     pub hides_since: Option<WallTime>,
 }
@@ -43,40 +43,41 @@ pub struct SegmentStanding {
 /// What is done with which segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Choice {
-    /// Move what is alive out of it and give it up.
-    Clean(u32),
+    /// Move what is live out of it and retire it.
+    Compact(u32),
     /// Read it, to see that it is whole.
     Scrub(u32),
 }
 
-/// The log may be so much larger than what is alive in it, in tenths.
+/// How much larger the log may be than what is live in it, in tenths.
 const BOUND_TENTHS: u64 = 13;
-/// With more than so many tenths alive, a segment is not worth moving.
+/// A segment with more tenths live than this is not worth moving.
 const WORTH_TENTHS: u64 = 9;
 
 impl Standing {
-    /// Written, or cut off from being written, because its segment is full.
+    /// Bytes that are written, and those that never will be, because their segment is full.
     pub(super) fn log_bytes(&self) -> u64 {
         let closed: u64 = self.segments.iter().map(|s| s.bytes).sum();
         closed + self.writing_used
     }
 
-    pub(super) fn alive_bytes(&self) -> u64 {
-        let closed: u64 = self.segments.iter().map(|s| s.alive).sum();
-        closed + self.writing_alive
+    pub(super) fn live_bytes(&self) -> u64 {
+        let closed: u64 = self.segments.iter().map(|s| s.live).sum();
+        closed + self.writing_live
     }
 
-    /// It is beyond its bound.
+    /// The log is beyond its bound.
     pub(super) fn is_too_large(&self) -> bool {
         self.log_bytes() > self.bound()
     }
 
     fn bound(&self) -> u64 {
-        self.alive_bytes() * BOUND_TENTHS / 10 + self.segment_bytes
+        self.live_bytes() * BOUND_TENTHS / 10 + self.segment_bytes
     }
 
-    /// A segment that has hidden something for half of `hidden_for`. Of those for which it is high time
-    /// the one with the least alive in it, which makes room for the others; then of the rest.
+    /// A segment that has hidden something for half of `hidden_for`. Those that have for three
+    /// quarters of it go first. Of equally urgent ones the one with the least live in it goes first,
+    /// since it makes room for the others.
     pub(super) fn overdue(
         &self,
         now: WallTime,
@@ -87,37 +88,36 @@ impl Standing {
             |s: &&SegmentStanding, time| s.hides_since.is_some_and(|at| at + time <= now);
         let candidates = self.segments.iter().filter(|s| can_go(s.number));
         let overdue = candidates.filter(|s| hides_for(s, hidden_for / 2));
-        let next =
-            overdue.min_by_key(|s| (!hides_for(s, hidden_for / 4 * 3), s.alive, s.number))?;
-        Some(Choice::Clean(next.number))
+        let next = overdue.min_by_key(|s| (!hides_for(s, hidden_for / 4 * 3), s.live, s.number))?;
+        Some(Choice::Compact(next.number))
     }
 
-    /// The segment that is written to has hidden something for long. What is not used of it counts as
-    /// used once it is left: so it is left when there is room for that, or when it must be.
+    /// The segment that is written to has hidden something for long. Once it is left, its unused
+    /// part counts as used. So it is left when there is room for that, or when it must be.
     pub(super) fn is_to_be_left(&self, now: WallTime, hidden_for: Duration) -> bool {
         let hides_for = |time| {
             let since = self.writing_hides_since;
             since.is_some_and(|at| at + time <= now)
         };
         let unused = self.segment_bytes.saturating_sub(self.writing_used);
-        let wanted = self.log_bytes() + unused + self.writing_alive + self.segment_bytes / 2;
+        let wanted = self.log_bytes() + unused + self.writing_live + self.segment_bytes / 2;
         hides_for(hidden_for / 2) && wanted <= self.bound() || hides_for(hidden_for / 10 * 9)
     }
 
-    /// The segment with the least alive in it, if it is time to clean it.
-    pub(super) fn least_alive(&self, can_go: &impl Fn(u32) -> bool) -> Option<Choice> {
-        let worth = |s: &&SegmentStanding| s.alive * 10 <= s.bytes * WORTH_TENTHS;
+    /// The segment with the least live in it, if it is time to compact it.
+    pub(super) fn least_live(&self, can_go: &impl Fn(u32) -> bool) -> Option<Choice> {
+        let worth = |s: &&SegmentStanding| s.live * 10 <= s.bytes * WORTH_TENTHS;
         let candidates = self.segments.iter().filter(|s| can_go(s.number));
-        // Of equally long ones the oldest; a short one (it was cut off once) counts by its length.
+        // The oldest of equals goes first. A segment that was cut off counts by its own length.
         let least = candidates
             .filter(worth)
-            .min_by_key(|s| s.alive * 1024 / s.bytes.max(1))?;
-        let headroom = least.alive + self.segment_bytes / 2;
-        (self.log_bytes() + headroom > self.bound()).then_some(Choice::Clean(least.number))
+            .min_by_key(|s| s.live * 1024 / s.bytes.max(1))?;
+        let headroom = least.live + self.segment_bytes / 2;
+        (self.log_bytes() + headroom > self.bound()).then_some(Choice::Compact(least.number))
     }
 
-    /// The segment whose turn it is to be read again. By the wall clock, so that a node that is
-    /// often restarted does not always begin with the first.
+    /// The segment whose turn it is to be read again. The wall clock decides, so that a node that
+    /// is often restarted does not always begin with the first.
     pub(super) fn to_scrub(&self, now: WallTime, every: Duration) -> Option<Choice> {
         let every_ms = every.as_millis().max(1);
         let passed = u128::from(now.0) % every_ms;
@@ -133,18 +133,18 @@ mod tests {
 
     const MIB: u64 = 1 << 20;
 
-    fn standing(alive: &[u64]) -> Standing {
-        let segment = |(number, alive): (u32, &u64)| SegmentStanding {
+    fn standing(live: &[u64]) -> Standing {
+        let segment = |(number, live): (u32, &u64)| SegmentStanding {
             number,
             bytes: 100 * MIB,
-            alive: *alive * MIB,
+            live: *live * MIB,
             hides_since: None,
         };
         Standing {
-            segments: (1..).zip(alive).map(segment).collect(),
-            writing: alive.len() as u32 + 1,
+            segments: (1..).zip(live).map(segment).collect(),
+            writing: live.len() as u32 + 1,
             writing_used: 0,
-            writing_alive: 0,
+            writing_live: 0,
             writing_hides_since: None,
             segment_bytes: 100 * MIB,
         }
@@ -153,16 +153,16 @@ mod tests {
     #[test]
     fn the_one_with_least_alive_goes_when_the_log_is_too_large() {
         let can_go = |_| true;
-        assert_eq!(standing(&[]).least_alive(&can_go), None);
-        assert_eq!(standing(&[100, 100, 100]).least_alive(&can_go), None);
+        assert_eq!(standing(&[]).least_live(&can_go), None);
+        assert_eq!(standing(&[100, 100, 100]).least_live(&can_go), None);
         assert_eq!(
-            standing(&[90, 85, 90, 95, 95, 99, 99]).least_alive(&can_go),
+            standing(&[90, 85, 90, 95, 95, 99, 99]).least_live(&can_go),
             None
         );
-        let least = standing(&[90, 20, 70, 60]).least_alive(&can_go);
-        assert_eq!(least, Some(Choice::Clean(2)));
-        let other = standing(&[90, 20, 70, 60]).least_alive(&|n| n != 2);
-        assert_eq!(other, Some(Choice::Clean(4)));
+        let least = standing(&[90, 20, 70, 60]).least_live(&can_go);
+        assert_eq!(least, Some(Choice::Compact(2)));
+        let other = standing(&[90, 20, 70, 60]).least_live(&|n| n != 2);
+        assert_eq!(other, Some(Choice::Compact(4)));
     }
 
     #[test]
@@ -173,10 +173,10 @@ mod tests {
         }
         let overdue = |now| standing.overdue(WallTime(now), Duration::from_secs(10), &|_| true);
         assert_eq!(overdue(8_999), None);
-        assert_eq!(overdue(9_000), Some(Choice::Clean(2)));
-        assert_eq!(overdue(11_500), Some(Choice::Clean(2)));
-        assert_eq!(overdue(12_000), Some(Choice::Clean(3)));
-        assert_eq!(overdue(14_500), Some(Choice::Clean(4)));
+        assert_eq!(overdue(9_000), Some(Choice::Compact(2)));
+        assert_eq!(overdue(11_500), Some(Choice::Compact(2)));
+        assert_eq!(overdue(12_000), Some(Choice::Compact(3)));
+        assert_eq!(overdue(14_500), Some(Choice::Compact(4)));
     }
 
     #[test]

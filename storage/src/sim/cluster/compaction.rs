@@ -1,51 +1,52 @@
-//! The cleaner of each node of a company: carries what it asks for, as `shell/clean.rs` does.
+//! The compaction of each node of a cluster. It carries out what the core asks for, as
+//! `shell/compaction.rs` does.
 //!
-//! What was dead in a segment that is given up is no longer in the log of the node, nor in what it
-//! hands on; [`super::Node::dropped`] keeps in mind what that was, so that the oracle does not call it lost.
+//! What was dead in a retired segment is no longer in the node's log, nor in what the node hands on.
+//! [`super::Node::dropped`] remembers it, so that the oracle does not call it lost.
 
 use std::time::Duration;
 
-use super::{Company, Life, SEGMENT_BYTES, is_said};
-use crate::clean::ask::{Ask, Question};
-use crate::clean::{
-    Cleaner, CleanerConfig, Input, NEXT_BYTES, Output, PIECE_BYTES, SegmentStanding, Standing,
+use super::{Cluster, Life, SEGMENT_BYTES, is_said};
+use crate::compaction::ask::{Ask, Question};
+use crate::compaction::{
+    CompactionConfig, Compactor, Input, NEXT_BYTES, Output, PIECE_BYTES, SegmentStanding, Standing,
 };
-use crate::given_up::GivenUp;
 use crate::name::NodeName;
+use crate::retired::Retired;
 use crate::scan::{self, Found};
 use crate::seam::Committed;
 use crate::time::Now;
 
-/// Destroyed sound is gone from every disk after this long, by the clock of who destroyed it.
+/// Destroyed sound is gone from every disk after this long, by the clock of its destroyer.
 pub(super) const HIDDEN_FOR: Duration = Duration::from_secs(3600);
 /// Longer than any story, with all its clocks.
 const ENTRIES_FOR: Duration = Duration::from_secs(10 * 366 * 24 * 3600);
 
-/// The cleaner of a node that starts.
-pub(super) fn cleaner(node: NodeName, given_up: GivenUp, now: Now) -> Cleaner {
-    let config = CleanerConfig {
-        // Reading takes no time: what is asked for between two pieces is not what is tried here.
+/// The compaction of a node that starts.
+pub(super) fn compactor(node: NodeName, retired: Retired, now: Now) -> Compactor {
+    let config = CompactionConfig {
+        // Reading takes no time here, since what happens between two pieces is not what is tested.
         bytes_per_second: 1 << 60,
         hidden_for: HIDDEN_FOR,
         scrub_every: Duration::from_secs(20),
         entries_for: ENTRIES_FOR,
         look_every: Duration::from_millis(700),
-        ..CleanerConfig::new(node)
+        ..CompactionConfig::new(node)
     };
-    Cleaner::new(config, given_up, now)
+    Compactor::new(config, retired, now)
 }
 
-impl Company {
-    /// Carries the next thing the cleaner of a node asks for; `false`: there is none.
-    pub(super) fn clean(&mut self, n: usize) -> bool {
+impl Cluster {
+    /// Carries the next thing the compaction of a node asks for; `false`: there is none.
+    pub(super) fn compact(&mut self, n: usize) -> bool {
         let now = self.mono_now(n);
         let Some(life) = &mut self.nodes[n].life else {
             return false;
         };
-        for token in life.log.gave_up() {
-            life.cleaner.handle(now, Input::Answered(token, Ok(None)));
+        for token in life.log.retired() {
+            life.compactor.handle(now, Input::Answered(token, Ok(None)));
         }
-        let Some(output) = life.cleaner.poll() else {
+        let Some(output) = life.compactor.poll() else {
             return false;
         };
         let input = match output {
@@ -53,10 +54,10 @@ impl Company {
                 self.remove(n, segment);
                 Some(Input::Removed)
             }
-            other => life.carry_cleaning(now, other),
+            other => life.carry_compaction(now, other),
         };
         if let (Some(life), Some(input)) = (&mut self.nodes[n].life, input) {
-            life.cleaner.handle(now, input);
+            life.compactor.handle(now, input);
         }
         true
     }
@@ -78,10 +79,10 @@ impl Company {
 }
 
 impl Life {
-    fn carry_cleaning(&mut self, now: Now, output: Output) -> Option<Input> {
+    fn carry_compaction(&mut self, now: Now, output: Output) -> Option<Input> {
         let ask = match output {
             Output::LookAround => Ask::Standing(self.standing()),
-            Output::AskAlive(records) => Ask::Alive(records),
+            Output::AskLive(records) => Ask::Live(records),
             Output::AskLying(segment) => Ask::Lying(segment),
             Output::Read { segment, offset } => {
                 let bytes = self.log.disk().segments.get(&segment)?;
@@ -100,8 +101,8 @@ impl Life {
                 self.log.submit(now, token, append);
                 return None;
             }
-            Output::GiveUp(token, given_up) => {
-                self.log.give_up(now, token, given_up);
+            Output::Retire(token, retired) => {
+                self.log.retire(now, token, retired);
                 return None;
             }
             Output::Leave(segment) => {
@@ -122,14 +123,14 @@ impl Life {
         let segment = |(number, bytes): (&u32, &Vec<u8>)| SegmentStanding {
             number: *number,
             bytes: bytes.len() as u64,
-            alive: 0,
+            live: 0,
             hides_since: None,
         };
         Standing {
             segments: closed.map(segment).collect(),
             writing,
             writing_used,
-            writing_alive: 0,
+            writing_live: 0,
             writing_hides_since: None,
             segment_bytes: SEGMENT_BYTES,
         }

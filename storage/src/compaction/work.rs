@@ -1,8 +1,8 @@
 //! One segment, read into memory, and what counts in it.
 //!
 //! A segment does not say by itself how far it counts: its last records may have been written
-//! and never confirmed. Recovery judges it, told by the segment that follows where the judging
-//! ends; so nothing is moved on, and so made to count, that a start would have left behind.
+//! and never confirmed. Recovery judges it, and the next segment says where the judging ends. So
+//! compaction moves nothing on, and so makes nothing count, that a start would have left behind.
 
 use std::collections::BTreeSet;
 
@@ -19,7 +19,7 @@ use crate::segment::{self, FirstBlock};
 pub(super) struct Work {
     node: NodeName,
     pub(super) segment: u32,
-    /// What is alive is moved on.
+    /// What is live in it is moved on, and not only read.
     pub(super) moves: bool,
     pub(super) bytes: Vec<u8>,
     /// The last record up to its end that counts.
@@ -34,21 +34,21 @@ pub(super) struct Work {
 
 /// What tells a record from others, wherever it lies.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Key {
+pub(super) enum RecordKey {
     /// A chunk, by its place in the segment.
     Chunk(u64),
     /// Another, by node, epoch and sequence number.
     Said(NodeName, u32, u64),
 }
 
-impl Key {
-    pub(super) fn of(record: &Committed) -> Key {
+impl RecordKey {
+    pub(super) fn of(record: &Committed) -> RecordKey {
         let Stamp {
             node, epoch, seq, ..
         } = record.stamp;
         match &record.what {
-            Payload::Chunk { place, .. } => Key::Chunk(place.offset),
-            _ => Key::Said(node, epoch, seq),
+            Payload::Chunk { place, .. } => RecordKey::Chunk(place.offset),
+            _ => RecordKey::Said(node, epoch, seq),
         }
     }
 }
@@ -128,12 +128,12 @@ impl Work {
         Some((Append::Replica { stamp, what, block }, bytes))
     }
 
-    /// All that is whole in it.
-    pub(super) fn whole(&self) -> BTreeSet<Key> {
+    /// All records in it that are whole.
+    pub(super) fn whole(&self) -> BTreeSet<RecordKey> {
         let mut keys = BTreeSet::new();
         scan::scan(self.segment, &self.bytes, |_, found| {
             if let Found::Record(record) = found {
-                keys.extend(record.said(self.node).as_ref().map(Key::of));
+                keys.extend(record.said(self.node).as_ref().map(RecordKey::of));
             }
         });
         keys

@@ -1,8 +1,8 @@
-//! The thread that carries out what the cleaner asks for.
+//! The thread that carries out what compaction asks for.
 //!
-//! It reads segments, hands appends to the log's queue like anybody else, and removes files of
-//! segments that were given up: first their name, so that a segment is either there and whole or not
-//! there; then it writes zeros over what they held. What the view is asked goes to whoever holds it.
+//! It reads segments, hands appends to the log's queue like anybody else, and removes the files of
+//! retired segments. It renames a file first, so that a segment is either there and whole or not
+//! there. Then it writes zeros over what the file held. Questions to the view go to whoever holds it.
 
 use std::collections::BTreeSet;
 use std::fs::{File, OpenOptions};
@@ -17,103 +17,103 @@ use crossbeam::select;
 
 use super::files;
 use super::log::Log;
-use super::thread::CleanerAnswer;
-use crate::clean::ask::{Ask, Question};
-use crate::clean::{
-    Cleaner, CleanerConfig, Input, NEXT_BYTES, Output, PIECE_BYTES, SegmentStanding, Standing,
+use super::thread::CompactionAnswer;
+use crate::compaction::ask::{Ask, Question};
+use crate::compaction::{
+    CompactionConfig, Compactor, Input, NEXT_BYTES, Output, PIECE_BYTES, SegmentStanding, Standing,
 };
-use crate::given_up::GivenUp;
 use crate::name::Id;
+use crate::retired::Retired;
 use crate::segment;
 
-/// The cleaner's place in a log that was opened; for [`Log::clean`].
+/// What compaction of an opened log begins with; for [`Log::compact`].
 #[derive(Debug)]
-pub struct CleanerSeat {
-    pub(super) answers: Receiver<CleanerAnswer>,
-    pub(super) given_up: GivenUp,
+pub struct CompactionStart {
+    pub(super) answers: Receiver<CompactionAnswer>,
+    pub(super) retired: Retired,
     pub(super) left_over: Vec<u32>,
     pub(super) segment_bytes: u64,
     /// Segments in which damage was found at start.
     pub(super) damaged: BTreeSet<u32>,
 }
 
-/// Who helps the cleaner. Called on its thread, which may wait.
-pub trait CleanerHelp: Send + 'static {
+/// Who helps compaction. Called on the thread of compaction, which may wait.
+pub trait CompactionHelp: Send + 'static {
     /// Puts a question to the view; `None`: nobody is there any more to answer.
     fn ask(&mut self, question: Question) -> Option<Input>;
-    /// What was damaged at start has been asked of the other nodes, and all they have has come. Without
-    /// others never: then damage is left for whoever can still read something out of it.
+    /// The other nodes were asked for what was damaged at start, and all they have has come. A node
+    /// alone never says so: its damage is left for whoever can still read something out of it.
     fn has_mended(&mut self) -> bool;
     /// This piece of a sound cannot be read here: another node may have it.
     fn missing(&mut self, sound: Id, index: u32);
 }
 
-/// A cleaner at work, until this is stopped.
+/// Compaction at work, until it is stopped.
 #[derive(Debug)]
-pub struct Cleaning {
+pub struct Compaction {
     stop: Sender<()>,
     thread: JoinHandle<()>,
 }
 
-impl Cleaning {
-    /// Ends it. What it was about it will begin anew.
+impl Compaction {
+    /// Ends it. The next start begins anew what was not finished.
     pub fn stop(self) {
         drop(self.stop);
         let _ = self.thread.join();
     }
 }
 
-/// The log's queue is full: when it is tried again.
+/// How long to wait while the log's queue is full.
 const QUEUE_FULL_WAIT: Duration = Duration::from_millis(20);
-/// Between two pieces of zeros.
+/// The pause between two pieces of zeros.
 const WIPE_PAUSE: Duration = Duration::from_millis(20);
 
 impl Log {
-    /// Starts cleaning this log.
-    pub fn clean(
+    /// Starts the compaction of this log.
+    pub fn compact(
         &self,
-        config: CleanerConfig,
-        seat: CleanerSeat,
-        help: impl CleanerHelp,
-    ) -> io::Result<Cleaning> {
+        config: CompactionConfig,
+        start: CompactionStart,
+        help: impl CompactionHelp,
+    ) -> io::Result<Compaction> {
         let (stop, stopped) = channel::bounded(1);
         let log = self.clone();
-        let cleaner = Cleaner::new(config, seat.given_up.clone(), log.clocks().now());
+        let compactor = Compactor::new(config, start.retired.clone(), log.clocks().now());
         let worker = Worker {
             dir: log.dir().to_owned(),
             log,
-            cleaner,
+            compactor,
             config,
-            seat,
+            start,
             stopped,
             help,
             reading: None,
         };
         let thread = std::thread::Builder::new()
-            .name("log-clean".into())
+            .name("log-compact".into())
             .spawn(move || worker.run())?;
-        Ok(Cleaning { stop, thread })
+        Ok(Compaction { stop, thread })
     }
 }
 
 struct Worker<H> {
     dir: PathBuf,
     log: Log,
-    cleaner: Cleaner,
-    config: CleanerConfig,
-    seat: CleanerSeat,
+    compactor: Compactor,
+    config: CompactionConfig,
+    start: CompactionStart,
     stopped: Receiver<()>,
     help: H,
-    /// The segment that is read, kept open.
+    /// The file of the segment that is read.
     reading: Option<(u32, File)>,
 }
 
-/// The cleaner was told to stop, or nobody answers any more.
+/// Compaction was told to stop, or nobody answers any more.
 struct Stop;
 
-impl<H: CleanerHelp> Worker<H> {
+impl<H: CompactionHelp> Worker<H> {
     fn run(mut self) {
-        for segment in std::mem::take(&mut self.seat.left_over) {
+        for segment in std::mem::take(&mut self.start.left_over) {
             self.remove(segment);
         }
         for path in wiped_half(&self.dir) {
@@ -124,35 +124,35 @@ impl<H: CleanerHelp> Worker<H> {
 
     fn turn(&mut self) -> Result<(), Stop> {
         let now = self.log.clocks().now();
-        if !self.seat.damaged.is_empty() && self.help.has_mended() {
-            let damaged = std::mem::take(&mut self.seat.damaged);
-            self.cleaner.handle(now, Input::Damaged(damaged));
+        if !self.start.damaged.is_empty() && self.help.has_mended() {
+            let damaged = std::mem::take(&mut self.start.damaged);
+            self.compactor.handle(now, Input::Damaged(damaged));
         }
-        self.cleaner.handle(now, Input::Tick);
-        while let Some(output) = self.cleaner.poll() {
+        self.compactor.handle(now, Input::Tick);
+        while let Some(output) = self.compactor.poll() {
             if let Some(input) = self.carry(output)? {
                 let now = self.log.clocks().now();
-                self.cleaner.handle(now, input);
+                self.compactor.handle(now, input);
             }
             if !matches!(self.stopped.try_recv(), Err(channel::TryRecvError::Empty)) {
                 return Err(Stop);
             }
         }
-        self.log.show_cleaner(self.cleaner.stats());
+        self.log.show_compaction(self.compactor.stats());
         Ok(())
     }
 
     fn wait(&mut self) -> Result<(), Stop> {
         let now = self.log.clocks().mono();
-        let left = match self.cleaner.deadline() {
+        let left = match self.compactor.deadline() {
             Some(at) => at.since(now).min(self.config.look_every),
             None => self.config.look_every,
         };
         select! {
-            recv(self.seat.answers) -> answer => {
+            recv(self.start.answers) -> answer => {
                 let (token, result) = answer.map_err(|_| Stop)?;
                 let now = self.log.clocks().now();
-                self.cleaner.handle(now, Input::Answered(token, result));
+                self.compactor.handle(now, Input::Answered(token, result));
             }
             recv(self.stopped) -> _ => return Err(Stop),
             default(left) => {}
@@ -166,7 +166,7 @@ impl<H: CleanerHelp> Worker<H> {
                 let standing = self.standing().unwrap_or_default();
                 self.ask(Ask::Standing(standing))?
             }
-            Output::AskAlive(records) => self.ask(Ask::Alive(records))?,
+            Output::AskLive(records) => self.ask(Ask::Live(records))?,
             Output::AskLying(segment) => self.ask(Ask::Lying(segment))?,
             Output::Read { segment, offset } => match self.read(segment, offset) {
                 Ok(bytes) => Input::Piece(bytes),
@@ -184,8 +184,8 @@ impl<H: CleanerHelp> Worker<H> {
                 }
                 return Ok(None);
             }
-            Output::GiveUp(token, given_up) => {
-                while !self.log.give_up(token, &given_up) {
+            Output::Retire(token, retired) => {
+                while !self.log.retire(token, &retired) {
                     self.pause()?;
                 }
                 return Ok(None);
@@ -238,7 +238,7 @@ impl<H: CleanerHelp> Worker<H> {
                 segments.push(SegmentStanding {
                     number,
                     bytes: std::fs::metadata(path)?.len(),
-                    alive: 0,
+                    live: 0,
                     hides_since: None,
                 });
             }
@@ -247,9 +247,9 @@ impl<H: CleanerHelp> Worker<H> {
             segments,
             writing,
             writing_used,
-            writing_alive: 0,
+            writing_live: 0,
             writing_hides_since: None,
-            segment_bytes: self.seat.segment_bytes,
+            segment_bytes: self.start.segment_bytes,
         })
     }
 
@@ -275,13 +275,13 @@ impl<H: CleanerHelp> Worker<H> {
     fn remove(&mut self, segment: u32) {
         self.reading = None;
         let path = self.dir.join(segment::file_name(segment));
-        let given_up = path.with_extension(GIVEN_UP);
-        // What is not renamed is found there again and given up again.
-        if let Err(e) = std::fs::rename(&path, &given_up) {
+        let retired = path.with_extension(RETIRED_EXTENSION);
+        // A file that keeps its name is found and retired again.
+        if let Err(e) = std::fs::rename(&path, &retired) {
             return tracing::warn!(segment, "cannot remove a log segment: {e}");
         }
         self.log.reader_ref().forget(segment);
-        wipe(&given_up);
+        wipe(&retired);
         self.log.count_segments();
     }
 }
@@ -291,15 +291,15 @@ fn not_read(segment: u32, error: &io::Error) -> Input {
     Input::NotRead
 }
 
-/// The end of the names of files that are being removed.
-const GIVEN_UP: &str = "given-up";
+/// Files that are being removed have this extension. Logs on disk have it, so it cannot change.
+const RETIRED_EXTENSION: &str = "given-up";
 
-/// Files that a stop left half removed.
+/// Files whose removal a stop cut short.
 fn wiped_half(dir: &Path) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
     let paths = entries.map(|entry| entry.path());
     paths
-        .filter(|path| path.extension().is_some_and(|e| e == GIVEN_UP))
+        .filter(|path| path.extension().is_some_and(|e| e == RETIRED_EXTENSION))
         .collect()
 }
 
@@ -310,11 +310,11 @@ fn wipe(path: &Path) {
         std::fs::remove_file(path)
     };
     if let Err(e) = wiped() {
-        tracing::warn!(file = %path.display(), "cannot wipe what was given up: {e}");
+        tracing::warn!(file = %path.display(), "cannot wipe a retired log segment: {e}");
     }
 }
 
-/// Writes zeros over all of a file, a piece at a time so that the disk has time for others.
+/// Writes zeros over all of a file, in pieces, so that the disk has time for others.
 pub(super) fn write_zeros(file: &File) -> io::Result<()> {
     let zeros = vec![0; PIECE_BYTES as usize];
     let (mut at, end) = (0, file.metadata()?.len());

@@ -1,37 +1,39 @@
-//! The other nodes, as call control and commands see them: who belongs to the company, and how their
-//! copies stand.
+//! The other nodes, as call control and commands see them: who belongs to the cluster, and how far
+//! the copies are.
 //!
-//! Members are registers in the log (`tandem_storage::site`), so the node learns of a change when it is
-//! durable, and it is passed on to the link, which writes it down beside the certificates.
+//! Members are registers in the log (`tandem_storage::site`). The node learns of a change when it is
+//! durable and passes it on to the link, which writes it down beside the certificates.
 
 use serde_json::{Value, json};
 use tandem_storage::View;
 use tandem_storage::gate::GateStatus;
 use tandem_storage::link::{LinkStatus, PeerStatus, Position};
 use tandem_storage::name::{Id, NodeName};
-use tandem_storage::site::{LinkStats, Linker, Members, address_key, epoch_key, value};
+use tandem_storage::site::{
+    LinkStats, Linker, Members, address_register_key, epoch_register_key, value,
+};
 
 use crate::control::{Ask, ControlHandle};
 
-/// See the chapter above.
+/// This node and its link to the others.
 #[derive(Clone)]
-pub(crate) struct Company {
+pub(crate) struct Cluster {
     /// This node's name.
     own: NodeName,
     linker: Linker,
 }
 
-impl Company {
-    pub(crate) fn new(own: NodeName, linker: Linker) -> Company {
-        Company { own, linker }
+impl Cluster {
+    pub(crate) fn new(own: NodeName, linker: Linker) -> Cluster {
+        Cluster { own, linker }
     }
 
-    /// These belong to it now.
+    /// Tells the link who belongs to the cluster now.
     pub(crate) fn members(&self, members: Members) {
         self.linker.members(members);
     }
 
-    /// Somebody wants to hear a sound that another node recorded, of which so many chunks are here.
+    /// Somebody wants to hear a sound that another node recorded. `chunks` of it are here.
     pub(crate) fn want(&self, sound: Id, sealed: Position, chunks: u32) {
         self.linker.want(sound, sealed, chunks);
     }
@@ -116,8 +118,8 @@ fn fill(row: &mut Value, peer: &PeerStatus) {
     row["we_have_all_of_theirs"] = peer.is_whole.into();
 }
 
-/// Writes in which epoch this node's log is, and where its link is, if the log says something else. A log
-/// that does not take it is no reason not to serve.
+/// Writes in which epoch this node's log is, and where its link is if the log says something else.
+/// A node serves even if its log does not take this.
 pub(crate) async fn write_self(
     view_says: Option<String>,
     node: NodeName,
@@ -125,10 +127,10 @@ pub(crate) async fn write_self(
     address: &str,
     control: &ControlHandle,
 ) -> Result<(), String> {
-    let mut registers = vec![(epoch_key(node), Some(value(&epoch.to_string())))];
+    let mut registers = vec![(epoch_register_key(node), Some(value(&epoch.to_string())))];
     let address = value(address);
     if view_says.as_deref() != Some(&address) {
-        registers.push((address_key(node), Some(address)));
+        registers.push((address_register_key(node), Some(address)));
     }
     match control.ask(Ask::Registers(registers)).await {
         Ok(Ok(_)) => Ok(()),
@@ -142,5 +144,6 @@ pub(crate) async fn write_self(
 
 /// What the log says of where a node's link is.
 pub(crate) fn address_in(view: &View, node: NodeName) -> Option<String> {
-    view.register(&address_key(node)).map(str::to_owned)
+    view.register(&address_register_key(node))
+        .map(str::to_owned)
 }

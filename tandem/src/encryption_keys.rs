@@ -1,11 +1,11 @@
-//! Keys of encrypted sound: read from the files that `[storage]` names, and made.
+//! Encryption keys: reads them from the files that `[storage]` names, and makes new ones.
 //!
-//! A key file has 64 hexadecimal digits, a passphrase file a line of words, from which Argon2id
-//! (RFC 9106) makes the key. Its salt is the same for everybody, so that nodes that have never met make the
-//! same key of the same words: the words must be such as nobody tries, hence [`WORDS_BYTES_MIN`].
+//! A key file has 64 hexadecimal digits. A passphrase file has a line of words, from which Argon2id
+//! (RFC 9106) makes the key. Its salt is the same everywhere, so that nodes that have never met make
+//! the same key of the same words. So the words must be hard to guess, hence [`WORDS_BYTES_MIN`].
 //!
-//! What others could read is no secret: such a file is refused. Nothing of a key is ever shown but its
-//! name.
+//! A file that others can read is refused, since it is no secret. Nothing of a key is ever shown but
+//! its name.
 
 use std::fmt::Write;
 use std::io::Write as _;
@@ -18,7 +18,7 @@ use zeroize::Zeroizing;
 
 use crate::config::Storage;
 
-/// Longer than a key or a passphrase has reason to be.
+/// No key or passphrase has reason to be longer.
 const FILE_BYTES_MAX: u64 = 4096;
 /// Six words or so.
 const WORDS_BYTES_MIN: usize = 24;
@@ -27,7 +27,7 @@ const WORDS_SALT: &[u8] = b"tandem sound passphrase";
 const WORDS_COST_KIB: u32 = 64 << 10;
 const WORDS_PASSES: u32 = 3;
 
-/// The keys a node is to have.
+/// The keyring of a node, from its configuration.
 pub(crate) fn keyring(storage: &Storage) -> Result<Keyring, String> {
     let write = match (&storage.key_file, &storage.passphrase_file) {
         (Some(file), _) => Some(read_key(file)?),
@@ -39,7 +39,7 @@ pub(crate) fn keyring(storage: &Storage) -> Result<Keyring, String> {
     Ok(Keyring::new(write, read, rand::random()))
 }
 
-/// The keys in these files; the first is written with.
+/// The keyring of these files. New sound is encrypted with the first.
 pub(crate) fn of_files(files: &[PathBuf]) -> Result<Keyring, String> {
     let keys = files.iter().map(|file| read_key(file));
     let mut keys: Vec<MasterKey> = keys.collect::<Result<_, _>>()?;
@@ -47,7 +47,7 @@ pub(crate) fn of_files(files: &[PathBuf]) -> Result<Keyring, String> {
     Ok(Keyring::new(write, keys, rand::random()))
 }
 
-/// What is wrong with the files that are named: key of the configuration, and why.
+/// What is wrong with the files that the configuration names: the setting, and why.
 pub(crate) fn faults(storage: &Storage) -> Vec<(&'static str, String)> {
     let mut wrong = Vec::new();
     if storage.key_file.is_some() && storage.passphrase_file.is_some() {
@@ -68,7 +68,7 @@ pub(crate) fn faults(storage: &Storage) -> Vec<(&'static str, String)> {
     wrong
 }
 
-/// Makes a key file: of words, or by chance. Gives the key.
+/// Makes a key file, from words or at random. Gives the key.
 pub(crate) fn make(file: &Path, words: Option<&Path>) -> Result<MasterKey, String> {
     let key = match words {
         Some(words) => key_of_words(words)?,
@@ -141,7 +141,7 @@ fn read_words(file: &Path) -> Result<Zeroizing<String>, String> {
     }
 }
 
-/// What is in a file that only its owner and group may read.
+/// Reads a file that only its owner and group may read.
 fn read_secret(file: &Path) -> Result<Zeroizing<String>, String> {
     let shown = file.display();
     let cannot = |e| format!("{shown} cannot be read: {e}");

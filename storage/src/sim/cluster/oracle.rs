@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Company, samples};
+use super::{Cluster, samples};
 use crate::link::Position;
 use crate::name::{Id, NodeName};
 use crate::seam::{Payload, SOUND_REGISTERS, SealKind, Stamp};
@@ -15,11 +15,11 @@ type Says = (
     BTreeMap<Stamp, String>,
 );
 
-/// What all that was said means by the merge rule, told a second time and without a view: what is
-/// alive of it, what the registers say, what was destroyed.
+/// What the merge rule makes of all that was said: what is live, what the registers say, what was
+/// destroyed. It is written a second time here, without a view.
 #[derive(Default)]
 struct Merged<'a> {
-    alive: BTreeSet<Stamp>,
+    live: BTreeSet<Stamp>,
     registers: BTreeMap<&'a str, (Stamp, Option<&'a str>)>,
     destroyed: BTreeSet<Id>,
 }
@@ -55,7 +55,7 @@ impl<'a> Merged<'a> {
             id.is_some_and(|id: Id| merged.destroyed.contains(&id))
         };
         merged.registers.retain(|key, _| !is_of_destroyed(key));
-        let is_alive = |stamp: &&Stamp| match &said[*stamp] {
+        let is_live = |stamp: &&Stamp| match &said[*stamp] {
             Payload::Begin { id, .. } | Payload::Chunk { id, .. } => !merged.destroyed.contains(id),
             Payload::Seal { id, .. } => seals[id].1 == **stamp,
             Payload::Register { key, .. } => {
@@ -64,12 +64,12 @@ impl<'a> Merged<'a> {
             }
             Payload::Entry { .. } => true,
         };
-        merged.alive = union.iter().filter(is_alive).copied().collect();
+        merged.live = union.iter().filter(is_live).copied().collect();
         merged
     }
 }
 
-impl Company {
+impl Cluster {
     /// What a backup acknowledged it has, all of it that it did not acknowledge before: its disk may
     /// have been replaced since, and this connection not have ended yet.
     pub(super) fn see_acked(&mut self, n: usize, peer: NodeName, position: Position) {
@@ -81,8 +81,8 @@ impl Company {
         };
         let other = &self.nodes[m];
         // What a node said before it died may come when its disk is not that one any more.
-        let is_alive = self.wires.is_up(n, m);
-        if !is_alive {
+        let is_up = self.wires.is_up(n, m);
+        if !is_up {
             return;
         }
         let name = self.nodes[n].name;
@@ -133,7 +133,7 @@ impl Company {
         let first = self.says(0);
         for n in 0..self.nodes.len() {
             let node = &self.nodes[n];
-            let lacks = merged.alive.difference(&node.has).take(5);
+            let lacks = merged.live.difference(&node.has).take(5);
             let lacks: Vec<_> = lacks.map(|stamp| (stamp, &self.said[stamp])).collect();
             let status = node.life.as_ref().map(|life| life.link.status(self.now));
             assert!(
@@ -149,13 +149,13 @@ impl Company {
         self.see_it_said(&merged, &first);
     }
 
-    /// All that is alive is said, and nothing else.
+    /// All that is live is said, and nothing else.
     fn see_it_said(&self, merged: &Merged<'_>, says: &Says) {
         let registers = merged.registers.iter();
         let registers = registers.filter_map(|(key, (_, value))| Some((&**key, (*value)?)));
         let said = says.1.iter().map(|(key, value)| (&**key, &**value));
         assert!(said.eq(registers), "{:?}", says.1);
-        for stamp in &merged.alive {
+        for stamp in &merged.live {
             match &self.said[stamp] {
                 Payload::Chunk { id, index, .. } => {
                     let sound = says.0.get(id).unwrap_or_else(|| panic!("lost: {id}"));
@@ -186,7 +186,7 @@ impl Company {
                         "{hit:?} was destroyed and is on the disk of {}: segment {number} of {:?}, {:?}: {}",
                         node.name,
                         life.log.position(),
-                        life.view.alive().hides_since(*number),
+                        life.view.live_bytes().hides_since(*number),
                         text.escape_ascii(),
                     );
                 }
@@ -212,7 +212,7 @@ impl Company {
         // Of what was destroyed some may still know that it began, others not.
         let sounds = sounds.filter(|(_, said)| said.1 != Some(SealKind::Discarded));
         let registers = view.registers("");
-        let registers = registers.filter(|(key, _)| !key.starts_with(crate::seam::LOCAL_KEYS));
+        let registers = registers.filter(|(key, _)| !key.starts_with(crate::seam::LOCAL_REGISTERS));
         let registers = registers.map(|(key, value)| (key.to_owned(), value.to_owned()));
         let entries = view.entries("fact", usize::MAX);
         let entries = entries.map(|(stamp, body)| (stamp, body.to_owned()));

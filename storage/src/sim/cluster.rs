@@ -1,11 +1,10 @@
-//! A company of nodes in one thread: real logs, real links, and a network, disks and clocks made of
-//! numbers, all from one seed.
+//! A cluster of nodes in one thread: real logs and real links, with a network, disks and clocks made
+//! of numbers, all from one seed.
 //!
-//! A [`Company`] takes one step at a time: the next thing that is due anywhere. Tests say what
-//! happens to it (`story.rs`) and what must hold (`oracle.rs`).
-//! Between them are the connections of `wires.rs`.
+//! A [`Cluster`] takes one step at a time: the next thing that is due anywhere. `story.rs` says what
+//! happens to it, `oracle.rs` what must hold, and `wires.rs` has the connections between nodes.
 
-mod cleaning;
+mod compaction;
 mod oracle;
 mod story;
 
@@ -18,14 +17,15 @@ use rand_chacha::ChaCha8Rng;
 
 use super::{SimDisk, SimLog, SimOpened, SimSnapshots, SimWires, give_spare};
 use crate::block::ChunkBlock;
-use crate::clean::{Cleaner, Input as CleanerInput};
+use crate::compaction::{Compactor, Input as CompactionInput};
 use crate::link::frame::VERSIONS;
 use crate::link::{
     CloseReason, Link, LinkConfig, LinkEvent, LinkInput, LinkOutput, PeerConfig, Position,
 };
 use crate::name::{Id, Ids, NodeName};
 use crate::seam::{
-    Append, Committed, LOCAL_KEYS, LogEvent, Owner, Payload, SealKind, SoundCodec, Stamp, Token,
+    Append, Committed, LOCAL_REGISTERS, LogEvent, Owner, Payload, SealKind, SoundCodec, Stamp,
+    Token,
 };
 use crate::time::{Now, Time, WallTime};
 use crate::view::View;
@@ -35,14 +35,14 @@ use crate::writer::WriteFault;
 const SEGMENT_BYTES: u64 = 128 * 1024;
 /// What fits on a disk that is not full.
 const CAPACITY_BYTES: u64 = 1 << 40;
-/// The wall clock when a company begins.
+/// The wall clock when a cluster begins.
 const BEGIN_MS: u64 = 1_700_000_000_000;
 /// An epoch counts the seconds since then.
 const EPOCHS_SINCE_MS: u64 = 1_577_836_800_000;
 
 /// See the chapter above.
 #[derive(Debug)]
-struct Company {
+struct Cluster {
     rng: ChaCha8Rng,
     now: Time,
     nodes: Vec<Node>,
@@ -52,7 +52,7 @@ struct Company {
     promised: BTreeMap<Stamp, Payload>,
     /// All that was ever found in a log.
     said: BTreeMap<Stamp, Payload>,
-    /// Of that, what was ever given up somewhere: it may have been dead and not been handed on.
+    /// Of that, what was ever in a retired segment. It may have been dead and never been handed on.
     dropped: BTreeSet<Stamp>,
     /// Sounds that were wanted and came.
     fetched: usize,
@@ -69,9 +69,9 @@ struct Node {
     disk: Option<SimDisk>,
     /// How far its wall clock is ahead, in milliseconds.
     clock_ms: i64,
-    /// The records in its log, and those that were in it and are in segments that were given up.
+    /// The records in its log, and those that were in segments it retired.
     has: BTreeSet<Stamp>,
-    /// Of these, the latter; those that were alive were moved, and are in the log, too.
+    /// Those that were in retired segments. The live ones were moved, and are in the log, too.
     dropped: BTreeSet<Stamp>,
     keeps_all: bool,
     epoch_last: u32,
@@ -83,7 +83,7 @@ struct Life {
     view: View,
     ids: Ids,
     link: Link,
-    cleaner: Cleaner,
+    compactor: Compactor,
     snapshots: SimSnapshots,
     /// When the write in flight is done.
     write_done: Option<Time>,
@@ -100,10 +100,10 @@ struct Life {
     wanted: BTreeSet<Id>,
 }
 
-impl Company {
+impl Cluster {
     /// `count` nodes that know each other, on empty disks.
-    fn new(seed: u64, count: usize) -> Company {
-        let mut company = Company {
+    fn new(seed: u64, count: usize) -> Cluster {
+        let mut cluster = Cluster {
             rng: ChaCha8Rng::seed_from_u64(seed),
             now: Time(0),
             nodes: Vec::new(),
@@ -116,7 +116,7 @@ impl Company {
             restored: 0,
         };
         for n in 0..count {
-            company.nodes.push(Node {
+            cluster.nodes.push(Node {
                 name: format!("n{n}").parse().expect("a name"),
                 life: None,
                 disk: Some(empty_disk()),
@@ -128,9 +128,9 @@ impl Company {
             });
         }
         for n in 0..count {
-            company.start(n);
+            cluster.start(n);
         }
-        company
+        cluster
     }
 
     fn mono_now(&self, n: usize) -> Now {
@@ -174,7 +174,7 @@ impl Company {
             }
         });
         read.expect("a node's own disk");
-        let kept = view.registers(LOCAL_KEYS);
+        let kept = view.registers(LOCAL_REGISTERS);
         let config = LinkConfig {
             node: node.name,
             epoch: ids.epoch(),
@@ -195,7 +195,7 @@ impl Company {
             view,
             ids,
             link,
-            cleaner: cleaning::cleaner(node.name, loaded.given_up, now),
+            compactor: compaction::compactor(node.name, loaded.retired, now),
             snapshots,
             write_done: None,
             answers: VecDeque::new(),
@@ -254,8 +254,8 @@ impl Company {
         for (n, node) in self.nodes.iter().enumerate() {
             let Some(life) = &node.life else { continue };
             let answer = life.answers.front().map(|(at, _)| *at);
-            let cleaning = life.cleaner.deadline();
-            let due = [life.write_done, life.link.deadline(), answer, cleaning];
+            let compaction = life.compactor.deadline();
+            let due = [life.write_done, life.link.deadline(), answer, compaction];
             let due = due
                 .into_iter()
                 .flatten()
@@ -304,8 +304,8 @@ impl Company {
         if life.link.deadline().is_some_and(|at| at <= now.mono) {
             life.link.handle(now.mono, LinkInput::Tick);
         }
-        if life.cleaner.deadline().is_some_and(|at| at <= now.mono) {
-            life.cleaner.handle(now, CleanerInput::Tick);
+        if life.compactor.deadline().is_some_and(|at| at <= now.mono) {
+            life.compactor.handle(now, CompactionInput::Tick);
         }
         self.carry(n);
     }
@@ -346,7 +346,7 @@ impl Company {
                 life.write_done = Some(now.mono + took);
             }
             let Some(output) = life.link.poll() else {
-                if life.log.has_wrote() || self.clean(n) {
+                if life.log.has_wrote() || self.compact(n) {
                     continue;
                 }
                 return;
@@ -360,19 +360,19 @@ impl Company {
         let node = &mut self.nodes[n];
         let Some(life) = &mut node.life else { return };
         let (token, input) = match event {
-            LogEvent::Committed { token, record } if token.owner == Owner::Cleaner => {
+            LogEvent::Committed { token, record } if token.owner == Owner::Compaction => {
                 life.view.apply(&record);
                 life.snapshots.turn(&life.view, life.log.disk_mut());
                 let place = match &record.what {
                     Payload::Chunk { place, .. } => Some(*place),
                     _ => None,
                 };
-                let input = CleanerInput::Answered(token, Ok(place));
-                return life.cleaner.handle(now, input);
+                let input = CompactionInput::Answered(token, Ok(place));
+                return life.compactor.handle(now, input);
             }
-            LogEvent::Refused { token, why } if token.owner == Owner::Cleaner => {
-                let input = CleanerInput::Answered(token, Err(why));
-                return life.cleaner.handle(now, input);
+            LogEvent::Refused { token, why } if token.owner == Owner::Compaction => {
+                let input = CompactionInput::Answered(token, Err(why));
+                return life.compactor.handle(now, input);
             }
             LogEvent::Committed { token, record } => {
                 life.view.apply(&record);
@@ -511,7 +511,7 @@ fn empty_disk() -> SimDisk {
 
 /// It says something to others.
 fn is_said(record: &Committed) -> bool {
-    !matches!(&record.what, Payload::Register { key, .. } if key.starts_with(LOCAL_KEYS))
+    !matches!(&record.what, Payload::Register { key, .. } if key.starts_with(LOCAL_REGISTERS))
 }
 
 /// A piece of a sound: its samples tell whose and which it is.

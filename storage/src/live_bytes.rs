@@ -1,25 +1,25 @@
-//! How much of each segment still says something: what the cleaner chooses by.
+//! How many bytes of each segment are live. Compaction chooses segments by it.
 //!
-//! The view keeps it while it takes records in. All but entries is exact; an entry counts until it
-//! is old, so entries are kept by the month they are from. It is what it takes to keep saying it
-//! (see [`crate::record::kept_bytes`]): a small record that has a block to itself counts as small.
+//! The view counts them while it takes records in. The count is exact but for entries: an entry is
+//! live until it is old, so entries are counted by the month they are from. A record counts by the
+//! bytes it takes to restate it (see [`crate::record::kept_bytes`]): a small record that has a block
+//! to itself counts as small.
 //!
 //! A segment *hides* something if it holds sound that was destroyed, or an older copy of what is
-//! further on: the cleaner sees to it that such a segment does not stay long, even if it is full
-//! of other things that are alive.
+//! further on. Compaction retires such a segment soon, even if all else in it is live.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::time::WallTime;
 
-/// Of all segments.
+/// The live bytes of all segments.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Alive(BTreeMap<u32, SegmentAlive>);
+pub struct LiveBytes(BTreeMap<u32, SegmentLive>);
 
-/// Of one segment.
+/// The live bytes of one segment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-struct SegmentAlive {
+struct SegmentLive {
     /// Sounds, seals, registers.
     bytes: u64,
     /// Entries, by the month they are from.
@@ -30,19 +30,19 @@ struct SegmentAlive {
 
 const MONTH_MS: u64 = 30 * 24 * 3600 * 1000;
 
-impl Alive {
-    /// What is alive in this segment. `entries_from`: entries of months that ended before are not.
+impl LiveBytes {
+    /// The live bytes of this segment. Months that ended before `entries_from` do not count.
     pub fn bytes(&self, segment: u32, entries_from: WallTime) -> u64 {
         let from = month(entries_from);
-        self.0.get(&segment).map_or(0, |alive| {
-            alive.bytes + alive.entries.range(from..).map(|(_, b)| b).sum::<u64>()
+        self.0.get(&segment).map_or(0, |live| {
+            live.bytes + live.entries.range(from..).map(|(_, b)| b).sum::<u64>()
         })
     }
 
     /// The same, entries aside.
     #[cfg(any(test, feature = "sim"))]
     pub(crate) fn bytes_without_entries(&self, segment: u32) -> u64 {
-        self.0.get(&segment).map_or(0, |alive| alive.bytes)
+        self.0.get(&segment).map_or(0, |live| live.bytes)
     }
 
     /// Since when this segment hides something.
@@ -50,7 +50,7 @@ impl Alive {
         self.0.get(&segment)?.hides_since
     }
 
-    /// These are the segments there are; what is known of others before the last of them goes.
+    /// Forgets segments that are no longer there. Those after the last of `there` are kept.
     pub fn retain(&mut self, there: &[u32]) {
         let last = there.last().copied().unwrap_or(0);
         self.0
@@ -58,13 +58,13 @@ impl Alive {
     }
 
     pub(crate) fn add(&mut self, segment: u32, bytes: u64) {
-        let alive = self.0.entry(segment).or_default();
-        alive.bytes = alive.bytes.saturating_add(bytes);
+        let live = self.0.entry(segment).or_default();
+        live.bytes = live.bytes.saturating_add(bytes);
     }
 
     pub(crate) fn remove(&mut self, segment: u32, bytes: u64) {
-        if let Some(alive) = self.0.get_mut(&segment) {
-            alive.bytes = alive.bytes.saturating_sub(bytes);
+        if let Some(live) = self.0.get_mut(&segment) {
+            live.bytes = live.bytes.saturating_sub(bytes);
         }
     }
 
@@ -73,37 +73,37 @@ impl Alive {
     }
 
     pub(crate) fn remove_entry(&mut self, segment: u32, at: WallTime, bytes: u64) {
-        let entries = self.0.get_mut(&segment).map(|alive| &mut alive.entries);
+        let entries = self.0.get_mut(&segment).map(|live| &mut live.entries);
         if let Some(of_month) = entries.and_then(|entries| entries.get_mut(&month(at))) {
             *of_month = of_month.saturating_sub(bytes);
         }
     }
 
-    /// The same, of entries that are counted already.
+    /// Adds entries that were counted elsewhere.
     pub(crate) fn add_entries(&mut self, segment: u32, month: u16, bytes: u64) {
         let entries = &mut self.0.entry(segment).or_default().entries;
         let of_month = entries.entry(month).or_default();
         *of_month = of_month.saturating_add(bytes);
     }
 
-    /// Segment, month, and how long its entries are.
+    /// Each segment and month, and the bytes of its entries.
     pub(crate) fn all_entries(&self) -> impl Iterator<Item = (u32, u16, u64)> {
-        self.0.iter().flat_map(|(segment, alive)| {
-            let entries = alive.entries.iter();
+        self.0.iter().flat_map(|(segment, live)| {
+            let entries = live.entries.iter();
             entries.map(|(month, bytes)| (*segment, *month, *bytes))
         })
     }
 
     /// The segments that hide something, and since when.
     pub(crate) fn all_hides(&self) -> impl Iterator<Item = (u32, WallTime)> {
-        let hides = |(segment, alive): (&u32, &SegmentAlive)| Some((*segment, alive.hides_since?));
+        let hides = |(segment, live): (&u32, &SegmentLive)| Some((*segment, live.hides_since?));
         self.0.iter().filter_map(hides)
     }
 
-    /// Adds what was counted elsewhere.
-    pub(crate) fn join(&mut self, other: &Alive) {
-        for (segment, alive) in &other.0 {
-            self.add(*segment, alive.bytes);
+    /// Adds all that was counted elsewhere.
+    pub(crate) fn join(&mut self, other: &LiveBytes) {
+        for (segment, live) in &other.0 {
+            self.add(*segment, live.bytes);
         }
         for (segment, month, bytes) in other.all_entries() {
             self.add_entries(segment, month, bytes);
@@ -119,7 +119,7 @@ impl Alive {
     }
 }
 
-/// An entry from then says something at `now`.
+/// An entry from `at` is live at `now`.
 pub(crate) fn is_young(at: WallTime, now: WallTime, entries_for: Duration) -> bool {
     at + entries_for > now
 }

@@ -1,7 +1,7 @@
-//! Years of writing and deleting on a small disk, with the cleaner at work and the power going.
+//! Years of writing and deleting on a small disk, with compaction at work and power failures.
 //!
-//! The model keeps what must be there: messages with their samples, registers with their values. What
-//! the log says is held against it after every start, and its size at every step.
+//! The model keeps what must be there: messages with their samples, registers with their values.
+//! After every start the log is compared with the model. At every step its size is checked.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -11,9 +11,9 @@ use rand_chacha::ChaCha8Rng;
 
 use super::*;
 use crate::block::ChunkBlock;
-use crate::clean::ask::{Ask, Question};
-use crate::clean::{
-    Cleaner, CleanerConfig, Input as CleanerInput, NEXT_BYTES, Output as CleanerOutput,
+use crate::compaction::ask::{Ask, Question};
+use crate::compaction::{
+    CompactionConfig, Compactor, Input as CompactionInput, NEXT_BYTES, Output as CompactionOutput,
     PIECE_BYTES, SegmentStanding, Standing,
 };
 use crate::name::Id;
@@ -40,8 +40,8 @@ struct House {
     log: SimLog,
     ids: Ids,
     view: View,
-    cleaner: Cleaner,
-    config: CleanerConfig,
+    compactor: Compactor,
+    config: CompactionConfig,
     snapshots: SimSnapshots,
     /// It was read with a snapshot.
     was_restored: bool,
@@ -53,12 +53,12 @@ struct House {
     rng: ChaCha8Rng,
 }
 
-fn config() -> CleanerConfig {
-    CleanerConfig {
+fn config() -> CompactionConfig {
+    CompactionConfig {
         bytes_per_second: 1 << 40,
         entries_for: 90 * DAY,
         look_every: Duration::from_millis(5),
-        ..CleanerConfig::new(node())
+        ..CompactionConfig::new(node())
     }
 }
 
@@ -76,7 +76,7 @@ impl House {
             log,
             ids: opened.ids,
             view: opened.view,
-            cleaner: Cleaner::new(config(), opened.loaded.given_up, now),
+            compactor: Compactor::new(config(), opened.loaded.retired, now),
             config: config(),
             snapshots,
             was_restored: opened.read_from > 0,
@@ -102,9 +102,9 @@ impl House {
                         Payload::Chunk { place, .. } => Some(*place),
                         _ => None,
                     };
-                    if token.owner == Owner::Cleaner {
-                        let answer = CleanerInput::Answered(token, Ok(place));
-                        self.cleaner.handle(self.now, answer);
+                    if token.owner == Owner::Compaction {
+                        let answer = CompactionInput::Answered(token, Ok(place));
+                        self.compactor.handle(self.now, answer);
                     } else {
                         self.waiting -= 1;
                     }
@@ -112,9 +112,9 @@ impl House {
                 other => panic!("{other:?}"),
             }
         }
-        for token in self.log.gave_up() {
-            let answer = CleanerInput::Answered(token, Ok(None));
-            self.cleaner.handle(self.now, answer);
+        for token in self.log.retired() {
+            let answer = CompactionInput::Answered(token, Ok(None));
+            self.compactor.handle(self.now, answer);
         }
     }
 
@@ -125,11 +125,11 @@ impl House {
         if self.rng.random_range(0..3) == 0 {
             self.snapshots.turn(&self.view, self.log.disk_mut());
         }
-        self.cleaner.handle(self.now, CleanerInput::Tick);
-        if let Some(output) = self.cleaner.poll() {
-            let is_work = !matches!(output, CleanerOutput::LookAround);
+        self.compactor.handle(self.now, CompactionInput::Tick);
+        if let Some(output) = self.compactor.poll() {
+            let is_work = !matches!(output, CompactionOutput::LookAround);
             if let Some(input) = self.carry(output) {
-                self.cleaner.handle(self.now, input);
+                self.compactor.handle(self.now, input);
             }
             self.measure();
             return is_work;
@@ -142,38 +142,38 @@ impl House {
         was_writing
     }
 
-    fn carry(&mut self, output: CleanerOutput) -> Option<CleanerInput> {
+    fn carry(&mut self, output: CompactionOutput) -> Option<CompactionInput> {
         let ask = match output {
-            CleanerOutput::LookAround => Ask::Standing(self.standing()),
-            CleanerOutput::AskAlive(records) => Ask::Alive(records),
-            CleanerOutput::AskLying(segment) => Ask::Lying(segment),
-            CleanerOutput::Read { segment, offset } => {
+            CompactionOutput::LookAround => Ask::Standing(self.standing()),
+            CompactionOutput::AskLive(records) => Ask::Live(records),
+            CompactionOutput::AskLying(segment) => Ask::Lying(segment),
+            CompactionOutput::Read { segment, offset } => {
                 let bytes = &self.log.disk.segments[&segment];
                 let from = bytes.len().min(offset as usize);
                 let to = bytes.len().min(from + PIECE_BYTES as usize);
-                return Some(CleanerInput::Piece(bytes[from..to].to_vec()));
+                return Some(CompactionInput::Piece(bytes[from..to].to_vec()));
             }
-            CleanerOutput::ReadNext(segment) => {
+            CompactionOutput::ReadNext(segment) => {
                 let (_, bytes) = self.log.disk.segments.range(segment + 1..).next().unwrap();
                 let to = bytes.len().min(NEXT_BYTES as usize);
-                return Some(CleanerInput::Next(bytes[..to].to_vec()));
+                return Some(CompactionInput::Next(bytes[..to].to_vec()));
             }
-            CleanerOutput::Append(token, append) => {
+            CompactionOutput::Append(token, append) => {
                 self.log.submit(self.now, token, append);
                 return None;
             }
-            CleanerOutput::GiveUp(token, given_up) => {
-                self.log.give_up(self.now, token, given_up);
+            CompactionOutput::Retire(token, retired) => {
+                self.log.retire(self.now, token, retired);
                 return None;
             }
-            CleanerOutput::Leave(segment) => {
+            CompactionOutput::Leave(segment) => {
                 self.log.leave(self.now, segment);
                 return None;
             }
-            CleanerOutput::Moved { .. } => return None,
-            CleanerOutput::Remove(segment) => {
+            CompactionOutput::Moved { .. } => return None,
+            CompactionOutput::Remove(segment) => {
                 self.log.disk_mut().segments.remove(&segment).unwrap();
-                return Some(CleanerInput::Removed);
+                return Some(CompactionInput::Removed);
             }
             other => panic!("{other:?}"),
         };
@@ -188,20 +188,20 @@ impl House {
         let segment = |(number, bytes): (&u32, &Vec<u8>)| SegmentStanding {
             number: *number,
             bytes: bytes.len() as u64,
-            alive: 0,
+            live: 0,
             hides_since: None,
         };
         Standing {
             segments: closed.map(segment).collect(),
             writing,
             writing_used,
-            writing_alive: 0,
+            writing_live: 0,
             writing_hides_since: None,
             segment_bytes: SEGMENT_BYTES,
         }
     }
 
-    /// The log, with all of the segment that is prepared, against 1.3 times what is alive and two
+    /// The log, with all of the segment that is prepared, against 1.3 times what is live and two
     /// segments.
     fn measure(&mut self) {
         if self.log.is_writing() {
@@ -212,11 +212,11 @@ impl House {
         let segments = &self.log.disk.segments;
         let others = segments.keys().filter(|n| **n != writing).count() as u64;
         let log_bytes = others * SEGMENT_BYTES + used;
-        let bound = self.alive() * 13 / 10 + 2 * SEGMENT_BYTES;
+        let bound = self.live_bytes() * 13 / 10 + 2 * SEGMENT_BYTES;
         self.over_bound = self.over_bound.max(log_bytes as i64 - bound as i64);
     }
 
-    fn alive(&self) -> u64 {
+    fn live_bytes(&self) -> u64 {
         let from = WallTime(
             self.now
                 .wall
@@ -224,7 +224,9 @@ impl House {
                 .saturating_sub(self.config.entries_for.as_millis() as u64),
         );
         let segments = self.log.disk.segments.keys();
-        segments.map(|n| self.view.alive().bytes(*n, from)).sum()
+        segments
+            .map(|n| self.view.live_bytes().bytes(*n, from))
+            .sum()
     }
 
     /// Everything there is to do is done.
@@ -235,8 +237,8 @@ impl House {
             steps += 1;
             assert!(
                 steps < 50_000,
-                "the cleaner does not come to rest: {:?}, {:?}",
-                self.cleaner.stats(),
+                "compaction does not come to rest: {:?}, {:?}",
+                self.compactor.stats(),
                 Question {
                     ask: Ask::Standing(self.standing()),
                     entries_for: DAY * 90
@@ -397,7 +399,7 @@ fn ten_years(seed: u64) {
         house.over_bound
     );
     let written = house.log.position().0;
-    let stats = house.cleaner.stats();
+    let stats = house.compactor.stats();
     println!("{written} segments were written, {segments_max} there at most; {stats:?}");
     assert!(
         written > 100 && segments_max < 12,
@@ -459,7 +461,7 @@ fn crash(seed: u64, lives: usize) -> usize {
             house.later(DAY / 4);
         }
         house.check(&what);
-        // Nothing new is said any more; the cleaner goes on, until somewhere.
+        // Nothing new is said any more; compaction goes on, until somewhere.
         house.later(DAY * 100);
         let steps = house.rng.random_range(0..400);
         for _ in 0..steps {
@@ -482,12 +484,12 @@ fn crash(seed: u64, lives: usize) -> usize {
         house.later(DAY);
     }
     house.check(&format!("seed {seed}, in the end"));
-    assert!(house.cleaner.stats().damages == 0);
+    assert!(house.compactor.stats().damages == 0);
     restored
 }
 
 #[test]
-fn a_crash_at_any_step_of_cleaning_loses_nothing_and_brings_nothing_back() {
+fn a_crash_at_any_step_of_compaction_loses_nothing_and_brings_nothing_back() {
     let restored: usize = (0..20).map(|seed| crash(seed, 6)).sum();
     println!("{restored} of 120 lives began with a snapshot");
     assert!(restored > 40, "{restored}");

@@ -17,10 +17,10 @@ use crate::pulled_plug::{all_speaking, is_whole, keep, number_of};
 use crate::scenarios::begin;
 use crate::site::{join, token, wait_whole, with_link};
 
-/// How long it goes on; `COMPANY_SECONDS` says otherwise.
+/// How long it goes on; `CLUSTER_SECONDS` says otherwise.
 const LASTS: Duration = Duration::from_secs(60);
-/// What may be lost of a message whose node is killed: what is not durable yet, here with disk and
-/// processor shared by three nodes, SIPp and the test.
+/// How much of a message may be lost when its node is killed, since it is not durable yet. Three
+/// nodes, SIPp and the test share the disk and processor here.
 const LAST: Duration = Duration::from_secs(2);
 
 /// A node, and the line by which the others reach it.
@@ -77,7 +77,7 @@ fn three_nodes_lose_nothing_that_was_saved_however_often_one_is_killed() {
         .ok()
         .and_then(|seed| seed.parse().ok());
     let seed = seed.unwrap_or(u64::from(std::process::id()) | 1 << 40);
-    let lasts = std::env::var("COMPANY_SECONDS")
+    let lasts = std::env::var("CLUSTER_SECONDS")
         .ok()
         .and_then(|s| s.parse().ok());
     let lasts = lasts.map_or(LASTS, Duration::from_secs);

@@ -1,10 +1,11 @@
-//! Where chunks lie now that were moved, for whoever still holds their old places.
+//! Where chunks that were moved lie now, for whoever still holds their old places.
 //!
 //! A player is given the places of a whole message when it begins, an export when it is asked for.
-//! If a segment is given up meanwhile, the reader (`shell/reader.rs`) asks here. A place is good for
-//! [`REMEMBERED_FOR`] after its chunk was moved, which is longer than any message is played, unless
-//! more than [`MOVES_MAX`] chunks were moved in that time: then the oldest are forgotten first, and
-//! who still holds them hears half a second of silence for each.
+//! If a segment is retired meanwhile, the reader (`shell/reader.rs`) asks here.
+//!
+//! A move is remembered for [`REMEMBERED_FOR`], which is longer than any message is played. If more
+//! than [`MOVES_MAX`] chunks are moved in that time, the oldest are forgotten first. Whoever still
+//! holds their places hears half a second of silence for each.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
