@@ -15,7 +15,7 @@ use tandem_pbx::seam::{Input as PbxInput, Output as PbxOutput};
 use tandem_pbx::{Pbx, PbxConfig};
 use tandem_sip_shim::{Shim, ShimInput, ShimOutput};
 use tandem_storage::View;
-use tandem_storage::compaction::Input as CleanerInput;
+use tandem_storage::compaction::Input as CompactionInput;
 use tandem_storage::compaction::ask::Question;
 use tandem_storage::gate::{Gate, GateInput, GateStatus};
 use tandem_storage::link::LinkEvent;
@@ -226,8 +226,8 @@ impl Node {
     }
 
     /// Answers a question of the log's compaction.
-    pub fn answer_cleaner(&mut self, now: Now, question: Question) -> CleanerInput {
-        self.pbx.answer_cleaner(now, question)
+    pub fn answer_compaction(&mut self, now: Now, question: Question) -> CompactionInput {
+        self.pbx.answer_compaction(now, question)
     }
 
     fn on_shim(&mut self, now: Now, output: ShimOutput) {

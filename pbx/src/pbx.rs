@@ -9,7 +9,7 @@
 
 use tandem_engine::seam::{Event, LegId};
 use tandem_storage::View;
-use tandem_storage::compaction::Input as CleanerInput;
+use tandem_storage::compaction::Input as CompactionInput;
 use tandem_storage::compaction::ask::Question;
 use tandem_storage::name::{Id, Ids};
 use tandem_storage::seam::{LogEvent, Refusal, Token};
@@ -119,8 +119,8 @@ impl Pbx {
         &self.x.view
     }
 
-    /// Answers what the log's cleaner asks of the view.
-    pub fn answer_cleaner(&mut self, now: Now, question: Question) -> CleanerInput {
+    /// Answers what the log's compaction asks of the view.
+    pub fn answer_compaction(&mut self, now: Now, question: Question) -> CompactionInput {
         question.answer(&mut self.x.view, now.wall)
     }
 

@@ -257,7 +257,7 @@ pub enum Input {
         /// It is whole.
         found: bool,
     },
-    /// A node of the company has been away for a while: what it was recording ends here.
+    /// A node of the cluster has been away for a while: what it was recording ends here.
     NodeAway(NodeName),
     /// By an administrator, over the control socket.
     Admin(AdminRequest),

@@ -175,7 +175,7 @@ impl Control {
             In::Ask(ask, reply) => self.on_ask(ask, reply),
             In::Compaction(question, reply) => {
                 let now = self.parts.clock.now();
-                let answer = self.parts.node.answer_cleaner(now, question);
+                let answer = self.parts.node.answer_compaction(now, question);
                 reply.send(answer).ok();
                 self.drain(now);
             }
