@@ -36,6 +36,24 @@ impl Pbx {
                 Ok(()) => return,
                 Err(why) => Err(why),
             },
+            AdminAsk::Groups => Ok(AdminAnswer::Json(self.groups_json())),
+            AdminAsk::AddGroup { extension, change } => {
+                match self.add_group(asker, &extension, change) {
+                    Ok(()) => return,
+                    Err(why) => Err(why),
+                }
+            }
+            AdminAsk::SetGroup { extension, change } => {
+                match self.set_group(asker, &extension, change) {
+                    Ok(()) => return,
+                    Err(why) => Err(why),
+                }
+            }
+            AdminAsk::RemoveGroup { extension } => match self.remove_group(asker, &extension) {
+                Ok(()) => return,
+                Err(why) => Err(why),
+            },
+            AdminAsk::Dial { extension, number } => self.click_to_dial(&extension, &number),
             AdminAsk::Conflicts => Ok(AdminAnswer::Json(conflicts::list(&self.x))),
             AdminAsk::Counts => Ok(AdminAnswer::Json(self.counts_json())),
             AdminAsk::Mailbox { extension } => self.mailbox_json(&extension),
@@ -108,6 +126,11 @@ impl Pbx {
                     "name": user.account.name,
                     "dnd": user.settings.dnd,
                     "forward": user.settings.forward,
+                    "forward_busy": user.settings.forward_busy,
+                    "forward_no_answer": user.settings.forward_no_answer,
+                    "forward_unreachable": user.settings.forward_unreachable,
+                    "reject_anonymous": user.settings.reject_anonymous,
+                    "blocked": user.settings.blocked,
                     "conflict": self.x.office.in_conflict(user.id),
                     "messages": lamp_json(self.x.mailboxes.lamp(user.id)),
                 })
@@ -128,6 +151,11 @@ impl Pbx {
     }
 
     pub(crate) fn mailbox_of(&self, extension: &str) -> Result<Id, String> {
+        let none = || format!("no user has the extension {extension}");
+        self.x.office.mailbox(extension).ok_or_else(none)
+    }
+
+    pub(crate) fn user_of(&self, extension: &str) -> Result<Id, String> {
         let none = || format!("no user has the extension {extension}");
         self.x.office.by_extension(extension).ok_or_else(none)
     }

@@ -5,6 +5,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::office::ForwardCase;
 use crate::voicemail::keys::KeyMap;
 
 /// How call control behaves.
@@ -104,6 +105,22 @@ pub enum Service {
     ForwardOn,
     /// My calls to me again.
     ForwardOff,
+    /// My calls go to the extension that follows, in this case.
+    ForwardCaseOn(ForwardCase),
+    /// They do not any more.
+    ForwardCaseOff(ForwardCase),
+    /// No calls of who withholds the number, please.
+    RejectAnonymousOn,
+    /// They are welcome again.
+    RejectAnonymousOff,
+    /// Log in to the group whose extension follows, or to all my groups.
+    GroupLogin,
+    /// Log out.
+    GroupLogout,
+    /// Call who called me last.
+    CallBack,
+    /// The phone of the extension that follows answers by itself.
+    Intercom,
     /// Answer what rings at the extension that follows.
     PickUp,
     /// Answer what rings at somebody of my group.
@@ -187,6 +204,18 @@ impl StarCode {
             ("*79", Service::DndOff),
             ("*72", Service::ForwardOn),
             ("*73", Service::ForwardOff),
+            ("*90", Service::ForwardCaseOn(ForwardCase::Busy)),
+            ("*91", Service::ForwardCaseOff(ForwardCase::Busy)),
+            ("*92", Service::ForwardCaseOn(ForwardCase::NoAnswer)),
+            ("*93", Service::ForwardCaseOff(ForwardCase::NoAnswer)),
+            ("*94", Service::ForwardCaseOn(ForwardCase::Unreachable)),
+            ("*95", Service::ForwardCaseOff(ForwardCase::Unreachable)),
+            ("*77", Service::RejectAnonymousOn),
+            ("*87", Service::RejectAnonymousOff),
+            ("*45", Service::GroupLogin),
+            ("*46", Service::GroupLogout),
+            ("*69", Service::CallBack),
+            ("*80", Service::Intercom),
             ("**", Service::PickUp),
             ("*8", Service::PickUpGroup),
             ("68", Service::Park),

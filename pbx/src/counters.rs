@@ -18,6 +18,10 @@ pub struct Counters {
     pub ended: BTreeMap<&'static str, u64>,
     /// Calls refused because there were too many.
     pub refused_full: u64,
+    /// Of calls that went out, answered.
+    pub calls_out_answered: u64,
+    /// Calls that the user called does not want: anonymous ones, blocked numbers.
+    pub calls_unwanted: u64,
     /// Transfers, blind and attended.
     pub transfers: u64,
     /// Transfers that were asked for and not made.

@@ -14,6 +14,7 @@ pub mod config;
 mod conflicts;
 pub mod counters;
 mod fetches;
+mod groups;
 mod guard;
 mod imports;
 mod mailbox;

@@ -183,15 +183,17 @@ impl Pbx {
             ..caller
         };
         let incoming = Leg::incoming(leg, caller, cut(dialed), &self.x);
-        let next = routing::start(&Dialer::of(&incoming), &self.x);
-        self.board.legs.insert(leg, incoming);
-        match replaces {
-            Some(replaced) => {
-                if let Err(cause) = self.take_over(leg, replaced) {
-                    self.go(leg, Next::End(cause));
-                }
-            }
-            None => self.go(leg, next),
+        let next = match replaces {
+            None => Some(routing::start(&Dialer::of(&incoming), &mut self.x)),
+            Some(_) => None,
+        };
+        self.board.insert_leg(incoming);
+        let next = match (next, replaces) {
+            (None, Some(replaced)) => self.take_over(leg, replaced).err().map(Next::End),
+            (next, _) => next,
+        };
+        if let Some(next) = next {
+            self.go(leg, next);
         }
     }
 
@@ -200,11 +202,16 @@ impl Pbx {
         if self.stage != Stage::Running {
             return Some(Cause::ShuttingDown);
         }
-        if self.board.incoming_len() >= self.x.config.calls_max {
+        if self.is_full() {
             self.x.counters.refused_full += 1;
             return Some(Cause::Congestion);
         }
         None
+    }
+
+    /// No more calls can begin.
+    pub(crate) fn is_full(&self) -> bool {
+        self.board.incoming_len() >= self.x.config.calls_max
     }
 
     fn on_digit(&mut self, leg: LegId, digit: char, signalled: bool) {

@@ -14,6 +14,8 @@ use tandem_storage::link::Position;
 use tandem_storage::name::{Id, NodeName};
 use tandem_storage::seam::{Append, LogEvent, Token};
 
+use crate::office::group::{Overflow, Strategy};
+
 /// Who is calling, as far as it was proved.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Caller {
@@ -177,6 +179,8 @@ pub enum SipCommand {
         caller: Caller,
         /// On behalf of this leg: its codecs are offered first.
         like: Option<LegId>,
+        /// Ask the phones to answer by themselves (intercom).
+        auto_answer: bool,
     },
     /// What became of a transfer that the leg's party asked for.
     ReferResult {
@@ -337,6 +341,35 @@ pub struct UserChange {
     pub dnd: Option<bool>,
     /// The extension all calls go to; `Some(None)`: no longer.
     pub forward: Option<Option<Arc<str>>>,
+    /// The same while the user is on the phone.
+    pub forward_busy: Option<Option<Arc<str>>>,
+    /// The same when nobody answers.
+    pub forward_no_answer: Option<Option<Arc<str>>>,
+    /// The same while no phone is registered.
+    pub forward_unreachable: Option<Option<Arc<str>>>,
+    /// No calls of who withholds the number.
+    pub reject_anonymous: Option<bool>,
+    /// Numbers whose calls are refused, all of them.
+    pub blocked: Option<Vec<Arc<str>>>,
+}
+
+/// What is to be different about a group; `None`: as it was.
+#[derive(Clone, Debug, Default)]
+pub struct GroupChange {
+    /// What one dials.
+    pub extension: Option<Arc<str>>,
+    /// For display.
+    pub name: Option<Arc<str>>,
+    /// All its members, by extension, in their order.
+    pub members: Option<Vec<Arc<str>>>,
+    /// Who is rung when.
+    pub strategy: Option<Strategy>,
+    /// How long each step rings, in seconds.
+    pub ring_s: Option<u16>,
+    /// What follows if nobody answers.
+    pub overflow: Option<Overflow>,
+    /// Argon2 hash of the PIN of its mailbox, PHC form.
+    pub pin_hash: Option<Arc<str>>,
 }
 
 /// What an administrator can ask of call control.
@@ -363,6 +396,27 @@ pub enum AdminAsk {
     },
     /// Remove a user. Answered when it is durable.
     RemoveUser { extension: Arc<str> },
+    /// Groups and their members, as JSON.
+    Groups,
+    /// Make a group. Answered when it is durable.
+    AddGroup {
+        extension: Arc<str>,
+        /// All that is not as for any new group.
+        change: GroupChange,
+    },
+    /// Change a group. Answered when it is durable.
+    SetGroup {
+        extension: Arc<str>,
+        change: GroupChange,
+    },
+    /// Remove a group. Answered when it is durable.
+    RemoveGroup { extension: Arc<str> },
+    /// Ring a user's phones, and call the number for it when it answers. Answered at once.
+    Dial {
+        /// The user's.
+        extension: Arc<str>,
+        number: Arc<str>,
+    },
     /// Messages of an extension, as JSON.
     Mailbox { extension: Arc<str> },
     /// Deleted messages of an extension that can still be had back, as JSON.

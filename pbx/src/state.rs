@@ -29,7 +29,7 @@ use crate::office::{Office, greeting_of};
 use crate::quota::{self, Warned};
 use crate::returned::Returned;
 use crate::say;
-use crate::seam::{MessageSummary, Output, SipCommand};
+use crate::seam::{Caller, MessageSummary, Output, SipCommand};
 
 /// Who waits for the log's answer to a token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,6 +66,12 @@ pub(crate) struct PbxState {
     pub(crate) coming: RemoteFetches,
     pub(crate) returned: Returned,
     out: VecDeque<Output>,
+    /// Who was rung first in each rotating group.
+    rotation: BTreeMap<Id, Id>,
+    /// When each user's last call ended.
+    idle_since: BTreeMap<Id, Time>,
+    /// Who called each user last.
+    last_callers: BTreeMap<Id, Arc<str>>,
     leg_last: u64,
     play_last: u64,
     token_last: u64,
@@ -91,6 +97,9 @@ impl PbxState {
             coming: RemoteFetches::default(),
             returned: Returned::default(),
             out: VecDeque::new(),
+            rotation: BTreeMap::new(),
+            idle_since: BTreeMap::new(),
+            last_callers: BTreeMap::new(),
             leg_last: 0,
             play_last: 0,
             token_last: 0,
@@ -106,6 +115,9 @@ impl PbxState {
 
     fn read_view(&mut self) {
         for (key, value) in self.view.registers("user/") {
+            self.office.apply(key, Some(value));
+        }
+        for (key, value) in self.view.registers("group/") {
             self.office.apply(key, Some(value));
         }
         for (key, value) in self.view.registers("mailbox/") {
@@ -175,21 +187,27 @@ impl PbxState {
     fn on_register(&mut self, node: NodeName, key: &str) {
         // The view decides which write of it is the last one.
         let value = self.view.register(key).map(str::to_owned);
-        let user = key.strip_prefix("user/").and_then(|id| id.parse().ok());
-        let before = user
-            .and_then(|id| self.office.account(id))
-            .map(|a| a.extension.clone());
+        let id: Option<Id> = key.split('/').nth(1).and_then(|id| id.parse().ok());
+        let before = id.and_then(|id| self.office.extension(id).cloned());
+        let members = |office: &Office, id: Id| office.group(id).map(|g| g.members.clone());
+        let members_before = id.and_then(|id| members(&self.office, id));
         if let Some(id) = self.office.apply(key, value.as_deref()) {
-            let after = self.office.account(id).map(|a| a.extension.clone());
+            let after = self.office.extension(id).cloned();
+            let members = [members_before, members(&self.office, id)];
             let extensions = [before, after];
             let mut touched = vec![id];
             for extension in extensions.iter().flatten() {
                 touched.extend(self.office.claimants(extension));
             }
             for id in touched {
-                self.tell_user(id);
+                if members.iter().all(Option::is_none) || self.office.account(id).is_some() {
+                    self.tell_user(id);
+                }
             }
             self.lamp_changed(id);
+            for member in members.into_iter().flatten().flatten() {
+                self.lamp_changed(member);
+            }
         }
         if let Some(greeting) = greeting_of(key, value.as_deref()) {
             // Small, few, and heard by callers wherever they come in: every node has them.
@@ -238,14 +256,32 @@ impl PbxState {
         if self.office.account(user).is_none() {
             return;
         }
-        let lamp = self.mailboxes.lamp(user);
+        let lamp = self.lamp(user);
         self.lamps.insert(user, lamp);
         self.sip(SipCommand::MessageSummary { user, lamp });
     }
 
+    /// A user's own messages, and those of its groups.
+    pub(crate) fn lamp(&self, user: Id) -> MessageSummary {
+        let groups = self.office.groups_of(user);
+        let lamps = groups.map(|group| self.mailboxes.lamp(group));
+        lamps.fold(self.mailboxes.lamp(user), |sum, lamp| MessageSummary {
+            new: sum.new + lamp.new,
+            old: sum.old + lamp.old,
+            new_urgent: sum.new_urgent + lamp.new_urgent,
+            old_urgent: sum.old_urgent + lamp.old_urgent,
+        })
+    }
+
     fn lamp_changed(&mut self, mailbox: Id) {
-        if self.lamps.get(&mailbox) != Some(&self.mailboxes.lamp(mailbox)) {
-            self.tell_lamp(mailbox);
+        let members = self
+            .office
+            .group(mailbox)
+            .map(|group| group.members.clone());
+        for user in members.unwrap_or_else(|| vec![mailbox]) {
+            if self.lamps.get(&user) != Some(&self.lamp(user)) {
+                self.tell_lamp(user);
+            }
         }
     }
 
@@ -327,6 +363,38 @@ impl PbxState {
     pub(crate) fn new_leg(&mut self) -> LegId {
         self.leg_last += 2;
         LegId(self.leg_last)
+    }
+
+    /// Who comes behind the one who was rung first the last time is rung first.
+    pub(crate) fn rotate(&mut self, group: Id, members: &mut [Id]) {
+        let last = self.rotation.get(&group);
+        let at = members.iter().position(|member| Some(member) == last);
+        members.rotate_left(at.map_or(0, |at| (at + 1) % members.len()));
+        if let Some(first) = members.first() {
+            self.rotation.insert(group, *first);
+        }
+    }
+
+    /// When a user's last call ended; long ago, if it had none since the node started.
+    pub(crate) fn idle_since(&self, user: Id) -> Time {
+        self.idle_since.get(&user).copied().unwrap_or_default()
+    }
+
+    /// A call of this user has ended.
+    pub(crate) fn note_idle(&mut self, user: Id) {
+        self.idle_since.insert(user, self.now.mono);
+    }
+
+    /// Somebody rings a user, who may call back.
+    pub(crate) fn note_caller(&mut self, user: Id, caller: &Caller) {
+        if !caller.is_withheld && !caller.number.is_empty() {
+            self.last_callers.insert(user, caller.number.clone());
+        }
+    }
+
+    /// Who called a user last.
+    pub(crate) fn last_caller(&self, user: Id) -> Option<Arc<str>> {
+        self.last_callers.get(&user).cloned()
     }
 
     pub(crate) fn new_play(&mut self) -> PlayId {

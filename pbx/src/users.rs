@@ -9,7 +9,10 @@ use std::sync::Arc;
 use tandem_storage::name::Id;
 
 use crate::config::PbxConfig;
-use crate::office::{self, Account, account_key, dnd_key, forward_key, json, pin_key};
+use crate::office::{
+    self, Account, Entry, ForwardCase, account_key, blocked_key, dnd_key, forward_case_key,
+    forward_key, json, pin_key, reject_anonymous_key,
+};
 use crate::pbx::Pbx;
 use crate::seam::UserChange;
 use crate::state::Waiter;
@@ -18,6 +21,9 @@ use crate::state::Waiter;
 const EXTENSION_DIGITS: std::ops::RangeInclusive<usize> = 2..=10;
 /// The longest name, in characters.
 const NAME_CHARS_MAX: usize = 64;
+
+/// The most numbers that a user can block.
+const BLOCKED_MAX: usize = 200;
 
 /// What is wrong with an extension, for the one who typed it.
 pub fn extension_fault(extension: &str) -> Option<String> {
@@ -106,7 +112,7 @@ impl Pbx {
         extension: &str,
         change: UserChange,
     ) -> Result<(), String> {
-        let user = self.mailbox_of(extension)?;
+        let user = self.user_of(extension)?;
         let mut registers = self.registers_of(user, change)?;
         let (key, value) = registers.pop().ok_or("there is nothing to set")?;
         for (key, value) in registers {
@@ -135,6 +141,7 @@ impl Pbx {
         if let Some((ha1_md5, ha1_sha256)) = change.ha1 {
             (account.ha1_md5, account.ha1_sha256) = (ha1_md5, ha1_sha256);
         }
+        let in_case = |case| forward_case_key(user, case);
         let mut registers = Vec::new();
         if account != *old {
             registers.push((account_key(user), Some(json(&account))));
@@ -145,34 +152,54 @@ impl Pbx {
         if let Some(on) = change.dnd {
             registers.push((dnd_key(user), on.then(|| json(&true))));
         }
-        if let Some(forward) = change.forward {
-            if let Some(to) = &forward {
-                let there = self.mailbox_of(to)?;
-                if there == user {
-                    return Err("calls cannot be forwarded to where they come from".into());
-                }
+        let forwards = [
+            (forward_key(user), change.forward),
+            (in_case(ForwardCase::Busy), change.forward_busy),
+            (in_case(ForwardCase::NoAnswer), change.forward_no_answer),
+            (
+                in_case(ForwardCase::Unreachable),
+                change.forward_unreachable,
+            ),
+        ];
+        for (key, forward) in forwards {
+            let Some(forward) = forward else { continue };
+            if let Some(to) = &forward
+                && self.mailbox_of(to)? == user
+            {
+                return Err("calls cannot be forwarded to where they come from".into());
             }
-            registers.push((forward_key(user), forward.map(|to| json(&to))));
+            registers.push((key, forward.map(|to| json(&to))));
+        }
+        if let Some(on) = change.reject_anonymous {
+            registers.push((reject_anonymous_key(user), on.then(|| json(&true))));
+        }
+        if let Some(blocked) = change.blocked {
+            if blocked.len() > BLOCKED_MAX {
+                return Err(format!("at most {BLOCKED_MAX} numbers can be blocked"));
+            }
+            let value = (!blocked.is_empty()).then(|| json(&blocked));
+            registers.push((blocked_key(user), value));
         }
         Ok(registers)
     }
 
     pub(crate) fn remove_user(&mut self, asker: u64, extension: &str) -> Result<(), String> {
-        let user = self.mailbox_of(extension)?;
+        let user = self.user_of(extension)?;
         self.x.append_register(Waiter::Nobody, pin_key(user), None);
         self.x
             .append_register(Waiter::Asker(asker), account_key(user), None);
         Ok(())
     }
 
-    fn is_free(&self, extension: &str) -> Result<(), String> {
-        let holder = self.x.office.by_extension(extension);
-        let Some(account) = holder.and_then(|id| self.x.office.account(id)) else {
-            return Ok(());
+    pub(crate) fn is_free(&self, extension: &str) -> Result<(), String> {
+        let name = match self.x.office.entry(extension) {
+            Some(Entry::User(user)) => self.x.office.account(user).map(|user| &user.name),
+            Some(Entry::Group(group)) => self.x.office.group(group).map(|group| &group.name),
+            None => None,
         };
-        Err(format!(
-            "{} has the extension {extension} already",
-            account.name
-        ))
+        match name {
+            Some(name) => Err(format!("{name} has the extension {extension} already")),
+            None => Ok(()),
+        }
     }
 }

@@ -127,6 +127,13 @@ words! {
     AT_THE_TONE = "codes/at-the-tone";
     EXACTLY = "codes/exactly";
     COULD_NOT = "codes/could-not";
+    FORWARD_BUSY_ON = "codes/forward-busy-on";
+    FORWARD_NO_ANSWER_ON = "codes/forward-no-answer-on";
+    FORWARD_UNREACHABLE_ON = "codes/forward-unreachable-on";
+    ANONYMOUS_REJECTED = "codes/anonymous-rejected";
+    ANONYMOUS_ACCEPTED = "codes/anonymous-accepted";
+    LOGGED_IN = "codes/logged-in";
+    LOGGED_OUT = "codes/logged-out";
     NOTHING_RINGS = "codes/nothing-rings";
     NOBODY_TO_PARK = "codes/nobody-to-park";
     NOBODY_PARKED = "codes/nobody-parked";

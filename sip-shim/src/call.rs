@@ -106,6 +106,8 @@ pub(crate) struct Out {
     pub(crate) user: Id,
     pub(crate) caller: Caller,
     pub(crate) like: Option<LegId>,
+    /// The phones are asked to answer by themselves.
+    pub(crate) auto_answer: bool,
     pub(crate) forks: Vec<Fork>,
     pub(crate) ringing: bool,
 }

@@ -27,7 +27,14 @@ use crate::uri::{NameAddr, Uri, split_list};
 use crate::wire::Flow;
 
 impl Shim {
-    pub(crate) fn call(&mut self, leg: LegId, user: Id, caller: Caller, like: Option<LegId>) {
+    pub(crate) fn call(
+        &mut self,
+        leg: LegId,
+        user: Id,
+        caller: Caller,
+        like: Option<LegId>,
+        auto_answer: bool,
+    ) {
         let now = self.cx.now.mono;
         let has_phone = self
             .registrar
@@ -47,6 +54,7 @@ impl Shim {
             user,
             caller,
             like,
+            auto_answer,
             forks: Vec::new(),
             ringing: false,
         };
@@ -130,6 +138,15 @@ impl Shim {
             true => write!(headers, "Privacy: id\r\n{ALLOW}"),
             false => write!(headers, "P-Asserted-Identity: {address}\r\n{ALLOW}"),
         };
+        if out.auto_answer {
+            // What Polycom, Yealink, Snom and Grandstream phones understand (RFC 5373, and Call-Info).
+            let host = &self.cx.host;
+            let _ = write!(
+                headers,
+                "Call-Info: <sip:{host}>;answer-after=0\r\nAlert-Info: <http://{host}>;info=alert-autoanswer\r\n\
+                 Answer-Mode: Auto\r\n"
+            );
+        }
         let interval_s = self.cx.config.session_expires_s;
         headers.push_str(&session::invite_headers(&self.cx, interval_s, min_se_s));
         let text = talk.again();

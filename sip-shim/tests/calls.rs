@@ -682,6 +682,7 @@ fn the_codec_of_the_other_leg_is_preferred() {
         user: id(102),
         caller,
         like: Some(LegId(1)),
+        auto_answer: false,
     });
     w.out();
     let offered = "RTP/AVP 0 8 111 9 101 110";

@@ -72,6 +72,7 @@ fn the_called_phone_is_told_that_a_number_is_withheld() {
         user: id(102),
         caller,
         like: None,
+        auto_answer: false,
     });
     let invite = w.last_like("INVITE");
     assert!(header(&invite, "From").starts_with("\"Anonymous\" <sip:anonymous@anonymous.invalid>"));

@@ -181,6 +181,7 @@ impl Pbx {
                     user,
                     caller,
                     like: Some(leg),
+                    auto_answer: false,
                 }]
             }
             SipEvent::Ringing { leg } => vec![SipCommand::Ring {

@@ -131,6 +131,7 @@ impl Story {
                     user: id(1),
                     caller,
                     like: None,
+                    auto_answer: true,
                 }
             }
             (b'l', _) => SipCommand::MessageSummary {

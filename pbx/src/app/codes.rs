@@ -14,7 +14,8 @@ use tandem_storage::time::{Time, WallTime};
 use crate::app::{App, Next};
 use crate::call::routing::forward_target;
 use crate::call::{Leg, LegEvent};
-use crate::office;
+use crate::office::group::logged_out_key;
+use crate::office::{self, ForwardCase};
 use crate::say::Say;
 use crate::seam::Cause;
 use crate::state::{PbxState, Waiter};
@@ -52,6 +53,10 @@ pub(crate) struct Setting {
 pub(crate) enum Change {
     Dnd(bool),
     Forward(Option<Arc<str>>),
+    ForwardIn(ForwardCase, Option<Arc<str>>),
+    RejectAnonymous(bool),
+    /// Logged in to this group, or to all of the user's.
+    Group(Option<Id>, bool),
 }
 
 /// "At the tone …" with the date takes about this long to say, without it about the other.
@@ -186,12 +191,62 @@ impl Change {
                 let token = x.register(waiter, office::forward_key(user), Some(&*to));
                 (token, Say::one(words::FORWARD_ON).digits(&to))
             }
+            Change::ForwardIn(case, to) => {
+                let to = match to {
+                    Some(to) => Some(forward_target(x, user, &to)?),
+                    None => None,
+                };
+                let key = office::forward_case_key(user, case);
+                let token = x.register(waiter, key, to.as_deref());
+                (token, confirm_case(case, to.as_deref()))
+            }
+            Change::RejectAnonymous(on) => {
+                let word = match on {
+                    true => words::ANONYMOUS_REJECTED,
+                    false => words::ANONYMOUS_ACCEPTED,
+                };
+                let key = office::reject_anonymous_key(user);
+                (x.register(waiter, key, on.then_some(&true)), Say::one(word))
+            }
+            Change::Group(group, is_in) => {
+                let groups = x
+                    .office
+                    .groups_of(user)
+                    .filter(|g| group.is_none_or(|one| one == *g));
+                let mut groups: Vec<Id> = groups.collect();
+                let last = groups.pop()?;
+                for group in groups {
+                    let key = logged_out_key(group, user);
+                    x.register(Waiter::Nobody, key, (!is_in).then_some(&true));
+                }
+                let word = match is_in {
+                    true => words::LOGGED_IN,
+                    false => words::LOGGED_OUT,
+                };
+                let key = logged_out_key(last, user);
+                (
+                    x.register(waiter, key, (!is_in).then_some(&true)),
+                    Say::one(word),
+                )
+            }
             Change::Forward(None) => {
                 let token = x.register::<str>(waiter, office::forward_key(user), None);
                 (token, Say::one(words::FORWARD_OFF))
             }
         })
     }
+}
+
+fn confirm_case(case: ForwardCase, to: Option<&str>) -> Say {
+    let Some(to) = to else {
+        return Say::one(words::FORWARD_OFF);
+    };
+    let word = match case {
+        ForwardCase::Busy => words::FORWARD_BUSY_ON,
+        ForwardCase::NoAnswer => words::FORWARD_NO_ANSWER_ON,
+        ForwardCase::Unreachable => words::FORWARD_UNREACHABLE_ON,
+    };
+    Say::one(word).digits(to)
 }
 
 fn goodbye(word: Word) -> Next {

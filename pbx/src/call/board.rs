@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 use tandem_engine::seam::LegId;
+use tandem_storage::name::Id;
 use tandem_storage::time::Time;
 
 use crate::call::bridge::{Bridge, BridgeId};
@@ -25,6 +26,12 @@ pub(crate) struct Board {
     place_last: u64,
     #[serde(skip)]
     timers: BTreeSet<(Time, TimerOf)>,
+    /// The legs of each user.
+    #[serde(skip)]
+    by_user: BTreeMap<Id, BTreeSet<LegId>>,
+    /// Legs that came in.
+    #[serde(skip)]
+    incoming: usize,
 }
 
 /// Whose deadline it is.
@@ -43,8 +50,7 @@ impl Board {
 
     /// Calls that came in.
     pub(crate) fn incoming_len(&self) -> usize {
-        let incoming = |leg: &&Leg| leg.direction == Direction::In;
-        self.legs.values().filter(incoming).count()
+        self.incoming
     }
 
     /// Places in which somebody is: each is a call, for people.
@@ -97,9 +103,39 @@ impl Board {
         }
     }
 
+    /// Puts a leg on.
+    pub(crate) fn insert_leg(&mut self, leg: Leg) {
+        self.incoming += usize::from(leg.direction == Direction::In);
+        if let Some(user) = leg.party.user {
+            self.by_user.entry(user).or_default().insert(leg.id);
+        }
+        self.legs.insert(leg.id, leg);
+    }
+
+    /// The legs of a user, in the order of their numbers.
+    pub(crate) fn legs_of(&self, user: Id) -> impl Iterator<Item = &Leg> {
+        let legs = self.by_user.get(&user).into_iter().flatten();
+        legs.filter_map(|leg| self.legs.get(leg))
+    }
+
+    /// A user talks to somebody, or to the machine.
+    pub(crate) fn is_on_the_phone(&self, user: Id) -> bool {
+        self.legs_of(user)
+            .any(|leg| leg.is_alive && matches!(leg.place, Place::Bridge(_) | Place::App(_)))
+    }
+
     /// Takes a leg off, with its timer.
     pub(crate) fn remove_leg(&mut self, id: LegId) -> Option<Leg> {
         let leg = self.legs.remove(&id)?;
+        self.incoming -= usize::from(leg.direction == Direction::In);
+        if let Some(user) = leg.party.user
+            && let Some(legs) = self.by_user.get_mut(&user)
+        {
+            legs.remove(&id);
+            if legs.is_empty() {
+                self.by_user.remove(&user);
+            }
+        }
         self.note(TimerOf::Leg(id), leg.noted, None);
         Some(leg)
     }
@@ -158,6 +194,9 @@ impl Board {
 
     #[cfg(any(test, feature = "sim"))]
     fn note_all(&mut self) {
+        for leg in std::mem::take(&mut self.legs).into_values() {
+            self.insert_leg(leg);
+        }
         for id in self.legs.keys().copied().collect::<Vec<_>>() {
             self.note_leg(id);
         }

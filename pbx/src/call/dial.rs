@@ -16,9 +16,10 @@ use tandem_storage::name::Id;
 use tandem_storage::time::Time;
 
 use crate::app::{Next, Start};
+use crate::call::groups;
 use crate::call::leg::{Leg, LegState, Place};
 use crate::call::parking::Parking;
-use crate::call::routing::goes_on;
+use crate::call::routing::{self, Dialer};
 use crate::pbx::Pbx;
 use crate::say::Say;
 use crate::seam::{Caller, Cause, SipCommand};
@@ -38,28 +39,30 @@ pub(crate) struct DialRequest {
     pub(crate) steps: VecDeque<Step>,
     /// Whose phones the call has been at, the present one last: it goes to nobody twice.
     pub(crate) passed: Vec<Id>,
+    /// Who is on the phone is not rung.
+    pub(crate) skips_busy: bool,
+    /// The phones are asked to answer by themselves.
+    pub(crate) auto_answer: bool,
     pub(crate) otherwise: Otherwise,
 }
 
 /// Who is rung at once, and for how long.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Step {
-    pub(crate) targets: Vec<Target>,
+    /// Users, all phones of each.
+    pub(crate) targets: Vec<Id>,
     pub(crate) ring_for: Duration,
-}
-
-/// Somebody to be rung.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) enum Target {
-    /// All phones of a user.
-    User(Id),
 }
 
 /// What follows if nobody answers.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) enum Otherwise {
-    /// This mailbox takes the call.
+    /// The call goes where the user whose phones were rung last has it go, or else to this mailbox.
     Mailbox(Id),
+    /// It goes on to this number.
+    Number(Arc<str>),
+    /// It is ended.
+    End(Cause),
     /// The one who waits is parked again.
     Park(Parking),
 }
@@ -67,8 +70,10 @@ pub(crate) enum Otherwise {
 /// See the chapter above.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Dial {
-    /// For whom.
-    waits: LegId,
+    /// For whom; `None`: for nobody yet.
+    waits: Option<LegId>,
+    /// Who answers a dial for nobody calls this number then.
+    calls: Arc<str>,
     /// Who transferred it there, and waits for the outcome.
     referrer: Option<LegId>,
     /// Who is shown to those who are rung.
@@ -102,29 +107,22 @@ impl DialRequest {
     pub(crate) fn user(called: Id, passed: Vec<Id>, ring_for: Duration) -> DialRequest {
         let user = passed.last().copied().unwrap_or(called);
         let step = Step {
-            targets: vec![Target::User(user)],
+            targets: vec![user],
             ring_for,
         };
         DialRequest {
             steps: VecDeque::from([step]),
             passed,
+            skips_busy: false,
+            auto_answer: false,
             otherwise: Otherwise::Mailbox(called),
         }
     }
-}
 
-impl Otherwise {
-    fn next(self, cause: Cause) -> Next {
-        match self {
-            Otherwise::Mailbox(mailbox) => {
-                let reason = match cause {
-                    Cause::Busy => Reason::Busy,
-                    _ => Reason::Unavailable,
-                };
-                Next::Start(Start::Deposit(mailbox, reason))
-            }
-            Otherwise::Park(parking) => Next::Start(Start::Parked(parking)),
-        }
+    /// The same, and this mailbox takes the call if nobody does.
+    pub(crate) fn or_mailbox(self, mailbox: Id) -> DialRequest {
+        let otherwise = Otherwise::Mailbox(mailbox);
+        DialRequest { otherwise, ..self }
     }
 }
 
@@ -140,7 +138,7 @@ impl Dial {
     /// Every leg it has to do with.
     #[cfg(any(test, feature = "sim"))]
     pub(crate) fn legs(&self) -> impl Iterator<Item = LegId> {
-        std::iter::once(self.waits).chain(self.rings.iter().copied())
+        self.waits.into_iter().chain(self.rings.iter().copied())
     }
 
     /// If nobody answers, the one who waits goes back to this slot.
@@ -153,15 +151,38 @@ impl Pbx {
     /// Rings somebody for a leg, which was perhaps transferred there.
     pub(crate) fn dial(&mut self, waits: LegId, request: DialRequest, referrer: Option<LegId>) {
         let id = DialId(self.board.new_place());
-        let now = self.x.now.mono;
         let Some(leg) = self.board.legs.get_mut(&waits) else {
             return;
         };
         leg.place = Place::Waits(id);
+        let shown = leg.party.clone();
+        self.board.note_leg(waits);
+        self.start_dial(id, Some(waits), shown, request, referrer);
+    }
+
+    /// Rings a user's phones; who answers is connected with the number.
+    pub(crate) fn dial_first(&mut self, shown: Caller, request: DialRequest, number: &str) {
+        let id = DialId(self.board.new_place());
+        self.start_dial(id, None, shown, request, None);
+        if let Some(dial) = self.board.dials.get_mut(&id) {
+            dial.calls = number.into();
+        }
+    }
+
+    fn start_dial(
+        &mut self,
+        id: DialId,
+        waits: Option<LegId>,
+        shown: Caller,
+        request: DialRequest,
+        referrer: Option<LegId>,
+    ) {
+        let now = self.x.now.mono;
         let dial = Dial {
             waits,
+            calls: Arc::from(""),
             referrer,
-            shown: leg.party.clone(),
+            shown,
             request,
             rings: Vec::new(),
             cause: Cause::NoAnswer,
@@ -170,46 +191,52 @@ impl Pbx {
             until: now,
             noted: None,
         };
-        self.board.note_leg(waits);
         self.board.dials.insert(id, dial);
         self.next_step(id);
     }
 
-    /// Rings those of the next step; if there is none, nobody has answered.
+    /// Rings those of the next step that has anybody; if there is none, nobody has answered.
     fn next_step(&mut self, id: DialId) {
-        let Some(dial) = self.board.dials.get_mut(&id) else {
-            return;
-        };
-        let Some(step) = dial.request.steps.pop_front() else {
-            return self.nobody_answered(id);
-        };
-        dial.until = self.x.now.mono + step.ring_for;
-        for target in step.targets {
-            self.ring(id, target);
+        while let Some(dial) = self.board.dials.get_mut(&id) {
+            let Some(step) = dial.request.steps.pop_front() else {
+                return self.nobody_answered(id);
+            };
+            let skips_busy = dial.request.skips_busy;
+            dial.until = self.x.now.mono + step.ring_for;
+            for user in step.targets {
+                if skips_busy && self.board.is_on_the_phone(user) {
+                    continue;
+                }
+                self.ring(id, user);
+            }
+            let rings = self.board.dials.get(&id).map_or(0, |dial| dial.rings.len());
+            if rings > 0 {
+                return self.board.note_dial(id);
+            }
         }
-        self.board.note_dial(id);
     }
 
-    fn ring(&mut self, id: DialId, target: Target) {
+    fn ring(&mut self, id: DialId, user: Id) {
         let Some(dial) = self.board.dials.get_mut(&id) else {
             return;
         };
-        let Target::User(user) = target;
         let Some(party) = self.x.party(user) else {
             return;
         };
         let leg = self.x.new_leg();
         dial.rings.push(leg);
+        self.x.note_caller(user, &dial.shown);
         self.x.sip(SipCommand::Call {
             leg,
             user,
             caller: dial.shown.clone(),
-            like: Some(dial.waits),
+            like: dial.waits,
+            auto_answer: dial.request.auto_answer,
         });
         let dialed = party.number.clone();
         let mut called = Leg::outgoing(leg, party, dialed, &self.x);
         called.place = Place::Rings(id);
-        self.board.legs.insert(leg, called);
+        self.board.insert_leg(called);
     }
 
     /// One of those who are rung rings.
@@ -221,8 +248,9 @@ impl Pbx {
             return;
         }
         dial.tone = Tone::Ringing;
-        let waits = dial.waits;
-        self.sound_ringing(waits);
+        if let Some(waits) = dial.waits {
+            self.sound_ringing(waits);
+        }
         self.board.note_dial(id);
     }
 
@@ -250,7 +278,7 @@ impl Pbx {
         let Some(dial) = self.board.dials.get_mut(&id) else {
             return;
         };
-        dial.waits = waits;
+        dial.waits = Some(waits);
         let (tone, rings) = (dial.tone, dial.rings.first().copied());
         if let Some(leg) = self.board.legs.get_mut(&waits) {
             leg.place = Place::Waits(id);
@@ -268,11 +296,10 @@ impl Pbx {
         let Some(dial) = self.board.dials.get_mut(&id) else {
             return;
         };
-        if dial.rings.len() > 1 {
+        let Some(waits) = dial.waits.filter(|_| dial.rings.len() == 1) else {
             return self.target_rings(id);
-        }
+        };
         dial.tone = Tone::Early;
-        let waits = dial.waits;
         let offered = self.board.legs.get(&waits);
         if offered.is_some_and(|waits| waits.state == LegState::Offered) {
             self.x.sip(SipCommand::Progress {
@@ -291,18 +318,15 @@ impl Pbx {
             return;
         };
         dial.rings.retain(|other| *other != leg);
-        let user = self.x.office.by_extension(to);
         let passed = dial.request.passed.clone();
-        match user.and_then(|user| goes_on(&self.x, user, passed)) {
-            Some(passed) => {
-                let user = passed[passed.len() - 1];
-                dial.request.passed = passed;
-                dial.until = self.x.after(self.x.config.ring_for);
-                self.ring(id, Target::User(user));
-                self.board.note_dial(id);
-            }
-            None => self.target_lost(id),
+        let Some(request) = groups::onward(&mut self.x, to, passed) else {
+            return self.target_lost(id);
+        };
+        dial.request.passed = request.passed;
+        for step in request.steps.into_iter().rev() {
+            dial.request.steps.push_front(step);
         }
+        self.target_lost(id);
     }
 
     /// One of those who are rung has answered, with this codec, or another leg for them: it is connected,
@@ -312,13 +336,17 @@ impl Pbx {
             return;
         };
         if let (Some(leg), Some(codec)) = (self.board.legs.get_mut(&leg), codec) {
+            self.x.counters.calls_out_answered += 1;
             leg.state = LegState::Up;
             leg.codec = codec;
             leg.answered = Some(self.x.now.wall);
         }
         let others = dial.rings.iter().filter(|other| **other != leg);
         self.end_all(others.copied().collect(), Cause::AnsweredElsewhere);
-        self.bridge(dial.waits, leg);
+        match dial.waits {
+            Some(waits) => self.bridge(waits, leg),
+            None => self.call_on(leg, &dial.calls),
+        }
         if let Some(referrer) = dial.referrer {
             self.transferred(referrer);
         }
@@ -356,13 +384,66 @@ impl Pbx {
     }
 
     fn nobody_answered(&mut self, id: DialId) {
-        if let Some(dial) = self.board.remove_dial(id) {
-            let next = dial.request.otherwise.next(dial.cause);
-            self.go(dial.waits, next);
-            if let Some(referrer) = dial.referrer {
-                self.transferred(referrer);
+        let Some(dial) = self.board.remove_dial(id) else {
+            return;
+        };
+        let Some(waits) = dial.waits else {
+            return;
+        };
+        match self.otherwise(&dial) {
+            Next::Dial(request) => self.dial(waits, request, dial.referrer),
+            next => {
+                self.go(waits, next);
+                if let Some(referrer) = dial.referrer {
+                    self.transferred(referrer);
+                }
             }
         }
+    }
+
+    /// What follows for the one who waits when nobody has answered.
+    fn otherwise(&mut self, dial: &Dial) -> Next {
+        let passed = dial.request.passed.clone();
+        match &dial.request.otherwise {
+            Otherwise::Mailbox(mailbox) => {
+                let forward = groups::case_of(dial.cause).and_then(|case| {
+                    let rung = self.x.office.settings(*passed.last()?);
+                    rung.forward_in(case).cloned()
+                });
+                let request = forward.and_then(|to| groups::onward(&mut self.x, &to, passed));
+                let reason = match dial.cause {
+                    Cause::Busy => Reason::Busy,
+                    _ => Reason::Unavailable,
+                };
+                match request {
+                    Some(request) => Next::Dial(request.or_mailbox(*mailbox)),
+                    None => Next::Start(Start::Deposit(*mailbox, reason)),
+                }
+            }
+            Otherwise::Number(to) => {
+                let mailbox = self.x.office.mailbox(to);
+                match (groups::onward(&mut self.x, to, passed), mailbox) {
+                    (Some(request), _) => Next::Dial(request),
+                    (None, Some(mailbox)) => {
+                        Next::Start(Start::Deposit(mailbox, Reason::Unavailable))
+                    }
+                    (None, None) => Next::End(Cause::NoAnswer),
+                }
+            }
+            Otherwise::End(cause) => Next::End(*cause),
+            Otherwise::Park(parking) => Next::Start(Start::Parked(*parking)),
+        }
+    }
+
+    /// Who has answered a dial for nobody calls the number.
+    fn call_on(&mut self, id: LegId, number: &Arc<str>) {
+        let Some(leg) = self.board.legs.get_mut(&id) else {
+            return;
+        };
+        leg.place = Place::Between;
+        leg.dialed = number.clone();
+        let next = routing::start(&Dialer::of(leg), &mut self.x);
+        self.go(id, next);
     }
 
     /// Who waited has gone.

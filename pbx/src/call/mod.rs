@@ -19,6 +19,7 @@
 pub(crate) mod board;
 pub(crate) mod bridge;
 pub(crate) mod dial;
+mod groups;
 pub(crate) mod leg;
 mod listing;
 pub(crate) mod moves;

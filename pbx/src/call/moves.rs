@@ -186,9 +186,13 @@ impl Pbx {
     /// Nothing of a leg is left to wait for.
     pub(crate) fn over(&mut self, id: LegId) {
         self.x.hears_nothing(id);
-        if let Some(leg) = self.board.remove_leg(id)
-            && leg.direction == Direction::In
-        {
+        let Some(leg) = self.board.remove_leg(id) else {
+            return;
+        };
+        if let Some(user) = leg.party.user.filter(|_| leg.answered.is_some()) {
+            self.x.note_idle(user);
+        }
+        if leg.direction == Direction::In {
             leg.log(&mut self.x);
         }
     }

@@ -4,8 +4,6 @@
 //! there. Who is fetched by nobody rings where it was parked from, and is parked again if nobody answers
 //! there; after a few rounds the mailbox of the one who parked it takes the call.
 
-use std::collections::VecDeque;
-
 use serde::{Deserialize, Serialize};
 use tandem_engine::seam::{Command, LegId, PlayId};
 use tandem_storage::name::Id;
@@ -13,7 +11,7 @@ use tandem_storage::time::Time;
 
 use crate::app::{App, Next, Start};
 use crate::call::LegEvent;
-use crate::call::dial::{DialRequest, Otherwise, Step, Target};
+use crate::call::dial::{DialRequest, Otherwise};
 use crate::call::leg::{Leg, Place};
 use crate::pbx::Pbx;
 use crate::say::Say;
@@ -81,12 +79,8 @@ impl Parked {
         let parker = self.parker.filter(|user| x.office.account(*user).is_some());
         match parker {
             Some(parker) if self.recalls < RECALLS_MAX => Next::Dial(DialRequest {
-                steps: VecDeque::from([Step {
-                    targets: vec![Target::User(parker)],
-                    ring_for: x.config.ring_for,
-                }]),
-                passed: vec![parker],
                 otherwise: Otherwise::Park(parking),
+                ..DialRequest::user(parker, vec![parker], x.config.ring_for)
             }),
             Some(parker) => Next::Start(Start::Deposit(parker, Reason::Unavailable)),
             None => Next::End(Cause::NoAnswer),

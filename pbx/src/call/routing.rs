@@ -10,19 +10,25 @@ use tandem_storage::name::Id;
 
 use crate::app::codes::Change;
 use crate::app::{Next, Start};
-use crate::call::dial::DialRequest;
+use crate::call::dial::{DialRequest, Otherwise};
+use crate::call::groups;
 use crate::call::leg::Leg;
 use crate::call::parking;
 use crate::config::{PbxConfig, Service};
-use crate::office::Office;
+use crate::office::{Entry, Office};
+use crate::say::Say;
 use crate::seam::{Caller, Cause, ClassOfService};
 use crate::state::PbxState;
 use crate::voicemail::deposit::Reason;
+use crate::words;
 
 /// Where a dialled number leads.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Route {
     User(Id),
+    Group(Id),
+    Intercom(Id),
+    CallBack,
     Leave(Id),
     MyMessages,
     MessagesOf(Option<Id>),
@@ -61,8 +67,10 @@ impl Dialer<'_> {
 
 /// Reads what was dialled. `None`: there is no such number.
 pub(crate) fn route(dialed: &str, config: &PbxConfig, office: &Office) -> Option<Route> {
-    if let Some(user) = office.by_extension(dialed) {
-        return Some(Route::User(user));
+    match office.entry(dialed) {
+        Some(Entry::User(user)) => return Some(Route::User(user)),
+        Some(Entry::Group(group)) => return Some(Route::Group(group)),
+        None => {}
     }
     let mut codes: Vec<_> = config
         .codes
@@ -79,13 +87,25 @@ pub(crate) fn route(dialed: &str, config: &PbxConfig, office: &Office) -> Option
 fn service(service: Service, rest: &str, office: &Office) -> Option<Route> {
     let route = match service {
         Service::MessagesOf if rest.is_empty() => Route::MessagesOf(None),
-        Service::MessagesOf => Route::MessagesOf(Some(office.by_extension(rest)?)),
-        Service::LeaveMessage => Route::Leave(office.by_extension(rest)?),
+        Service::MessagesOf => Route::MessagesOf(Some(office.mailbox(rest)?)),
+        Service::LeaveMessage => Route::Leave(office.mailbox(rest)?),
+        Service::Intercom => Route::Intercom(office.by_extension(rest)?),
+        Service::GroupLogin | Service::GroupLogout => {
+            let group = match office.entry(rest) {
+                Some(Entry::Group(group)) => Some(group),
+                _ if rest.is_empty() => None,
+                _ => return None,
+            };
+            Route::Change(Change::Group(group, service == Service::GroupLogin))
+        }
+        Service::ForwardCaseOn(case) if !rest.is_empty() => {
+            Route::Change(Change::ForwardIn(case, Some(rest.into())))
+        }
         Service::PickUp => Route::PickUp(Some(office.by_extension(rest)?)),
         Service::Park if !rest.is_empty() => Route::Fetch(parking::slot(rest)?),
         Service::ForwardOn if !rest.is_empty() => Route::Change(Change::Forward(Some(rest.into()))),
         _ if !rest.is_empty() => return None,
-        Service::ForwardOn => return None,
+        Service::ForwardOn | Service::ForwardCaseOn(_) => return None,
         Service::MyMessages => Route::MyMessages,
         Service::Echo => Route::Echo,
         Service::Clock => Route::Clock,
@@ -93,6 +113,10 @@ fn service(service: Service, rest: &str, office: &Office) -> Option<Route> {
         Service::DndOn => Route::Change(Change::Dnd(true)),
         Service::DndOff => Route::Change(Change::Dnd(false)),
         Service::ForwardOff => Route::Change(Change::Forward(None)),
+        Service::ForwardCaseOff(case) => Route::Change(Change::ForwardIn(case, None)),
+        Service::RejectAnonymousOn => Route::Change(Change::RejectAnonymous(true)),
+        Service::RejectAnonymousOff => Route::Change(Change::RejectAnonymous(false)),
+        Service::CallBack => Route::CallBack,
         Service::PickUpGroup => Route::PickUp(None),
         Service::Park => Route::Park,
     };
@@ -100,7 +124,7 @@ fn service(service: Service, rest: &str, office: &Office) -> Option<Route> {
 }
 
 /// Where a leg goes for which this was dialled.
-pub(crate) fn start(dialer: &Dialer<'_>, x: &PbxState) -> Next {
+pub(crate) fn start(dialer: &Dialer<'_>, x: &mut PbxState) -> Next {
     let Some(route) = route(dialer.dialed, &x.config, &x.office) else {
         return Next::End(Cause::NoSuchNumber);
     };
@@ -112,7 +136,10 @@ pub(crate) fn start(dialer: &Dialer<'_>, x: &PbxState) -> Next {
         Route::User(user) if dialer.for_another && dialer.party.user == Some(user) => {
             return Next::End(Cause::Declined);
         }
-        Route::User(user) => return call_user(x, user),
+        Route::User(user) => return groups::call_user(x, dialer.party, user),
+        Route::Group(group) => return groups::call_group(x, group),
+        Route::Intercom(user) => return Next::Dial(intercom(user, x)),
+        Route::CallBack => return call_back(dialer, x),
         Route::PickUp(whose) => return Next::PickUp(whose),
         Route::Park if dialer.for_another => return Next::Park(None),
         Route::Park => return Next::ParkHeld,
@@ -137,12 +164,33 @@ fn may(dialer: &Dialer<'_>, route: &Route) -> bool {
     let is_internal = dialer.class != ClassOfService::Public;
     let is_user = dialer.party.user.is_some() && !dialer.for_another;
     match route {
-        Route::User(_) | Route::Leave(_) => true,
+        Route::User(_) | Route::Group(_) | Route::Leave(_) => true,
         Route::Echo | Route::Clock | Route::MyNumber => true,
         Route::MyMessages | Route::MessagesOf(_) => is_internal,
         Route::Park if dialer.for_another => is_internal,
-        Route::Fetch(_) => is_internal,
-        Route::Park | Route::PickUp(_) | Route::Change(_) => is_user,
+        Route::Fetch(_) | Route::Intercom(_) => is_internal,
+        Route::Park | Route::PickUp(_) | Route::Change(_) | Route::CallBack => is_user,
+    }
+}
+
+/// The user's phones are asked to answer by themselves; no mailbox takes the call.
+fn intercom(user: Id, x: &PbxState) -> DialRequest {
+    DialRequest {
+        auto_answer: true,
+        otherwise: Otherwise::End(Cause::NoAnswer),
+        ..DialRequest::user(user, vec![user], x.config.ring_for)
+    }
+}
+
+/// Whoever called the user last is called.
+fn call_back(dialer: &Dialer<'_>, x: &mut PbxState) -> Next {
+    let user = dialer.party.user;
+    let Some(number) = user.and_then(|user| x.last_caller(user)) else {
+        return Next::goodbye(Say::one(words::UNKNOWN_NUMBER).pause(300));
+    };
+    match x.office.entry(&number) {
+        Some(Entry::User(user)) => groups::call_user(x, dialer.party, user),
+        _ => Next::End(Cause::NoSuchNumber),
     }
 }
 
@@ -151,34 +199,10 @@ fn own_mailbox(party: &Caller, office: &Office) -> Option<Id> {
     party.user.or_else(|| office.by_extension(&party.number))
 }
 
-/// Rings a user, or whoever takes that user's calls; the mailbox is always that of the one dialled.
-fn call_user(x: &PbxState, called: Id) -> Next {
-    match goes_on(x, called, Vec::new()) {
-        Some(passed) => Next::Dial(DialRequest::user(called, passed, x.config.ring_for)),
-        None => Next::Start(Start::Deposit(called, Reason::Unavailable)),
-    }
-}
-
-/// Whom a call to `user` has been at before a phone rings, that phone's owner last. `None`: nobody's phone
-/// rings (do not disturb, a circle, an extension that is no more).
-pub(crate) fn goes_on(x: &PbxState, mut user: Id, mut passed: Vec<Id>) -> Option<Vec<Id>> {
-    loop {
-        if passed.contains(&user) || passed.len() > x.config.hops_max {
-            return None;
-        }
-        passed.push(user);
-        let settings = x.office.settings(user);
-        let Some(forward) = settings.forward else {
-            return (!settings.dnd).then_some(passed);
-        };
-        user = x.office.by_extension(&forward)?;
-    }
-}
-
-/// An extension one may forward to: somebody else's.
+/// An extension one may forward to: somebody else's, or a group's.
 pub(crate) fn forward_target(x: &PbxState, user: Id, to: &str) -> Option<Arc<str>> {
-    let other = x.office.by_extension(to)?;
-    (other != user).then(|| to.into())
+    let other = x.office.entry(to)?;
+    (other != Entry::User(user)).then(|| to.into())
 }
 
 #[cfg(test)]

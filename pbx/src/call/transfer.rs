@@ -101,7 +101,7 @@ impl Pbx {
             class: from.party.class,
             for_another: true,
         };
-        let next = match routing::start(&dialer, &self.x) {
+        let next = match routing::start(&dialer, &mut self.x) {
             Next::End(cause) => return Err(cause),
             Next::Park(_) => Next::Park(from.party.user),
             next => next,
@@ -159,7 +159,7 @@ impl Pbx {
                     class: b.party.class,
                     for_another: true,
                 };
-                let next = routing::start(&dialer, &self.x);
+                let next = routing::start(&dialer, &mut self.x);
                 if let Next::End(cause) = next {
                     return Err(cause);
                 }

@@ -6,7 +6,10 @@ use tandem_engine::TOKEN_CHUNK;
 use tandem_engine::seam::{Event, LegId, RecordEnd};
 use tandem_storage::seam::{LogEvent, SoundCodec};
 
-use crate::seam::{AdminAsk, AdminRequest, Caller, Cause, Input, SipEvent};
+use crate::office::group::{Overflow, Strategy};
+use crate::seam::{
+    AdminAsk, AdminRequest, Caller, Cause, GroupChange, Input, SipEvent, UserChange,
+};
 use crate::sim::{Leg, World, log};
 
 impl World {
@@ -17,6 +20,48 @@ impl World {
     pub(super) fn ask(&mut self, ask: AdminAsk) {
         self.inbox
             .push_back(Input::Admin(AdminRequest { asker: 1, ask }));
+    }
+
+    pub(super) fn group(&mut self, extension: &str, settings: &[&str]) {
+        let mut change = GroupChange::default();
+        for (key, value) in settings
+            .iter()
+            .filter_map(|setting| setting.split_once('='))
+        {
+            match key {
+                "members" => {
+                    let members = value.split(',').filter(|member| !member.is_empty());
+                    change.members = Some(members.map(Into::into).collect());
+                }
+                "strategy" => change.strategy = Strategy::parse(value),
+                "ring_s" => change.ring_s = value.parse().ok(),
+                "overflow" => change.overflow = Some(Overflow::parse(value)),
+                _ => self.faults.push(format!("a group has no {key}")),
+            }
+        }
+        let is_there = self.groups.contains(extension);
+        self.groups.insert(extension.to_owned());
+        let extension = extension.into();
+        self.ask(match is_there {
+            true => AdminAsk::SetGroup { extension, change },
+            false => AdminAsk::AddGroup { extension, change },
+        });
+    }
+
+    pub(super) fn set_user(&mut self, extension: &str, setting: &str) {
+        let (key, value) = setting.split_once('=').unwrap_or((setting, ""));
+        let to = || Some(Some(value).filter(|to| !to.is_empty()).map(Into::into));
+        let mut change = UserChange::default();
+        match key {
+            "forward" => change.forward = to(),
+            "forward_busy" => change.forward_busy = to(),
+            "forward_no_answer" => change.forward_no_answer = to(),
+            "forward_unreachable" => change.forward_unreachable = to(),
+            "blocked" => change.blocked = Some(value.split(',').map(Into::into).collect()),
+            _ => self.faults.push(format!("a user has no {key}")),
+        }
+        let extension = extension.into();
+        self.ask(AdminAsk::SetUser { extension, change });
     }
 
     pub(super) fn import(&mut self, extension: &str, ms: u64) {
@@ -30,7 +75,9 @@ impl World {
     }
 
     pub(super) fn call(&mut self, leg: LegId, from: &str, dialed: &str, replaces: Option<LegId>) {
+        let is_withheld = from == "~anonymous";
         let (user, number) = match from.strip_prefix('~') {
+            Some(_) if is_withheld => (None, ""),
             Some(number) => (None, number),
             None => (self.users.get(from).copied(), from),
         };
@@ -38,7 +85,7 @@ impl World {
             user,
             number: number.into(),
             name: "".into(),
-            is_withheld: false,
+            is_withheld,
             class: crate::seam::ClassOfService::Internal,
         };
         self.legs.insert(leg, Leg::default());

@@ -25,6 +25,9 @@
 //! | `pin LEG right`, `pin LEG wrong`, `hash LEG ok`, `hash LEG failed` | the PIN helper answers |
 //! | `log hold`, `log go`, `log poison`, `disk full`, `disk ok` | the log |
 //! | `power cut` | everything that is not durable is lost; the node starts again |
+//! | `group EXT KEY=VALUE …` | an administrator makes or changes a group |
+//! | `user EXT KEY=VALUE` | changes a user: `forward_busy=102`, `blocked=1,2` |
+//! | `dial EXT NUMBER` | has a user's phones rung, and then a number |
 //! | `phone EXT`, `drain`, `stop`, `list EXT`, `import EXT MS` | the rest |
 
 mod happen;
@@ -34,7 +37,7 @@ mod stir;
 mod watch;
 mod words;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -74,6 +77,8 @@ pub struct World {
     /// The last leg that came in by [`World::stir`].
     leg_last: u64,
     stopped: bool,
+    /// Groups that were asked for.
+    groups: BTreeSet<String>,
 }
 
 /// A leg that has not ended.
@@ -152,6 +157,7 @@ impl World {
             epoch: 1,
             leg_last: 1,
             stopped: false,
+            groups: BTreeSet::new(),
         };
         world.settle();
         world.said.clear();
@@ -275,6 +281,12 @@ impl World {
             ["drain"] => self.inbox.push_back(Input::Drain),
             ["stop"] => self.inbox.push_back(Input::Stop),
             ["calls"] => self.ask(AdminAsk::Calls),
+            ["dial", extension, number] => self.ask(AdminAsk::Dial {
+                extension: extension.into(),
+                number: number.into(),
+            }),
+            ["group", extension, ref settings @ ..] => self.group(extension, settings),
+            ["user", extension, setting] => self.set_user(extension, setting),
             ["list", extension] => self.ask(AdminAsk::Mailbox {
                 extension: extension.into(),
             }),

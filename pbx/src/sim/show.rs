@@ -99,10 +99,19 @@ impl Names {
                 format!("progress {} like {}", leg.0, like.map_or(0, |like| like.0))
             }
             SipCommand::Call {
-                leg, user, caller, ..
+                leg,
+                user,
+                caller,
+                auto_answer,
+                ..
             } => {
+                let by_itself = if *auto_answer {
+                    ", to answer by itself"
+                } else {
+                    ""
+                };
                 format!(
-                    "call {}: {} from {}",
+                    "call {}: {} from {}{by_itself}",
                     leg.0,
                     self.user(*user),
                     caller.number

@@ -323,9 +323,8 @@ fn greeting(x: &PbxState, mailbox: Id, reason: Reason) -> Say {
 
 /// "The person at extension one zero two"
 fn extension(x: &PbxState, mailbox: Id) -> Say {
-    let account = x.office.account(mailbox);
-    let extension = account.map(|account| account.extension.clone());
-    Say::one(words::PERSON_AT_EXTENSION).digits(&extension.unwrap_or_default())
+    let extension = x.office.extension(mailbox).map_or("", |e| e);
+    Say::one(words::PERSON_AT_EXTENSION).digits(extension)
 }
 
 /// "… is not available."

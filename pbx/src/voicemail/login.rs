@@ -72,7 +72,7 @@ impl Login {
         match &mut self.step {
             Step::Mailbox(question) => match question.on(leg, x, event) {
                 Some(Reply::Number(number)) => {
-                    let mailbox = x.office.by_extension(&number);
+                    let mailbox = x.office.mailbox(&number);
                     Login::ask_pin(leg, x, self.tries, mailbox, Say::new())
                 }
                 Some(_) => Next::goodbye(Say::new()),

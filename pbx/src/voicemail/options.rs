@@ -202,8 +202,7 @@ impl Session {
 
     /// What is wrong with a new PIN.
     fn fault(&self, x: &PbxState, pin: &str) -> Option<Word> {
-        let account = x.office.account(self.mailbox);
-        let extension = account.map_or("", |account| &account.extension);
+        let extension = x.office.extension(self.mailbox).map_or("", |e| e);
         match users::pin_fault(&x.config, extension, pin)? {
             PinFault::TooShort => Some(words::PIN_TOO_SHORT),
             PinFault::TooLong => Some(words::PIN_TOO_LONG),

@@ -286,7 +286,7 @@ impl Session {
         let Reply::Number(number) = reply else {
             return Some(Next::goodbye(Say::new()));
         };
-        match x.office.by_extension(number) {
+        match x.office.mailbox(number) {
             Some(mailbox) => Some(Next::Start(Start::Deposit(mailbox, Reason::Direct))),
             None => self.menu(leg, x, Say::one(words::NO_SUCH_MAILBOX)),
         }

@@ -6,6 +6,7 @@ mod calls;
 mod codes;
 mod deposit;
 mod greetings;
+mod groups;
 mod hearing;
 mod login;
 mod moves;

@@ -294,6 +294,7 @@ impl World {
             user: id(102),
             caller,
             like: None,
+            auto_answer: false,
         });
     }
 

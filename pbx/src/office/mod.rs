@@ -10,10 +10,15 @@
 //! | `user/ID/pin` | string: Argon2 hash of the PIN, PHC form |
 //! | `user/ID/dnd` | `true`; removed: calls are welcome |
 //! | `user/ID/forward` | string: the extension all calls go to |
+//! | `user/ID/forward_busy`, `…_no_answer`, `…_unreachable` | string: where calls go in that case |
+//! | `user/ID/reject_anonymous` | `true`: no calls of who withholds the number |
+//! | `user/ID/blocked` | list of strings: numbers whose calls are refused |
 //! | `user/ID/greeting/unavailable`, `…/busy`, `…/temporary`, `…/name` | string: a sound's id |
 //!
+//! Groups are beside them ([`group`]); users and groups share the extensions.
+//!
 //! A user's identity is its [`Id`]; the extension is only a value it has. A mailbox belongs to
-//! the identity, so swapping two extensions swaps no mailboxes. Should two users claim one
+//! the identity, so swapping two extensions swaps no mailboxes. Should two claim one
 //! extension (two sites handed it out while apart), the one made first answers to it and the
 //! other stays in the directory, marked as in conflict.
 
@@ -23,7 +28,10 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use tandem_storage::name::Id;
 
+use crate::office::group::Group;
 use crate::seam::SipUser;
+
+pub mod group;
 
 /// What the shim and the dial plan need of a user.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -36,6 +44,24 @@ pub struct Account {
     pub ha1_md5: Arc<str>,
     /// SHA-256 of the same.
     pub ha1_sha256: Arc<str>,
+}
+
+/// When calls go elsewhere that could not be taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ForwardCase {
+    /// The user is on the phone.
+    Busy,
+    /// Nobody answers.
+    NoAnswer,
+    /// No phone is registered.
+    Unreachable,
+}
+
+/// Who answers to an extension.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Entry {
+    User(Id),
+    Group(Id),
 }
 
 /// The recordings a user can have made of themselves.
@@ -65,6 +91,11 @@ pub(crate) struct Settings {
     pub(crate) pin: Option<Arc<str>>,
     pub(crate) dnd: bool,
     pub(crate) forward: Option<Arc<str>>,
+    pub(crate) forward_busy: Option<Arc<str>>,
+    pub(crate) forward_no_answer: Option<Arc<str>>,
+    pub(crate) forward_unreachable: Option<Arc<str>>,
+    pub(crate) reject_anonymous: bool,
+    pub(crate) blocked: Vec<Arc<str>>,
     pub(crate) greetings: BTreeMap<Greeting, Id>,
 }
 
@@ -73,6 +104,11 @@ pub(crate) struct Settings {
 pub(crate) struct Office {
     accounts: BTreeMap<Id, Account>,
     settings: BTreeMap<Id, Settings>,
+    groups: BTreeMap<Id, Group>,
+    /// The groups that each user is a member of.
+    groups_of: BTreeMap<Id, BTreeSet<Id>>,
+    /// Group and member: has logged out.
+    logged_out: BTreeSet<(Id, Id)>,
     by_extension: BTreeMap<Arc<str>, BTreeSet<Id>>,
     /// Registers under `user/` that could not be read; they change nothing.
     pub(crate) unreadable: u64,
@@ -110,6 +146,21 @@ pub(crate) fn greeting_key(id: Id, greeting: Greeting) -> Arc<str> {
     format!("user/{id}/greeting/{}", greeting.name()).into()
 }
 
+/// The register that says where a user's calls go in one case.
+pub fn forward_case_key(id: Id, case: ForwardCase) -> Arc<str> {
+    format!("user/{id}/{}", case.name()).into()
+}
+
+/// The register that says that a user wants no anonymous calls.
+pub fn reject_anonymous_key(id: Id) -> Arc<str> {
+    format!("user/{id}/reject_anonymous").into()
+}
+
+/// The register that says whose calls a user refuses.
+pub fn blocked_key(id: Id) -> Arc<str> {
+    format!("user/{id}/blocked").into()
+}
+
 /// A value as the text of a register.
 pub(crate) fn json<T: Serialize + ?Sized>(value: &T) -> Arc<str> {
     // Only strings, numbers, booleans and structs of them are written; these have no failing form.
@@ -122,6 +173,28 @@ pub(crate) fn greeting_of(key: &str, value: Option<&str>) -> Option<Id> {
     which.strip_prefix("greeting/")?;
     let sound: String = serde_json::from_str(value?).ok()?;
     sound.parse().ok()
+}
+
+impl ForwardCase {
+    /// As in its register.
+    pub fn name(self) -> &'static str {
+        match self {
+            ForwardCase::Busy => "forward_busy",
+            ForwardCase::NoAnswer => "forward_no_answer",
+            ForwardCase::Unreachable => "forward_unreachable",
+        }
+    }
+}
+
+impl Settings {
+    /// Where calls go in this case.
+    pub(crate) fn forward_in(&self, case: ForwardCase) -> Option<&Arc<str>> {
+        match case {
+            ForwardCase::Busy => self.forward_busy.as_ref(),
+            ForwardCase::NoAnswer => self.forward_no_answer.as_ref(),
+            ForwardCase::Unreachable => self.forward_unreachable.as_ref(),
+        }
+    }
 }
 
 impl Greeting {
@@ -144,8 +217,11 @@ impl Greeting {
 }
 
 impl Office {
-    /// Takes in a register. Returns the user whose account changed (not merely a setting).
+    /// Takes in a register. Returns the user or group that changed (not merely a setting of it).
     pub(crate) fn apply(&mut self, key: &str, value: Option<&str>) -> Option<Id> {
+        if let Some(rest) = key.strip_prefix("group/") {
+            return self.apply_group_part(rest, value);
+        }
         let mut parts = key.strip_prefix("user/")?.split('/');
         let Some(id) = parts.next().and_then(|id| id.parse().ok()) else {
             self.unreadable += 1;
@@ -172,22 +248,69 @@ impl Office {
             Some(Ok(account)) => Some(account),
             None => None,
         };
-        if let Some(old) = self.accounts.remove(&id)
-            && let Some(ids) = self.by_extension.get_mut(&old.extension)
-        {
-            ids.remove(&id);
-            if ids.is_empty() {
-                self.by_extension.remove(&old.extension);
-            }
+        if let Some(old) = self.accounts.remove(&id) {
+            self.unclaim(&old.extension, id);
         }
         if let Some(account) = account {
-            self.by_extension
-                .entry(account.extension.clone())
-                .or_default()
-                .insert(id);
+            self.claim(account.extension.clone(), id);
             self.accounts.insert(id, account);
         }
         true
+    }
+
+    fn claim(&mut self, extension: Arc<str>, id: Id) {
+        self.by_extension.entry(extension).or_default().insert(id);
+    }
+
+    fn unclaim(&mut self, extension: &str, id: Id) {
+        if let Some(ids) = self.by_extension.get_mut(extension) {
+            ids.remove(&id);
+            if ids.is_empty() {
+                self.by_extension.remove(extension);
+            }
+        }
+    }
+
+    /// `ID`, `ID/pin` or `ID/out/USER`. What cannot be read is counted and changes nothing.
+    fn apply_group_part(&mut self, rest: &str, value: Option<&str>) -> Option<Id> {
+        let mut parts = rest.splitn(3, '/');
+        let id = parts.next().and_then(|id| id.parse().ok());
+        let done = match (id, parts.next(), parts.next()) {
+            (Some(id), None, None) => self.apply_group(id, value).map(|()| Some(id)),
+            (Some(id), Some("pin"), None) => {
+                self.apply_setting(id, "pin", None, value).map(|()| None)
+            }
+            (Some(id), Some("out"), Some(user)) => user.parse().ok().map(|user| {
+                match value {
+                    Some("true") => self.logged_out.insert((id, user)),
+                    _ => self.logged_out.remove(&(id, user)),
+                };
+                None
+            }),
+            _ => None,
+        };
+        self.unreadable += u64::from(done.is_none());
+        done.flatten()
+    }
+
+    fn apply_group(&mut self, id: Id, value: Option<&str>) -> Option<()> {
+        let group = value.map(serde_json::from_str::<Group>).transpose().ok()?;
+        if let Some(old) = self.groups.remove(&id) {
+            self.unclaim(&old.extension, id);
+            for member in old.members {
+                if let Some(groups) = self.groups_of.get_mut(&member) {
+                    groups.remove(&id);
+                }
+            }
+        }
+        if let Some(group) = group {
+            self.claim(group.extension.clone(), id);
+            for member in &group.members {
+                self.groups_of.entry(*member).or_default().insert(id);
+            }
+            self.groups.insert(id, group);
+        }
+        Some(())
     }
 
     fn apply_setting(
@@ -206,6 +329,16 @@ impl Office {
             ("pin", None) => settings.pin = text()?,
             ("forward", None) => settings.forward = text()?,
             ("dnd", None) => settings.dnd = value == Some("true"),
+            ("forward_busy", None) => settings.forward_busy = text()?,
+            ("forward_no_answer", None) => settings.forward_no_answer = text()?,
+            ("forward_unreachable", None) => settings.forward_unreachable = text()?,
+            ("reject_anonymous", None) => settings.reject_anonymous = value == Some("true"),
+            ("blocked", None) => {
+                settings.blocked = match value {
+                    Some(value) => serde_json::from_str(value).ok()?,
+                    None => Vec::new(),
+                };
+            }
             ("greeting", Some(which)) => {
                 let greeting = Greeting::ALL.into_iter().find(|g| g.name() == which)?;
                 match text()? {
@@ -219,8 +352,53 @@ impl Office {
     }
 
     /// Who answers to this extension.
+    pub(crate) fn entry(&self, extension: &str) -> Option<Entry> {
+        let id = *self.by_extension.get(extension)?.first()?;
+        match self.groups.contains_key(&id) {
+            true => Some(Entry::Group(id)),
+            false => Some(Entry::User(id)),
+        }
+    }
+
+    /// The user who answers to this extension.
     pub(crate) fn by_extension(&self, extension: &str) -> Option<Id> {
-        self.by_extension.get(extension)?.first().copied()
+        match self.entry(extension)? {
+            Entry::User(id) => Some(id),
+            Entry::Group(_) => None,
+        }
+    }
+
+    /// Whose mailbox answers to this extension: a user, or a group.
+    pub(crate) fn mailbox(&self, extension: &str) -> Option<Id> {
+        match self.entry(extension)? {
+            Entry::User(id) | Entry::Group(id) => Some(id),
+        }
+    }
+
+    /// What one dials to reach a user or a group.
+    pub(crate) fn extension(&self, id: Id) -> Option<&Arc<str>> {
+        let user = self.accounts.get(&id).map(|account| &account.extension);
+        user.or_else(|| self.groups.get(&id).map(|group| &group.extension))
+    }
+
+    /// A group.
+    pub(crate) fn group(&self, id: Id) -> Option<&Group> {
+        self.groups.get(&id)
+    }
+
+    /// All groups, in the order in which they were made.
+    pub(crate) fn groups(&self) -> impl Iterator<Item = (Id, &Group)> {
+        self.groups.iter().map(|(id, group)| (*id, group))
+    }
+
+    /// The groups that a user is a member of, logged in or not.
+    pub(crate) fn groups_of(&self, user: Id) -> impl Iterator<Item = Id> {
+        self.groups_of.get(&user).into_iter().flatten().copied()
+    }
+
+    /// A member has logged out of a group.
+    pub(crate) fn is_logged_out(&self, group: Id, user: Id) -> bool {
+        self.logged_out.contains(&(group, user))
     }
 
     /// A user's account.
@@ -266,9 +444,13 @@ impl Office {
         })
     }
 
-    /// One may answer what rings at the other: everybody in the office may, while nobody has set groups.
+    /// One may answer what rings at the other: they have a group in common, or the office has none.
     pub(crate) fn may_pick_up(&self, picker: Id, user: Id) -> bool {
-        self.accounts.contains_key(&picker) && self.accounts.contains_key(&user)
+        let share = || {
+            self.groups_of(picker)
+                .any(|group| self.groups_of(user).any(|g| g == group))
+        };
+        self.groups.is_empty() || share()
     }
 
     /// The users who claim an extension.

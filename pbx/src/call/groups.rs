@@ -1,0 +1,126 @@
+//! Calls to users and groups: whom a call rings, in which order, and where it goes from there.
+//!
+//! "Forward all" is followed before anything rings; busy, no answer and unreachable after it did. A call
+//! goes to nobody twice, and no further than `hops_max`. Whatever happens, the mailbox is that of the
+//! user or group that was dialled.
+
+use std::collections::VecDeque;
+
+use tandem_storage::name::Id;
+
+use crate::app::{Next, Start};
+use crate::call::dial::{DialRequest, Otherwise, Step};
+use crate::office::group::{Overflow, Strategy};
+use crate::office::{Entry, ForwardCase};
+use crate::seam::{Caller, Cause};
+use crate::state::PbxState;
+use crate::voicemail::deposit::Reason;
+
+/// A call to a user.
+pub(crate) fn call_user(x: &mut PbxState, caller: &Caller, called: Id) -> Next {
+    let settings = x.office.settings(called);
+    let is_blocked = || settings.blocked.contains(&caller.number);
+    if caller.is_withheld && settings.reject_anonymous || !caller.is_withheld && is_blocked() {
+        x.counters.calls_unwanted += 1;
+        return Next::End(Cause::Declined);
+    }
+    match to_user(x, called, Vec::new()) {
+        Some(request) => Next::Dial(request),
+        None => Next::Start(Start::Deposit(called, Reason::Unavailable)),
+    }
+}
+
+/// A call to a group.
+pub(crate) fn call_group(x: &mut PbxState, group: Id) -> Next {
+    match to_group(x, group, Vec::new()) {
+        Some(request) => Next::Dial(request),
+        None => Next::End(Cause::NoAnswer),
+    }
+}
+
+/// A call goes on to this number. `None`: to nobody who has not had it yet.
+pub(crate) fn onward(x: &mut PbxState, to: &str, passed: Vec<Id>) -> Option<DialRequest> {
+    match x.office.entry(to)? {
+        Entry::User(user) => to_user(x, user, passed),
+        Entry::Group(group) => to_group(x, group, passed),
+    }
+}
+
+/// A user's phones, or those of whom the user's calls go to. `None`: nobody's phone rings (do not
+/// disturb, a circle, an extension that is no more).
+fn to_user(x: &mut PbxState, user: Id, mut passed: Vec<Id>) -> Option<DialRequest> {
+    let called = user;
+    let mut at = user;
+    loop {
+        if !pass(x, at, &mut passed) {
+            return None;
+        }
+        let settings = x.office.settings(at);
+        let Some(forward) = settings.forward else {
+            let rings = !settings.dnd;
+            return rings.then(|| DialRequest::user(called, passed, x.config.ring_for));
+        };
+        match x.office.entry(&forward)? {
+            Entry::User(next) => at = next,
+            Entry::Group(group) => {
+                return Some(to_group(x, group, passed)?.or_mailbox(called));
+            }
+        }
+    }
+}
+
+/// Notes that a call comes to a user or group. False: it has been there, or too far.
+fn pass(x: &PbxState, id: Id, passed: &mut Vec<Id>) -> bool {
+    let is_new = !passed.contains(&id) && passed.len() <= x.config.hops_max;
+    if is_new {
+        passed.push(id);
+    }
+    is_new
+}
+
+/// The phones of a group's members, as its strategy says.
+fn to_group(x: &mut PbxState, id: Id, mut passed: Vec<Id>) -> Option<DialRequest> {
+    if !pass(x, id, &mut passed) {
+        return None;
+    }
+    let group = x.office.group(id)?.clone();
+    let wanted = |user: &Id| {
+        let settings = x.office.settings(*user);
+        let is_there = x.office.account(*user).is_some() && !x.office.is_logged_out(id, *user);
+        is_there && !settings.dnd
+    };
+    let mut members: Vec<Id> = group.members.iter().copied().filter(wanted).collect();
+    match group.strategy {
+        Strategy::All | Strategy::InOrder => {}
+        Strategy::Rotating => x.rotate(id, &mut members),
+        Strategy::LongestIdle => members.sort_by_key(|user| x.idle_since(*user)),
+    }
+    let ring_for = std::time::Duration::from_secs(group.ring_s.into());
+    let step = |targets: Vec<Id>| Step { targets, ring_for };
+    let steps: VecDeque<Step> = match group.strategy {
+        Strategy::All => VecDeque::from([step(members)]),
+        _ => members.into_iter().map(|user| step(vec![user])).collect(),
+    };
+    let otherwise = match group.overflow {
+        Overflow::Mailbox => Otherwise::Mailbox(id),
+        Overflow::Busy => Otherwise::End(Cause::Busy),
+        Overflow::Number(to) => Otherwise::Number(to),
+    };
+    Some(DialRequest {
+        steps,
+        passed,
+        skips_busy: true,
+        auto_answer: false,
+        otherwise,
+    })
+}
+
+/// In which case of forwarding a user is whose phones did not take a call.
+pub(crate) fn case_of(cause: Cause) -> Option<ForwardCase> {
+    match cause {
+        Cause::Busy => Some(ForwardCase::Busy),
+        Cause::NoAnswer => Some(ForwardCase::NoAnswer),
+        Cause::NotRegistered => Some(ForwardCase::Unreachable),
+        _ => None,
+    }
+}
