@@ -4,11 +4,19 @@
 //! seconds: a sender report (receiver report, if nothing was sent since), our name, and a BYE when
 //! the leg closes. Of what the party says, only what concerns us is kept.
 //!
+//! The packets are read and written by `rtcp-types`. A compound is taken apart here: the crate's
+//! own walk copies the names in it to the heap, and ends at the first packet that it cannot read.
+//!
 //! Sources: RFC 3550 §6.1 (compound), §6.3.1 (interval, simplified: two parties), §6.4 (reports),
 //! §6.5 (SDES), §6.6 (BYE), §A.2 (validity).
 
 use std::time::Duration;
 
+use rtcp_types::prelude::*;
+use rtcp_types::utils::parser;
+use rtcp_types::{
+    Bye, ReceiverReport, ReportBlock, ReportBlockBuilder, Sdes, SdesChunk, SdesItem, SenderReport,
+};
 use tandem_storage::time::Time;
 
 use crate::random::Random;
@@ -19,15 +27,12 @@ pub const COMPOUND_BYTES_MAX: usize = 128;
 /// The mean time between reports.
 const INTERVAL: Duration = Duration::from_secs(5);
 
-const SENDER_REPORT: u8 = 200;
-const RECEIVER_REPORT: u8 = 201;
-const SOURCE_DESCRIPTION: u8 = 202;
-const BYE: u8 = 203;
-const BLOCK_BYTES: usize = 24;
+const HEADER_BYTES: usize = 4;
+const CNAME_CHARS: usize = 16;
 
 /// What a compound packet from the party says, as far as it concerns us.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Heard {
+pub struct PartyReport {
     /// The middle 32 bits of the NTP time of its sender report.
     pub sender_ntp_mid: Option<u32>,
     /// How it receives us.
@@ -51,32 +56,39 @@ pub struct AboutUs {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Malformed;
 
-/// Reads a compound packet. Every part must fit; unknown kinds are passed over.
-pub fn parse(bytes: &[u8], our_ssrc: u32) -> Result<Heard, Malformed> {
-    let mut heard = Heard::default();
+/// Reads a compound packet. Every report in it must be whole; other kinds are passed over.
+pub fn parse(bytes: &[u8], our_ssrc: u32) -> Result<PartyReport, Malformed> {
+    let mut said = PartyReport::default();
     let mut rest = bytes;
     let mut first = true;
     while !rest.is_empty() {
         let (packet, after) = split(rest)?;
-        let kind = packet[1];
-        let report = matches!(kind, SENDER_REPORT | RECEIVER_REPORT);
-        if first && (!report || packet[0] & 0x20 != 0) {
+        let kind = parser::parse_packet_type(packet);
+        let is_report = matches!(
+            kind,
+            SenderReport::PACKET_TYPE | ReceiverReport::PACKET_TYPE
+        );
+        if first && (!is_report || parser::parse_padding_bit(packet)) {
             return Err(Malformed);
         }
         match kind {
-            SENDER_REPORT => {
-                let info = packet.get(8..28).ok_or(Malformed)?;
-                heard.sender_ntp_mid = Some(word(info, 2));
-                read_blocks(packet, 28, our_ssrc, &mut heard)?;
+            SenderReport::PACKET_TYPE => {
+                let report = SenderReport::parse(packet).map_err(|_| Malformed)?;
+                said.sender_ntp_mid = Some((report.ntp_timestamp() >> 16) as u32);
+                said.note(report.report_blocks(), our_ssrc);
             }
-            RECEIVER_REPORT => read_blocks(packet, 8, our_ssrc, &mut heard)?,
-            BYE => heard.bye = true,
+            ReceiverReport::PACKET_TYPE => {
+                let report = ReceiverReport::parse(packet).map_err(|_| Malformed)?;
+                said.note(report.report_blocks(), our_ssrc);
+            }
+            // A reason that is written badly does not take back the report before it.
+            Bye::PACKET_TYPE => said.bye |= Bye::parse(packet).is_ok(),
             _ => {}
         }
         first = false;
         rest = after;
     }
-    if first { Err(Malformed) } else { Ok(heard) }
+    if first { Err(Malformed) } else { Ok(said) }
 }
 
 /// One packet of a compound, and what follows it.
@@ -85,38 +97,30 @@ pub fn parse(bytes: &[u8], our_ssrc: u32) -> Result<Heard, Malformed> {
 //# structured elements that MAY be of variable length according to the packet type but MUST end on
 //# a 32-bit boundary.
 fn split(bytes: &[u8]) -> Result<(&[u8], &[u8]), Malformed> {
-    let head = bytes.first_chunk::<4>().ok_or(Malformed)?;
-    let len = 4 + 4 * usize::from(u16::from_be_bytes([head[2], head[3]]));
-    if head[0] >> 6 != 2 || len > bytes.len() {
-        return Err(Malformed);
-    }
-    Ok(bytes.split_at(len))
+    // The crate's helpers index without asking.
+    let is_header = bytes.len() >= HEADER_BYTES && parser::parse_version(bytes) == Bye::VERSION;
+    let len = is_header.then(|| parser::parse_length(bytes));
+    len.and_then(|len| bytes.split_at_checked(len))
+        .ok_or(Malformed)
 }
 
-fn read_blocks(packet: &[u8], at: usize, our: u32, heard: &mut Heard) -> Result<(), Malformed> {
-    let count = usize::from(packet[0] & 0x1f);
-    let blocks = packet.get(at..at + count * BLOCK_BYTES).ok_or(Malformed)?;
-    for block in blocks.chunks_exact(BLOCK_BYTES) {
-        if word(block, 0) == our {
-            heard.about_us = Some(AboutUs {
-                fraction_lost: block[4],
-                last_report_ntp_mid: word(block, 16),
-                delay: word(block, 20),
+impl PartyReport {
+    fn note<'a>(&mut self, blocks: impl Iterator<Item = ReportBlock<'a>>, our_ssrc: u32) {
+        for block in blocks.filter(|block| block.ssrc() == our_ssrc) {
+            self.about_us = Some(AboutUs {
+                fraction_lost: block.fraction_lost(),
+                last_report_ntp_mid: block.last_sender_report_timestamp(),
+                delay: block.delay_since_last_sender_report_timestamp(),
             });
         }
     }
-    Ok(())
-}
-
-fn word(bytes: &[u8], at: usize) -> u32 {
-    u32::from_be_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
 }
 
 /// One leg's dealings in RTCP.
 #[derive(Clone, Debug)]
 pub struct Reporter {
     /// Unguessable, and nobody's name or address (RFC 7022 §4.2).
-    name: [u8; 16],
+    cname: Box<str>,
     due: Time,
     packets_prior: u64,
     their_report: Option<(u32, Time)>,
@@ -140,14 +144,12 @@ pub struct Ourselves {
 impl Reporter {
     /// For a leg that opens now.
     pub fn new(now: Time, random: &mut Random) -> Reporter {
-        let mut name = [0; 16];
-        for byte in &mut name {
-            *byte = b"0123456789abcdef"[(random.draw() >> 60) as usize];
-        }
+        let digits = (0..CNAME_CHARS).map(|_| (random.draw() >> 60) as u32);
+        let cname: String = digits.filter_map(|d| char::from_digit(d, 16)).collect();
         // The first comes after half the interval (§6.2), so that short calls have figures, too.
         let due = now + spread(INTERVAL / 2, random);
         Reporter {
-            name,
+            cname: cname.into(),
             due,
             packets_prior: 0,
             their_report: None,
@@ -165,11 +167,11 @@ impl Reporter {
     }
 
     /// Takes note of the party's report; gives the round trip in microseconds, if it shows one.
-    pub fn on_heard(&mut self, now: Time, ntp_mid_now: u32, heard: &Heard) -> Option<u32> {
-        if let Some(mid) = heard.sender_ntp_mid {
+    pub fn on_report(&mut self, now: Time, ntp_mid_now: u32, said: &PartyReport) -> Option<u32> {
+        if let Some(mid) = said.sender_ntp_mid {
             self.their_report = Some((mid, now));
         }
-        let about = heard.about_us.filter(|a| a.last_report_ntp_mid != 0)?;
+        let about = said.about_us.filter(|a| a.last_report_ntp_mid != 0)?;
         let trip = ntp_mid_now
             .wrapping_sub(about.last_report_ntp_mid)
             .wrapping_sub(about.delay);
@@ -179,6 +181,9 @@ impl Reporter {
     }
 
     /// Writes a compound packet: report, name, and BYE if the leg closes. Returns its length.
+    ///
+    /// The crate's builders keep lists: a report costs up to four allocations of less than a
+    /// kilobyte, once in five seconds.
     //= RFC 3550 §6.1
     //# Reception statistics (in SR or RR) should be sent as often as bandwidth constraints will
     //# allow to maximize the resolution of the statistics, therefore each periodically transmitted
@@ -218,52 +223,55 @@ impl Reporter {
     ) -> usize {
         let sent = us.packets != self.packets_prior;
         self.packets_prior = us.packets;
-        let mut out = Out {
-            bytes: into,
-            len: 0,
-        };
-        let blocks = u8::from(them.is_some());
-        let report_words = if sent { 7 } else { 2 } + 6 * u16::from(blocks) - 1;
-        let kind = if sent { SENDER_REPORT } else { RECEIVER_REPORT };
-        out.head(blocks, kind, report_words);
-        out.u32(us.ssrc);
+        let block = them.map(|them| self.block(now, &them));
+        let mut len = 0;
         if sent {
-            out.u32((us.ntp >> 32) as u32);
-            out.u32(us.ntp as u32);
-            out.u32(us.timestamp);
-            out.u32(us.packets as u32);
-            out.u32(us.octets as u32);
+            let report = SenderReport::builder(us.ssrc)
+                .ntp_timestamp(us.ntp)
+                .rtp_timestamp(us.timestamp)
+                .packet_count(us.packets as u32)
+                .octet_count(us.octets as u32);
+            let report = block.into_iter().fold(report, |r, b| r.add_report_block(b));
+            append(&report, into, &mut len);
+        } else {
+            let report = ReceiverReport::builder(us.ssrc);
+            let report = block.into_iter().fold(report, |r, b| r.add_report_block(b));
+            append(&report, into, &mut len);
         }
-        if let Some(them) = them {
-            self.write_block(now, &them, &mut out);
-        }
-        // One chunk: SSRC, CNAME (type 1), end of list, filled to a word.
-        out.head(1, SOURCE_DESCRIPTION, 6);
-        out.u32(us.ssrc);
-        out.put(&[1, 16]);
-        out.put(&self.name);
         //= RFC 3550 §6.5
         //# The list of items in each chunk MUST be terminated by one or more null octets, the first
         //# of which is interpreted as an item type of zero to denote the end of the list. No length
         //# octet follows the null item type octet, but additional null octets MUST be included if
         //# needed to pad until the next 32-bit boundary.
-        out.put(&[0, 0]);
+        let name = SdesItem::builder(SdesItem::CNAME, &self.cname);
+        let chunk = SdesChunk::builder(us.ssrc).add_item(name);
+        append(&Sdes::builder().add_chunk(chunk), into, &mut len);
         if bye {
-            out.head(1, BYE, 1);
-            out.u32(us.ssrc);
+            append(&Bye::builder().add_source(us.ssrc), into, &mut len);
         }
-        out.len
+        len
     }
 
-    fn write_block(&self, now: Time, them: &BlockFigures, out: &mut Out<'_>) {
-        out.u32(them.ssrc);
-        out.u32(u32::from(them.fraction_lost) << 24 | them.lost as u32 & 0xff_ffff);
-        out.u32(them.seq_ext_max);
-        out.u32(them.jitter);
+    fn block(&self, now: Time, them: &BlockFigures) -> ReportBlockBuilder {
         let (mid, at) = self.their_report.unwrap_or((0, now));
-        out.u32(mid);
-        out.u32(((now.since(at).as_nanos() << 16) / 1_000_000_000) as u32);
+        let delay = ((now.since(at).as_nanos() << 16) / 1_000_000_000) as u32;
+        ReportBlock::builder(them.ssrc)
+            .fraction_lost(them.fraction_lost)
+            .cumulative_lost(them.lost as u32 & 0xff_ffff)
+            .extended_sequence_number(them.seq_ext_max)
+            .interarrival_jitter(them.jitter)
+            .last_sender_report_timestamp(mid)
+            .delay_since_last_sender_report_timestamp(delay)
     }
+}
+
+/// Writes one packet behind the others of a compound.
+//= RFC 3550 §6.4.1
+//# Thus, padding MUST only be added to the last individual packet, and if padding is added to that
+//# packet, the padding bit MUST be set only on that packet.
+fn append(packet: &impl RtcpPacketWriter, into: &mut [u8; COMPOUND_BYTES_MAX], len: &mut usize) {
+    let written = packet.write_into(&mut into[*len..]);
+    *len += written.expect("a compound of ours is short, and its figures in range");
 }
 
 /// Half to one and a half times `mean`, so that reports of many legs do not fall together.
@@ -271,185 +279,5 @@ fn spread(mean: Duration, random: &mut Random) -> Duration {
     mean / 2 + mean.mul_f64(random.fraction())
 }
 
-struct Out<'a> {
-    bytes: &'a mut [u8; COMPOUND_BYTES_MAX],
-    len: usize,
-}
-
-impl Out<'_> {
-    fn put(&mut self, bytes: &[u8]) {
-        self.bytes[self.len..self.len + bytes.len()].copy_from_slice(bytes);
-        self.len += bytes.len();
-    }
-
-    fn u32(&mut self, value: u32) {
-        self.put(&value.to_be_bytes());
-    }
-
-    fn head(&mut self, count: u8, kind: u8, words_less_one: u16) {
-        let [high, low] = words_less_one.to_be_bytes();
-        //= RFC 3550 §6.4.1
-        //# Thus, padding MUST only be added to the last individual packet, and if padding is added
-        //# to that packet, the padding bit MUST be set only on that packet.
-        self.put(&[0x80 | count, kind, high, low]);
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const US: Ourselves = Ourselves {
-        ssrc: 0x11,
-        ntp: 0x1122_3344_5566_7788,
-        timestamp: 9,
-        packets: 3,
-        octets: 480,
-    };
-
-    fn block() -> BlockFigures {
-        BlockFigures {
-            ssrc: 0x22,
-            fraction_lost: 64,
-            lost: -2,
-            seq_ext_max: 0x1_0005,
-            jitter: 4,
-        }
-    }
-
-    //= RFC 3550 §6.1 type=test
-    //# Each RTCP packet begins with a fixed part similar to that of RTP data packets, followed by
-    //# structured elements that MAY be of variable length according to the packet type but MUST end
-    //# on a 32-bit boundary.
-    //= RFC 3550 §6.1 type=test
-    //# Reception statistics (in SR or RR) should be sent as often as bandwidth constraints will
-    //# allow to maximize the resolution of the statistics, therefore each periodically transmitted
-    //# compound RTCP packet MUST include a report packet.
-    //= RFC 3550 §6.1 type=test
-    //# New receivers need to receive the CNAME for a source as soon as possible to identify the
-    //# source and to begin associating media for purposes such as lip-sync, so each compound RTCP
-    //# packet MUST also include the SDES CNAME except when the compound RTCP packet is split for
-    //# partial encryption as described in Section 9.1.
-    //= RFC 3550 §6.1 type=test
-    //# Thus, all RTCP packets MUST be sent in a compound packet of at least two individual packets,
-    //# with the following format:
-    //= RFC 3550 §6.1 type=test
-    //# The first RTCP packet in the compound packet MUST always be a report packet to facilitate
-    //# header validation as described in Appendix A.2.
-    //= RFC 3550 §6.1 type=test
-    //# An SDES packet containing a CNAME item MUST be included in each compound RTCP packet, except
-    //# as noted in Section 9.1.
-    //= RFC 3550 §6.1 type=test
-    //# Note that each of the compound packets MUST begin with an SR or RR packet.
-    //= RFC 3550 §6.4.1 type=test
-    //# Thus, padding MUST only be added to the last individual packet, and if padding is added to
-    //# that packet, the padding bit MUST be set only on that packet.
-    //= RFC 3550 §6.5 type=test
-    //# The list of items in each chunk MUST be terminated by one or more null octets, the first of
-    //# which is interpreted as an item type of zero to denote the end of the list. No length octet
-    //# follows the null item type octet, but additional null octets MUST be included if needed to
-    //# pad until the next 32-bit boundary.
-    //= RFC 3550 §6.5.1 type=test
-    //# Because the randomly allocated SSRC identifier may change if a conflict is discovered or if
-    //# a program is restarted, the CNAME item MUST be included to provide the binding from the SSRC
-    //# identifier to an identifier for the source (sender or receiver) that remains constant.
-    #[test]
-    fn golden_sender_report() {
-        let mut reporter = Reporter::new(Time(0), &mut Random::new(1));
-        reporter.name = *b"0123456789abcdef";
-        reporter.their_report = Some((0xaabb_ccdd, Time(0)));
-        let mut bytes = [0; COMPOUND_BYTES_MAX];
-        let len = reporter.write(Time(500_000_000), &US, Some(block()), true, &mut bytes);
-        #[rustfmt::skip]
-        let expected: &[u8] = &[
-            0x81, 200, 0, 12, 0, 0, 0, 0x11,
-            0x11, 0x22, 0x33, 0x44, 0x55, 0x66, 0x77, 0x88,
-            0, 0, 0, 9, 0, 0, 0, 3, 0, 0, 1, 0xe0,
-            0, 0, 0, 0x22, 64, 0xff, 0xff, 0xfe, 0, 1, 0, 5, 0, 0, 0, 4,
-            0xaa, 0xbb, 0xcc, 0xdd, 0, 0, 0x80, 0,
-            0x81, 202, 0, 6, 0, 0, 0, 0x11, 1, 16,
-            b'0', b'1', b'2', b'3', b'4', b'5', b'6', b'7', b'8', b'9',
-            b'a', b'b', b'c', b'd', b'e', b'f', 0, 0,
-            0x81, 203, 0, 1, 0, 0, 0, 0x11,
-        ];
-        assert_eq!(&bytes[..len], expected);
-    }
-
-    #[test]
-    fn what_we_write_we_read_and_a_round_trip_comes_out() {
-        let (mut a, mut b) = (
-            Reporter::new(Time(0), &mut Random::new(1)),
-            Reporter::new(Time(0), &mut Random::new(2)),
-        );
-        let mut bytes = [0; COMPOUND_BYTES_MAX];
-        let len = a.write(Time(0), &US, None, false, &mut bytes);
-        let heard = parse(&bytes[..len], 0x99).unwrap();
-        assert_eq!(heard.sender_ntp_mid, Some(0x3344_5566));
-        b.on_heard(Time(1_000_000_000), 0, &heard);
-
-        let them = Ourselves {
-            ssrc: 0x22,
-            packets: 0,
-            ..US
-        };
-        let figures = BlockFigures {
-            ssrc: 0x11,
-            ..block()
-        };
-        let len = b.write(Time(1_500_000_000), &them, Some(figures), false, &mut bytes);
-        assert_eq!(bytes[1], RECEIVER_REPORT);
-        let heard = parse(&bytes[..len], 0x11).unwrap();
-        assert_eq!(heard.about_us.unwrap().fraction_lost, 64);
-        // Half a second at the other side, a quarter on the way.
-        let mid_now = 0x3344_5566 + (3 << 14);
-        assert_eq!(a.on_heard(Time(0), mid_now, &heard), Some(250_000));
-    }
-
-    //= RFC 3550 §6.1 type=test
-    //# This is true even if no data has been sent or received, in which case an empty RR MUST be
-    //# sent, and even if the only other RTCP packet in the compound packet is a BYE.
-    //= RFC 3550 §6.4.2 type=test
-    //# An empty RR packet (RC = 0) MUST be put at the head of a compound RTCP packet when there is
-    //# no data transmission or reception to report.
-    #[test]
-    fn nothing_sent_or_heard_is_an_empty_receiver_report() {
-        let mut reporter = Reporter::new(Time(0), &mut Random::new(1));
-        let mut bytes = [0; COMPOUND_BYTES_MAX];
-        let silent = Ourselves { packets: 0, ..US };
-        let len = reporter.write(Time(0), &silent, None, true, &mut bytes);
-        assert_eq!(bytes[..8], [0x80, 201, 0, 1, 0, 0, 0, 0x11]);
-        assert_eq!(bytes[8..10], [0x81, 202]);
-        assert_eq!(bytes[len - 8..len], [0x81, 203, 0, 1, 0, 0, 0, 0x11]);
-    }
-
-    #[test]
-    fn what_is_not_rtcp_is_refused() {
-        let receiver_report = [0x80, 201, 0, 1, 0, 0, 0, 1];
-        assert_eq!(parse(&receiver_report, 1), Ok(Heard::default()));
-        assert_eq!(parse(&[], 1), Err(Malformed));
-        assert_eq!(parse(&receiver_report[..7], 1), Err(Malformed), "short");
-        assert_eq!(
-            parse(&[0x80, 200, 0, 1, 0, 0, 0, 1], 1),
-            Err(Malformed),
-            "no sender info"
-        );
-        assert_eq!(
-            parse(&[0x81, 201, 0, 1, 0, 0, 0, 1], 1),
-            Err(Malformed),
-            "no block"
-        );
-        assert_eq!(
-            parse(&[0x81, 203, 0, 1, 0, 0, 0, 1], 1),
-            Err(Malformed),
-            "begins with BYE"
-        );
-        assert_eq!(
-            parse(&[0x40, 201, 0, 1, 0, 0, 0, 1], 1),
-            Err(Malformed),
-            "version 1"
-        );
-        let mut garbage_behind = receiver_report.to_vec();
-        garbage_behind.push(0x80);
-        assert_eq!(parse(&garbage_behind, 1), Err(Malformed));
-    }
-}
+mod tests;

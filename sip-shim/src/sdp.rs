@@ -1,13 +1,16 @@
 //! Session descriptions as text: what a phone says, and what we say.
 //!
-//! [`parse`] reads the parts of an offer or answer that call control needs, with every list
-//! bounded; unknown lines are skipped (RFC 8866 §5). [`Local`] writes ours. What the two sides
-//! agree on is decided in [`crate::offer_answer`].
+//! [`Description`] holds all that was said, as it was written. [`parse`] reads the parts of it
+//! that call control needs into a [`Session`], with every list bounded; unknown lines mean nothing
+//! to it (RFC 8866 §5). [`Local`] writes ours. What the two sides agree on is decided in
+//! [`crate::offer_answer`].
 
+mod description;
 mod local;
 
 use std::net::{IpAddr, SocketAddr};
 
+pub use description::{Description, LINES_MAX, Line};
 pub use local::{Local, MediaLine};
 use tandem_engine::seam::Codec;
 
@@ -21,9 +24,11 @@ pub const FORMATS_MAX: usize = 64;
 /// Payload types are seven bits (RFC 3550 §5.1): the eighth would be read as the marker.
 const PAYLOAD_TYPE_MAX: u8 = 127;
 
-/// What a phone said.
+/// What a phone said, and what of it we understand.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Session {
+    /// All of it.
+    pub description: Description,
     /// Its media lines, in order: an answer must have as many.
     pub media: Vec<Media>,
 }
@@ -98,22 +103,13 @@ pub enum SdpError {
 
 /// Reads a description.
 pub fn parse(body: &[u8]) -> Result<Session, SdpError> {
-    if body.len() > SDP_BYTES_MAX {
-        return Err(SdpError::TooLarge);
-    }
-    let text = String::from_utf8_lossy(body);
-    let mut lines = text.lines().map(str::trim_end).filter(|l| !l.is_empty());
-    if lines.next() != Some("v=0") {
-        return Err(SdpError::NotSdp);
-    }
+    let description = Description::parse(body)?;
     let mut reader = Reader::default();
-    for line in lines {
-        let (kind, value) = line.split_once('=').ok_or(SdpError::BadLine)?;
-        reader.line(kind, value)?;
+    for line in description.lines() {
+        reader.line(line.kind(), &line.value())?;
     }
-    Ok(Session {
-        media: reader.media,
-    })
+    let media = reader.media;
+    Ok(Session { description, media })
 }
 
 /// What has been read so far. Session-level lines are the default of every media line after them.
@@ -127,15 +123,14 @@ struct Reader {
 }
 
 impl Reader {
-    fn line(&mut self, kind: &str, value: &str) -> Result<(), SdpError> {
+    fn line(&mut self, kind: &[u8], value: &str) -> Result<(), SdpError> {
         match kind {
-            "m" if self.media.len() == MEDIA_MAX => Err(SdpError::TooLarge),
-            "m" => {
+            b"m" => {
                 let media = self.media_line(value).ok_or(SdpError::BadLine)?;
                 self.media.push(media);
                 Ok(())
             }
-            "c" => {
+            b"c" => {
                 let at = connection(value).ok_or(SdpError::BadLine)?;
                 let (address, is_unreachable) = match self.media.last_mut() {
                     Some(media) => (&mut media.address, &mut media.is_unreachable),
@@ -148,7 +143,7 @@ impl Reader {
                 };
                 Ok(())
             }
-            "a" => {
+            b"a" => {
                 self.attribute(value);
                 Ok(())
             }
@@ -377,65 +372,4 @@ impl Direction {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const OFFER: &str = "v=0\r\no=- 1 1 IN IP4 10.0.0.1\r\ns=-\r\nc=IN IP4 10.0.0.1\r\nt=0 0\r\n\
-        m=audio 4000 RTP/AVP 9 8 0 96\r\na=rtpmap:96 telephone-event/8000\r\na=ptime:20\r\n\
-        a=sendonly\r\na=rtcp:4100\r\nm=video 4002 RTP/AVP 97\r\nc=IN IP6 ::1\r\n";
-
-    #[test]
-    fn an_offer_is_read() {
-        let s = parse(OFFER.as_bytes()).unwrap();
-        let audio = &s.media[0];
-        assert_eq!(
-            audio.codecs().collect::<Vec<_>>(),
-            [Codec::G722, Codec::Pcma, Codec::Pcmu]
-        );
-        assert_eq!(audio.events_for(Codec::Opus), Some((96, 8000)));
-        assert_eq!(audio.rtp(), Some("10.0.0.1:4000".parse().unwrap()));
-        assert_eq!(audio.rtcp(), Some("10.0.0.1:4100".parse().unwrap()));
-        assert_eq!(audio.direction, Direction::SendOnly);
-        assert_eq!(audio.ptime_ms, Some(20));
-        assert!(!s.media[1].is_usable());
-        assert_eq!(s.media[1].rtp(), Some("[::1]:4002".parse().unwrap()));
-    }
-
-    #[test]
-    fn a_payload_type_has_seven_bits() {
-        let offer = OFFER
-            .replace("AVP 9 8 0 96", "AVP 200 0")
-            .replace("a=rtpmap:96 telephone-event", "a=rtpmap:200 PCMA");
-        let s = parse(offer.as_bytes()).unwrap();
-        assert_eq!(s.media[0].codecs().collect::<Vec<_>>(), [Codec::Pcmu]);
-    }
-
-    #[test]
-    fn held_addresses_are_none() {
-        let s = parse(
-            OFFER
-                .replace("c=IN IP4 10.0.0.1", "c=IN IP4 0.0.0.0")
-                .as_bytes(),
-        )
-        .unwrap();
-        assert_eq!(s.media[0].rtp(), None);
-    }
-
-    #[test]
-    fn bad_descriptions_are_refused() {
-        for bad in [
-            "",
-            "v=1\r\n",
-            "v=0\r\nm=audio\r\n",
-            "v=0\r\nm=audio 70000 RTP/AVP 0\r\n",
-            "v=0\r\nx\r\n",
-            "v=0\r\nc=IN IP4\r\n",
-        ] {
-            assert!(parse(bad.as_bytes()).is_err(), "{bad:?}");
-        }
-        let many = format!("v=0\r\n{}", "m=audio 1 RTP/AVP 0\r\n".repeat(MEDIA_MAX + 1));
-        assert_eq!(parse(many.as_bytes()), Err(SdpError::TooLarge));
-        let long = "v=0\r\n".to_owned() + &"a=x\r\n".repeat(SDP_BYTES_MAX);
-        assert_eq!(parse(long.as_bytes()), Err(SdpError::TooLarge));
-    }
-}
+mod tests;

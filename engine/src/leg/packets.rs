@@ -117,7 +117,7 @@ impl Leg {
         bytes: &[u8],
         context: &mut LegContext<'_>,
     ) {
-        let Ok(heard) = rtcp::parse(bytes, self.stream.ssrc()) else {
+        let Ok(said) = rtcp::parse(bytes, self.stream.ssrc()) else {
             self.report.packets_malformed += 1;
             context.counters.packets_malformed += 1;
             return;
@@ -129,11 +129,11 @@ impl Leg {
         }
         context.counters.reports_received += 1;
         self.on_heard(now);
-        if let Some(about) = heard.about_us {
+        if let Some(about) = said.about_us {
             self.report.fraction_lost_by_peer = about.fraction_lost;
         }
         let ntp_mid = (ntp(now) >> 16) as u32;
-        if let Some(trip_us) = self.reporter.on_heard(now, ntp_mid, &heard) {
+        if let Some(trip_us) = self.reporter.on_report(now, ntp_mid, &said) {
             self.report.round_trip_us = trip_us;
         }
     }

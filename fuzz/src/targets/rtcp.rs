@@ -12,13 +12,13 @@ const ROUND_TRIP_US_MAX: u32 = 60_000_000;
 
 pub(super) fn run(bytes: &[u8]) {
     let mut reporter = Reporter::new(Time(0), &mut Random::new(1));
-    if let Ok(heard) = rtcp::parse(bytes, OUR_SSRC) {
+    if let Ok(said) = rtcp::parse(bytes, OUR_SSRC) {
         assert!(bytes.len() >= 8, "a report is two words or more");
-        let mid = heard
+        let mid = said
             .about_us
             .map_or(0, |a| a.last_report_ntp_mid)
             .wrapping_add(0x1_0000);
-        let trip = reporter.on_heard(Time(1_000_000_000), mid, &heard);
+        let trip = reporter.on_report(Time(1_000_000_000), mid, &said);
         assert!(trip.is_none_or(|us| us <= ROUND_TRIP_US_MAX));
     }
     write(&mut reporter, &mut Feed::new(bytes));

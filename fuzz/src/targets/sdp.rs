@@ -1,4 +1,4 @@
-//! Session descriptions: what is read is bounded; our answer to whatever can be answered is a
+//! Session descriptions: what is read is bounded, and can be written as it was; our answer to whatever can be answered is a
 //! description itself, line for line, says nothing that was not offered, and is the same when the
 //! offer is; what was agreed can be carried in RTP.
 
@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use tandem_engine::seam::Codec;
 use tandem_sip_shim::offer_answer::{self, MediaNegotiation};
-use tandem_sip_shim::sdp::{self, FORMATS_MAX, MEDIA_MAX, Session};
+use tandem_sip_shim::sdp::{self, FORMATS_MAX, LINES_MAX, MEDIA_MAX, SDP_BYTES_MAX, Session};
 
 const ADDRESS: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
 const PORT: u16 = 40_000;
@@ -19,8 +19,22 @@ pub(super) fn run(bytes: &[u8]) {
     };
     assert!(offer.media.len() <= MEDIA_MAX);
     assert!(offer.media.iter().all(|m| m.payloads.len() <= FORMATS_MAX));
+    check_lossless(&offer, bytes);
     answer(&offer, bytes.len());
     accept(&offer);
+}
+
+/// What was read, written and read again is the same, and no byte went but line ends and spaces.
+fn check_lossless(offer: &Session, bytes: &[u8]) {
+    assert!(offer.description.lines().count() <= LINES_MAX);
+    let written = offer.description.write();
+    assert!(written.len() <= SDP_BYTES_MAX);
+    assert_eq!(sdp::parse(&written).as_ref(), Ok(offer));
+    let solid = |bytes: &[u8]| -> Vec<u8> {
+        let bytes = bytes.iter().copied();
+        bytes.filter(|byte| !byte.is_ascii_whitespace()).collect()
+    };
+    assert_eq!(solid(&written), solid(bytes));
 }
 
 fn answer(offer: &Session, offer_bytes: usize) {
@@ -46,6 +60,7 @@ fn answer(offer: &Session, offer_bytes: usize) {
         "an answer out of all proportion"
     );
     let said = sdp::parse(text.as_bytes()).expect("our answer is a description");
+    assert_eq!(said.description.write(), text.as_bytes());
     check_answer(offer, &said, &text);
     check_agreed(&ours);
     assert_eq!(
