@@ -10,7 +10,7 @@ use crate::kit::ua::{Call, Ua};
 use crate::kit::{SOON, until};
 
 /// Two registered telephones.
-fn pair(node: &Node) -> (Ua, Ua) {
+pub(crate) fn pair(node: &Node) -> (Ua, Ua) {
     let (mut a, mut b) = (Ua::of(node, "101"), Ua::of(node, "102"));
     a.register();
     b.register();
@@ -18,7 +18,7 @@ fn pair(node: &Node) -> (Ua, Ua) {
 }
 
 /// 101 dials 102 and is answered.
-fn connected(a: &mut Ua, b: &mut Ua) -> (Call, Call) {
+pub(crate) fn connected(a: &mut Ua, b: &mut Ua) -> (Call, Call) {
     let mut ours = a.dial(&b.user);
     // A challenge, if there is one, is answered while waiting for the ringing.
     let mut theirs = ring_through(a, b, &mut ours);
@@ -28,7 +28,7 @@ fn connected(a: &mut Ua, b: &mut Ua) -> (Call, Call) {
 }
 
 /// Waits until the other phone is called and rings.
-fn ring_through(a: &mut Ua, b: &mut Ua, ours: &mut Call) -> Call {
+pub(crate) fn ring_through(a: &mut Ua, b: &mut Ua, ours: &mut Call) -> Call {
     a.answer_challenge(ours);
     let theirs = b.wait_call();
     b.ring(&theirs);
@@ -37,7 +37,7 @@ fn ring_through(a: &mut Ua, b: &mut Ua, ours: &mut Call) -> Call {
 }
 
 /// Both hear each other's tone at its level for a second, whole.
-fn assert_both_hear(ours: &Call, theirs: &Call) {
+pub(crate) fn assert_both_hear(ours: &Call, theirs: &Call) {
     ours.media.hum(1000.0, -20.0);
     theirs.media.hum(440.0, -20.0);
     for (call, hz) in [(ours, 440.0), (theirs, 1000.0)] {
@@ -65,7 +65,7 @@ fn assert_both_hear(ours: &Call, theirs: &Call) {
     }
 }
 
-fn assert_idle(node: &Node) {
+pub(crate) fn assert_idle(node: &Node) {
     until("no call is left", SOON, || {
         let calls = node.json(&["calls"]);
         calls.as_array().unwrap().is_empty().then_some(())

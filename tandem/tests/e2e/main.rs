@@ -28,3 +28,4 @@ mod restored_mailbox;
 mod retention;
 mod scenarios;
 mod site;
+mod transfers;

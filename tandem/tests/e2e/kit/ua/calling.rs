@@ -16,7 +16,19 @@ impl Ua {
         self.dial_with(number, media, None)
     }
 
+    /// Dials in order to take over a call of the same user's.
+    pub fn dial_over(&mut self, number: &str, replaces: &str) -> Call {
+        let media = Media::at(ipv4(self.local));
+        let offer = self.offer(&media, 1, "sendrecv");
+        let extra = format!("Replaces: {replaces}\r\n");
+        self.dial_saying(number, media, Some(offer), &extra)
+    }
+
     pub(super) fn dial_with(&mut self, number: &str, media: Media, offer: Option<Sdp>) -> Call {
+        self.dial_saying(number, media, offer, "")
+    }
+
+    fn dial_saying(&mut self, number: &str, media: Media, offer: Option<Sdp>, extra: &str) -> Call {
         let host = self.server;
         let mut call = Call {
             media,
@@ -31,7 +43,7 @@ impl Ua {
             version: 1,
         };
         let body = offer.map(|offer| offer.text()).unwrap_or_default();
-        let request = self.in_call(&mut call, "INVITE", "", body);
+        let request = self.in_call(&mut call, "INVITE", extra, body);
         call.request = Some(request.clone());
         self.send_request(&request, self.server);
         call

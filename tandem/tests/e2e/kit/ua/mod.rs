@@ -117,6 +117,13 @@ impl Ua {
 }
 
 impl Call {
+    /// The call as a Replaces header names it to the node (RFC 3891).
+    pub fn replaces(&self) -> String {
+        let tag = |address: &str| parameter(address, "tag").unwrap_or_default();
+        let (to, from) = (tag(&self.remote), tag(&self.local));
+        format!("{};to-tag={to};from-tag={from}", self.id)
+    }
+
     fn head(&self) -> String {
         let (local, remote, id) = (&self.local, &self.remote, &self.id);
         format!("From: {local}\r\nTo: {remote}\r\nCall-ID: {id}\r\n")

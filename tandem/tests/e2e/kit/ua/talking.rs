@@ -52,6 +52,30 @@ impl Ua {
         response
     }
 
+    /// Asks for the other party to be connected with `to` (a URI, in angle brackets); must be accepted.
+    pub fn refer(&mut self, call: &mut Call, to: &str) {
+        self.notifies.clear();
+        let extra = format!("Refer-To: {to}\r\n");
+        let response = self.in_dialog(call, "REFER", &extra, String::new());
+        assert_eq!(response.status(), Some(202), "{}", self.text());
+    }
+
+    /// Waits until a NOTIFY says how the transfer went, as in `200`.
+    pub fn wait_referred(&mut self, status: u16) {
+        let line = format!("SIP/2.0 {status} ");
+        let end = Instant::now() + SOON;
+        while !self.notifies.iter().any(|n| n.body.contains(&line)) {
+            assert!(Instant::now() < end, "no {line}: {}", self.text());
+            let pause = Instant::now() + Duration::from_millis(20);
+            if let Some(message) = self.receive(pause) {
+                self.inbox.push_back(message);
+            }
+        }
+        let last = self.notifies.last().expect("just seen");
+        let state = last.header("Subscription-State");
+        assert!(state.starts_with("terminated"), "{state}");
+    }
+
     /// Sends a key in signalling (SIP INFO).
     pub fn press_info(&mut self, call: &mut Call, key: char) {
         let body = format!("Signal={key}\r\nDuration=160\r\n");
