@@ -146,6 +146,9 @@ mod tests {
             "J\u{fffd}rgen  1 1.5 IN IP4 127.0.0.1"
         );
         assert_eq!(read.media()[0][5].value(), "sendrecv");
+        let audio = &crate::sdp::parse(UNKNOWN).unwrap().media[0];
+        assert!(audio.is_usable());
+        assert_eq!(audio.rtp(), Some("10.0.0.1:4000".parse().unwrap()));
     }
 
     #[test]
