@@ -158,7 +158,7 @@ impl World {
             recording.samples += 4000;
             let append = log::chunk(recording.sound, recording.index);
             recording.index += 1;
-            self.log.submit(TOKEN_CHUNK, append);
+            self.log.submit(self.now, TOKEN_CHUNK, append);
             self.settle();
         }
     }

@@ -1,23 +1,33 @@
-//! A log made of numbers: answers in order, can be held, filled up, poisoned, cut off.
+//! The log of this world: the real one on a disk made of memory, which can be held, filled up, poisoned,
+//! cut off; and a look at the promises that call control keeps towards it.
 
 use std::collections::{BTreeMap, VecDeque};
 
 use tandem_storage::View;
 use tandem_storage::block::ChunkBlock;
-use tandem_storage::name::Id;
-use tandem_storage::seam::{
-    Append, ChunkPlace, Committed, Hlc, LogEvent, Refusal, SealKind, Stamp, Token,
-};
+use tandem_storage::name::{Id, Ids, NodeName};
+use tandem_storage::seam::{Append, LogEvent, Payload, Refusal, SealKind, Token};
+use tandem_storage::sim::{SimDisk, SimLog, SimOpened};
+use tandem_storage::time::Now;
+use tandem_storage::writer::WriteFault;
 
-pub(super) struct SimLog {
+const SEGMENT_BYTES: u64 = 1 << 20;
+const DISK_BYTES: u64 = 1 << 28;
+
+pub(super) struct WorldLog {
+    /// Writes are not completed.
     pub(super) held: bool,
+    /// No sound is taken.
     pub(super) full: bool,
-    pub(super) poisoned: bool,
     pub(super) faults: Vec<String>,
     /// The sound whose chunk was refused last.
     pub(super) refused_chunk: Option<Id>,
-    pending: VecDeque<(Token, Append)>,
-    durable: Vec<Committed>,
+    log: SimLog,
+    node: NodeName,
+    /// What was refused at the door.
+    refused: VecDeque<Token>,
+    /// The sounds of chunks that were not answered, in order.
+    chunks: VecDeque<(Token, Id)>,
     /// How each sound that began was sealed.
     sounds: BTreeMap<Id, Option<SealKind>>,
 }
@@ -28,97 +38,106 @@ pub(super) fn chunk(id: Id, index: u32) -> Append {
     Append::Chunk { id, index, block }
 }
 
-impl SimLog {
-    pub(super) fn new() -> SimLog {
-        SimLog {
+impl WorldLog {
+    /// An empty one.
+    pub(super) fn new(node: NodeName, now: Now) -> (WorldLog, View, Ids) {
+        let opened = open(SimDisk::new(SEGMENT_BYTES, DISK_BYTES), node, now);
+        let log = WorldLog {
             held: false,
             full: false,
-            poisoned: false,
             faults: Vec::new(),
             refused_chunk: None,
-            pending: VecDeque::new(),
-            durable: Vec::new(),
+            log: opened.log,
+            node,
+            refused: VecDeque::new(),
+            chunks: VecDeque::new(),
             sounds: BTreeMap::new(),
+        };
+        (log, opened.view, opened.ids)
+    }
+
+    pub(super) fn submit(&mut self, now: Now, token: Token, append: Append) {
+        if let Append::Replica { stamp, .. } = &append {
+            self.faults
+                .push(format!("call control restates nothing: {stamp:?}"));
+        }
+        let sound = match &append {
+            Append::Begin { id, .. } => Some(*id),
+            Append::Chunk { id, .. } => {
+                self.chunks.push_back((token, *id));
+                Some(*id)
+            }
+            _ => None,
+        };
+        match sound {
+            Some(_) if self.full => self.refused.push_back(token),
+            _ => self.log.submit(now, token, append),
         }
     }
 
-    pub(super) fn submit(&mut self, token: Token, append: Append) {
-        self.pending.push_back((token, append));
-    }
-
-    pub(super) fn answer(&mut self) -> Option<LogEvent> {
+    pub(super) fn answer(&mut self, now: Now) -> Option<LogEvent> {
         if self.held {
             return None;
         }
-        let (token, append) = self.pending.pop_front()?;
-        let sound = matches!(append, Append::Begin { .. } | Append::Chunk { .. });
-        if self.poisoned || (self.full && sound) {
-            let why = if self.poisoned {
-                Refusal::Poisoned
-            } else {
-                Refusal::DiskFull
-            };
-            if let Append::Chunk { id, .. } = append {
-                self.refused_chunk = Some(id);
-            }
-            return Some(LogEvent::Refused { token, why });
-        }
-        self.watch(&append);
-        let record = self.commit(append);
-        Some(LogEvent::Committed { token, record })
-    }
-
-    fn commit(&mut self, append: Append) -> Committed {
-        let seq = self.durable.len() as u64 + 1;
-        let node = "a".parse().expect("a constant that is a node name");
-        let stamp = Stamp {
-            hlc: Hlc(seq),
-            node,
-            epoch: 1,
-            seq,
-        };
-        let (what, _) = append.into_what(|samples| ChunkPlace {
-            segment: 1,
-            offset: seq * 4096,
-            samples,
-        });
-        let record = Committed {
-            stamp,
-            segment: 1,
-            what,
-        };
-        self.durable.push(record.clone());
-        record
-    }
-
-    /// Holds what is written against the promises about sounds.
-    fn watch(&mut self, append: &Append) {
-        match append {
-            Append::Begin { id, .. } => {
-                if self.sounds.insert(*id, None).is_some() {
-                    self.faults.push(format!("{id} began twice"));
+        loop {
+            let why = Refusal::DiskFull;
+            let event = match self.log.poll(now) {
+                Some(event) => Some(event),
+                None if self.log.is_writing() => {
+                    self.log.complete_write(now);
+                    continue;
                 }
-            }
-            Append::Chunk { id, .. } => match self.sounds.get(id) {
-                Some(None) => {}
-                Some(Some(_)) => self.faults.push(format!("a chunk of {id} after its seal")),
-                None => self
-                    .faults
-                    .push(format!("a chunk of {id}, which never began")),
-            },
-            Append::Seal { id, kind, .. } => match self.sounds.get_mut(id) {
-                Some(seal @ None) => *seal = Some(*kind),
-                Some(Some(_)) => self.faults.push(format!("{id} was sealed twice")),
-                None => self
-                    .faults
-                    .push(format!("a seal of {id}, which never began")),
-            },
-            Append::Register { .. } | Append::Entry { .. } => {}
-            Append::Replica { stamp, .. } => {
-                self.faults
-                    .push(format!("call control restates nothing: {stamp:?}"));
-            }
+                None => (self.refused.pop_front()).map(|token| LogEvent::Refused { token, why }),
+            };
+            return event.inspect(|event| self.watch(event));
         }
+    }
+
+    /// The disk fails with the next write.
+    pub(super) fn poison(&mut self) {
+        self.log.disk_mut().fault = Some(WriteFault::Failed);
+    }
+
+    /// Holds what is durable against the promises about sounds.
+    fn watch(&mut self, event: &LogEvent) {
+        let record = match event {
+            LogEvent::Committed { token, record } => {
+                self.answered(*token);
+                record
+            }
+            LogEvent::Refused { token, .. } => {
+                self.refused_chunk = self.answered(*token);
+                return;
+            }
+            LogEvent::Room { .. } => return,
+        };
+        let fault = match &record.what {
+            Payload::Begin { id, .. } => {
+                let before = self.sounds.insert(*id, None);
+                before.map(|_| format!("{id} began twice"))
+            }
+            Payload::Chunk { id, .. } => match self.sounds.get(id) {
+                Some(None) => None,
+                Some(Some(_)) => Some(format!("a chunk of {id} after its seal")),
+                None => Some(format!("a chunk of {id}, which never began")),
+            },
+            Payload::Seal { id, kind, .. } => match self.sounds.get_mut(id) {
+                Some(seal @ None) => {
+                    *seal = Some(*kind);
+                    None
+                }
+                Some(Some(_)) => Some(format!("{id} was sealed twice")),
+                None => Some(format!("a seal of {id}, which never began")),
+            },
+            Payload::Register { .. } | Payload::Entry { .. } => None,
+        };
+        self.faults.extend(fault);
+    }
+
+    /// The sound of the chunk that was answered, if it was one.
+    fn answered(&mut self, token: Token) -> Option<Id> {
+        let at = self.chunks.iter().position(|(chunk, _)| *chunk == token)?;
+        self.chunks.remove(at).map(|(_, id)| id)
     }
 
     /// Sounds that began and were never sealed.
@@ -130,22 +149,22 @@ impl SimLog {
     }
 
     /// What is not durable is lost; what is, comes back, open sounds sealed as cut short.
-    pub(super) fn restart(&mut self) -> View {
-        self.pending.clear();
-        (self.held, self.poisoned) = (false, false);
+    pub(super) fn restart(&mut self, now: Now) -> (View, Ids) {
+        let mut disk = self.log.disk().clone();
+        disk.fault = None;
+        let opened = open(disk, self.node, now);
+        self.log = opened.log;
+        self.held = false;
+        self.refused.clear();
+        self.chunks.clear();
         for id in self.unsealed().collect::<Vec<_>>() {
-            let append = Append::Seal {
-                id,
-                kind: SealKind::CutShort,
-                about: "".into(),
-            };
-            self.watch(&append);
-            self.commit(append);
+            let seal = opened.view.sound(id).and_then(|sound| sound.seal.as_ref());
+            self.sounds.insert(id, seal.map(|(kind, _)| *kind));
         }
-        let mut view = View::new();
-        for record in &self.durable {
-            view.apply(record);
-        }
-        view
+        (opened.view, opened.ids)
     }
+}
+
+fn open(disk: SimDisk, node: NodeName, now: Now) -> SimOpened {
+    SimLog::open(disk, node, now).expect("a disk that only this node wrote to")
 }

@@ -26,6 +26,7 @@
 //! | `log hold`, `log go`, `log poison`, `disk full`, `disk ok` | the log |
 //! | `power cut` | everything that is not durable is lost; the node starts again |
 //! | `group EXT KEY=VALUE …` | an administrator makes or changes a group |
+//! | `register KEY VALUE` | another writes it into the log |
 //! | `user EXT KEY=VALUE` | changes a user: `forward_busy=102`, `blocked=1,2` |
 //! | `dial EXT NUMBER` | has a user's phones rung, and then a number |
 //! | `phone EXT`, `drain`, `stop`, `list EXT`, `import EXT MS` | the rest |
@@ -43,8 +44,7 @@ use std::time::Duration;
 
 use tandem_engine::TOKEN_CHUNK;
 use tandem_engine::seam::{Codec, Event, LegId, PlayId, RecordEnd};
-use tandem_storage::View;
-use tandem_storage::name::{Id, Ids};
+use tandem_storage::name::Id;
 use tandem_storage::seam::{Append, LogEvent, Owner, Token};
 use tandem_storage::time::{Now, Time, WallTime};
 
@@ -53,7 +53,7 @@ use crate::call::board::Board;
 use crate::config::PbxConfig;
 use crate::office::{Account, new_user};
 use crate::seam::{AdminAsk, Input, SipEvent};
-use crate::sim::log::SimLog;
+use crate::sim::log::WorldLog;
 use crate::sim::show::Names;
 use crate::sim::words::{cause_of, leg_of, number};
 
@@ -65,7 +65,7 @@ pub struct World {
     pub faults: Vec<String>,
     config: PbxConfig,
     now: Now,
-    log: SimLog,
+    log: WorldLog,
     names: Names,
     users: BTreeMap<Arc<str>, Id>,
     legs: BTreeMap<LegId, Leg>,
@@ -73,7 +73,6 @@ pub struct World {
     inbox: VecDeque<Input>,
     /// What call control asked for, in words.
     said: Vec<String>,
-    epoch: u32,
     /// The last leg that came in by [`World::stir`].
     leg_last: u64,
     stopped: bool,
@@ -109,8 +108,11 @@ const NODE: &str = "a";
 impl World {
     /// An office of these extensions; the PIN's hash is `hash` for all.
     pub fn new(config: PbxConfig, extensions: &[&str]) -> World {
-        let mut log = SimLog::new();
-        let mut ids = Ids::new(node(), 1);
+        let now = Now {
+            mono: Time(0),
+            wall: WallTime(1_795_341_900_000),
+        };
+        let (mut log, mut view, mut ids) = WorldLog::new(node(), now);
         let mut users = BTreeMap::new();
         for extension in extensions {
             let id = ids.next_id();
@@ -122,6 +124,7 @@ impl World {
             };
             for (key, value) in new_user(id, &account, "hash") {
                 log.submit(
+                    now,
                     Token::new(Owner::Node, 0),
                     Append::Register {
                         key,
@@ -131,16 +134,11 @@ impl World {
             }
             users.insert(account.extension, id);
         }
-        let mut view = View::new();
-        while let Some(event) = log.answer() {
+        while let Some(event) = log.answer(now) {
             if let LogEvent::Committed { record, .. } = event {
                 view.apply(&record);
             }
         }
-        let now = Now {
-            mono: Time(0),
-            wall: WallTime(1_795_341_900_000),
-        };
         let names = Names::new(&users);
         let pbx = Pbx::new(config.clone(), view, ids, now);
         let mut world = World {
@@ -154,7 +152,6 @@ impl World {
             legs: BTreeMap::new(),
             inbox: VecDeque::new(),
             said: Vec::new(),
-            epoch: 1,
             leg_last: 1,
             stopped: false,
             groups: BTreeSet::new(),
@@ -270,7 +267,7 @@ impl World {
             }
             ["log", "hold"] => self.log.held = true,
             ["log", "go"] => self.log.held = false,
-            ["log", "poison"] => self.log.poisoned = true,
+            ["log", "poison"] => self.log.poison(),
             ["disk", "full"] => self.room(false),
             ["disk", "ok"] => self.room(true),
             ["power", "cut"] => self.power_cut(),
@@ -285,6 +282,12 @@ impl World {
                 extension: extension.into(),
                 number: number.into(),
             }),
+            ["register", key, value] => {
+                let (key, value) = (key.into(), Some(value.into()));
+                let append = Append::Register { key, value };
+                self.log
+                    .submit(self.now, Token::new(Owner::Node, 0), append);
+            }
             ["group", extension, ref settings @ ..] => self.group(extension, settings),
             ["user", extension, setting] => self.set_user(extension, setting),
             ["list", extension] => self.ask(AdminAsk::Mailbox {
@@ -322,12 +325,10 @@ impl World {
 
     /// The node dies and starts again on what was durable.
     fn power_cut(&mut self) {
-        self.epoch += 1;
-        let view = self.log.restart();
+        let (view, ids) = self.log.restart(self.now);
         self.legs.clear();
         self.inbox.clear();
         self.stopped = false;
-        let ids = Ids::new(node(), self.epoch);
         self.pbx = Pbx::new(self.config.clone(), view, ids, self.now);
     }
 
@@ -341,7 +342,7 @@ impl World {
             }
             if let Some(input) = self.inbox.pop_front() {
                 self.pbx.handle(self.now, input);
-            } else if let Some(event) = self.log.answer() {
+            } else if let Some(event) = self.log.answer(self.now) {
                 self.on_log(event);
             } else {
                 break;

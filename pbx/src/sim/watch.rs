@@ -10,7 +10,7 @@ impl World {
         match output {
             Output::Sip(command) => self.take_sip(command),
             Output::Media(command) => self.take_media(command),
-            Output::Log { token, append } => self.log.submit(token, append),
+            Output::Log { token, append } => self.log.submit(self.now, token, append),
             Output::Stopped => self.stopped = true,
             Output::CheckPin { leg, .. } => self.owes(leg, Owes::Check),
             Output::HashPin { leg, .. } => self.owes(leg, Owes::Hash),
