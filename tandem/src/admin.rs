@@ -9,7 +9,8 @@
 //!   (`token`).
 //! - To: call control, by [`ControlHandle`]; sound is read from the log.
 //! - What goes in and out is in `bodies`, once, for both sides; what can go wrong, and how it is said, in
-//!   `fault`. Each verb is a route with its description beside it: `lists`, `users`, `mailboxes`, `sound`, `nodes`.
+//!   `fault`. Each verb is a route with its description beside it: `lists`, `users`, `groups`, `mailboxes`,
+//!   `sound`, `nodes`.
 //!
 //! Invariants: the description is made from the routes, so none is without it; an answer is the struct that
 //! the description shows; every body has a bound and a time by which it must have come.
@@ -17,6 +18,7 @@
 pub(crate) mod bodies;
 mod client;
 mod fault;
+mod groups;
 mod lists;
 mod mailboxes;
 mod nodes;
@@ -118,6 +120,7 @@ fn verbs() -> (Router<Answerer>, OpenApi) {
     let all = OpenApiRouter::new()
         .merge(lists::routes())
         .merge(users::routes())
+        .merge(groups::routes())
         .merge(mailboxes::routes())
         .merge(sound::routes())
         .merge(nodes::routes());

@@ -35,6 +35,11 @@ enum Command {
     /// Users: add, set, remove, list
     #[command(subcommand)]
     User(User),
+    /// Groups of users under one extension: add, set, remove, list
+    #[command(subcommand)]
+    Group(Group),
+    /// Click to dial: rings a user's phones, then the number
+    Dial(Dial),
     /// What lost when nodes that were apart met again
     Conflicts(Ask),
     /// Messages: list, export, import
@@ -123,7 +128,9 @@ pub(crate) enum User {
         #[command(flatten)]
         ask: Ask,
     },
-    /// Change a user: name=…, extension=…, password=…, pin=…, dnd=on|off, forward=EXT (or forward= for no longer)
+    /// Change a user: name=…, extension=…, password=…, pin=…, dnd=on|off, forward=EXT (or forward= for
+    /// no longer; likewise forward_busy, forward_no_answer, forward_unreachable), reject_anonymous=on|off,
+    /// blocked=NUMBER,NUMBER
     Set {
         /// Whom, by extension
         extension: String,
@@ -142,6 +149,53 @@ pub(crate) enum User {
     },
     /// All users
     List(Ask),
+}
+
+/// `tandem group …`
+#[derive(Debug, Subcommand)]
+pub(crate) enum Group {
+    /// Make a group: users who are rung under one extension
+    Add {
+        /// What one dials: 2 to 10 digits
+        extension: String,
+        /// For displays
+        name: String,
+        /// members=EXT,EXT, strategy=all|in_order|rotating|longest_idle, ring_s=N, overflow=mailbox|busy|EXT, pin=N
+        #[arg(value_name = "KEY=VALUE")]
+        settings: Vec<String>,
+        #[command(flatten)]
+        node: WhichNode,
+    },
+    /// Change a group: name=…, extension=…, and what `add` takes
+    Set {
+        /// Which, by extension
+        extension: String,
+        /// What, and to what
+        #[arg(value_name = "KEY=VALUE", required = true)]
+        settings: Vec<String>,
+        #[command(flatten)]
+        node: WhichNode,
+    },
+    /// Remove a group; its messages are in nobody's mailbox then
+    Remove {
+        /// Which, by extension
+        extension: String,
+        #[command(flatten)]
+        node: WhichNode,
+    },
+    /// All groups
+    List(Ask),
+}
+
+/// `tandem dial`
+#[derive(Debug, Args)]
+pub(crate) struct Dial {
+    /// Whose phones ring first
+    pub(crate) extension: String,
+    /// Who is called when they are answered
+    pub(crate) number: String,
+    #[command(flatten)]
+    pub(crate) node: WhichNode,
 }
 
 /// `tandem mailbox …`
@@ -372,6 +426,8 @@ pub(crate) fn run() -> ExitCode {
         Command::Calls(ask) => commands::lists::calls(&ask),
         Command::Phones(ask) => commands::lists::phones(&ask),
         Command::User(user) => commands::user::run(&user),
+        Command::Group(group) => commands::group::run(&group),
+        Command::Dial(dial) => commands::group::dial(&dial),
         Command::Conflicts(ask) => commands::lists::conflicts(&ask),
         Command::Mailbox(mailbox) => commands::mailbox::run(&mailbox),
         Command::Log(log) => commands::log::run(&log),

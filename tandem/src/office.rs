@@ -3,6 +3,9 @@
 //! Passwords and PINs are here in plain text because the demo prints them; in the log there are
 //! only digests of them.
 
+use std::collections::BTreeMap;
+
+use tandem_pbx::office::group::{Group, Overflow, Strategy, group_key};
 use tandem_pbx::office::{Account, new_user};
 use tandem_storage::Opened;
 use tandem_storage::name::Ids;
@@ -12,6 +15,7 @@ use crate::secrets::Keeper;
 /// People, and what can be dialled.
 pub(crate) struct Office {
     pub(crate) users: Vec<NewUser>,
+    pub(crate) groups: Vec<NewGroup>,
     /// For people to read: number, and what it does.
     pub(crate) numbers: &'static [(&'static str, &'static str)],
 }
@@ -23,6 +27,16 @@ pub(crate) struct NewUser {
     pub(crate) password: String,
     pub(crate) pin: String,
 }
+
+/// Users under one extension.
+pub(crate) struct NewGroup {
+    pub(crate) extension: &'static str,
+    pub(crate) name: &'static str,
+    pub(crate) members: &'static [&'static str],
+}
+
+/// How long a group of the demo rings, in seconds.
+const RING_S: u16 = 20;
 
 impl Office {
     /// The demo office of the README.
@@ -40,13 +54,32 @@ impl Office {
                 user(103, "Workshop"),
                 user(104, "Warehouse"),
             ],
+            groups: vec![NewGroup {
+                extension: "600",
+                name: "Everybody",
+                members: &["102", "103", "104"],
+            }],
             numbers: &[
                 ("101-104", "the users"),
+                ("600", "102, 103 and 104 at once"),
                 ("*97, *98EXT", "my messages; EXT's messages"),
                 ("*EXT", "leave EXT a message without ringing"),
                 ("*43, *60, *65", "echo, speaking clock, my number"),
                 ("*78, *79", "do not disturb on, off"),
                 ("*72EXT, *73", "forward all calls to EXT; no longer"),
+                (
+                    "*90EXT, *92EXT",
+                    "the same when busy, when nobody answers; *91, *93: no longer",
+                ),
+                (
+                    "**EXT, *8",
+                    "pick up what rings at EXT; at somebody of my group",
+                ),
+                ("68, 68N", "park whom I hold; fetch who is parked at N"),
+                (
+                    "*69, *80EXT",
+                    "call back who called last; EXT's phone answers by itself",
+                ),
             ],
         }
     }
@@ -58,15 +91,31 @@ impl Office {
         ids: &mut Ids,
     ) -> Result<Vec<(String, String)>, String> {
         let mut registers = Vec::new();
+        let mut named = BTreeMap::new();
         for user in &self.users {
             let pin = keeper.pin_hash(&user.pin)?;
             let account = user.account(keeper);
-            let pairs = new_user(ids.next_id(), &account, &pin);
+            let id = ids.next_id();
+            named.insert(user.extension.as_str(), id);
+            let pairs = new_user(id, &account, &pin);
             registers.extend(
                 pairs
                     .into_iter()
                     .map(|(k, v)| (k.to_string(), v.to_string())),
             );
+        }
+        for group in &self.groups {
+            let members = group.members.iter();
+            let group = Group {
+                extension: group.extension.into(),
+                name: group.name.into(),
+                members: members.filter_map(|m| named.get(m).copied()).collect(),
+                strategy: Strategy::All,
+                ring_s: RING_S,
+                overflow: Overflow::Mailbox,
+            };
+            let value = serde_json::to_string(&group).map_err(|e| e.to_string())?;
+            registers.push((group_key(ids.next_id()).to_string(), value));
         }
         Ok(registers)
     }
@@ -117,7 +166,10 @@ mod tests {
         let mut ids = Ids::new("demo".parse().unwrap(), 1);
         let office = Office::demo();
         let registers = office.registers(&keeper("tandem"), &mut ids).unwrap();
-        assert_eq!(registers.len(), 2 * office.users.len());
+        assert_eq!(
+            registers.len(),
+            2 * office.users.len() + office.groups.len()
+        );
         for user in &office.users {
             let pin = format!("\"{}\"", user.pin);
             for (key, value) in &registers {

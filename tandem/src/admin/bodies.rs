@@ -209,6 +209,16 @@ pub(crate) struct User {
     pub(crate) dnd: bool,
     /// Where all calls go.
     pub(crate) forward: Option<String>,
+    /// Where they go while the user is on the phone.
+    pub(crate) forward_busy: Option<String>,
+    /// Where they go when nobody answers.
+    pub(crate) forward_no_answer: Option<String>,
+    /// Where they go while no phone is registered.
+    pub(crate) forward_unreachable: Option<String>,
+    /// No calls of who withholds the number.
+    pub(crate) reject_anonymous: bool,
+    /// Numbers whose calls are refused.
+    pub(crate) blocked: Vec<String>,
     /// Another user has this extension.
     pub(crate) conflict: bool,
     pub(crate) messages: MessageSummary,
@@ -273,6 +283,96 @@ pub(crate) struct UserSettings {
     )]
     #[schema(value_type = Option<String>)]
     pub(crate) forward: Option<Option<String>>,
+    /// The same while the user is on the phone.
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "null_counts"
+    )]
+    #[schema(value_type = Option<String>)]
+    pub(crate) forward_busy: Option<Option<String>>,
+    /// The same when nobody answers.
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "null_counts"
+    )]
+    #[schema(value_type = Option<String>)]
+    pub(crate) forward_no_answer: Option<Option<String>>,
+    /// The same while no phone is registered.
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "null_counts"
+    )]
+    #[schema(value_type = Option<String>)]
+    pub(crate) forward_unreachable: Option<Option<String>>,
+    /// No calls of who withholds the number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) reject_anonymous: Option<bool>,
+    /// Numbers whose calls are refused, all of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) blocked: Option<Vec<String>>,
+}
+
+/// Users under one extension.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub(crate) struct Group {
+    pub(crate) id: String,
+    pub(crate) extension: String,
+    pub(crate) name: String,
+    pub(crate) members: Vec<Member>,
+    /// all, in_order, rotating or longest_idle.
+    pub(crate) strategy: String,
+    /// How long each step rings, in seconds.
+    pub(crate) ring_s: u16,
+    /// mailbox, busy, or a number.
+    pub(crate) overflow: String,
+}
+
+/// A user in a group.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub(crate) struct Member {
+    pub(crate) extension: String,
+    pub(crate) logged_in: bool,
+}
+
+/// A group to be made, or what is to be different about one; what is left out stays, or is as for any
+/// new group.
+#[derive(Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct GroupSettings {
+    /// What one dials: 2 to 10 digits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) extension: Option<String>,
+    /// For displays.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) name: Option<String>,
+    /// All its members, by extension, in their order.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) members: Option<Vec<String>>,
+    /// all, in_order, rotating or longest_idle.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) strategy: Option<String>,
+    /// How long each step rings, in seconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) ring_s: Option<u16>,
+    /// What follows if nobody answers: mailbox, busy, or a number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) overflow: Option<String>,
+    /// Of its mailbox.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) pin: Option<String>,
+}
+
+/// A call to be begun for a user.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct NewCall {
+    /// Whose phones are rung first.
+    pub(crate) extension: String,
+    /// Who is called then.
+    pub(crate) number: String,
 }
 
 /// What is left out is `None`; what is null, `Some(None)`.

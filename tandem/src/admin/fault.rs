@@ -51,13 +51,16 @@ impl Fault {
 }
 
 /// Something that was asked for by name is not there.
-const NOT_FOUND: [&str; 3] = [
+const NOT_FOUND: [&str; 5] = [
     "no user has the extension ",
+    "no group has the extension ",
+    "nobody has the number ",
     "there is no node ",
     "extension ",
 ];
 /// The node cannot do it for now, or not any more.
-const UNAVAILABLE: [&str; 4] = [
+const UNAVAILABLE: [&str; 5] = [
+    "there are too many calls",
     "too much waits for call control",
     "the node is stopping",
     "the log did not take it",

@@ -8,12 +8,13 @@ use utoipa_axum::routes;
 use super::Answerer;
 use super::bodies::{Call, Conflict, ErrorBody, Phone, Status};
 use super::fault::{Fault, Json};
+use super::groups;
 use crate::control::Ask;
 
 pub(super) fn routes() -> OpenApiRouter<Answerer> {
     OpenApiRouter::new()
         .routes(routes!(status))
-        .routes(routes!(calls))
+        .routes(routes!(calls, groups::dial))
         .routes(routes!(phones))
         .routes(routes!(conflicts))
 }

@@ -125,6 +125,13 @@ fn set(keeper: &Keeper, extension: String, to: UserSettings) -> Result<AdminAsk,
         extension: to.extension.map(Into::into),
         dnd: to.dnd,
         forward: to.forward.map(|to| to.map(Into::into)),
+        forward_busy: to.forward_busy.map(|to| to.map(Into::into)),
+        forward_no_answer: to.forward_no_answer.map(|to| to.map(Into::into)),
+        forward_unreachable: to.forward_unreachable.map(|to| to.map(Into::into)),
+        reject_anonymous: to.reject_anonymous,
+        blocked: to
+            .blocked
+            .map(|all| all.into_iter().map(Into::into).collect()),
         ..UserChange::default()
     };
     if let Some(pin) = to.pin {

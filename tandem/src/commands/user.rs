@@ -63,6 +63,19 @@ fn print_users(users: Vec<admin::bodies::User>) {
         if let Some(to) = user.forward {
             marks.push(format!("forwarded to {to}"));
         }
+        for (to, case) in [
+            (user.forward_busy, "busy"),
+            (user.forward_no_answer, "no answer"),
+            (user.forward_unreachable, "unreachable"),
+        ] {
+            marks.extend(to.map(|to| format!("{case}: to {to}")));
+        }
+        if user.reject_anonymous {
+            marks.push("no anonymous calls".to_owned());
+        }
+        if !user.blocked.is_empty() {
+            marks.push(format!("{} numbers blocked", user.blocked.len()));
+        }
         if user.conflict {
             marks.push("another user has this extension".into());
         }
@@ -87,15 +100,32 @@ fn parse(typed: &[String]) -> Result<UserSettings, String> {
             "password" => settings.password = text(),
             "pin" => settings.pin = text(),
             "dnd" => settings.dnd = Some(on_or_off(key, value)?),
-            "forward" => settings.forward = Some(text().filter(|to| !to.is_empty())),
+            "forward" => settings.forward = extension(value),
+            "forward_busy" => settings.forward_busy = extension(value),
+            "forward_no_answer" => settings.forward_no_answer = extension(value),
+            "forward_unreachable" => settings.forward_unreachable = extension(value),
+            "reject_anonymous" => settings.reject_anonymous = Some(on_or_off(key, value)?),
+            "blocked" => {
+                let numbers = value.split(',').map(str::trim);
+                let numbers = numbers.filter(|number| !number.is_empty());
+                settings.blocked = Some(numbers.map(str::to_owned).collect());
+            }
             _ => {
                 return Err(format!(
-                    "'{key}' cannot be set; what can: name, extension, password, pin, dnd (on, off), forward (an extension, or nothing)"
+                    "'{key}' cannot be set; what can: name, extension, password, pin, dnd (on, off), forward, forward_busy, \
+                     forward_no_answer, forward_unreachable (an extension, or nothing), reject_anonymous (on, off), \
+                     blocked (numbers)"
                 ));
             }
         }
     }
     Ok(settings)
+}
+
+/// An extension, or nothing: no longer.
+#[expect(clippy::option_option, reason = "the inner one is what was typed")]
+fn extension(value: &str) -> Option<Option<String>> {
+    Some((!value.is_empty()).then(|| value.to_owned()))
 }
 
 fn on_or_off(key: &str, value: &str) -> Result<bool, String> {

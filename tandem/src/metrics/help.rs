@@ -41,6 +41,12 @@ pbx_calls: Calls that came in, refused ones included.
 pbx_calls_answered: Calls that were answered, by a person or by the mailbox.
 pbx_ended: Calls by how they ended.
 pbx_refused_full: Calls refused because there were too many.
+pbx_calls_out_answered: Of calls that went out, answered.
+pbx_calls_unwanted: Calls that the user called does not want: anonymous ones, blocked numbers.
+pbx_transfers: Transfers, blind and attended.
+pbx_transfers_refused: Transfers that were asked for and not made.
+pbx_pickups: Calls picked up at another phone.
+pbx_parked: Callers parked.
 pbx_deposits: Messages that are durable.
 pbx_deposits_too_short: Messages dropped because hardly anything was said.
 pbx_deposits_refused: Callers told that the mailbox takes no message now.
@@ -79,6 +85,7 @@ sip_calls_out: Calls that went out, one for each phone.
 sip_calls_refused_full: Calls refused because a table or the ports are full.
 sip_overload: Requests refused 503 because too many transactions are waiting.
 sip_overload_source: Requests refused 503 because too many transactions of their source are waiting.
+sip_refers: Transfers that parties asked for.
 sip_glares: Re-INVITEs that met one of ours (491).
 sip_sessions_vanished: Calls ended because the session timer ran out or an answer was never confirmed.
 sip_subscribes: Lamp subscriptions accepted (refreshes included).

@@ -16,6 +16,7 @@ mod damage;
 mod destroyed;
 mod doors;
 mod first_hour;
+mod groups;
 mod mailbox;
 mod nodes;
 mod old_disks;
