@@ -6,6 +6,7 @@ use tandem_storage::seam::Refusal;
 
 use crate::conflicts;
 use crate::mailbox::{self, Message, deleted_key};
+use crate::office::file::OfficeFile;
 use crate::pbx::Pbx;
 use crate::quota::{self, messages_max_key, quota_minutes_key};
 use crate::retention::{hold_key, keep_heard_key};
@@ -50,6 +51,18 @@ impl Pbx {
                 }
             }
             AdminAsk::RemoveGroup { extension } => match self.remove_group(asker, &extension) {
+                Ok(()) => return,
+                Err(why) => Err(why),
+            },
+            AdminAsk::ExportOffice => Ok(AdminAnswer::Json(json!(self.x.office.export()))),
+            AdminAsk::CompareOffice(file) => {
+                let told = self.x.compare_office(&file);
+                let (faults, changes) = (told.faults, told.changes);
+                Ok(AdminAnswer::Json(
+                    json!({ "faults": faults, "changes": changes }),
+                ))
+            }
+            AdminAsk::ApplyOffice(file) => match self.apply_office(asker, &file) {
                 Ok(()) => return,
                 Err(why) => Err(why),
             },
@@ -190,6 +203,21 @@ impl Pbx {
         }
         self.x
             .register::<bool>(Waiter::Asker(asker), deleted_key(id), None);
+        Ok(())
+    }
+
+    /// All registers of a file in one go; the last of them answers.
+    fn apply_office(&mut self, asker: u64, file: &OfficeFile) -> Result<(), String> {
+        let told = self.x.compare_office(file);
+        if let Some(fault) = told.faults.first() {
+            return Err(fault.what.clone());
+        }
+        let mut registers = told.registers;
+        let (last, value) = registers.pop().ok_or("there is nothing to change")?;
+        for (key, value) in registers {
+            self.x.append_register(Waiter::Nobody, key, value);
+        }
+        self.x.append_register(Waiter::Asker(asker), last, value);
         Ok(())
     }
 

@@ -14,6 +14,7 @@ use tandem_storage::link::Position;
 use tandem_storage::name::{Id, NodeName};
 use tandem_storage::seam::{Append, LogEvent, Token};
 
+use crate::office::file::OfficeFile;
 use crate::office::group::{Overflow, Strategy};
 
 /// Who is calling, as far as it was proved.
@@ -411,6 +412,12 @@ pub enum AdminAsk {
     },
     /// Remove a group. Answered when it is durable.
     RemoveGroup { extension: Arc<str> },
+    /// The office as a file, as JSON ([`OfficeFile`]).
+    ExportOffice,
+    /// What a file would change, as JSON: `faults` and `changes`.
+    CompareOffice(Box<OfficeFile>),
+    /// Make the office what a file says. Answered when it is durable.
+    ApplyOffice(Box<OfficeFile>),
     /// Ring a user's phones, and call the number for it when it answers. Answered at once.
     Dial {
         /// The user's.

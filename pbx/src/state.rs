@@ -25,6 +25,7 @@ use crate::counters::Counters;
 use crate::fetches::RemoteFetches;
 use crate::guard::{Guard, Verdict, pause_key};
 use crate::mailbox::{Mailboxes, Message};
+use crate::office::file::{Comparison, OfficeFile};
 use crate::office::{Office, greeting_of};
 use crate::quota::{self, Warned};
 use crate::returned::Returned;
@@ -363,6 +364,12 @@ impl PbxState {
     pub(crate) fn new_leg(&mut self) -> LegId {
         self.leg_last += 2;
         LegId(self.leg_last)
+    }
+
+    /// A file beside the office as it is.
+    pub(crate) fn compare_office(&mut self, file: &OfficeFile) -> Comparison {
+        let PbxState { office, ids, .. } = self;
+        office.compare(file, &mut || ids.next_id())
     }
 
     /// Who comes behind the one who was rung first the last time is rung first.

@@ -23,7 +23,7 @@ const EXTENSION_DIGITS: std::ops::RangeInclusive<usize> = 2..=10;
 const NAME_CHARS_MAX: usize = 64;
 
 /// The most numbers that a user can block.
-const BLOCKED_MAX: usize = 200;
+pub(crate) const BLOCKED_MAX: usize = 200;
 
 /// What is wrong with an extension, for the one who typed it.
 pub fn extension_fault(extension: &str) -> Option<String> {

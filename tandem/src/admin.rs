@@ -9,8 +9,8 @@
 //!   (`token`).
 //! - To: call control, by [`ControlHandle`]; sound is read from the log.
 //! - What goes in and out is in `bodies`, once, for both sides; what can go wrong, and how it is said, in
-//!   `fault`. Each verb is a route with its description beside it: `lists`, `users`, `groups`, `mailboxes`,
-//!   `sound`, `nodes`.
+//!   `fault`. Each verb is a route with its description beside it: `lists`, `users`, `groups`, `office`,
+//!   `mailboxes`, `sound`, `nodes`.
 //!
 //! Invariants: the description is made from the routes, so none is without it; an answer is the struct that
 //! the description shows; every body has a bound and a time by which it must have come.
@@ -22,6 +22,7 @@ mod groups;
 mod lists;
 mod mailboxes;
 mod nodes;
+mod office;
 mod server;
 mod sound;
 #[cfg(test)]
@@ -121,6 +122,7 @@ fn verbs() -> (Router<Answerer>, OpenApi) {
         .merge(lists::routes())
         .merge(users::routes())
         .merge(groups::routes())
+        .merge(office::routes())
         .merge(mailboxes::routes())
         .merge(sound::routes())
         .merge(nodes::routes());

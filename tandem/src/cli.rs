@@ -51,8 +51,9 @@ enum Command {
     /// Keys to encrypt sound with
     #[command(subcommand)]
     Storage(Storage),
-    /// The PBX as one TOML file
-    Office(NotYet),
+    /// The PBX as one TOML file: export, apply
+    #[command(subcommand)]
+    Office(Office),
     /// Call recordings
     Recording(NotYet),
     /// Back up a running node
@@ -185,6 +186,28 @@ pub(crate) enum Group {
     },
     /// All groups
     List(Ask),
+}
+
+/// `tandem office …`
+#[derive(Debug, Subcommand)]
+pub(crate) enum Office {
+    /// Write all users and groups to a file
+    Export {
+        /// Where to [default: standard output]
+        file: Option<PathBuf>,
+        #[command(flatten)]
+        node: WhichNode,
+    },
+    /// Make the office what a file says; who is not in it is removed
+    Apply {
+        /// As `export` writes it
+        file: PathBuf,
+        /// Show what would be different, and change nothing
+        #[arg(long)]
+        dry_run: bool,
+        #[command(flatten)]
+        node: WhichNode,
+    },
 }
 
 /// `tandem dial`
@@ -432,7 +455,7 @@ pub(crate) fn run() -> ExitCode {
         Command::Mailbox(mailbox) => commands::mailbox::run(&mailbox),
         Command::Log(log) => commands::log::run(&log),
         Command::Storage(storage) => commands::storage::run(&storage),
-        Command::Office(_) => not_yet("office"),
+        Command::Office(office) => commands::office::run(&office),
         Command::Recording(_) => not_yet("recording"),
         Command::Backup(backup) => commands::backup::run(&backup),
         Command::Restore(restore) => commands::restore::run(&restore),

@@ -31,6 +31,7 @@ use tandem_storage::name::Id;
 use crate::office::group::Group;
 use crate::seam::SipUser;
 
+pub mod file;
 pub mod group;
 
 /// What the shim and the dial plan need of a user.

@@ -365,6 +365,37 @@ pub(crate) struct GroupSettings {
     pub(crate) pin: Option<String>,
 }
 
+/// How an office file differs from the office.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub(crate) struct OfficeDifference {
+    /// What is wrong with the file; nothing is written while there is anything.
+    pub(crate) faults: Vec<OfficeFault>,
+    /// One line each: + made, - removed, ~ changed.
+    pub(crate) changes: Vec<String>,
+}
+
+/// Something that is wrong with an office file.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub(crate) struct OfficeFault {
+    /// user or group.
+    pub(crate) table: String,
+    /// Which of them, from 0.
+    pub(crate) index: usize,
+    pub(crate) key: String,
+    pub(crate) what: String,
+}
+
+impl From<tandem_pbx::office::file::Fault> for OfficeFault {
+    fn from(fault: tandem_pbx::office::file::Fault) -> OfficeFault {
+        OfficeFault {
+            table: fault.table,
+            index: fault.index,
+            key: fault.key,
+            what: fault.what,
+        }
+    }
+}
+
 /// A call to be begun for a user.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]

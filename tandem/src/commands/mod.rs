@@ -6,6 +6,7 @@ pub(crate) mod group;
 pub(crate) mod lists;
 pub(crate) mod log;
 pub(crate) mod mailbox;
+pub(crate) mod office;
 pub(crate) mod progress;
 pub(crate) mod restore;
 pub(crate) mod restore_mailbox;

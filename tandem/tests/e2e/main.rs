@@ -19,6 +19,7 @@ mod first_hour;
 mod groups;
 mod mailbox;
 mod nodes;
+mod office;
 mod old_disks;
 mod phones;
 mod pins;

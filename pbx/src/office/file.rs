@@ -1,0 +1,596 @@
+//! The office as one file: what is in it, what is wrong with one, and how it differs from what is.
+//!
+//! A file names users and groups as people do, by extension; an `id` beside it says who that is, so that
+//! two extensions can be swapped without swapping mailboxes. Who is not in the file is removed. Nothing
+//! is written unless the whole file is right; then all of it is.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Display;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use tandem_storage::name::Id;
+
+use crate::office::group::{Group, Overflow, Strategy, group_key};
+use crate::office::{
+    Account, ForwardCase, Office, Settings, account_key, blocked_key, dnd_key, forward_case_key,
+    forward_key, json, pin_key, reject_anonymous_key,
+};
+use crate::users::{BLOCKED_MAX, extension_fault, name_fault};
+
+/// The most users and groups together.
+pub const ENTRIES_MAX: usize = 20_000;
+/// So many faults are told at once.
+pub const FAULTS_MAX: usize = 200;
+
+/// All users and groups.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OfficeFile {
+    /// Users, in the order of their extensions.
+    #[serde(default)]
+    pub user: Vec<UserEntry>,
+    /// Groups, likewise.
+    #[serde(default)]
+    pub group: Vec<GroupEntry>,
+}
+
+/// One user. What is left out is as for any new user.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct UserEntry {
+    /// Who it is; `None`: who has the extension, or somebody new.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub id: Option<Arc<str>>,
+    /// What one dials.
+    pub extension: Arc<str>,
+    /// For displays.
+    pub name: Arc<str>,
+    /// Digests of the password; `None`: as they are.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ha1_md5: Option<Arc<str>>,
+    /// The same with SHA-256.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ha1_sha256: Option<Arc<str>>,
+    /// Argon2 hash of the PIN, PHC form; `None`: as it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pin_hash: Option<Arc<str>>,
+    /// In plain, as typed: whoever reads the file puts the digests in its place.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub password: Option<Arc<str>>,
+    /// Likewise.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pin: Option<Arc<str>>,
+    /// No calls are wanted.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub dnd: bool,
+    /// Where all calls go.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub forward: Option<Arc<str>>,
+    /// Where they go while the user is on the phone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub forward_busy: Option<Arc<str>>,
+    /// Where they go when nobody answers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub forward_no_answer: Option<Arc<str>>,
+    /// Where they go while no phone is registered.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub forward_unreachable: Option<Arc<str>>,
+    /// No calls of who withholds the number.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub reject_anonymous: bool,
+    /// Numbers whose calls are refused.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub blocked: Vec<Arc<str>>,
+}
+
+/// One group. What is left out is as for any new group.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct GroupEntry {
+    /// Which it is; `None`: the one that has the extension, or a new one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub id: Option<Arc<str>>,
+    /// What one dials.
+    pub extension: Arc<str>,
+    /// For displays.
+    pub name: Arc<str>,
+    /// By extension, in their order.
+    pub members: Vec<Arc<str>>,
+    /// `all`, `in_order`, `rotating`, `longest_idle`.
+    pub strategy: Arc<str>,
+    /// How long each step rings, in seconds.
+    pub ring_s: u16,
+    /// `mailbox`, `busy`, or an extension.
+    pub overflow: Arc<str>,
+    /// Argon2 hash of its mailbox's PIN, PHC form; `None`: as it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pin_hash: Option<Arc<str>>,
+    /// In plain, as typed: whoever reads the file puts the hash in its place.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pin: Option<Arc<str>>,
+}
+
+impl Default for GroupEntry {
+    fn default() -> GroupEntry {
+        GroupEntry {
+            id: None,
+            extension: "".into(),
+            name: "".into(),
+            members: Vec::new(),
+            strategy: Strategy::All.name().into(),
+            ring_s: 20,
+            overflow: Overflow::Mailbox.name().into(),
+            pin_hash: None,
+            pin: None,
+        }
+    }
+}
+
+/// Something that is wrong with a file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Fault {
+    /// `user` or `group`.
+    pub table: String,
+    /// Which of them, from 0.
+    pub index: usize,
+    /// Which of its keys.
+    pub key: String,
+    /// What, and how to mend it.
+    pub what: String,
+}
+
+/// A file beside what is.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Comparison {
+    /// What is wrong with it; nothing else is said then.
+    pub faults: Vec<Fault>,
+    /// What would be different, one line each.
+    pub changes: Vec<String>,
+    /// The registers that make it so: key and value, `None`: removed.
+    pub registers: Vec<(Arc<str>, Option<Arc<str>>)>,
+}
+
+/// Users or groups of a file, with who each is.
+struct Named {
+    users: Vec<(Id, bool)>,
+    groups: Vec<(Id, bool)>,
+    /// Every extension of the file.
+    extensions: BTreeMap<Arc<str>, Id>,
+}
+
+impl Office {
+    /// The office as a file.
+    pub(crate) fn export(&self) -> OfficeFile {
+        let mut file = OfficeFile::default();
+        for id in self.users().filter(|id| !self.in_conflict(*id)) {
+            let Some(account) = self.account(id) else {
+                continue;
+            };
+            let settings = self.settings(id);
+            file.user.push(UserEntry {
+                id: Some(id.to_string().into()),
+                extension: account.extension.clone(),
+                name: account.name.clone(),
+                ha1_md5: Some(account.ha1_md5.clone()),
+                ha1_sha256: Some(account.ha1_sha256.clone()),
+                pin_hash: settings.pin,
+                password: None,
+                pin: None,
+                dnd: settings.dnd,
+                forward: settings.forward,
+                forward_busy: settings.forward_busy,
+                forward_no_answer: settings.forward_no_answer,
+                forward_unreachable: settings.forward_unreachable,
+                reject_anonymous: settings.reject_anonymous,
+                blocked: settings.blocked,
+            });
+        }
+        for (id, group) in self.groups() {
+            let members = group.members.iter();
+            file.group.push(GroupEntry {
+                id: Some(id.to_string().into()),
+                extension: group.extension.clone(),
+                name: group.name.clone(),
+                members: members
+                    .filter_map(|user| self.extension(*user).cloned())
+                    .collect(),
+                strategy: group.strategy.name().into(),
+                ring_s: group.ring_s,
+                overflow: group.overflow.name().into(),
+                pin_hash: self.settings(id).pin,
+                pin: None,
+            });
+        }
+        file.user.sort_by(|a, b| a.extension.cmp(&b.extension));
+        file.group.sort_by(|a, b| a.extension.cmp(&b.extension));
+        file
+    }
+
+    /// Holds a file against what is. New users and groups are named by `new_id`.
+    pub(crate) fn compare(&self, file: &OfficeFile, new_id: &mut dyn FnMut() -> Id) -> Comparison {
+        let mut faults = Faults::default();
+        let entries = file.user.len() + file.group.len();
+        if entries > ENTRIES_MAX {
+            let what = format!("at most {ENTRIES_MAX} users and groups, not {entries}");
+            faults.add("user", 0, "extension", what);
+            return faults.into_comparison();
+        }
+        let named = self.names(file, new_id, &mut faults);
+        self.check_users(file, &named, &mut faults);
+        check_groups(file, &named, &mut faults);
+        if !faults.0.is_empty() {
+            return faults.into_comparison();
+        }
+        self.differences(file, &named)
+    }
+
+    /// Who each entry is, and which are new.
+    fn names(
+        &self,
+        file: &OfficeFile,
+        new_id: &mut dyn FnMut() -> Id,
+        faults: &mut Faults,
+    ) -> Named {
+        let mut named = Named {
+            users: Vec::new(),
+            groups: Vec::new(),
+            extensions: BTreeMap::new(),
+        };
+        let mut taken = BTreeSet::new();
+        let users = file.user.iter().map(|u| ("user", &u.id, &u.extension));
+        let groups = file.group.iter().map(|g| ("group", &g.id, &g.extension));
+        let mut index = BTreeMap::from([("user", 0), ("group", 0)]);
+        for (table, given, extension) in users.chain(groups) {
+            let at = index.entry(table).or_default();
+            let is_known = |id: &Id| match table {
+                "user" => self.account(*id).is_some(),
+                _ => self.group(*id).is_some(),
+            };
+            let known = match given {
+                Some(text) => {
+                    let id = text.parse::<Id>().ok().filter(is_known);
+                    if id.is_none() {
+                        let what =
+                            format!("no {table} is named {text}; leave the id out for a new one");
+                        faults.add(table, *at, "id", what);
+                    }
+                    id
+                }
+                None => self.mailbox(extension).filter(is_known),
+            };
+            let (id, is_new) = known.map_or_else(|| (new_id(), true), |id| (id, false));
+            if !taken.insert(id) {
+                let what = format!("{id} is there twice");
+                faults.add(table, *at, "id", what);
+            }
+            if let Some(what) = extension_fault(extension) {
+                faults.add(table, *at, "extension", what);
+            } else if named.extensions.insert(extension.clone(), id).is_some() {
+                let what = format!("the extension {extension} is there twice");
+                faults.add(table, *at, "extension", what);
+            }
+            *at += 1;
+            match table {
+                "user" => named.users.push((id, is_new)),
+                _ => named.groups.push((id, is_new)),
+            }
+        }
+        named
+    }
+
+    fn check_users(&self, file: &OfficeFile, named: &Named, faults: &mut Faults) {
+        for (index, (user, (id, is_new))) in file.user.iter().zip(&named.users).enumerate() {
+            let mut fault = |key: &str, what: String| faults.add("user", index, key, what);
+            if let Some(what) = name_fault(&user.name) {
+                fault("name", what);
+            }
+            let has_password = user.ha1_md5.is_some() && user.ha1_sha256.is_some();
+            if user.ha1_md5.is_some() != user.ha1_sha256.is_some() {
+                fault(
+                    "ha1_md5",
+                    "ha1_md5 and ha1_sha256 belong together".to_owned(),
+                );
+            } else if *is_new && !has_password {
+                fault("extension", "a new user needs a password".to_owned());
+            }
+            let before = self.account(*id).map(|account| &account.extension);
+            let digests = self.account(*id).map(|account| &account.ha1_md5);
+            let moves = before.is_some_and(|before| *before != user.extension);
+            if moves && user.ha1_md5.as_ref() == digests {
+                // The digests were made with the old extension, so no phone could log in.
+                let what = "a new extension needs a new password: add password = \"…\"";
+                fault("extension", what.to_owned());
+            }
+            for (key, to) in forwards(user) {
+                let Some(to) = to else { continue };
+                match named.extensions.get(to) {
+                    None => fault(key, format!("nobody has the extension {to}")),
+                    Some(other) if other == id => {
+                        fault(
+                            key,
+                            "calls cannot be forwarded to where they come from".to_owned(),
+                        );
+                    }
+                    Some(_) => {}
+                }
+            }
+            if user.blocked.len() > BLOCKED_MAX {
+                fault(
+                    "blocked",
+                    format!("at most {BLOCKED_MAX} numbers can be blocked"),
+                );
+            }
+        }
+    }
+
+    fn differences(&self, file: &OfficeFile, named: &Named) -> Comparison {
+        let mut told = Comparison::default();
+        for (user, (id, is_new)) in file.user.iter().zip(&named.users) {
+            self.user_differs(&mut told, user, *id, *is_new);
+        }
+        for (group, (id, is_new)) in file.group.iter().zip(&named.groups) {
+            self.group_differs(&mut told, group, *id, *is_new, named);
+        }
+        let kept: BTreeSet<Id> = named
+            .users
+            .iter()
+            .chain(&named.groups)
+            .map(|n| n.0)
+            .collect();
+        let gone = self.users().filter(|id| !kept.contains(id));
+        for (id, account) in gone.filter_map(|id| Some((id, self.account(id)?))) {
+            let Account {
+                extension, name, ..
+            } = account;
+            told.changes.push(format!("- user {extension} {name}"));
+            told.registers.push((pin_key(id), None));
+            told.registers.push((account_key(id), None));
+        }
+        for (id, group) in self.groups().filter(|(id, _)| !kept.contains(id)) {
+            let Group {
+                extension, name, ..
+            } = group;
+            told.changes.push(format!("- group {extension} {name}"));
+            told.registers.push((group_key(id), None));
+        }
+        told
+    }
+
+    fn user_differs(&self, told: &mut Comparison, user: &UserEntry, id: Id, is_new: bool) {
+        let old = self.account(id);
+        let digest = |given: &Option<Arc<str>>, old: Option<&Arc<str>>| {
+            given.clone().or_else(|| old.cloned()).unwrap_or_default()
+        };
+        let account = Account {
+            extension: user.extension.clone(),
+            name: user.name.clone(),
+            ha1_md5: digest(&user.ha1_md5, old.map(|a| &a.ha1_md5)),
+            ha1_sha256: digest(&user.ha1_sha256, old.map(|a| &a.ha1_sha256)),
+        };
+        let mut diff = Differences::new(told);
+        if let Some(old) = old {
+            diff.see("extension", &old.extension, &account.extension);
+            diff.see("name", &old.name, &account.name);
+            if old.ha1_md5 != account.ha1_md5 || old.ha1_sha256 != account.ha1_sha256 {
+                diff.parts.push("password".to_owned());
+            }
+        }
+        if old != Some(&account) {
+            diff.set(account_key(id), Some(json(&account)));
+        }
+        let settings = self.settings(id);
+        if let Some(hash) = user
+            .pin_hash
+            .as_ref()
+            .filter(|hash| settings.pin.as_ref() != Some(hash))
+        {
+            diff.parts.push("PIN".to_owned());
+            diff.set(pin_key(id), Some(json(hash)));
+        }
+        diff.flag("dnd", settings.dnd, user.dnd, dnd_key(id));
+        let key = reject_anonymous_key(id);
+        diff.flag(
+            "reject_anonymous",
+            settings.reject_anonymous,
+            user.reject_anonymous,
+            key,
+        );
+        for (key, to) in forwards(user) {
+            let (old, register) = forward_of(&settings, key, id);
+            if old != to.as_ref() {
+                let show =
+                    |to: Option<&Arc<str>>| to.map_or("none".to_owned(), |to| to.to_string());
+                diff.see(key, &show(old), &show(to.as_ref()));
+                diff.set(register, to.as_ref().map(json));
+            }
+        }
+        if settings.blocked != user.blocked {
+            diff.parts.push("blocked numbers".to_owned());
+            let value = (!user.blocked.is_empty()).then(|| json(&user.blocked));
+            diff.set(blocked_key(id), value);
+        }
+        diff.finish("user", &user.extension, &user.name, is_new);
+    }
+
+    fn group_differs(
+        &self,
+        told: &mut Comparison,
+        entry: &GroupEntry,
+        id: Id,
+        is_new: bool,
+        named: &Named,
+    ) {
+        let members = entry.members.iter();
+        let group = Group {
+            extension: entry.extension.clone(),
+            name: entry.name.clone(),
+            members: members
+                .filter_map(|member| named.extensions.get(member).copied())
+                .collect(),
+            strategy: Strategy::parse(&entry.strategy).unwrap_or_default(),
+            ring_s: entry.ring_s,
+            overflow: Overflow::parse(&entry.overflow),
+        };
+        let mut diff = Differences::new(told);
+        if let Some(old) = self.group(id) {
+            diff.see("extension", &old.extension, &group.extension);
+            diff.see("name", &old.name, &group.name);
+            if old.members != group.members {
+                diff.parts
+                    .push(format!("members {}", entry.members.join(" ")));
+            }
+            diff.see("strategy", old.strategy.name(), group.strategy.name());
+            diff.see("ring_s", &old.ring_s, &group.ring_s);
+            diff.see("overflow", old.overflow.name(), group.overflow.name());
+        }
+        if self.group(id) != Some(&group) {
+            diff.set(group_key(id), Some(json(&group)));
+        }
+        let pin = self.settings(id).pin;
+        if let Some(hash) = entry
+            .pin_hash
+            .as_ref()
+            .filter(|hash| pin.as_ref() != Some(hash))
+        {
+            diff.parts.push("PIN".to_owned());
+            diff.set(pin_key(id), Some(json(hash)));
+        }
+        diff.finish("group", &entry.extension, &entry.name, is_new);
+    }
+}
+
+fn check_groups(file: &OfficeFile, named: &Named, faults: &mut Faults) {
+    let users: BTreeSet<&str> = file.user.iter().map(|user| &*user.extension).collect();
+    for (index, group) in file.group.iter().enumerate() {
+        let mut fault = |key: &str, what: String| faults.add("group", index, key, what);
+        if let Some(what) = name_fault(&group.name) {
+            fault("name", what);
+        }
+        let mut seen = BTreeSet::new();
+        for member in &group.members {
+            if !users.contains(&**member) {
+                fault("members", format!("no user has the extension {member}"));
+            } else if !seen.insert(member) {
+                fault("members", format!("{member} is named twice"));
+            }
+        }
+        if Strategy::parse(&group.strategy).is_none() {
+            let strategy = &group.strategy;
+            let what = format!("'{strategy}' is none of all, in_order, rotating, longest_idle");
+            fault("strategy", what);
+        }
+        if !crate::groups::RING_S.contains(&group.ring_s) {
+            let ring_s = group.ring_s;
+            fault(
+                "ring_s",
+                format!("it can ring 3 to 300 seconds, not {ring_s}"),
+            );
+        }
+        if let Overflow::Number(to) = Overflow::parse(&group.overflow)
+            && !named.extensions.contains_key(&to)
+        {
+            fault(
+                "overflow",
+                format!("'{to}' is not mailbox, busy, or an extension of the file"),
+            );
+        }
+    }
+}
+
+/// A user's forwards by their keys.
+fn forwards(user: &UserEntry) -> [(&'static str, &Option<Arc<str>>); 4] {
+    [
+        ("forward", &user.forward),
+        ("forward_busy", &user.forward_busy),
+        ("forward_no_answer", &user.forward_no_answer),
+        ("forward_unreachable", &user.forward_unreachable),
+    ]
+}
+
+/// Where calls go now in the case of this key, and the register that says so.
+fn forward_of<'a>(settings: &'a Settings, key: &str, id: Id) -> (Option<&'a Arc<str>>, Arc<str>) {
+    let case = match key {
+        "forward_busy" => ForwardCase::Busy,
+        "forward_no_answer" => ForwardCase::NoAnswer,
+        "forward_unreachable" => ForwardCase::Unreachable,
+        _ => return (settings.forward.as_ref(), forward_key(id)),
+    };
+    (settings.forward_in(case), forward_case_key(id, case))
+}
+
+/// Faults, as many as are told.
+#[derive(Default)]
+struct Faults(Vec<Fault>);
+
+impl Faults {
+    fn add(&mut self, table: &str, index: usize, key: &str, what: String) {
+        if self.0.len() < FAULTS_MAX {
+            let (table, key) = (table.to_owned(), key.to_owned());
+            self.0.push(Fault {
+                table,
+                index,
+                key,
+                what,
+            });
+        }
+    }
+
+    fn into_comparison(mut self) -> Comparison {
+        self.0
+            .sort_by(|a, b| (&b.table, a.index).cmp(&(&a.table, b.index)));
+        Comparison {
+            faults: self.0,
+            ..Comparison::default()
+        }
+    }
+}
+
+/// What is different about one entry.
+struct Differences<'a> {
+    told: &'a mut Comparison,
+    parts: Vec<String>,
+    registers: Vec<(Arc<str>, Option<Arc<str>>)>,
+}
+
+impl Differences<'_> {
+    fn new(told: &mut Comparison) -> Differences<'_> {
+        Differences {
+            told,
+            parts: Vec::new(),
+            registers: Vec::new(),
+        }
+    }
+
+    fn see<T: Display + PartialEq + ?Sized>(&mut self, key: &str, old: &T, new: &T) {
+        if old != new {
+            self.parts.push(format!("{key} {old} -> {new}"));
+        }
+    }
+
+    fn flag(&mut self, key: &str, old: bool, new: bool, register: Arc<str>) {
+        if old != new {
+            let state = if new { "on" } else { "off" };
+            self.parts.push(format!("{key} {state}"));
+            self.set(register, new.then(|| json(&true)));
+        }
+    }
+
+    fn set(&mut self, register: Arc<str>, value: Option<Arc<str>>) {
+        self.registers.push((register, value));
+    }
+
+    fn finish(self, kind: &str, extension: &str, name: &str, is_new: bool) {
+        if is_new {
+            self.told
+                .changes
+                .push(format!("+ {kind} {extension} {name}"));
+        } else if !self.parts.is_empty() {
+            let parts = self.parts.join(", ");
+            self.told
+                .changes
+                .push(format!("~ {kind} {extension}: {parts}"));
+        }
+        self.told.registers.extend(self.registers);
+    }
+}
