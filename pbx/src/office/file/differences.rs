@@ -1,0 +1,211 @@
+//! How a right file differs from the office as it is: in words, and as registers.
+
+use std::collections::BTreeSet;
+use std::fmt::Display;
+use std::sync::Arc;
+
+use tandem_storage::name::Id;
+
+use super::{Comparison, GroupEntry, Named, OfficeFile, UserEntry, forwards};
+use crate::office::group::{Group, Overflow, Strategy, group_key};
+use crate::office::{
+    Account, ForwardCase, Office, Settings, account_key, blocked_key, dnd_key, forward_case_key,
+    forward_key, json, pin_key, reject_anonymous_key,
+};
+
+impl Office {
+    pub(super) fn differences(&self, file: &OfficeFile, named: &Named) -> Comparison {
+        let mut told = Comparison::default();
+        for (user, (id, is_new)) in file.user.iter().zip(&named.users) {
+            self.user_differs(&mut told, user, *id, *is_new);
+        }
+        for (group, (id, is_new)) in file.group.iter().zip(&named.groups) {
+            self.group_differs(&mut told, group, *id, *is_new, named);
+        }
+        let kept: BTreeSet<Id> = named
+            .users
+            .iter()
+            .chain(&named.groups)
+            .map(|n| n.0)
+            .collect();
+        let gone = self.users().filter(|id| !kept.contains(id));
+        for (id, account) in gone.filter_map(|id| Some((id, self.account(id)?))) {
+            let Account {
+                extension, name, ..
+            } = account;
+            told.changes.push(format!("- user {extension} {name}"));
+            told.registers.push((pin_key(id), None));
+            told.registers.push((account_key(id), None));
+        }
+        for (id, group) in self.groups().filter(|(id, _)| !kept.contains(id)) {
+            let Group {
+                extension, name, ..
+            } = group;
+            told.changes.push(format!("- group {extension} {name}"));
+            told.registers.push((group_key(id), None));
+        }
+        told
+    }
+
+    fn user_differs(&self, told: &mut Comparison, user: &UserEntry, id: Id, is_new: bool) {
+        let old = self.account(id);
+        let digest = |given: &Option<Arc<str>>, old: Option<&Arc<str>>| {
+            given.clone().or_else(|| old.cloned()).unwrap_or_default()
+        };
+        let account = Account {
+            extension: user.extension.clone(),
+            name: user.name.clone(),
+            ha1_md5: digest(&user.ha1_md5, old.map(|a| &a.ha1_md5)),
+            ha1_sha256: digest(&user.ha1_sha256, old.map(|a| &a.ha1_sha256)),
+        };
+        let mut diff = Differences::new(told);
+        if let Some(old) = old {
+            diff.see("extension", &old.extension, &account.extension);
+            diff.see("name", &old.name, &account.name);
+            if old.ha1_md5 != account.ha1_md5 || old.ha1_sha256 != account.ha1_sha256 {
+                diff.parts.push("password".to_owned());
+            }
+        }
+        if old != Some(&account) {
+            diff.set(account_key(id), Some(json(&account)));
+        }
+        let settings = self.settings(id);
+        if let Some(hash) = user
+            .pin_hash
+            .as_ref()
+            .filter(|hash| settings.pin.as_ref() != Some(hash))
+        {
+            diff.parts.push("PIN".to_owned());
+            diff.set(pin_key(id), Some(json(hash)));
+        }
+        diff.flag("dnd", settings.dnd, user.dnd, dnd_key(id));
+        let key = reject_anonymous_key(id);
+        diff.flag(
+            "reject_anonymous",
+            settings.reject_anonymous,
+            user.reject_anonymous,
+            key,
+        );
+        for (key, to) in forwards(user) {
+            let (old, register) = forward_of(&settings, key, id);
+            if old != to.as_ref() {
+                let show =
+                    |to: Option<&Arc<str>>| to.map_or("none".to_owned(), |to| to.to_string());
+                diff.see(key, &show(old), &show(to.as_ref()));
+                diff.set(register, to.as_ref().map(json));
+            }
+        }
+        if settings.blocked != user.blocked {
+            diff.parts.push("blocked numbers".to_owned());
+            let value = (!user.blocked.is_empty()).then(|| json(&user.blocked));
+            diff.set(blocked_key(id), value);
+        }
+        diff.finish("user", &user.extension, &user.name, is_new);
+    }
+
+    fn group_differs(
+        &self,
+        told: &mut Comparison,
+        entry: &GroupEntry,
+        id: Id,
+        is_new: bool,
+        named: &Named,
+    ) {
+        let members = entry.members.iter();
+        let group = Group {
+            extension: entry.extension.clone(),
+            name: entry.name.clone(),
+            members: members
+                .filter_map(|member| named.extensions.get(member).copied())
+                .collect(),
+            strategy: Strategy::parse(&entry.strategy).unwrap_or_default(),
+            ring_s: entry.ring_s,
+            overflow: Overflow::parse(&entry.overflow),
+        };
+        let mut diff = Differences::new(told);
+        if let Some(old) = self.group(id) {
+            diff.see("extension", &old.extension, &group.extension);
+            diff.see("name", &old.name, &group.name);
+            if old.members != group.members {
+                diff.parts
+                    .push(format!("members {}", entry.members.join(" ")));
+            }
+            diff.see("strategy", old.strategy.name(), group.strategy.name());
+            diff.see("ring_s", &old.ring_s, &group.ring_s);
+            diff.see("overflow", old.overflow.name(), group.overflow.name());
+        }
+        if self.group(id) != Some(&group) {
+            diff.set(group_key(id), Some(json(&group)));
+        }
+        let pin = self.settings(id).pin;
+        if let Some(hash) = entry
+            .pin_hash
+            .as_ref()
+            .filter(|hash| pin.as_ref() != Some(hash))
+        {
+            diff.parts.push("PIN".to_owned());
+            diff.set(pin_key(id), Some(json(hash)));
+        }
+        diff.finish("group", &entry.extension, &entry.name, is_new);
+    }
+}
+
+/// Where calls go now in the case of this key, and the register that says so.
+fn forward_of<'a>(settings: &'a Settings, key: &str, id: Id) -> (Option<&'a Arc<str>>, Arc<str>) {
+    let case = match key {
+        "forward_busy" => ForwardCase::Busy,
+        "forward_no_answer" => ForwardCase::NoAnswer,
+        "forward_unreachable" => ForwardCase::Unreachable,
+        _ => return (settings.forward.as_ref(), forward_key(id)),
+    };
+    (settings.forward_in(case), forward_case_key(id, case))
+}
+
+/// What is different about one entry.
+struct Differences<'a> {
+    told: &'a mut Comparison,
+    parts: Vec<String>,
+    registers: Vec<(Arc<str>, Option<Arc<str>>)>,
+}
+
+impl Differences<'_> {
+    fn new(told: &mut Comparison) -> Differences<'_> {
+        Differences {
+            told,
+            parts: Vec::new(),
+            registers: Vec::new(),
+        }
+    }
+
+    fn see<T: Display + PartialEq + ?Sized>(&mut self, key: &str, old: &T, new: &T) {
+        if old != new {
+            self.parts.push(format!("{key} {old} -> {new}"));
+        }
+    }
+
+    fn flag(&mut self, key: &str, old: bool, new: bool, register: Arc<str>) {
+        if old != new {
+            let state = if new { "on" } else { "off" };
+            self.parts.push(format!("{key} {state}"));
+            self.set(register, new.then(|| json(&true)));
+        }
+    }
+
+    fn set(&mut self, register: Arc<str>, value: Option<Arc<str>>) {
+        self.registers.push((register, value));
+    }
+
+    fn finish(self, kind: &str, extension: &str, name: &str, is_new: bool) {
+        if is_new {
+            self.told
+                .changes
+                .push(format!("+ {kind} {extension} {name}"));
+        } else if !self.parts.is_empty() {
+            let parts = self.parts.join(", ");
+            self.told
+                .changes
+                .push(format!("~ {kind} {extension}: {parts}"));
+        }
+        self.told.registers.extend(self.registers);
+    }
+}

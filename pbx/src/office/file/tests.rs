@@ -1,0 +1,161 @@
+use tandem_storage::name::Ids;
+
+use super::*;
+use crate::office::new_user;
+use crate::office::{Account, Office};
+
+fn office(users: u64) -> (Office, Ids) {
+    let mut office = Office::default();
+    let mut ids = Ids::new("a".parse().unwrap(), 1);
+    for number in 0..users {
+        let account = Account {
+            extension: (10_000 + number).to_string().into(),
+            name: format!("User {number}").into(),
+            ha1_md5: format!("m{number}").into(),
+            ha1_sha256: format!("s{number}").into(),
+        };
+        for (key, value) in new_user(ids.next_id(), &account, "hash") {
+            office.apply(&key, Some(&value));
+        }
+    }
+    (office, ids)
+}
+
+/// The office with these registers applied.
+fn applied(mut office: Office, told: &Comparison) -> Office {
+    for (key, value) in &told.registers {
+        office.apply(key, value.as_deref());
+    }
+    office
+}
+
+#[test]
+fn what_was_exported_makes_no_difference() {
+    let (office, mut ids) = office(5);
+    let told = office.compare(&office.export(), &mut || ids.next_id());
+    assert_eq!(told, Comparison::default());
+}
+
+#[test]
+fn a_file_of_people_alone_is_enough() {
+    let (office, mut ids) = office(2);
+    let mut file = office.export();
+    for user in &mut file.user {
+        (user.id, user.ha1_md5, user.ha1_sha256, user.pin_hash) = (None, None, None, None);
+    }
+    assert_eq!(
+        office.compare(&file, &mut || ids.next_id()).changes,
+        Vec::<String>::new()
+    );
+    file.user[0].name = "Ann".into();
+    file.user[1].forward = Some("10000".into());
+    file.group.push(GroupEntry {
+        extension: "600".into(),
+        name: "All".into(),
+        members: vec!["10000".into(), "10001".into()],
+        ..GroupEntry::default()
+    });
+    let told = office.compare(&file, &mut || ids.next_id());
+    let lines = [
+        "~ user 10000: name User 0 -> Ann",
+        "~ user 10001: forward none -> 10000",
+        "+ group 600 All",
+    ];
+    assert_eq!(told.changes, lines);
+    let office = applied(office, &told);
+    assert_eq!(
+        office.compare(&file, &mut || ids.next_id()).changes,
+        Vec::<String>::new()
+    );
+    assert_eq!(office.groups().count(), 1);
+}
+
+#[test]
+fn two_swap_their_extensions_by_their_ids_and_keep_their_mailboxes() {
+    let (office, mut ids) = office(2);
+    let before: Vec<Id> = office.users().collect();
+    let mut file = office.export();
+    for (user, to) in file.user.iter_mut().zip(["10001", "10000"]) {
+        user.extension = to.into();
+        user.ha1_md5 = Some(format!("new {to}").into());
+    }
+    let told = office.compare(&file, &mut || ids.next_id());
+    assert_eq!(told.faults, []);
+    assert_eq!(
+        told.changes[0],
+        "~ user 10001: extension 10000 -> 10001, password"
+    );
+    let office = applied(office, &told);
+    assert_eq!(office.by_extension("10001"), Some(before[0]));
+    assert_eq!(office.by_extension("10000"), Some(before[1]));
+}
+
+#[test]
+fn fifty_faults_are_all_told() {
+    let (office, mut ids) = office(60);
+    let mut file = office.export();
+    for user in file.user.iter_mut().take(50) {
+        user.forward_busy = Some("nobody".into());
+    }
+    let told = office.compare(&file, &mut || ids.next_id());
+    assert_eq!(told.faults.len(), 50);
+    assert!(told.registers.is_empty() && told.changes.is_empty());
+    let fault = &told.faults[49];
+    assert_eq!((fault.index, &*fault.key), (49, "forward_busy"));
+}
+
+#[test]
+fn what_is_wrong_is_said_at_its_key() {
+    let (office, mut ids) = office(2);
+    let mut file = office.export();
+    file.user[0].extension = "10001".into();
+    file.user[1].id = Some("b.7.7".into());
+    file.user.push(UserEntry {
+        extension: "10005".into(),
+        name: "New".into(),
+        ..UserEntry::default()
+    });
+    file.group.push(GroupEntry {
+        extension: "600".into(),
+        name: "G".into(),
+        members: vec!["1".into()],
+        strategy: "loudest".into(),
+        ring_s: 0,
+        overflow: "nowhere".into(),
+        ..GroupEntry::default()
+    });
+    let told = office.compare(&file, &mut || ids.next_id());
+    let keys: BTreeSet<(&str, usize, &str)> = told
+        .faults
+        .iter()
+        .map(|fault| (&*fault.table, fault.index, &*fault.key))
+        .collect();
+    for expected in [
+        ("user", 0, "extension"),
+        ("user", 1, "id"),
+        ("user", 1, "extension"),
+        ("user", 2, "extension"),
+        ("group", 0, "members"),
+        ("group", 0, "strategy"),
+        ("group", 0, "ring_s"),
+        ("group", 0, "overflow"),
+    ] {
+        assert!(
+            keys.contains(&expected),
+            "{expected:?} is not among {keys:?}"
+        );
+    }
+}
+
+#[test]
+fn ten_thousand_users_are_compared() {
+    let (office, mut ids) = office(10_000);
+    let mut file = office.export();
+    for user in file.user.iter_mut().step_by(2) {
+        user.name = format!("{} B", user.name).into();
+    }
+    let begun = std::time::Instant::now();
+    let told = office.compare(&file, &mut || ids.next_id());
+    println!("10,000 users compared in {:?}", begun.elapsed());
+    assert_eq!((told.changes.len(), told.registers.len()), (5_000, 5_000));
+}
