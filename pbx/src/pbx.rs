@@ -20,6 +20,7 @@ use crate::call::LegEvent;
 use crate::call::board::{Board, TimerOf};
 use crate::call::leg::{Direction, Leg};
 use crate::call::routing::{self, Dialer};
+use crate::call::watched::Watched;
 use crate::config::PbxConfig;
 use crate::counters::Counters;
 use crate::imports::Imports;
@@ -33,6 +34,7 @@ use crate::voicemail::login::note_verdict;
 pub struct Pbx {
     pub(crate) x: PbxState,
     pub(crate) board: Board,
+    pub(crate) watched: Watched,
     pub(crate) imports: Imports,
     stage: Stage,
 }
@@ -55,6 +57,7 @@ impl Pbx {
         Pbx {
             x: PbxState::new(config, view, ids, now),
             board: Board::default(),
+            watched: Watched::default(),
             imports: Imports::default(),
             stage: Stage::Running,
         }
@@ -84,6 +87,7 @@ impl Pbx {
             Input::Drain => self.on_drain(),
             Input::Stop => self.on_stop(),
         }
+        self.tell_watched();
         self.check_stopped();
     }
 
@@ -106,6 +110,7 @@ impl Pbx {
                 TimerOf::Dial(id) => self.dial_due(id),
             }
         }
+        self.tell_watched();
         self.check_stopped();
     }
 
@@ -163,6 +168,7 @@ impl Pbx {
             SipEvent::Digit { leg, digit } => self.on_digit(leg, digit, true),
             SipEvent::PhoneCame { user } => self.x.tell_lamp(user),
             SipEvent::PhoneSeen { user, slot, seen } => self.x.phone_seen(user, slot, seen),
+            SipEvent::Watched { user, is_watched } => self.on_watched(user, is_watched),
             SipEvent::Held { leg, held } => self.tell(leg, &LegEvent::Held(held)),
         }
     }

@@ -147,6 +147,12 @@ pub enum SipEvent {
     },
     /// The phones of a user changed: the shim wants the lamp told again.
     PhoneCame { user: Id },
+    /// Somebody watches a user's calls now, or nobody does any more.
+    Watched {
+        user: Id,
+        /// The calls are to be told with [`SipCommand::Calls`]: now, and whenever they change.
+        is_watched: bool,
+    },
 }
 
 /// What the pbx asks of the shim.
@@ -199,12 +205,44 @@ pub enum SipCommand {
         /// What was told of it last.
         seen: Arc<str>,
     },
+    /// The calls of a user that is watched.
+    Calls {
+        user: Id,
+        /// All of them, by the numbers of their legs.
+        calls: Arc<[WatchedCall]>,
+    },
     /// A user's lamp: light it on every phone of the user and for every watcher.
     MessageSummary {
         user: Id,
         /// Its state.
         lamp: MessageSummary,
     },
+}
+
+/// A call of a user, as watchers may know it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WatchedCall {
+    /// The number of the user's leg.
+    pub leg: u64,
+    /// The user called.
+    pub is_initiator: bool,
+    /// How far it is.
+    pub state: CallState,
+    /// The user holds the other.
+    pub holds: bool,
+    /// Of the other, or what was dialled; empty if it is withheld.
+    pub number: Arc<str>,
+    /// Of the other; may be empty.
+    pub name: Arc<str>,
+}
+
+/// How far a watched call is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CallState {
+    /// It rings.
+    Early,
+    /// It is answered.
+    Confirmed,
 }
 
 /// Message waiting, as in RFC 3842 §3.5.

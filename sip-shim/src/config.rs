@@ -49,7 +49,9 @@ pub struct ShimConfig {
     pub calls_per_user_max: usize,
     /// MessageSummary subscriptions of one user's phones: the oldest makes room for another.
     pub subscriptions_per_user_max: usize,
-    /// MessageSummary subscriptions of all phones together.
+    /// Users whose calls one user's phones watch: the oldest makes room for another.
+    pub watched_per_user_max: usize,
+    /// Subscriptions of all phones together.
     pub subscriptions_max: usize,
     /// Server transactions that still wait for something; beyond it new requests get 503.
     pub transactions_max: usize,
@@ -105,7 +107,8 @@ impl Default for ShimConfig {
             dialogs_max: 20_000,
             calls_per_user_max: 100,
             subscriptions_per_user_max: 20,
-            subscriptions_max: 10_000,
+            watched_per_user_max: 400,
+            subscriptions_max: 50_000,
             transactions_max: 20_000,
             transactions_per_source_max: 2_000,
             // 4,000 calls a second leave 4,000 x 32 s of BYEs and 4,000 x 5 s of INVITEs.

@@ -29,6 +29,7 @@ mod body;
 mod call;
 mod client_transactions;
 mod context;
+mod dialog_info;
 mod in_dialog;
 mod incoming;
 mod message_builder;
@@ -38,6 +39,7 @@ mod refer;
 mod refresh;
 mod registrar;
 mod server_transactions;
+mod subscriptions;
 
 mod sources;
 

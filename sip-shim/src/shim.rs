@@ -28,10 +28,10 @@ use crate::counters::ShimCounters;
 use crate::digest::Nonces;
 use crate::message::{Incoming, Message, Method, Name};
 use crate::message_builder::{self, ALLOW, Answer};
-use crate::mwi::Subscriptions;
 use crate::registrar::Registrar;
 use crate::server_transactions::{Arrival, ServerId, ServerTransactions};
 use crate::sources::Sources;
+use crate::subscriptions::Subscriptions;
 use crate::uri::NameAddr;
 use crate::validate::BadRequest;
 use crate::wire::{Flow, Transport, WireIn, WireOut};
@@ -187,7 +187,7 @@ impl Shim {
         self.calls.len()
     }
 
-    /// MessageSummary subscriptions.
+    /// Subscriptions, to lamps and to calls.
     pub fn subscriptions(&self) -> usize {
         self.subscriptions.len()
     }
@@ -212,6 +212,7 @@ impl Shim {
             SipCommand::ReferResult { leg, refused } => self.refer_result(leg, refused),
             SipCommand::End { leg, cause } => self.end(leg, cause),
             SipCommand::MessageSummary { user, lamp } => self.set_lamp(user, lamp),
+            SipCommand::Calls { user, calls } => self.set_calls(user, calls),
             SipCommand::Phone { user, slot, seen } => {
                 self.registrar.restore(&mut self.cx, user, slot, &seen);
             }

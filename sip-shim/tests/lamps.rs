@@ -230,7 +230,7 @@ fn strangers_must_show_a_password_and_other_events_are_refused() {
     let mut w = World::new();
     w.receive(DESK, &subscribe(1, "", "", "presence"));
     w.expect(&["10.0.0.1:5060: 489 (1 SUBSCRIBE)"]);
-    assert_eq!(header(w.last(), "Allow-Events"), "message-summary");
+    assert_eq!(header(w.last(), "Allow-Events"), "message-summary, dialog");
     w.receive(DESK, &subscribe(2, "", "Expires: 5\n", "message-summary"));
     w.expect(&["10.0.0.1:5060: 423 (2 SUBSCRIBE)"]);
     w.receive(DESK, &subscribe(3, "", "", "message-summary"));

@@ -251,7 +251,7 @@ impl Story {
                     "{leg:?} is spoken of after its end"
                 );
             }
-            SipEvent::PhoneSeen { .. } | SipEvent::PhoneCame { .. } => {}
+            SipEvent::PhoneSeen { .. } | SipEvent::PhoneCame { .. } | SipEvent::Watched { .. } => {}
         }
     }
 

@@ -32,6 +32,9 @@ pub(crate) struct Board {
     /// Legs that came in.
     #[serde(skip)]
     incoming: usize,
+    /// Users of whose legs something may have changed.
+    #[serde(skip)]
+    touched: BTreeSet<Id>,
 }
 
 /// Whose deadline it is.
@@ -71,11 +74,17 @@ impl Board {
         due.map(|(_, whose)| *whose).collect()
     }
 
-    /// Notes the deadline of a leg as it is now.
+    /// The users of whose legs something may have changed since the last time.
+    pub(crate) fn take_touched(&mut self) -> BTreeSet<Id> {
+        std::mem::take(&mut self.touched)
+    }
+
+    /// Notes the deadline of a leg as it is now, and that it may have changed.
     pub(crate) fn note_leg(&mut self, id: LegId) {
         let Some(leg) = self.legs.get_mut(&id) else {
             return;
         };
+        self.touched.extend(leg.party.user);
         let deadline = leg.deadline();
         let noted = std::mem::replace(&mut leg.noted, deadline);
         self.note(TimerOf::Leg(id), noted, deadline);
@@ -105,6 +114,7 @@ impl Board {
 
     /// Puts a leg on.
     pub(crate) fn insert_leg(&mut self, leg: Leg) {
+        self.touched.extend(leg.party.user);
         self.incoming += usize::from(leg.direction == Direction::In);
         if let Some(user) = leg.party.user {
             self.by_user.entry(user).or_default().insert(leg.id);
@@ -127,6 +137,7 @@ impl Board {
     /// Takes a leg off, with its timer.
     pub(crate) fn remove_leg(&mut self, id: LegId) -> Option<Leg> {
         let leg = self.legs.remove(&id)?;
+        self.touched.extend(leg.party.user);
         self.incoming -= usize::from(leg.direction == Direction::In);
         if let Some(user) = leg.party.user
             && let Some(legs) = self.by_user.get_mut(&user)

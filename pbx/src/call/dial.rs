@@ -127,6 +127,11 @@ impl DialRequest {
 }
 
 impl Dial {
+    /// Who is shown to those who are rung.
+    pub(crate) fn shown(&self) -> &Caller {
+        &self.shown
+    }
+
     /// When it wants to be looked at.
     pub(crate) fn deadline(&self) -> Time {
         match self.tone {

@@ -27,6 +27,7 @@ pub(crate) mod parking;
 mod pickup;
 pub(crate) mod routing;
 pub(crate) mod transfer;
+pub(crate) mod watched;
 
 use std::sync::Arc;
 

@@ -48,7 +48,10 @@ impl Pbx {
             LegEvent::Silent if leg.state == LegState::Ringing => {}
             LegEvent::Silent => self.hang_up(id, Cause::MediaTimeout),
             LegEvent::Stop => self.hang_up(id, Cause::ShuttingDown),
-            LegEvent::Held(holds) => leg.holds = *holds,
+            LegEvent::Held(holds) => {
+                leg.holds = *holds;
+                self.board.note_leg(id);
+            }
             LegEvent::Digit { digit, .. } if !leg.wants_digits() => {
                 leg.type_ahead(&mut self.x, *digit);
             }

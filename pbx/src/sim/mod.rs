@@ -28,6 +28,7 @@
 //! | `group EXT KEY=VALUE …` | an administrator makes or changes a group |
 //! | `register KEY VALUE` | another writes it into the log |
 //! | `user EXT KEY=VALUE` | changes a user: `forward_busy=102`, `blocked=1,2` |
+//! | `watch EXT`, `unwatch EXT` | somebody watches a user's calls |
 //! | `dial EXT NUMBER` | has a user's phones rung, and then a number |
 //! | `phone EXT`, `drain`, `stop`, `list EXT`, `import EXT MS` | the rest |
 
@@ -277,6 +278,13 @@ impl World {
             },
             ["drain"] => self.inbox.push_back(Input::Drain),
             ["stop"] => self.inbox.push_back(Input::Stop),
+            ["watch", extension] | ["unwatch", extension] => match self.users.get(extension) {
+                Some(user) => {
+                    let (user, is_watched) = (*user, words[0] == "watch");
+                    self.sip(SipEvent::Watched { user, is_watched });
+                }
+                None => return false,
+            },
             ["calls"] => self.ask(AdminAsk::Calls),
             ["dial", extension, number] => self.ask(AdminAsk::Dial {
                 extension: extension.into(),

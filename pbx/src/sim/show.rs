@@ -52,7 +52,7 @@ impl Names {
 
     /// One line; with single quotes, so that it can stand in a string of a test.
     pub(super) fn show(&self, output: &Output) -> String {
-        self.line(output).replace('"', "'")
+        self.line(output).trim_end().replace('"', "'")
     }
 
     fn line(&self, output: &Output) -> String {
@@ -124,6 +124,15 @@ impl Names {
             SipCommand::End { leg, cause } => format!("end {}: {}", leg.0, cause_name(*cause)),
             SipCommand::Phone { user, slot, seen } => {
                 format!("phone {} {slot}: {seen}", self.user(*user))
+            }
+            SipCommand::Calls { user, calls } => {
+                let calls = calls.iter().map(|call| {
+                    let way = if call.is_initiator { "to" } else { "from" };
+                    let holds = if call.holds { ", holds" } else { "" };
+                    format!(" {:?} {way} {}{holds}", call.state, call.number)
+                });
+                let calls: String = calls.collect();
+                format!("calls of {}:{calls}", self.user(*user))
             }
             SipCommand::MessageSummary { user, lamp } => format!(
                 "lamp {}: {}/{} ({}/{})",

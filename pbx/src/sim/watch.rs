@@ -45,7 +45,9 @@ impl World {
                 self.expect(leg, "end");
                 self.close(leg);
             }
-            SipCommand::MessageSummary { .. } | SipCommand::Phone { .. } => {}
+            SipCommand::MessageSummary { .. }
+            | SipCommand::Calls { .. }
+            | SipCommand::Phone { .. } => {}
         }
     }
 

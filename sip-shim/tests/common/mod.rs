@@ -454,6 +454,9 @@ fn event_line(event: &SipEvent) -> String {
             let with = replaces.map_or(String::new(), |leg| format!(" with {}", leg.0));
             format!("pbx: Refer {} to {to}{with}", leg.0)
         }
+        SipEvent::Watched { user, is_watched } => {
+            format!("pbx: Watched {} {is_watched}", user.number)
+        }
         SipEvent::PhoneCame { user } => format!("pbx: PhoneCame {}", user.number),
     }
 }

@@ -466,3 +466,23 @@ fn a_description_of_somebody_else_moves_the_sound() {
     a.hang_up(&mut ours);
     b.wait_hang_up(&theirs);
 }
+
+#[test]
+fn a_watcher_sees_that_a_phone_rings_talks_and_is_free_again() {
+    let node = Node::demo();
+    let (mut a, mut b) = pair(&node);
+    let mut watcher = Ua::of(&node, "103");
+    watcher.register();
+    assert_eq!(watcher.watch("102").status(), Some(200));
+    watcher.wait_told("<dialog ", false);
+    let mut ours = a.dial("102");
+    let mut theirs = ring_through(&mut a, &mut b, &mut ours);
+    watcher.wait_told("direction=\"recipient\"><state>early</state>", true);
+    watcher.wait_told("<identity display=\"Reception\">sip:101@", true);
+    b.answer(&mut theirs);
+    assert_eq!(a.wait_final(&mut ours), 200);
+    watcher.wait_told("<state>confirmed</state>", true);
+    a.hang_up(&mut ours);
+    b.wait_hang_up(&theirs);
+    watcher.wait_told("<dialog ", false);
+}

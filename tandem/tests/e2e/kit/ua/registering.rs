@@ -44,6 +44,16 @@ impl Ua {
 
     /// Subscribes to the lamp of `user`; gives the response.
     pub fn subscribe_lamp(&mut self, user: &str, expires_s: u32) -> Message {
+        let kind = "application/simple-message-summary";
+        self.subscribe(user, "message-summary", kind, expires_s)
+    }
+
+    /// Subscribes to the calls of `user` (RFC 4235); gives the response.
+    pub fn watch(&mut self, user: &str) -> Message {
+        self.subscribe(user, "dialog", "application/dialog-info+xml", 600)
+    }
+
+    fn subscribe(&mut self, user: &str, event: &str, kind: &str, expires_s: u32) -> Message {
         let host = self.server.ip();
         let request = Request {
             method: "SUBSCRIBE".into(),
@@ -56,13 +66,33 @@ impl Ua {
             ),
             cseq: 1,
             extra: format!(
-                "Contact: <sip:{}@{}>\r\nEvent: message-summary\r\nExpires: {expires_s}\r\n\
-                 Accept: application/simple-message-summary\r\n",
+                "Contact: <sip:{}@{}>\r\nEvent: {event}\r\nExpires: {expires_s}\r\n\
+                 Accept: {kind}\r\n",
                 self.user, self.local
             ),
             body: String::new(),
         };
         self.ask(request).0
+    }
+
+    /// Waits until the last NOTIFY has this in it, or lacks it.
+    pub fn wait_told(&mut self, words: &str, is_there: bool) {
+        let end = Instant::now() + SOON;
+        loop {
+            let last = self.notifies.last();
+            if last.is_some_and(|n| n.body.contains(words) == is_there) {
+                return;
+            }
+            let had = last.map(|n| n.body.clone());
+            assert!(
+                Instant::now() < end,
+                "{words}: {is_there} is not what {had:?} says"
+            );
+            let pause = Instant::now() + Duration::from_millis(20);
+            if let Some(message) = self.receive(pause) {
+                self.inbox.push_back(message);
+            }
+        }
     }
 
     /// Waits until the last NOTIFY says this, as in `Voice-Message: 1/0 (0/0)`.

@@ -1,0 +1,90 @@
+//! What watchers see of a user's calls.
+
+use crate::check;
+
+#[test]
+fn a_watched_users_calls_are_told_when_they_change() {
+    check(
+        "
+        > watch 102
+        calls of 102:
+        > call 1 101 102
+        call 2: 102 from 101
+        calls of 102: Early from 101
+        > ringing 2
+        ring 1
+        > answered 2
+        answer 1 like 2
+        bridge 1 2
+        calls of 102: Confirmed from 101
+        > hold 2
+        calls of 102: Confirmed from 101, holds
+        > resume 2
+        calls of 102: Confirmed from 101
+        > call 3 102 103
+        call 4: 103 from 102
+        calls of 102: Confirmed from 101 Early to 103
+        > ended 3 cancelled
+        end 4: cancelled
+        log call: 102 to 103, not answered, cancelled
+        calls of 102: Confirmed from 101
+        > ended 1 normal
+        end 2: normal
+        log call: 101 to 102, answered, normal
+        calls of 102:
+        > unwatch 102
+        > call 5 101 102
+        call 6: 102 from 101
+        > ended 5 cancelled
+        end 6: cancelled
+        log call: 101 to 102, not answered, cancelled
+        ",
+    );
+}
+
+#[test]
+fn who_withholds_the_number_is_shown_without_it_and_a_transfer_shows_the_new_party() {
+    check(
+        "
+        > watch 102
+        calls of 102:
+        > call 1 ~anonymous 102
+        call 2: 102 from
+        calls of 102: Early from
+        > answered 2
+        answer 1 like 2
+        bridge 1 2
+        calls of 102: Confirmed from
+        > refer 1 103
+        unbridge 2
+        call 4: 103 from 102
+        calls of 102: Early from
+        > answered 4
+        bridge 2 4
+        refer result 1: done
+        calls of 102: Confirmed from 103
+        > ended 2 normal
+        end 4: normal
+        calls of 102:
+        > wait 5000
+        end 1: normal
+        log call:  to 102, answered, normal
+        ",
+    );
+}
+
+#[test]
+fn who_hears_messages_is_on_the_phone() {
+    check(
+        "
+        > watch 101
+        calls of 101:
+        > call 1 101 *97
+        answer 1
+        calls of 101: Confirmed to *97
+        > ended 1 normal
+        log call: 101 to *97, answered, normal
+        calls of 101:
+        ",
+    );
+}
