@@ -208,3 +208,32 @@ fn a_message_is_left_and_heard_back() {
     );
     owner.order("hangup", "");
 }
+
+/// The last half second that a phone has heard is this tone.
+fn hears(phone: &Baresip, hz: f64) -> bool {
+    let samples = phone.heard();
+    samples.len() > RATE && is_tone(&samples[samples.len() - RATE / 2..], hz)
+}
+
+#[test]
+fn a_baresip_transfers_a_call_to_a_third() {
+    let node = Node::demo();
+    let mut a = Baresip::registered(&node, "101", &tone(1000.0), BOTH);
+    let mut b = Baresip::registered(&node, "102", &tone(440.0), BOTH);
+    let mut c = Baresip::registered(&node, "103", &tone(700.0), BOTH);
+    a.order("dial", "102");
+    a.wait("CALL_ESTABLISHED");
+    b.wait("CALL_ESTABLISHED");
+    until("they hear each other", SOON, || {
+        (hears(&a, 440.0) && hears(&b, 1000.0)).then_some(())
+    });
+    let to = format!("sip:103@{}", node.sip());
+    b.order("transfer", &to);
+    c.wait("CALL_ESTABLISHED");
+    b.wait("CALL_CLOSED");
+    until("the other two hear each other", SOON, || {
+        (hears(&a, 700.0) && hears(&c, 1000.0)).then_some(())
+    });
+    a.order("hangup", "");
+    c.wait("CALL_CLOSED");
+}
