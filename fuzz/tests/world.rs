@@ -42,7 +42,11 @@ fn every_promise_holds_on_every_day() {
         all.connected,
         all.vanished,
     ];
-    let mut happened = happened.into_iter().chain(all.deposits).chain(all.logins);
+    let mut happened = happened
+        .into_iter()
+        .chain(all.deposits)
+        .chain(all.moves)
+        .chain(all.logins);
     let is_dull = days > 20 && happened.any(|count| count == 0);
     assert!(!is_dull, "a dull world: {all:?}");
 }

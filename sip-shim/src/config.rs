@@ -47,7 +47,7 @@ pub struct ShimConfig {
     pub dialogs_max: usize,
     /// Calls one user's phones may make at once.
     pub calls_per_user_max: usize,
-    /// MessageSummary subscriptions of one user's phones: the oldest makes room for another.
+    /// Subscriptions to its lamp of one user's phones: the oldest makes room for another.
     pub subscriptions_per_user_max: usize,
     /// Users whose calls one user's phones watch: the oldest makes room for another.
     pub watched_per_user_max: usize,

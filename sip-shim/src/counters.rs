@@ -49,10 +49,10 @@ pub struct ShimCounters {
     pub glares: u64,
     /// Calls ended because the session timer ran out or an answer was never confirmed.
     pub sessions_vanished: u64,
-    /// MessageSummary subscriptions accepted (refreshes included).
+    /// Subscriptions accepted (refreshes included).
     pub subscribes: u64,
-    /// MessageSummary notifications sent.
+    /// Notifications sent.
     pub notifies: u64,
-    /// MessageSummary subscriptions refused because the table is full.
+    /// Subscriptions refused because the table is full.
     pub subscriptions_full: u64,
 }

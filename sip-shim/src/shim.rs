@@ -387,8 +387,8 @@ impl Shim {
 
 /// What OPTIONS is told (RFC 3261 §11.2).
 pub(crate) const OFFERS: &str = concat!(
-    "Allow: INVITE, ACK, CANCEL, BYE, OPTIONS, REGISTER, INFO, UPDATE, SUBSCRIBE\r\n",
+    "Allow: INVITE, ACK, CANCEL, BYE, OPTIONS, REGISTER, INFO, UPDATE, SUBSCRIBE, REFER\r\n",
     "Accept: application/sdp, application/dtmf-relay, application/dtmf\r\n",
-    "Accept-Encoding: identity\r\nAccept-Language: en\r\nSupported: timer, path\r\n",
-    "Allow-Events: message-summary\r\n"
+    "Accept-Encoding: identity\r\nAccept-Language: en\r\nSupported: timer, path, replaces\r\n",
+    "Allow-Events: message-summary, dialog, refer\r\n"
 );

@@ -51,6 +51,8 @@ pub(crate) struct Subscriptions {
     by_tag: NumberMap<u64, Subscription>,
     /// The subscriptions about each user.
     about: BTreeMap<(Package, Id), BTreeSet<u64>>,
+    /// The subscriptions of each user's phones.
+    by_subscriber: BTreeMap<(Package, Id), BTreeSet<u64>>,
     /// The calls of users that are watched, as call control told them last.
     calls: BTreeMap<Id, Calls>,
 }
@@ -140,6 +142,8 @@ impl Subscriptions {
 
     /// Puts one in. True: it is the first that watches this user's calls.
     fn insert(&mut self, tag: u64, subscription: Subscription) -> bool {
+        let of = (subscription.package, subscription.subscriber);
+        self.by_subscriber.entry(of).or_default().insert(tag);
         let key = (subscription.package, subscription.about);
         let tags = self.about.entry(key).or_default();
         tags.insert(tag);
@@ -150,7 +154,15 @@ impl Subscriptions {
 
     /// Takes one away. `Some`: nobody watches this user's calls any more.
     fn remove(&mut self, tag: u64) -> Option<Id> {
-        let Subscription { package, about, .. } = self.by_tag.remove(&tag)?;
+        let gone = self.by_tag.remove(&tag)?;
+        let (package, about) = (gone.package, gone.about);
+        let of = (package, gone.subscriber);
+        if let Some(tags) = self.by_subscriber.get_mut(&of) {
+            tags.remove(&tag);
+            if tags.is_empty() {
+                self.by_subscriber.remove(&of);
+            }
+        }
         let tags = self.about.get_mut(&(package, about))?;
         tags.remove(&tag);
         if !tags.is_empty() {
@@ -168,9 +180,9 @@ impl Subscriptions {
     /// oldest.
     fn replaced(&self, new: &Subscription, flow: &Flow, most: usize) -> Vec<u64> {
         let mut own: Vec<(Time, u64)> = Vec::new();
-        let of_phones =
-            |s: &Subscription| (s.package, s.subscriber) == (new.package, new.subscriber);
-        for (tag, s) in self.by_tag.iter().filter(|(_, s)| of_phones(s)) {
+        let tags = self.by_subscriber.get(&(new.package, new.subscriber));
+        let there = tags.into_iter().flatten();
+        for (tag, s) in there.filter_map(|tag| Some((tag, self.by_tag.get(tag)?))) {
             let is_same = s.dialog.source == flow.peer && s.id == new.id && s.about == new.about;
             own.push((if is_same { Time(0) } else { s.expires.due() }, *tag));
         }
@@ -181,6 +193,13 @@ impl Subscriptions {
         own.into_iter().map(|(_, tag)| tag).collect()
     }
 
+    /// Those that a user's phones have.
+    fn tags_by(&self, package: Package, subscriber: Id) -> Vec<u64> {
+        let tags = self.by_subscriber.get(&(package, subscriber));
+        tags.into_iter().flatten().copied().collect()
+    }
+
+    /// Those about a user.
     pub(crate) fn tags_of(&self, package: Package, about: Id) -> Vec<u64> {
         let tags = self.about.get(&(package, about));
         tags.into_iter().flatten().copied().collect()
@@ -366,6 +385,9 @@ impl Shim {
         let Some(subscription) = self.subscriptions.by_tag.get_mut(&tag) else {
             return;
         };
+        if subscription.busy {
+            return;
+        }
         let user = self.registrar.user(subscription.about);
         let extension = user.map_or("", |user| &user.sip.extension);
         let (news, body) = match subscription.package {
@@ -379,7 +401,7 @@ impl Shim {
                 let (calls, change) = match known {
                     Some(known) => (&*known.calls, known.change),
                     // Call control tells them in a moment.
-                    None if subscription.over.is_none() => return,
+                    None if subscription.over != Some("noresource") => return,
                     None => (&[][..], 0),
                 };
                 let version = subscription.version;
@@ -390,7 +412,7 @@ impl Shim {
         };
         let is_due =
             subscription.wanted || subscription.over.is_some() || subscription.told != Some(news);
-        if subscription.busy || !is_due {
+        if !is_due {
             return;
         }
         (subscription.busy, subscription.wanted) = (true, false);
@@ -454,11 +476,12 @@ impl Shim {
         }
     }
 
-    /// The user is gone: so are the lamp and the calls.
+    /// The user is gone: so are its lamp and its calls, and its phones watch nobody any more.
     pub(crate) fn drop_subscriptions(&mut self, user: Id) {
         let packages = [Package::MessageSummary, Package::Dialog];
-        let tags = packages.map(|package| self.subscriptions.tags_of(package, user));
-        for tag in tags.concat() {
+        let about = packages.map(|package| self.subscriptions.tags_of(package, user));
+        let by = self.subscriptions.tags_by(Package::Dialog, user);
+        for tag in about.concat().into_iter().chain(by) {
             if let Some(subscription) = self.subscriptions.by_tag.get_mut(&tag) {
                 subscription.over = Some("noresource");
                 subscription.wanted = true;

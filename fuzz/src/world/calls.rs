@@ -41,6 +41,9 @@ pub(super) enum Step {
     Hold,
     /// Takes it back.
     Resume,
+    /// Asks for the other to be connected with this one of the others, or with a number that leads
+    /// elsewhere.
+    Refer(u8),
     /// Hangs up.
     Bye,
     /// The power is cut.
@@ -223,6 +226,7 @@ impl Phone {
             (Step::Info(digit), State::Up) => self.info(now, at, digit),
             (Step::Hold, State::Up) => self.offer(now, at, "sendonly"),
             (Step::Resume, State::Up) => self.offer(now, at, "sendrecv"),
+            (Step::Refer(to), State::Up) => self.refer(now, at, to),
             (Step::Bye, State::Up) => self.bye(now, at),
             _ => {}
         }

@@ -14,7 +14,9 @@ const SAMPLES_MIN: u64 = 2 * 8000;
 /// What is being spoken here is none yet, even if another node took this one to be dead and says so.
 pub(super) fn expected(view: &View, user: Id, is_spoken: impl Fn(Id) -> bool) -> [u32; 4] {
     let mut lamp = [0; 4];
-    for sound in messages(view, user).filter(|sound| !is_spoken(sound.id)) {
+    let mailboxes = std::iter::once(user).chain(groups(view, user));
+    let there = mailboxes.flat_map(|mailbox| messages(view, mailbox));
+    for sound in there.filter(|sound| !is_spoken(sound.id)) {
         let set = |what: &str| view.register(&format!("message/{}/{what}", sound.id));
         if set("folder").is_some() {
             continue;
@@ -24,6 +26,17 @@ pub(super) fn expected(view: &View, user: Id, is_spoken: impl Fn(Id) -> bool) ->
         lamp[2 + old] += u32::from(is_urgent(sound));
     }
     lamp
+}
+
+/// The groups that a user is a member of: their messages light its lamp, too.
+fn groups(view: &View, user: Id) -> impl Iterator<Item = Id> {
+    view.registers("group/").filter_map(move |(key, value)| {
+        let id = key.strip_prefix("group/")?.parse().ok()?;
+        let group: Value = serde_json::from_str(value).ok()?;
+        let members = group["members"].as_array()?;
+        let user = user.to_string();
+        members.iter().any(|member| *member == user).then_some(id)
+    })
 }
 
 /// The messages of a mailbox that are not deleted.

@@ -339,10 +339,8 @@ impl Node {
                 break;
             }
         }
-        // A call has a caller and at most one who is called: who stays behind alone is hung up.
-        let legs_max = 2 * self.core.pbx().calls_len();
         assert!(
-            self.engine.legs() <= legs_max,
+            self.engine.legs() <= self.core.pbx().legs_len(),
             "a leg is left whose call is over"
         );
         if self.log.is_writing() && self.written_at.is_none() {

@@ -281,6 +281,10 @@ impl Phone {
             return self.acts.push_back(Act::Send(bytes.clone()));
         }
         match message.method() {
+            // How a transfer goes: nothing comes of it but that the call is ended, by whoever is first.
+            "NOTIFY" if message.get("Event").is_some_and(|e| e.starts_with("refer")) => {
+                self.on_call(now, message, rng);
+            }
             "NOTIFY" => self.on_notify(message),
             "OPTIONS" => self.answer(message, 200, "", ""),
             "INVITE" | "ACK" | "BYE" | "CANCEL" | "INFO" | "UPDATE" => {

@@ -7,6 +7,7 @@ use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 use tandem_node::NodeConfig;
 use tandem_pbx::PbxConfig;
+use tandem_pbx::office::group::{Group, Overflow, Strategy, group_key};
 use tandem_pbx::office::{self, Account};
 use tandem_sip_shim::{ShimConfig, Trusted};
 use tandem_storage::cipher::Keyring;
@@ -85,15 +86,28 @@ impl Start {
         let (mut log, view, mut ids) = (opened.log, opened.view, opened.ids);
         oracle.on_restart(n, &view, log.disk_mut());
         let mut office = Vec::new();
+        let mut members = Vec::new();
         if place.writes_office && view.registers("user/").next().is_none() {
             for who in users(place.people) {
                 let pin = format!("pin:{}", who.pin);
-                let user = office::new_user(ids.next_id(), &account(who), &pin);
+                let id = ids.next_id();
+                let user = office::new_user(id, &account(who), &pin);
                 office.extend(
                     user.into_iter()
                         .map(|(key, value)| (key.to_string(), Some(value.to_string()))),
                 );
+                members.push(id);
             }
+            let group = Group {
+                extension: "600".into(),
+                name: "Everybody".into(),
+                members,
+                strategy: Strategy::All,
+                ring_s: 15,
+                overflow: Overflow::Mailbox,
+            };
+            let group = serde_json::to_string(&group).expect("plain data");
+            office.push((group_key(ids.next_id()).to_string(), Some(group)));
         }
         let members = (place.count > 1).then(|| {
             // Told with the papers; what the log says later counts.

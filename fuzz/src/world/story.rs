@@ -13,7 +13,16 @@ use super::phone::{Voice, Who};
 pub(super) fn errand(who: &Who, others: &[Who], rng: &mut ChaCha8Rng) -> (String, Plan) {
     let other = &others[rng.random_range(0..others.len())];
     let extension = &other.extension;
-    match rng.random_range(0..20) {
+    match rng.random_range(0..24) {
+        20 => (format!("**{extension}"), with_patience(rng, conversation)),
+        21 => (
+            ["600", "*8", "*69", "*80101"][rng.random_range(0..4)].into(),
+            with_patience(rng, conversation),
+        ),
+        22 => (
+            ["68", "681", "682"][rng.random_range(0..3)].into(),
+            with_patience(rng, conversation),
+        ),
         0..8 => (extension.clone(), with_patience(rng, conversation)),
         8..11 => (format!("*{extension}"), with_patience(rng, message)),
         11..15 => ("*97".into(), mailbox(&who.pin, rng)),
@@ -83,7 +92,8 @@ fn with_patience(rng: &mut ChaCha8Rng, then: fn(&mut ChaCha8Rng) -> Plan) -> Pla
 fn conversation(rng: &mut ChaCha8Rng) -> Plan {
     let mut plan = Plan::new();
     for _ in 0..rng.random_range(0..6) {
-        let step = match rng.random_range(0..12) {
+        let step = match rng.random_range(0..14) {
+            12 | 13 => Step::Refer(rng.random_range(0..=255)),
             0 | 1 => Step::Hold,
             2 | 3 => Step::Resume,
             4 => Step::Info(key(rng)),

@@ -31,6 +31,8 @@ pub struct Summary {
     pub steps: u64,
     /// Messages that call control counts as kept, as too short, and as refused for want of room.
     pub deposits: [u64; 3],
+    /// Transfers, calls picked up, callers parked.
+    pub moves: [u64; 3],
     /// Mailboxes opened, and wrong PINs.
     pub logins: [u64; 2],
     /// Calls whose party fell silent.
@@ -53,6 +55,7 @@ impl Add for Summary {
             notified: self.notified + other.notified,
             steps: self.steps + other.steps,
             deposits: std::array::from_fn(|n| self.deposits[n] + other.deposits[n]),
+            moves: std::array::from_fn(|n| self.moves[n] + other.moves[n]),
             logins: std::array::from_fn(|n| self.logins[n] + other.logins[n]),
             vanished: self.vanished + other.vanished,
         }
@@ -68,6 +71,7 @@ pub(super) fn counted(node: &Node) -> Summary {
             counters.deposits_too_short,
             counters.deposits_refused,
         ],
+        moves: [counters.transfers, counters.pickups, counters.parked],
         logins: [counters.logins, counters.pin_wrong],
         vanished: counters.ended.get("vanished").copied().unwrap_or(0),
         ..Summary::default()

@@ -284,11 +284,16 @@ impl Pbx {
             return;
         };
         dial.waits = Some(waits);
+        if let Some(leg) = self.board.legs.get(&waits) {
+            dial.shown = leg.party.clone();
+        }
+        let rung = dial.rings.clone();
         let (tone, rings) = (dial.tone, dial.rings.first().copied());
         if let Some(leg) = self.board.legs.get_mut(&waits) {
             leg.place = Place::Waits(id);
         }
         self.board.note_leg(waits);
+        rung.into_iter().for_each(|leg| self.board.note_leg(leg));
         match (tone, rings) {
             (Tone::Ringing, _) => self.sound_ringing(waits),
             (Tone::Early, Some(b)) => self.x.media(Command::Bridge { a: waits, b }),

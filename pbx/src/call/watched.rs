@@ -1,7 +1,7 @@
 //! What others may see of a user's calls: the busy lamp field.
 //!
 //! The calls of users that somebody watches are told whenever they change, and of nobody else's. Whoever
-//! withholds the number is shown without it.
+//! withholds the number is shown without it, and nobody learns from its own line whom it calls.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -11,6 +11,9 @@ use tandem_storage::name::Id;
 use crate::call::leg::{Direction, Leg, Place};
 use crate::pbx::Pbx;
 use crate::seam::{CallState, Caller, SipCommand, WatchedCall};
+
+/// Calls of one user that watchers see: so many fit into a notification.
+const SHOWN_MAX: usize = 24;
 
 /// The calls of those who are watched, as they were told last.
 pub(crate) type Watched = BTreeMap<Id, Arc<[WatchedCall]>>;
@@ -43,7 +46,8 @@ impl Pbx {
 
     fn calls_of(&self, user: Id) -> Arc<[WatchedCall]> {
         let legs = self.board.legs_of(user).filter(|leg| leg.is_alive);
-        legs.map(|leg| self.as_watched(leg)).collect()
+        let shown = legs.take(SHOWN_MAX);
+        shown.map(|leg| self.as_watched(leg)).collect()
     }
 
     fn as_watched(&self, leg: &Leg) -> WatchedCall {
@@ -61,6 +65,8 @@ impl Pbx {
             Place::App(_) => (CallState::Confirmed, None),
         };
         let is_initiator = leg.direction == Direction::In;
+        // Who withholds the number is not betrayed by whom it speaks with.
+        let other = other.filter(|_| !leg.party.is_withheld);
         let (number, name) = match other {
             Some(Caller {
                 is_withheld: false,
@@ -68,7 +74,7 @@ impl Pbx {
                 name,
                 ..
             }) => (number.clone(), name.clone()),
-            None if is_initiator => (leg.dialed.clone(), Arc::default()),
+            None if is_initiator && !leg.party.is_withheld => (leg.dialed.clone(), Arc::default()),
             _ => (Arc::default(), Arc::default()),
         };
         WatchedCall {

@@ -75,10 +75,14 @@ impl World {
     }
 
     pub(super) fn call(&mut self, leg: LegId, from: &str, dialed: &str, replaces: Option<LegId>) {
-        let is_withheld = from == "~anonymous";
+        let (from, is_withheld) = match from.strip_suffix("/withheld") {
+            Some(from) => (from, true),
+            None => (from, from == "~anonymous"),
+        };
         let (user, number) = match from.strip_prefix('~') {
             Some(_) if is_withheld => (None, ""),
             Some(number) => (None, number),
+            None if is_withheld => (self.users.get(from).copied(), ""),
             None => (self.users.get(from).copied(), from),
         };
         let caller = Caller {

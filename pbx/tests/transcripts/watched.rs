@@ -88,3 +88,54 @@ fn who_hears_messages_is_on_the_phone() {
         ",
     );
 }
+
+#[test]
+fn nobody_learns_from_the_line_of_who_withholds_the_number_whom_it_calls() {
+    check(
+        "
+        > watch 101
+        calls of 101:
+        > call 1 101/withheld 102
+        call 2: 102 from
+        calls of 101: Early to
+        > answered 2
+        answer 1 like 2
+        bridge 1 2
+        calls of 101: Confirmed to
+        > ended 1 normal
+        end 2: normal
+        log call:  to 102, answered, normal
+        calls of 101:
+        ",
+    );
+}
+
+#[test]
+fn who_waits_in_the_place_of_another_is_shown_from_then_on() {
+    check(
+        "
+        > watch 103
+        calls of 103:
+        > call 1 101 102
+        call 2: 102 from 101
+        > answered 2
+        answer 1 like 2
+        bridge 1 2
+        > confirmed 1
+        > call 3 101 103
+        call 4: 103 from 101
+        calls of 103: Early from 101
+        > refer 1 with 3
+        unbridge 2
+        end 3: answered_elsewhere
+        log call: 101 to 103, not answered, answered_elsewhere
+        refer result 1: done
+        calls of 103: Early from 102
+        > ended 1 normal
+        log call: 101 to 102, answered, normal
+        > ended 2 normal
+        end 4: cancelled
+        calls of 103:
+        ",
+    );
+}

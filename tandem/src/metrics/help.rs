@@ -88,9 +88,9 @@ sip_overload_source: Requests refused 503 because too many transactions of their
 sip_refers: Transfers that parties asked for.
 sip_glares: Re-INVITEs that met one of ours (491).
 sip_sessions_vanished: Calls ended because the session timer ran out or an answer was never confirmed.
-sip_subscribes: Lamp subscriptions accepted (refreshes included).
-sip_notifies: Lamp notifications sent.
-sip_subscriptions_full: Lamp subscriptions refused because the table is full.
+sip_subscribes: Subscriptions to lamps and calls accepted (refreshes included).
+sip_notifies: Notifications of lamps and calls sent.
+sip_subscriptions_full: Subscriptions refused because the table is full.
 sip_datagrams_in: Datagrams received.
 sip_stream_messages_in: Messages that came over streams.
 sip_garbage: Messages dropped: not SIP, or so broken that no answer is possible.

@@ -120,7 +120,7 @@ impl Phone {
         let Some(at) = self.find(id) else { return };
         match draft.method {
             "INVITE" if self.calls[at].state == State::Calling => self.drop_call(at),
-            "INVITE" | "INFO" => self.bye(now, at),
+            "INVITE" | "INFO" | "REFER" => self.bye(now, at),
             "BYE" => self.drop_call(at),
             _ => {}
         }
@@ -146,6 +146,18 @@ impl Phone {
         call.version += 1;
         let mut draft = call.draft("INVITE", cseq);
         draft.body = call.sdp(direction);
+        let purpose = Purpose::Call(call.id.clone());
+        self.send(now, purpose, draft);
+    }
+
+    /// RFC 3515: the other party is to be connected with somebody else.
+    pub(super) fn refer(&mut self, now: Time, at: usize, to: u8) {
+        const NUMBERS: [&str; 8] = ["101", "102", "103", "104", "600", "68", "*101", "999"];
+        let number = NUMBERS[usize::from(to) % NUMBERS.len()];
+        let cseq = self.next_serial();
+        let call = &self.calls[at];
+        let mut draft = call.draft("REFER", cseq);
+        draft.extra.push(format!("Refer-To: <sip:{number}@tandem>"));
         let purpose = Purpose::Call(call.id.clone());
         self.send(now, purpose, draft);
     }
