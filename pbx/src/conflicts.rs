@@ -15,7 +15,7 @@ const TOPIC: &str = "conflicts";
 /// The newest are listed.
 const LISTED_MAX: usize = 200;
 /// What people set; what nodes and phones write for themselves is no conflict.
-const SET_BY_PEOPLE: [&str; 2] = ["user/", "mailbox/"];
+const SET_BY_PEOPLE: [&str; 3] = ["user/", "group/", "mailbox/"];
 
 /// Looks at a record before the view takes it in.
 pub(crate) fn see(x: &mut PbxState, record: &Committed) {
@@ -45,17 +45,19 @@ pub(crate) fn see(x: &mut PbxState, record: &Committed) {
 /// All of them, newest first, and users who claim another's extension.
 pub(crate) fn list(x: &PbxState) -> Value {
     let mut rows = Vec::new();
-    for user in x.office.users().filter(|user| x.office.in_conflict(*user)) {
-        let Some(account) = x.office.account(user) else {
+    let users = x.office.users().filter(|user| x.office.in_conflict(*user));
+    let groups = x.office.groups().map(|(id, _)| id);
+    let groups = groups.filter(|id| x.office.group_in_conflict(*id));
+    for id in users.chain(groups) {
+        let (Some(extension), Some(name)) = (x.office.extension(id), x.office.name(id)) else {
             continue;
         };
-        let holder = x.office.by_extension(&account.extension);
-        let holder = holder.and_then(|id| x.office.account(id));
+        let holder = x.office.mailbox(extension);
         rows.push(json!({
-            "what": format!("extension {}", account.extension),
-            "kept_of": holder.map(|account| &*account.name),
-            "lost_of": &*account.name,
-            "user": user,
+            "what": format!("extension {extension}"),
+            "kept_of": holder.and_then(|id| x.office.name(id)).map(|name| &**name),
+            "lost_of": &**name,
+            "user": id,
         }));
     }
     for (_, body) in x.view.entries(TOPIC, LISTED_MAX) {
@@ -66,9 +68,13 @@ pub(crate) fn list(x: &PbxState) -> Value {
         let key = row["what"].as_str().unwrap_or_default();
         let mut parts = key.splitn(3, '/').skip(1);
         let user = parts.next().and_then(|id| id.parse().ok());
-        if let Some(account) = user.and_then(|id| x.office.account(id)) {
-            let setting = parts.next().unwrap_or("name, extension or password");
-            row["what"] = format!("{setting} of {}", account.extension).into();
+        if let Some(extension) = user.and_then(|id| x.office.extension(id)) {
+            let whole = match user.and_then(|id| x.office.group(id)) {
+                Some(_) => "name, extension, members or ringing",
+                None => "name, extension or password",
+            };
+            let setting = parts.next().unwrap_or(whole);
+            row["what"] = format!("{setting} of {extension}").into();
         }
         rows.push(row);
     }

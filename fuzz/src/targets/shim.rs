@@ -11,7 +11,9 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use tandem_engine::seam::{Command, LegId};
-use tandem_pbx::seam::{Caller, Cause, MessageSummary, SipCommand, SipEvent, SipUser};
+use tandem_pbx::seam::{
+    CallState, Caller, Cause, MessageSummary, SipCommand, SipEvent, SipUser, WatchedCall,
+};
 use tandem_sip_shim::{Flow, Shim, ShimConfig, ShimInput, ShimOutput, WireIn, WireOut};
 use tandem_sip_shim::{digest, validate};
 use tandem_storage::name::Id;
@@ -132,6 +134,25 @@ impl Story {
                     caller,
                     like: None,
                     auto_answer: true,
+                }
+            }
+            (b'f', Some(leg)) => SipCommand::ReferResult { leg, refused: None },
+            (b'F', Some(leg)) => SipCommand::ReferResult {
+                leg,
+                refused: Some(Cause::Busy),
+            },
+            (b'v', _) => {
+                let call = WatchedCall {
+                    leg: self.leg_out,
+                    is_initiator: false,
+                    state: CallState::Early,
+                    holds: false,
+                    number: "555".into(),
+                    name: "A & <B>".into(),
+                };
+                SipCommand::Calls {
+                    user: id(1),
+                    calls: [call].into(),
                 }
             }
             (b'l', _) => SipCommand::MessageSummary {
@@ -395,6 +416,8 @@ mod tests {
         assert_eq!(play("called-and-given-up").said.method, "ACK");
         assert_eq!(play("lamp").said.method, "NOTIFY");
         for (name, events) in [
+            ("transfer", "Incoming Confirmed Refer Refer Ended"),
+            ("busy-lamp", "PhoneSeen PhoneCame Watched"),
             ("call-answered-and-ended", "Incoming Confirmed Ended"),
             ("late-offer", "Incoming Confirmed Ended"),
             (

@@ -384,6 +384,18 @@ impl Office {
         user.or_else(|| self.groups.get(&id).map(|group| &group.extension))
     }
 
+    /// What a user or a group is called.
+    pub(crate) fn name(&self, id: Id) -> Option<&Arc<str>> {
+        let user = self.accounts.get(&id).map(|account| &account.name);
+        user.or_else(|| self.groups.get(&id).map(|group| &group.name))
+    }
+
+    /// Another answers to this group's extension.
+    pub(crate) fn group_in_conflict(&self, id: Id) -> bool {
+        let group = self.groups.get(&id);
+        group.is_some_and(|group| self.entry(&group.extension) != Some(Entry::Group(id)))
+    }
+
     /// A group.
     pub(crate) fn group(&self, id: Id) -> Option<&Group> {
         self.groups.get(&id)

@@ -21,9 +21,14 @@ pub(crate) fn calls(how: &Ask) -> Result<(), String> {
                 Some(holder) => format!("{}, held by the {holder}", call.phase),
                 None => call.phase,
             };
-            vec![party(&call.from), call.to, phase, when(call.started)]
+            // Who is on the other end now: not who was dialled, once a call was moved.
+            let others = call.legs.iter().filter(|leg| leg.leg != call.leg);
+            let others: Vec<&str> = others.map(|leg| leg.number.as_str()).collect();
+            let with = or_dash(Some(others.join(" ")).filter(|with| !with.is_empty()));
+            vec![party(&call.from), call.to, with, phase, when(call.started)]
         });
-        print_table(&["FROM", "TO", "PHASE", "SINCE"], rows, "no calls");
+        let header = ["FROM", "TO", "WITH", "PHASE", "SINCE"];
+        print_table(&header, rows, "no calls");
     })
 }
 
