@@ -8,7 +8,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 use tandem_storage::name::Id;
 
-use crate::call::dial::DialRequest;
+use crate::call::dial_request::DialRequest;
 use crate::call::routing;
 use crate::office::group::{Group, Overflow, Strategy, group_key};
 use crate::office::{json, pin_key};

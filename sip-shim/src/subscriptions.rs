@@ -10,211 +10,30 @@
 //! replaces its own. A phone that answers 481 or not at all loses its subscription. Call control is told
 //! when somebody begins to watch a user's calls, and when nobody does any more.
 
+mod table;
+
 use std::borrow::Cow;
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 use std::time::Duration;
 
-use tandem_pbx::seam::{MessageSummary, SipEvent, WatchedCall};
+use tandem_pbx::seam::SipEvent;
 use tandem_storage::name::Id;
-use tandem_storage::time::Time;
 
 use crate::access::{Access, number_of};
 use crate::client_transactions::{Outcome, Owner};
-use crate::config::ShimConfig;
-use crate::context::{LazyTimer, NumberMap, TimerId};
+use crate::context::{LazyTimer, TimerId};
 use crate::dialog::Dialog;
-use crate::dialog_info;
 use crate::message::{Message, Method, Name};
 use crate::message_builder::{self, Answer};
-use crate::mwi;
 use crate::server_transactions::ServerId;
 use crate::shim::Shim;
+pub(crate) use crate::subscriptions::table::{Package, Subscriptions};
+use crate::subscriptions::table::{Subscription, Told};
 use crate::uri::{Uri, param};
 use crate::wire::Flow;
+use crate::{dialog_info, mwi};
 
 /// What we notify of, for Allow-Events headers.
 const EVENTS: &str = "Allow-Events: message-summary, dialog\r\n";
-
-/// What a subscription is about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Package {
-    /// A user's lamp.
-    MessageSummary,
-    /// A user's calls.
-    Dialog,
-}
-
-/// All subscriptions, by our tag.
-#[derive(Debug, Default)]
-pub(crate) struct Subscriptions {
-    by_tag: NumberMap<u64, Subscription>,
-    /// The subscriptions about each user.
-    about: BTreeMap<(Package, Id), BTreeSet<u64>>,
-    /// The subscriptions of each user's phones.
-    by_subscriber: BTreeMap<(Package, Id), BTreeSet<u64>>,
-    /// The calls of users that are watched, as call control told them last.
-    calls: BTreeMap<Id, Calls>,
-}
-
-/// A watched user's calls.
-#[derive(Debug)]
-struct Calls {
-    calls: Arc<[WatchedCall]>,
-    /// Rises with every change.
-    change: u64,
-}
-
-#[derive(Debug)]
-struct Subscription {
-    package: Package,
-    /// Whose phone it is.
-    subscriber: Id,
-    /// Whom it is about.
-    about: Id,
-    dialog: Dialog,
-    /// The Event header's id, if it has one.
-    id: Box<str>,
-    expires: LazyTimer,
-    busy: bool,
-    told: Option<Told>,
-    /// Notifications so far.
-    version: u32,
-    /// It must be notified even if nothing has changed (after every SUBSCRIBE).
-    wanted: bool,
-    /// It is over, for this reason; one last notification says so.
-    over: Option<&'static str>,
-}
-
-/// What a subscriber was told last.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Told {
-    Lamp(MessageSummary),
-    /// The calls as of this change.
-    Calls(u64),
-}
-
-impl Package {
-    fn parse(event: &str) -> Option<Package> {
-        let name = event.split(';').next().unwrap_or_default().trim();
-        [Package::MessageSummary, Package::Dialog]
-            .into_iter()
-            .find(|package| package.name().eq_ignore_ascii_case(name))
-    }
-
-    fn name(self) -> &'static str {
-        match self {
-            Package::MessageSummary => "message-summary",
-            Package::Dialog => "dialog",
-        }
-    }
-
-    fn body_kind(self) -> &'static str {
-        match self {
-            Package::MessageSummary => mwi::BODY_KIND,
-            Package::Dialog => dialog_info::BODY_KIND,
-        }
-    }
-
-    /// How many subscriptions one user's phones may have.
-    fn most(self, config: &ShimConfig) -> usize {
-        match self {
-            Package::MessageSummary => config.subscriptions_per_user_max,
-            Package::Dialog => config.watched_per_user_max,
-        }
-    }
-}
-
-impl Subscriptions {
-    pub(crate) fn is_subscribed(&self, user: Id, flow: &Flow) -> bool {
-        let tags = self.about.get(&(Package::MessageSummary, user));
-        let own = tags
-            .into_iter()
-            .flatten()
-            .filter_map(|t| self.by_tag.get(t));
-        own.into_iter()
-            .any(|s| s.dialog.flow.peer == flow.peer && s.over.is_none())
-    }
-
-    pub(crate) fn len(&self) -> usize {
-        self.by_tag.len()
-    }
-
-    /// Puts one in. True: it is the first that watches this user's calls.
-    fn insert(&mut self, tag: u64, subscription: Subscription) -> bool {
-        let of = (subscription.package, subscription.subscriber);
-        self.by_subscriber.entry(of).or_default().insert(tag);
-        let key = (subscription.package, subscription.about);
-        let tags = self.about.entry(key).or_default();
-        tags.insert(tag);
-        let is_first = tags.len() == 1 && key.0 == Package::Dialog;
-        self.by_tag.insert(tag, subscription);
-        is_first
-    }
-
-    /// Takes one away. `Some`: nobody watches this user's calls any more.
-    fn remove(&mut self, tag: u64) -> Option<Id> {
-        let gone = self.by_tag.remove(&tag)?;
-        let (package, about) = (gone.package, gone.about);
-        let of = (package, gone.subscriber);
-        if let Some(tags) = self.by_subscriber.get_mut(&of) {
-            tags.remove(&tag);
-            if tags.is_empty() {
-                self.by_subscriber.remove(&of);
-            }
-        }
-        let tags = self.about.get_mut(&(package, about))?;
-        tags.remove(&tag);
-        if !tags.is_empty() {
-            return None;
-        }
-        self.about.remove(&(package, about));
-        if package == Package::MessageSummary {
-            return None;
-        }
-        self.calls.remove(&about);
-        Some(about)
-    }
-
-    /// What a new subscription of this user's phone at `flow` replaces: that phone's earlier one, or the
-    /// oldest.
-    fn replaced(&self, new: &Subscription, flow: &Flow, most: usize) -> Vec<u64> {
-        let mut own: Vec<(Time, u64)> = Vec::new();
-        let tags = self.by_subscriber.get(&(new.package, new.subscriber));
-        let there = tags.into_iter().flatten();
-        for (tag, s) in there.filter_map(|tag| Some((tag, self.by_tag.get(tag)?))) {
-            let is_same = s.dialog.source == flow.peer && s.id == new.id && s.about == new.about;
-            own.push((if is_same { Time(0) } else { s.expires.due() }, *tag));
-        }
-        own.sort_unstable();
-        let same = own.iter().filter(|(at, _)| *at == Time(0)).count();
-        let too_many = (own.len() + 1).saturating_sub(most);
-        own.truncate(same.max(too_many));
-        own.into_iter().map(|(_, tag)| tag).collect()
-    }
-
-    /// Those that a user's phones have.
-    fn tags_by(&self, package: Package, subscriber: Id) -> Vec<u64> {
-        let tags = self.by_subscriber.get(&(package, subscriber));
-        tags.into_iter().flatten().copied().collect()
-    }
-
-    /// Those about a user.
-    pub(crate) fn tags_of(&self, package: Package, about: Id) -> Vec<u64> {
-        let tags = self.about.get(&(package, about));
-        tags.into_iter().flatten().copied().collect()
-    }
-
-    /// The calls of a user are these. False: nobody watches them.
-    pub(crate) fn set_calls(&mut self, user: Id, calls: Arc<[WatchedCall]>) -> bool {
-        if !self.about.contains_key(&(Package::Dialog, user)) {
-            return false;
-        }
-        let change = self.calls.get(&user).map_or(0, |known| known.change) + 1;
-        self.calls.insert(user, Calls { calls, change });
-        true
-    }
-}
 
 impl Shim {
     pub(crate) fn on_subscribe(&mut self, server: ServerId, flow: Flow, request: &Message) {

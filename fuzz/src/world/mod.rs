@@ -18,6 +18,7 @@
 mod calls;
 mod checks;
 mod engine;
+mod impairments;
 mod lamps;
 mod network;
 mod node;
@@ -40,7 +41,7 @@ use tandem_storage::name::NodeName;
 use tandem_storage::sim::{Arrival, SimDisk, SimWires};
 use tandem_storage::time::Time;
 
-use network::{Datagram, Network, Weather};
+use network::{Datagram, Network};
 use node::Node;
 use oracle::Oracle;
 use phone::{Act, Phone, Who};
@@ -150,12 +151,12 @@ impl World {
             is_removed: false,
         });
         let sites = sites.collect();
-        let weather = Weather::of_the_day(&mut rng);
+        let network = Network::of_the_day(&mut rng);
         let mut world = World {
             now: Time(0),
             phones,
             people,
-            network: Network::new(weather),
+            network,
             sites,
             wires: SimWires::default(),
             oracle: Oracle::default(),

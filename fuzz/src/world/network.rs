@@ -1,5 +1,4 @@
-//! The network between phones and node: datagrams that take their time, are lost, come twice, or
-//! overtake each other.
+//! The network between phones and node: a path of impairments, and datagrams in flight.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -9,6 +8,8 @@ use std::time::Duration;
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 use tandem_storage::time::Time;
+
+use super::impairments::{Delay, Doubling, Impairment, Lateness, Line, Loss, Outages, Passing};
 
 /// A datagram on its way.
 #[derive(Clone, Debug)]
@@ -23,75 +24,67 @@ pub(super) struct Datagram {
 pub(super) struct Network {
     flying: BTreeMap<(Time, u64), Datagram>,
     sent: u64,
-    weather: Weather,
-}
-
-/// How bad it is, in percent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Weather {
-    pub(super) lost: u8,
-    pub(super) doubled: u8,
-    pub(super) late: u8,
-}
-
-impl Weather {
-    /// Nothing goes wrong.
-    pub(super) const FAIR: Weather = Weather {
-        lost: 0,
-        doubled: 0,
-        late: 0,
-    };
-
-    /// One in three days is fair.
-    pub(super) fn of_the_day(rng: &mut ChaCha8Rng) -> Weather {
-        match rng.random_range(0..3) {
-            0 => Weather::FAIR,
-            _ => Weather {
-                lost: rng.random_range(0..12),
-                doubled: rng.random_range(0..12),
-                late: rng.random_range(0..20),
-            },
-        }
-    }
+    path: Vec<Box<dyn Impairment>>,
+    is_fair: bool,
 }
 
 impl Network {
-    pub(super) fn new(weather: Weather) -> Network {
-        Network {
+    /// As it is on some day: one in three is fair.
+    pub(super) fn of_the_day(rng: &mut ChaCha8Rng) -> Network {
+        let mut network = Network {
             flying: BTreeMap::new(),
             sent: 0,
-            weather,
-        }
+            path: fair(),
+            is_fair: true,
+        };
+        let ms = Duration::from_millis;
+        let foul: Vec<Box<dyn Impairment>> = match rng.random_range(0..6) {
+            0 | 1 => return network,
+            2 => vec![
+                Box::new(Outages::new(1, ms(rng.random_range(50..1500)))),
+                Box::new(Doubling(rng.random_range(0..12))),
+            ],
+            3 => vec![
+                Box::new(Line::new(rng.random_range(20_000..200_000), ms(300))),
+                Box::new(Loss(rng.random_range(0..3))),
+            ],
+            _ => vec![
+                Box::new(Loss(rng.random_range(0..12))),
+                Box::new(Doubling(rng.random_range(0..12))),
+                Box::new(Lateness {
+                    percent: rng.random_range(0..20),
+                    most: ms(400),
+                }),
+            ],
+        };
+        network.path.extend(foul);
+        network.is_fair = false;
+        network
     }
 
     /// Nothing is lost or late.
     pub(super) fn is_fair(&self) -> bool {
-        self.weather == Weather::FAIR
+        self.is_fair
     }
 
-    /// The weather changes.
+    /// From here on nothing is.
     pub(super) fn clear_up(&mut self) {
-        self.weather = Weather::FAIR;
+        (self.path, self.is_fair) = (fair(), true);
     }
 
     /// Takes a datagram.
     pub(super) fn send(&mut self, now: Time, datagram: Datagram, rng: &mut ChaCha8Rng) {
-        let happens = |rng: &mut ChaCha8Rng, percent: u8| rng.random_range(0..100) < percent;
-        if happens(rng, self.weather.lost) {
-            return;
+        let bytes = datagram.bytes.len();
+        let mut copies = vec![now];
+        for node in &mut self.path {
+            let passing = copies.into_iter().map(|at| Passing { at, bytes });
+            copies = passing
+                .flat_map(|passing| node.pass(passing, rng))
+                .collect();
         }
-        let copies = 1 + u8::from(happens(rng, self.weather.doubled));
-        for _ in 0..copies {
-            let late = if happens(rng, self.weather.late) {
-                400
-            } else {
-                0
-            };
-            let delay = Duration::from_micros(rng.random_range(200..8000))
-                + Duration::from_millis(rng.random_range(0..=late));
+        for at in copies {
             self.sent += 1;
-            self.flying
-                .insert((now + delay, self.sent), datagram.clone());
+            self.flying.insert((at, self.sent), datagram.clone());
         }
     }
 
@@ -110,4 +103,12 @@ impl Network {
     pub(super) fn sent(&self) -> u64 {
         self.sent
     }
+}
+
+/// What every way does.
+fn fair() -> Vec<Box<dyn Impairment>> {
+    vec![Box::new(Delay {
+        from: Duration::from_micros(200),
+        to: Duration::from_micros(8000),
+    })]
 }

@@ -20,7 +20,7 @@ use tandem_storage::time::Time;
 
 use crate::app::codes::{Change, Clock, Setting};
 use crate::app::ending::{Announcement, AwaitingSeal};
-use crate::call::dial::DialRequest;
+use crate::call::dial_request::DialRequest;
 use crate::call::parking::{Parked, Parking};
 use crate::call::transfer::Transferring;
 use crate::call::{Leg, LegEvent};

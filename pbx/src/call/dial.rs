@@ -6,7 +6,6 @@
 //! forward the call itself (302). An answer may cross with our giving up: whoever's word goes out first
 //! holds, and what still comes for an ended leg is ignored.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,9 +15,9 @@ use tandem_storage::name::Id;
 use tandem_storage::time::Time;
 
 use crate::app::{Next, Start};
+use crate::call::dial_request::{DialRequest, Otherwise};
 use crate::call::groups;
 use crate::call::leg::{Leg, LegState, Place};
-use crate::call::parking::Parking;
 use crate::call::routing::{self, Dialer};
 use crate::pbx::Pbx;
 use crate::say::Say;
@@ -31,41 +30,6 @@ const RING_AFTER: Duration = Duration::from_secs(1);
 /// A dial's number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(crate) struct DialId(pub(crate) u64);
-
-/// What is to be tried, and what follows if nobody answers.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub(crate) struct DialRequest {
-    /// One after the other.
-    pub(crate) steps: VecDeque<Step>,
-    /// Whose phones the call has been at, the present one last: it goes to nobody twice.
-    pub(crate) passed: Vec<Id>,
-    /// Who is on the phone is not rung.
-    pub(crate) skips_busy: bool,
-    /// The phones are asked to answer by themselves.
-    pub(crate) auto_answer: bool,
-    pub(crate) otherwise: Otherwise,
-}
-
-/// Who is rung at once, and for how long.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub(crate) struct Step {
-    /// Users, all phones of each.
-    pub(crate) targets: Vec<Id>,
-    pub(crate) ring_for: Duration,
-}
-
-/// What follows if nobody answers.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(crate) enum Otherwise {
-    /// The call goes where the user whose phones were rung last has it go, or else to this mailbox.
-    Mailbox(Id),
-    /// It goes on to this number.
-    Number(Arc<str>),
-    /// It is ended.
-    End(Cause),
-    /// The one who waits is parked again.
-    Park(Parking),
-}
 
 /// See the chapter above.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -100,30 +64,6 @@ enum Tone {
     Ringing,
     /// What the called side says.
     Early,
-}
-
-impl DialRequest {
-    /// A user's phones, or those of whom the user's calls go to; the last of `passed`.
-    pub(crate) fn user(called: Id, passed: Vec<Id>, ring_for: Duration) -> DialRequest {
-        let user = passed.last().copied().unwrap_or(called);
-        let step = Step {
-            targets: vec![user],
-            ring_for,
-        };
-        DialRequest {
-            steps: VecDeque::from([step]),
-            passed,
-            skips_busy: false,
-            auto_answer: false,
-            otherwise: Otherwise::Mailbox(called),
-        }
-    }
-
-    /// The same, and this mailbox takes the call if nobody does.
-    pub(crate) fn or_mailbox(self, mailbox: Id) -> DialRequest {
-        let otherwise = Otherwise::Mailbox(mailbox);
-        DialRequest { otherwise, ..self }
-    }
 }
 
 impl Dial {
@@ -206,6 +146,11 @@ impl Pbx {
             let Some(step) = dial.request.steps.pop_front() else {
                 return self.nobody_answered(id);
             };
+            // Whoever spoke before it answered is gone: who waits hears ringing again.
+            if dial.tone == Tone::Early {
+                dial.tone = Tone::Nothing;
+                dial.ring_at = self.x.now.mono + RING_AFTER;
+            }
             let skips_busy = dial.request.skips_busy;
             dial.until = self.x.now.mono + step.ring_for;
             for user in step.targets {

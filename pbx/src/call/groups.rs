@@ -9,7 +9,7 @@ use std::collections::VecDeque;
 use tandem_storage::name::Id;
 
 use crate::app::{Next, Start};
-use crate::call::dial::{DialRequest, Otherwise, Step};
+use crate::call::dial_request::{DialRequest, Otherwise, Step};
 use crate::office::group::{Overflow, Strategy};
 use crate::office::{Entry, ForwardCase};
 use crate::seam::{Caller, Cause};

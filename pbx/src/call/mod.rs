@@ -19,6 +19,7 @@
 pub(crate) mod board;
 pub(crate) mod bridge;
 pub(crate) mod dial;
+pub(crate) mod dial_request;
 mod groups;
 pub(crate) mod leg;
 mod listing;

@@ -11,7 +11,7 @@ use tandem_storage::time::Time;
 
 use crate::app::{App, Next, Start};
 use crate::call::LegEvent;
-use crate::call::dial::{DialRequest, Otherwise};
+use crate::call::dial_request::{DialRequest, Otherwise};
 use crate::call::leg::{Leg, Place};
 use crate::pbx::Pbx;
 use crate::say::Say;
@@ -168,6 +168,11 @@ pub(crate) fn slot_of(leg: &Leg) -> Option<u32> {
     match &leg.place {
         Place::App(app) => match &**app {
             App::Parked(parked) => Some(parked.slot),
+            // It is on its way there.
+            App::Answering {
+                start: Start::Parked(parking),
+                ..
+            } => Some(parking.slot),
             _ => None,
         },
         _ => None,

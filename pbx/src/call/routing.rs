@@ -10,7 +10,7 @@ use tandem_storage::name::Id;
 
 use crate::app::codes::Change;
 use crate::app::{Next, Start};
-use crate::call::dial::{DialRequest, Otherwise};
+use crate::call::dial_request::{DialRequest, Otherwise};
 use crate::call::groups;
 use crate::call::leg::Leg;
 use crate::call::parking;

@@ -159,10 +159,11 @@ impl Pbx {
                     class: b.party.class,
                     for_another: true,
                 };
-                let next = routing::start(&dialer, &mut self.x);
-                if let Next::End(cause) = next {
-                    return Err(cause);
-                }
+                let next = match routing::start(&dialer, &mut self.x) {
+                    Next::End(cause) => return Err(cause),
+                    Next::Park(_) => Next::Park(b.party.user),
+                    next => next,
+                };
                 let dialed = b.dialed.clone();
                 self.board.bridges.remove(&bridge);
                 self.x.media(Command::Unbridge { leg: moved });

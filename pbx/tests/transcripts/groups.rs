@@ -384,3 +384,26 @@ fn click_to_dial_rings_the_user_and_then_the_number() {
         ",
     );
 }
+
+#[test]
+fn who_heard_the_first_speak_before_it_answered_hears_ringing_when_the_second_is_rung() {
+    check(
+        "
+        > group 600 members=102,103 strategy=in_order
+        log set group/S1 = {'extension':'600','name':'Group 600','members':['102','103'],'strategy':'in_order','ring_s':20,'overflow':'mailbox'}
+        reply: done
+        > call 1 101 600
+        call 2: 102 from 101
+        > progress 2
+        progress 1 like 2
+        bridge 1 2
+        > ended 2 busy
+        call 4: 103 from 101
+        > ringing 4
+        ring 1
+        > ended 1 cancelled
+        end 4: cancelled
+        log call: 101 to 600, not answered, cancelled
+        ",
+    );
+}

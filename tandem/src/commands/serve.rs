@@ -104,7 +104,7 @@ fn print_demo(config: &Config, office: &Office, node: &Node) {
     }
     println!("\nDial:");
     for (number, what) in office.numbers {
-        println!("  {number:<13} {what}");
+        println!("  {number:<15} {what}");
     }
     println!("\nPortal: http://{}/", node.portal());
 }

@@ -74,7 +74,7 @@ fn print_users(users: Vec<admin::bodies::User>) {
             marks.push("no anonymous calls".to_owned());
         }
         if !user.blocked.is_empty() {
-            marks.push(format!("{} numbers blocked", user.blocked.len()));
+            marks.push(format!("blocked: {}", user.blocked.join(" ")));
         }
         if user.conflict {
             marks.push("another user has this extension".into());

@@ -64,11 +64,9 @@ fn the_log_is_verified_while_it_is_written_and_when_it_is_not() {
 fn wrong_usage_is_2_and_what_comes_later_says_so() {
     assert_eq!(tandem(&["dance"]).code, 2);
     assert_eq!(tandem(&["mailbox", "list"]).code, 2);
-    for later in [vec!["office", "export"], vec!["recording", "list"]] {
-        let said = tandem(&later);
-        assert_eq!(said.code, 1, "{later:?}: {}", said.err);
-        assert!(said.err.contains("not yet"), "{later:?}: {}", said.err);
-    }
+    let said = tandem(&["recording", "list"]);
+    assert_eq!(said.code, 1, "{}", said.err);
+    assert!(said.err.contains("not yet"), "{}", said.err);
 }
 
 #[test]

@@ -1,0 +1,70 @@
+//! What a dial is to try: who is rung, one step after the other, and what follows if nobody answers.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use tandem_storage::name::Id;
+
+use crate::call::parking::Parking;
+use crate::seam::Cause;
+
+/// What is to be tried, and what follows if nobody answers.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct DialRequest {
+    /// One after the other.
+    pub(crate) steps: VecDeque<Step>,
+    /// Whose phones the call has been at, the present one last: it goes to nobody twice.
+    pub(crate) passed: Vec<Id>,
+    /// Who is on the phone is not rung.
+    pub(crate) skips_busy: bool,
+    /// The phones are asked to answer by themselves.
+    pub(crate) auto_answer: bool,
+    pub(crate) otherwise: Otherwise,
+}
+
+/// Who is rung at once, and for how long.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Step {
+    /// Users, all phones of each.
+    pub(crate) targets: Vec<Id>,
+    pub(crate) ring_for: Duration,
+}
+
+/// What follows if nobody answers.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) enum Otherwise {
+    /// The call goes where the user whose phones were rung last has it go, or else to this mailbox.
+    Mailbox(Id),
+    /// It goes on to this number.
+    Number(Arc<str>),
+    /// It is ended.
+    End(Cause),
+    /// The one who waits is parked again.
+    Park(Parking),
+}
+
+impl DialRequest {
+    /// A user's phones, or those of whom the user's calls go to; the last of `passed`.
+    pub(crate) fn user(called: Id, passed: Vec<Id>, ring_for: Duration) -> DialRequest {
+        let user = passed.last().copied().unwrap_or(called);
+        let step = Step {
+            targets: vec![user],
+            ring_for,
+        };
+        DialRequest {
+            steps: VecDeque::from([step]),
+            passed,
+            skips_busy: false,
+            auto_answer: false,
+            otherwise: Otherwise::Mailbox(called),
+        }
+    }
+
+    /// The same, and this mailbox takes the call if nobody does.
+    pub(crate) fn or_mailbox(self, mailbox: Id) -> DialRequest {
+        let otherwise = Otherwise::Mailbox(mailbox);
+        DialRequest { otherwise, ..self }
+    }
+}
