@@ -18,7 +18,7 @@ use crate::state::Waiter;
 use crate::users::{extension_fault, name_fault};
 
 /// The most members of a group.
-const MEMBERS_MAX: usize = 500;
+pub(crate) const MEMBERS_MAX: usize = 500;
 /// How long a step may ring, in seconds.
 pub(crate) const RING_S: std::ops::RangeInclusive<u16> = 3..=300;
 const RING_S_DEFAULT: u16 = 20;

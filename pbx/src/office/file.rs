@@ -14,12 +14,18 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use tandem_storage::name::Id;
 
+use crate::groups::MEMBERS_MAX;
 use crate::office::Office;
 use crate::office::group::{Overflow, Strategy};
 use crate::users::{BLOCKED_MAX, extension_fault, name_fault};
 
 /// The most users and groups together.
 pub const ENTRIES_MAX: usize = 20_000;
+/// So many registers are written at once: the log takes no more in one go.
+const REGISTERS_MAX: usize = 50_000;
+/// The longest digest or hash, and the longest number, in bytes.
+const HASH_BYTES_MAX: usize = 512;
+const NUMBER_BYTES_MAX: usize = 64;
 /// So many faults are told at once.
 pub const FAULTS_MAX: usize = 200;
 
@@ -163,7 +169,9 @@ impl Office {
     /// The office as a file.
     pub(crate) fn export(&self) -> OfficeFile {
         let mut file = OfficeFile::default();
-        for id in self.users().filter(|id| !self.in_conflict(*id)) {
+        // Those who claim one extension as well: such a file cannot be applied before that is settled,
+        // but nobody is removed by it.
+        for id in self.users() {
             let Some(account) = self.account(id) else {
                 continue;
             };
@@ -222,7 +230,17 @@ impl Office {
         if !faults.0.is_empty() {
             return faults.into_comparison();
         }
-        self.differences(file, &named)
+        let told = self.differences(file, &named);
+        if told.registers.len() > REGISTERS_MAX {
+            let mut faults = Faults::default();
+            let what = format!(
+                "this changes {} settings at once; apply it in parts of at most {REGISTERS_MAX}",
+                told.registers.len()
+            );
+            faults.add("user", 0, "extension", what);
+            return faults.into_comparison();
+        }
+        told
     }
 
     /// Who each entry is, and which are new.
@@ -238,6 +256,9 @@ impl Office {
             extensions: BTreeMap::new(),
         };
         let mut taken = BTreeSet::new();
+        let ids = file.user.iter().map(|u| &u.id);
+        let ids = ids.chain(file.group.iter().map(|g| &g.id)).flatten();
+        let given_ids: BTreeSet<Id> = ids.filter_map(|id| id.parse().ok()).collect();
         let users = file.user.iter().map(|u| ("user", &u.id, &u.extension));
         let groups = file.group.iter().map(|g| ("group", &g.id, &g.extension));
         let mut index = BTreeMap::from([("user", 0), ("group", 0)]);
@@ -257,7 +278,11 @@ impl Office {
                     }
                     id
                 }
-                None => self.mailbox(extension).filter(is_known),
+                // Who is named by an id elsewhere has left the extension to somebody new.
+                None => {
+                    let holder = self.mailbox(extension).filter(is_known);
+                    holder.filter(|id| !given_ids.contains(id))
+                }
             };
             let (id, is_new) = known.map_or_else(|| (new_id(), true), |id| (id, false));
             if !taken.insert(id) {
@@ -297,7 +322,7 @@ impl Office {
             let before = self.account(*id).map(|account| &account.extension);
             let digests = self.account(*id).map(|account| &account.ha1_md5);
             let moves = before.is_some_and(|before| *before != user.extension);
-            if moves && user.ha1_md5.as_ref() == digests {
+            if moves && (!has_password || user.ha1_md5.as_ref() == digests) {
                 // The digests were made with the old extension, so no phone could log in.
                 let what = "a new extension needs a new password: add password = \"…\"";
                 fault("extension", what.to_owned());
@@ -314,6 +339,23 @@ impl Office {
                     }
                     Some(_) => {}
                 }
+            }
+            let hashes = [&user.ha1_md5, &user.ha1_sha256, &user.pin_hash];
+            if hashes.iter().any(|hash| is_too_long(hash)) {
+                fault(
+                    "ha1_md5",
+                    format!("a hash is at most {HASH_BYTES_MAX} bytes long"),
+                );
+            }
+            if user
+                .blocked
+                .iter()
+                .any(|number| number.len() > NUMBER_BYTES_MAX)
+            {
+                fault(
+                    "blocked",
+                    format!("a number is at most {NUMBER_BYTES_MAX} bytes long"),
+                );
             }
             if user.blocked.len() > BLOCKED_MAX {
                 fault(
@@ -332,8 +374,20 @@ fn check_groups(file: &OfficeFile, named: &Named, faults: &mut Faults) {
         if let Some(what) = name_fault(&group.name) {
             fault("name", what);
         }
+        if group.members.len() > MEMBERS_MAX {
+            fault(
+                "members",
+                format!("a group has at most {MEMBERS_MAX} members"),
+            );
+        }
+        if is_too_long(&group.pin_hash) {
+            fault(
+                "pin_hash",
+                format!("a hash is at most {HASH_BYTES_MAX} bytes long"),
+            );
+        }
         let mut seen = BTreeSet::new();
-        for member in &group.members {
+        for member in group.members.iter().take(MEMBERS_MAX) {
             if !users.contains(&**member) {
                 fault("members", format!("no user has the extension {member}"));
             } else if !seen.insert(member) {
@@ -361,6 +415,11 @@ fn check_groups(file: &OfficeFile, named: &Named, faults: &mut Faults) {
             );
         }
     }
+}
+
+fn is_too_long(hash: &Option<Arc<str>>) -> bool {
+    hash.as_ref()
+        .is_some_and(|hash| hash.len() > HASH_BYTES_MAX)
 }
 
 /// A user's forwards by their keys.

@@ -98,6 +98,14 @@ fn digested(keeper: &Keeper, mut file: OfficeFile) -> (OfficeFile, Vec<OfficeFau
         });
     };
     for (index, user) in file.user.iter_mut().enumerate() {
+        if user.password.is_some() && user.ha1_md5.is_some() {
+            let what = "give the password or its digests, not both".to_owned();
+            fault("user", index, "password", what);
+        }
+        if user.pin.is_some() && user.pin_hash.is_some() {
+            let what = "give the PIN or its hash, not both".to_owned();
+            fault("user", index, "pin", what);
+        }
         if let Some(password) = user.password.take() {
             match secrets::password(Some(password.to_string()), &user.extension) {
                 Ok(password) => {
@@ -115,6 +123,10 @@ fn digested(keeper: &Keeper, mut file: OfficeFile) -> (OfficeFile, Vec<OfficeFau
         }
     }
     for (index, group) in file.group.iter_mut().enumerate() {
+        if group.pin.is_some() && group.pin_hash.is_some() {
+            let what = "give the PIN or its hash, not both".to_owned();
+            fault("group", index, "pin", what);
+        }
         if let Some(pin) = group.pin.take() {
             match hashed(keeper, &pin, &group.extension) {
                 Ok(hash) => group.pin_hash = Some(hash),

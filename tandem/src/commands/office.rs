@@ -161,12 +161,9 @@ const GROUP_KEYS: [(&str, Kind); 9] = [
 
 /// Reads a file; every fault with its line.
 fn read(text: &str) -> Result<Read, Vec<(usize, String)>> {
-    let line_at = |offset: usize| {
-        1 + text.as_bytes()[..offset.min(text.len())]
-            .iter()
-            .filter(|b| **b == b'\n')
-            .count()
-    };
+    let breaks = text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n');
+    let breaks: Vec<usize> = breaks.map(|(at, _)| at).collect();
+    let line_at = |offset: usize| 1 + breaks.partition_point(|at| *at < offset);
     let document = DeTable::parse(text).map_err(|e| {
         let line = e.span().map_or(0, |span| line_at(span.start));
         vec![(line, e.message().to_owned())]

@@ -42,6 +42,7 @@ impl Office {
                 extension, name, ..
             } = group;
             told.changes.push(format!("- group {extension} {name}"));
+            told.registers.push((pin_key(id), None));
             told.registers.push((group_key(id), None));
         }
         told

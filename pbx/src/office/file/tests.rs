@@ -159,3 +159,62 @@ fn ten_thousand_users_are_compared() {
     println!("10,000 users compared in {:?}", begun.elapsed());
     assert_eq!((told.changes.len(), told.registers.len()), (5_000, 5_000));
 }
+
+#[test]
+fn a_new_extension_without_a_password_is_a_fault_even_if_no_digest_is_given() {
+    let (office, mut ids) = office(2);
+    let mut file = office.export();
+    let user = &mut file.user[0];
+    (user.extension, user.ha1_md5, user.ha1_sha256) = ("10009".into(), None, None);
+    let told = office.compare(&file, &mut || ids.next_id());
+    assert_eq!(told.faults.len(), 1, "{:?}", told.faults);
+    assert!(
+        told.faults[0]
+            .what
+            .contains("a new extension needs a new password")
+    );
+}
+
+#[test]
+fn somebody_new_may_have_the_extension_that_another_leaves() {
+    let (office, mut ids) = office(1);
+    let mut file = office.export();
+    file.user[0].extension = "10009".into();
+    file.user[0].ha1_md5 = Some("new".into());
+    file.user.push(UserEntry {
+        extension: "10000".into(),
+        name: "New".into(),
+        ha1_md5: Some("m".into()),
+        ha1_sha256: Some("s".into()),
+        ..UserEntry::default()
+    });
+    let told = office.compare(&file, &mut || ids.next_id());
+    assert_eq!(told.faults, []);
+    assert!(
+        told.changes.contains(&"+ user 10000 New".to_owned()),
+        "{:?}",
+        told.changes
+    );
+}
+
+#[test]
+fn who_is_in_conflict_is_in_the_file_and_not_removed_by_it() {
+    let (mut office, mut ids) = office(1);
+    let twin = Account {
+        extension: "10000".into(),
+        name: "Twin".into(),
+        ha1_md5: "m".into(),
+        ha1_sha256: "s".into(),
+    };
+    for (key, value) in new_user(ids.next_id(), &twin, "hash") {
+        office.apply(&key, Some(&value));
+    }
+    let file = office.export();
+    assert_eq!(file.user.len(), 2);
+    let told = office.compare(&file, &mut || ids.next_id());
+    assert!(
+        told.faults[0].what.contains("is there twice"),
+        "{:?}",
+        told.faults
+    );
+}
