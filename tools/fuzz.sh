@@ -36,7 +36,7 @@ for target in "${targets[@]}"; do
     seeds=("fuzz/corpus/$target")
     case $target in sip*) [ -d "$vectors/rfc4475" ] && seeds+=("$vectors/rfc4475") ;; esac
     log=$out/$target.log
-    if TANDEM_FUZZ_TARGET=$target "$fuzzer" "$learned" "${seeds[@]}" -max_total_time="$seconds" \
+    if TANDEM_FUZZ_TARGET=$target "$fuzzer" "$learned" "${seeds[@]}" -max_total_time="$seconds" -seed="${FUZZ_SEED:-0}" \
         -rss_limit_mb=2048 -timeout=10 -max_len=16384 -print_final_stats=1 \
         -artifact_prefix="$artifacts/" >"$log" 2>&1; then
         runs=$(sed -n 's/^stat::number_of_executed_units: *//p' "$log")

@@ -160,10 +160,13 @@ impl Reader {
             .split_ascii_whitespace()
             .filter_map(|f| f.parse().ok())
             .filter(|pt| *pt <= PAYLOAD_TYPE_MAX);
-        let payloads = numbers
-            .take(FORMATS_MAX)
-            .map(|pt| (pt, static_payload(pt)))
-            .collect();
+        // A number that is listed twice means one thing, the place of the first counts.
+        let mut payloads: Vec<(u8, Payload)> = Vec::new();
+        for number in numbers.take(FORMATS_MAX) {
+            if !payloads.iter().any(|(known, _)| *known == number) {
+                payloads.push((number, static_payload(number)));
+            }
+        }
         Some(Media {
             kind: kind.into(),
             port,

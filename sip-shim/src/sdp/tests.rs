@@ -58,3 +58,15 @@ fn bad_descriptions_are_refused() {
     let long = "v=0\r\n".to_owned() + &"a=x\r\n".repeat(SDP_BYTES_MAX);
     assert_eq!(parse(long.as_bytes()), Err(SdpError::TooLarge));
 }
+
+#[test]
+fn a_number_listed_twice_means_what_its_rtpmap_says() {
+    let text = "v=0\r\no=- 1 1 IN IP4 192.0.2.7\r\ns=-\r\nc=IN IP4 192.0.2.7\r\nt=0 0\r\n\
+        m=audio 4000 RTP/AVP 0 8 0\r\na=rtpmap:0 telephone-event/8000\r\n";
+    let media = &parse(text.as_bytes()).unwrap().media[0];
+    let keys = Payload::TelephoneEvent { clock_hz: 8000 };
+    assert_eq!(
+        media.payloads,
+        [(0, keys), (8, Payload::Sound(Codec::Pcma))]
+    );
+}
