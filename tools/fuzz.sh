@@ -2,6 +2,7 @@
 # Every fuzz target under libFuzzer, guided by coverage: tools/fuzz.sh SECONDS_EACH [TARGET…]
 # Builds once, with stable Rust, into target/fuzz. Starts from fuzz/corpus; what it learns stays in
 # target/fuzz/learned, what breaks a target is kept in fuzz/artifacts. Exit 1 if anything broke.
+# FUZZ_SEED=N begins from that seed; without it each run is another.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
