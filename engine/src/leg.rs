@@ -3,15 +3,19 @@
 //! The worker hands a leg its packets, commands and the time; the leg says what to send and what
 //! to tell. What a leg takes from its party, the worker lets another leg [`Leg::relay`].
 //!
-//! Who is heard by the party, in this order: a key press being sent, what is played, the bridge.
+//! Who is heard by the party, in this order: a key press being sent, what is played, the bridge or
+//! the room.
 //! Who hears none of these is sent silence.
 //!
 //! Invariants: nothing is sent before an address is known, nor while `send` is off; nothing is
 //! taken while `receive` is off; a packet of a stranger has no effect but a counter.
 
 mod packets;
+mod room;
 mod samples;
 mod timers;
+
+pub use self::room::Wanted;
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -32,6 +36,7 @@ use crate::jitter::PAYLOAD_BYTES_MAX;
 use crate::latch::{Latch, RtcpAddress, Source, port_above};
 use crate::output::{Channel, MADE_BYTES_MAX, Outbox, Output, Slot};
 use crate::player::{Filled, Player, Read};
+use crate::playout::Playout;
 use crate::random::Random;
 use crate::recorder::Recorder;
 use crate::rtcp::{self, Ourselves, Reporter};
@@ -74,6 +79,8 @@ pub struct Leg {
     pub to: Option<Slot>,
     /// Who it is bridged to holds it.
     is_held: bool,
+    /// While it is in a room: what it says, until the room takes it.
+    playout: Option<Box<Playout>>,
     /// While its sound is needed as samples.
     inbound: Option<Box<Inbound>>,
     /// While it hears what does not come in its codec.
@@ -149,6 +156,7 @@ impl Leg {
             stream: Stream::new(now, ssrc, numbers as u16, random.draw() as u32),
             to: None,
             is_held: false,
+            playout: None,
             inbound: None,
             outbound: None,
             recording_transcoder: None,
@@ -242,6 +250,7 @@ impl Leg {
     /// Somebody else, or nobody, is to be heard from now on.
     pub fn change_source(&mut self) {
         self.player = None;
+        self.playout = None;
         self.is_held = false;
         self.pause();
     }

@@ -2,8 +2,8 @@
 //!
 //! A *leg* is one party's media: a local port pair, the party's address, the codec agreed with
 //! it. The SIP shim opens, sets and closes legs; the pbx bridges them, plays to them and records
-//! them. A leg belongs to one worker thread; a bridge brings
-//! its two legs to the same one.
+//! them. A leg belongs to one worker thread; a bridge brings its two legs to the same one, a room
+//! all its members.
 //!
 //! Commands for one leg are carried out in the order they were given. A command for a leg that
 //! is no longer there is dropped and counted.
@@ -23,6 +23,37 @@ pub struct LegId(pub u64);
 /// One `Play`, so that its end is not taken for the end of an earlier one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct PlayId(pub u64);
+
+/// A room: legs that hear each other, mixed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct RoomId(pub u64);
+
+/// Whom a member of a room talks to and whom it hears. Groups are bits: who hears a group hears all
+/// that talk to it, but itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Member {
+    /// The groups it talks to; 0: it is muted.
+    pub talks: u8,
+    /// The groups it hears; 0: it hears nobody.
+    pub hears: u8,
+    /// How much louder it is made for the others, in decibels.
+    pub gain_db: i8,
+    /// How much louder the others are made for it, in decibels.
+    pub hears_gain_db: i8,
+    /// Its level is evened out with the others'.
+    pub is_evened: bool,
+}
+
+impl Member {
+    /// One who talks to the first group and hears it.
+    pub const TALKER: Member = Member {
+        talks: 1,
+        hears: 1,
+        gain_db: 0,
+        hears_gain_db: 0,
+        is_evened: true,
+    };
+}
 
 /// A codec the engine speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -186,7 +217,7 @@ pub enum Command {
         /// The other.
         b: LegId,
     },
-    /// Ends the leg's bridge or echo: neither party hears the other any more.
+    /// Ends the leg's bridge or echo: neither party hears the other any more. It leaves its room.
     Unbridge {
         /// Which leg.
         leg: LegId,
@@ -195,6 +226,24 @@ pub enum Command {
     Echo {
         /// Which leg.
         leg: LegId,
+    },
+    /// The leg comes into a room, or its rights there change. Ends its bridge, or its place in
+    /// another room. Of a full room [`Event::RoomFull`] tells.
+    Join {
+        /// Which leg.
+        leg: LegId,
+        /// Which room. It comes to be with its first member, and ends with its last.
+        room: RoomId,
+        /// What it may do there.
+        member: Member,
+    },
+    /// Plays the items once to all in the room in which the leg is, over what is said there, in
+    /// place of what was being played so. Prompts and tones only; nothing is told of the end.
+    PlayToRoom {
+        /// One who is in the room.
+        leg: LegId,
+        /// What, at most [`PLAY_ITEMS_MAX`].
+        items: Vec<PlayItem>,
     },
     /// Plays the items once, in place of what was being played.
     Play {
@@ -260,6 +309,8 @@ impl Command {
             | Command::Bridge { a: leg, .. }
             | Command::Unbridge { leg }
             | Command::Echo { leg }
+            | Command::Join { leg, .. }
+            | Command::PlayToRoom { leg, .. }
             | Command::Play { leg, .. }
             | Command::PlayMore { leg, .. }
             | Command::StopPlay { leg }
@@ -326,6 +377,11 @@ pub enum Event {
         /// Why.
         end: RecordEnd,
     },
+    /// A leg could not come into a room: as many are in it as can be.
+    RoomFull {
+        /// Which leg.
+        leg: LegId,
+    },
     /// Nothing has come from the party, neither RTP nor RTCP, for the configured time while it
     /// was expected to send.
     MediaTimeout {
@@ -361,6 +417,8 @@ pub struct LegReport {
     pub packets_from_strangers: u64,
     /// Packets that were not RTP, or not of a payload type agreed on, dropped.
     pub packets_malformed: u64,
+    /// How loud the party is in its room, in decibels to full scale; 0: it is in none.
+    pub level_dbfs: i8,
 }
 
 /// How an engine is started.

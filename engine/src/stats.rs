@@ -61,6 +61,14 @@ counters! {
     packets_relayed,
     /// Packets heard in another codec than they came in.
     packets_transcoded,
+    /// Packets sent to members of rooms.
+    packets_mixed,
+    /// Frames of members of rooms that were made up, since packets were lost or late.
+    frames_concealed,
+    /// Rooms with somebody in them now.
+    rooms,
+    /// Legs that found their room full.
+    rooms_full,
     /// Decoders and encoders that could not be made, for want of memory.
     codecs_unavailable,
     /// Lost on the way to us, of legs that are closed.

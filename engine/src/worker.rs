@@ -7,10 +7,13 @@
 //! ```text
 //! on_rtp ─> Leg::on_rtp ─ taken ─> Leg::relay of the one who hears it ─> Forward
 //! on_time ─> Leg::on_time of those whose turn it is ─> poll
+//! on_time ─> Room::mix ─> Leg::hear_… of its members ─> poll
 //! on_command ─> Leg ─> poll
 //! ```
 //!
-//! Bounds: [`LEGS_MAX`] legs; a leg has one live timer.
+//! Bounds: [`LEGS_MAX`] legs; a leg has one live timer; a room has a member at least.
+
+mod rooms;
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
@@ -33,6 +36,7 @@ use crate::recorder::Recorder;
 use crate::seam::Codec;
 use crate::seam::{Command, Event, LegId, LegReport, OpusConfig, PlayId, PlayItem, RecordEnd};
 use crate::stats::Counters;
+use rooms::Rooms;
 
 /// The most legs on one worker: about twice what a core can relay.
 pub const LEGS_MAX: usize = 8192;
@@ -44,6 +48,7 @@ pub struct Worker {
     legs: Vec<Option<Box<Leg>>>,
     slots: BTreeMap<LegId, Slot>,
     slots_free: Vec<Slot>,
+    rooms: Rooms,
     /// Timers by time. An entry that is not its leg's `timer` is out of date.
     timers: BinaryHeap<Reverse<(Time, Slot)>>,
     common: Common,
@@ -77,6 +82,7 @@ impl Worker {
             legs: Vec::new(),
             slots: BTreeMap::new(),
             slots_free: Vec::new(),
+            rooms: Rooms::default(),
             timers: BinaryHeap::new(),
             common: Common {
                 out: Outbox::default(),
@@ -219,6 +225,8 @@ impl Worker {
                 self.with(now, leg, |_, _| {});
             }
             Command::Echo { leg } => self.bridge(now, leg, leg),
+            Command::Join { leg, room, member } => self.join(now, leg, room, member),
+            Command::PlayToRoom { leg, items } => self.play_to_room(leg, items),
             Command::Play { leg, play, items } => self.play(now, leg, play, items),
             Command::PlayMore {
                 leg,
@@ -304,11 +312,13 @@ impl Worker {
             self.end_if_over(slot);
             self.schedule(slot);
         }
+        self.mix_rooms(now);
     }
 
     /// When [`Worker::on_time`] should be called.
     pub fn deadline(&self) -> Option<Time> {
-        self.timers.peek().map(|Reverse((due, _))| *due)
+        let timer = self.timers.peek().map(|Reverse((due, _))| *due);
+        [timer, self.rooms.deadline()].into_iter().flatten().min()
     }
 
     /// What is to be done next.
@@ -343,6 +353,7 @@ impl Worker {
     /// The worker's counters; the shell adds what only it knows.
     pub fn counters(&mut self) -> &mut Counters {
         self.common.counters.legs = self.slots.len() as u64;
+        self.common.counters.rooms = self.rooms.len() as u64;
         &mut self.common.counters
     }
 
@@ -398,6 +409,7 @@ impl Worker {
             return;
         };
         let other = leg.to;
+        self.update_room(slot);
         self.update_codecs_one_way(now, slot, other);
         if let Some(other) = other.filter(|other| *other != slot) {
             self.update_codecs_one_way(now, other, Some(slot));
@@ -411,6 +423,9 @@ impl Worker {
         let Some((leg, context)) = self.parts(slot) else {
             return;
         };
+        if leg.is_in_room() {
+            leg.update_playout(context.counters);
+        }
         let rate_hz = leg.update_decoder(now, listener, context.counters);
         if to != Some(slot) {
             leg.update_encoder(None, &opus, context.counters);
@@ -420,8 +435,9 @@ impl Worker {
         }
     }
 
-    /// Neither hears the other any more.
+    /// Neither hears the other any more; who is in a room leaves it.
     fn unbridge(&mut self, slot: Slot) {
+        self.leave_room(slot);
         let Some((leg, _)) = self.parts(slot) else {
             return;
         };

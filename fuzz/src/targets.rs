@@ -9,6 +9,7 @@ mod dtmf;
 mod jitter;
 mod latch;
 mod link;
+mod playout;
 mod record;
 mod recorder;
 mod recovery;
@@ -38,6 +39,7 @@ pub const TARGETS: &[Target] = &[
     bytes("rtp", rtp::run),
     bytes("rtcp", rtcp::run),
     bytes("jitter", jitter::run),
+    bytes("playout", playout::run),
     bytes("dtmf", dtmf::run),
     bytes("latch", latch::run),
     bytes("codec", codec::run),

@@ -250,6 +250,7 @@ impl Pbx {
                 },
             ),
             Event::MediaTimeout { leg } => self.tell(leg, &LegEvent::Silent),
+            Event::RoomFull { leg } => self.tell(leg, &LegEvent::RoomFull),
             Event::Closed { .. } => {}
         }
     }

@@ -12,6 +12,7 @@
 //!
 //! Sources: RFC 3551 §4.5 (clocks), RFC 7587 (Opus: its clock is 48 kHz whatever is spoken).
 
+pub mod conceal;
 pub mod effort;
 pub mod g711;
 pub mod g722;
@@ -20,6 +21,7 @@ pub mod inbound;
 pub mod noise;
 pub mod opus;
 pub mod outbound;
+pub mod stretch;
 
 use tandem_storage::g711 as laws;
 use tandem_storage::seam::SoundCodec;

@@ -61,6 +61,9 @@ impl Leg {
         match taken.codec {
             Some(codec) => {
                 taken.direct = !self.transcode;
+                if let Some(playout) = &mut self.playout {
+                    playout.on_packet(now, &taken.header, &bytes[taken.payload.clone()]);
+                }
                 if self.inbound.is_some() {
                     taken.flow = self.decode(now, &taken, bytes, context);
                 }

@@ -84,9 +84,19 @@ impl Leg {
         let codec = self.codec();
         let is_played_to = !codec.is_g711() && self.is_spoken_to();
         let played_hz = is_played_to.then_some(CLOCK_HZ as u32);
-        let Some(rate_hz) = rate_hz.max(played_hz) else {
-            return;
-        };
+        if let Some(rate_hz) = rate_hz.max(played_hz) {
+            self.make_outbound(rate_hz, opus, counters);
+        }
+    }
+
+    /// Makes an encoder for samples of this rate, unless there is one.
+    pub(super) fn make_outbound(
+        &mut self,
+        rate_hz: u32,
+        opus: &OpusConfig,
+        counters: &mut Counters,
+    ) {
+        let codec = self.codec();
         let ptime_ms = self.ptime().as_millis() as u32;
         let serves = |o: &Outbound| o.serves(codec, rate_hz, ptime_ms);
         if !self.outbound.as_deref().is_some_and(serves) {
@@ -161,7 +171,13 @@ impl Leg {
     }
 
     /// Sends samples to the party, as far as they fill packets.
-    fn say(&mut self, now: Time, pcm: &[i16], rate_hz: u32, context: &mut LegContext<'_>) {
+    pub(super) fn say(
+        &mut self,
+        now: Time,
+        pcm: &[i16],
+        rate_hz: u32,
+        context: &mut LegContext<'_>,
+    ) {
         let Some(payload_type) = self.may_send().map(|p| p.payload_type) else {
             return;
         };

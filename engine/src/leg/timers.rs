@@ -48,10 +48,11 @@ impl Leg {
     }
 
     /// We make packets for it ourselves: something is played, or it hears nobody, since who it is
-    /// bridged to holds it or it is alone. It is then sent silence, so that nobody takes it for a line
+    /// bridged to holds it or it is alone. Who is in a room is spoken to by the room. It is then sent silence, so that nobody takes it for a line
     /// that is dead, and NATs keep the way open.
     pub(super) fn is_spoken_to(&self) -> bool {
-        let hears_nobody = (self.to.is_none() || self.is_held) && !self.closing;
+        let has_nobody = self.to.is_none() && self.playout.is_none();
+        let hears_nobody = (has_nobody || self.is_held) && !self.closing;
         self.player.is_some() || hears_nobody && self.may_send().is_some()
     }
 

@@ -10,6 +10,7 @@ mod outage;
 mod prompt_files;
 mod reader_thread;
 mod ring;
+mod room_homes;
 mod socket;
 mod store;
 mod worker_thread;
@@ -28,6 +29,7 @@ use crate::ports::Ports;
 use crate::seam::{Command, EngineConfig, Event, LegId, LegReport, OpenError};
 use crate::stats::{Counters, EngineStats, Published};
 use crate::worker::{LEGS_MAX, Worker};
+use room_homes::RoomHomes;
 use socket::Pair;
 pub use store::{SoundStore, TOKEN_CHUNK, Unread};
 use worker_thread::{Message, Moved, Setup, Wake};
@@ -49,6 +51,7 @@ pub struct Engine {
     ports: Ports,
     ports_back: Receiver<u16>,
     homes: BTreeMap<LegId, usize>,
+    rooms: RoomHomes,
     workers: Vec<Handle>,
     reader: Option<JoinHandle<()>>,
     commands_delayed: u64,
@@ -121,6 +124,7 @@ impl Engine {
             ports,
             ports_back,
             homes: BTreeMap::new(),
+            rooms: RoomHomes::default(),
             workers: Vec::new(),
             reader: Some(reader_thread::start(log.clone(), requests_taken)?),
             commands_delayed: 0,
@@ -210,8 +214,20 @@ impl Engine {
             self.homes.remove(&leg);
             self.workers[home].legs -= 1;
         }
-        if let Command::Bridge { a, b } = command {
-            self.bring_together(a, b);
+        match command {
+            Command::Bridge { a, b } => {
+                self.rooms.leave(a);
+                self.rooms.leave(b);
+                self.bring_together(a, b);
+            }
+            Command::Join { leg, room, .. } => {
+                let to = self.rooms.join(leg, room, home);
+                self.move_leg(leg, home, to);
+            }
+            Command::Close { leg } | Command::Unbridge { leg } | Command::Echo { leg } => {
+                self.rooms.leave(leg);
+            }
+            _ => {}
         }
         let home = self.homes.get(&leg).copied().unwrap_or(home);
         self.post(home, Message::Command(command));
@@ -296,15 +312,17 @@ impl Engine {
         let (Some(&home_a), Some(&home_b)) = (self.homes.get(&a), self.homes.get(&b)) else {
             return;
         };
-        if home_a == home_b {
+        if self.workers[home_a].legs > self.workers[home_b].legs {
+            self.move_leg(a, home_a, home_b);
+        } else {
+            self.move_leg(b, home_b, home_a);
+        }
+    }
+
+    fn move_leg(&mut self, leg: LegId, from: usize, home: usize) {
+        if from == home {
             return;
         }
-        let a_moves = self.workers[home_a].legs > self.workers[home_b].legs;
-        let (leg, from, home) = if a_moves {
-            (a, home_a, home_b)
-        } else {
-            (b, home_b, home_a)
-        };
         self.workers[from].legs -= 1;
         self.workers[home].legs += 1;
         self.homes.insert(leg, home);

@@ -13,6 +13,7 @@ use tandem_engine::prompts::Prompts;
 use tandem_engine::seam::{
     Codec, Command, Event, Learning, LegId, MediaParams, PlayId, PlayItem, Receives,
 };
+use tandem_engine::seam::{Member, RoomId};
 use tandem_engine::worker::Worker;
 use tandem_engine::{rtcp, rtp};
 use tandem_storage::block::ChunkBlock;
@@ -177,7 +178,26 @@ impl Story {
     }
 
     fn command(&mut self, leg: LegId, feed: &mut Feed<'_>) {
-        let command = match feed.below(9) {
+        let command = match feed.below(11) {
+            9 => Command::Join {
+                leg,
+                room: RoomId(feed.below(3) as u64),
+                member: Member {
+                    talks: feed.byte() & 7,
+                    hears: feed.byte() & 7,
+                    gain_db: feed.byte() as i8,
+                    hears_gain_db: feed.byte() as i8,
+                    is_evened: feed.one_in(2),
+                },
+            },
+            10 => Command::PlayToRoom {
+                leg,
+                items: vec![PlayItem::Tone {
+                    frequency_hz: feed.u16(),
+                    duration_ms: feed.below(900) as u32,
+                    level_dbfs: feed.byte() as i8,
+                }],
+            },
             8 => Command::PlayMore {
                 leg,
                 play: PlayId(self.serial.saturating_sub(feed.below(3) as u64)),
@@ -334,7 +354,10 @@ impl Story {
                 samples_speech,
                 ..
             } => assert!(samples_speech <= samples),
-            Event::SoundLocked { .. } | Event::MediaTimeout { .. } | Event::Closed { .. } => {}
+            Event::SoundLocked { .. }
+            | Event::RoomFull { .. }
+            | Event::MediaTimeout { .. }
+            | Event::Closed { .. } => {}
         }
     }
 

@@ -156,7 +156,12 @@ impl Engine {
                     self.out.push_back(Out::Read(places));
                 }
             }
-            Command::StopPlay { .. } | Command::Echo { .. } => leg.play = None,
+            Command::StopPlay { .. } | Command::Echo { .. } | Command::Join { .. } => {
+                leg.play = None;
+            }
+            Command::PlayToRoom { items, .. } => {
+                assert!(items.len() <= PLAY_ITEMS_MAX, "too many items");
+            }
             Command::Record {
                 sound,
                 limit,

@@ -65,6 +65,8 @@ pub(crate) enum LegEvent {
     PlayDone(PlayId),
     /// Something of what is being said is encrypted, and the key is not here.
     SoundLocked(PlayId),
+    /// There is no more room for it in its room.
+    RoomFull,
     /// A recording ended.
     RecordDone {
         sound: Id,

@@ -81,6 +81,9 @@ impl World {
                 self.expect(leg, "stop record");
                 self.recorded(leg, RecordEnd::Stopped);
             }
+            Command::Join { leg, .. } | Command::PlayToRoom { leg, .. } => {
+                self.expect(leg, "room");
+            }
             Command::Echo { leg }
             | Command::Unbridge { leg }
             | Command::SendDigit { leg, .. }

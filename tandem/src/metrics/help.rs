@@ -115,6 +115,10 @@ media_packets_received: RTP packets taken.
 media_packets_sent: RTP packets sent.
 media_packets_relayed: RTP packets sent that are those of another party, passed on.
 media_packets_transcoded: Packets heard in another codec than they came in.
+media_packets_mixed: Packets sent to members of rooms.
+media_frames_concealed: Frames of members of rooms that were made up, since packets were lost or late.
+media_rooms: Rooms with somebody in them.
+media_rooms_full: Legs that found their room full.
 media_codecs_unavailable: Decoders and encoders that could not be made, for want of memory.
 media_packets_lost: RTP packets lost on the way to us, of legs that are closed.
 media_packets_from_strangers: Packets from addresses that are not the party's.
