@@ -54,6 +54,23 @@ impl Pbx {
                 Ok(()) => return,
                 Err(why) => Err(why),
             },
+            AdminAsk::Rooms => Ok(AdminAnswer::Json(self.rooms_json())),
+            AdminAsk::AddRoom { extension, change } => {
+                match self.add_room(asker, &extension, change) {
+                    Ok(()) => return,
+                    Err(why) => Err(why),
+                }
+            }
+            AdminAsk::SetRoom { extension, change } => {
+                match self.set_room(asker, &extension, change) {
+                    Ok(()) => return,
+                    Err(why) => Err(why),
+                }
+            }
+            AdminAsk::RemoveRoom { extension } => match self.remove_room(asker, &extension) {
+                Ok(()) => return,
+                Err(why) => Err(why),
+            },
             AdminAsk::ExportOffice => Ok(AdminAnswer::Json(json!(self.x.office.export()))),
             AdminAsk::CompareOffice(file) => {
                 let told = self.x.compare_office(&file);

@@ -15,7 +15,7 @@ const TOPIC: &str = "conflicts";
 /// The newest are listed.
 const LISTED_MAX: usize = 200;
 /// What people set; what nodes and phones write for themselves is no conflict.
-const SET_BY_PEOPLE: [&str; 3] = ["user/", "group/", "mailbox/"];
+const SET_BY_PEOPLE: [&str; 4] = ["user/", "group/", "room/", "mailbox/"];
 
 /// Looks at a record before the view takes it in.
 pub(crate) fn see(x: &mut PbxState, record: &Committed) {
@@ -48,11 +48,13 @@ pub(crate) fn list(x: &PbxState) -> Value {
     let users = x.office.users().filter(|user| x.office.in_conflict(*user));
     let groups = x.office.groups().map(|(id, _)| id);
     let groups = groups.filter(|id| x.office.group_in_conflict(*id));
-    for id in users.chain(groups) {
+    let rooms = x.office.rooms().map(|(id, _)| id);
+    let rooms = rooms.filter(|id| x.office.room_in_conflict(*id));
+    for id in users.chain(groups).chain(rooms) {
         let (Some(extension), Some(name)) = (x.office.extension(id), x.office.name(id)) else {
             continue;
         };
-        let holder = x.office.mailbox(extension);
+        let holder = x.office.holder(extension);
         rows.push(json!({
             "what": format!("extension {extension}"),
             "kept_of": holder.and_then(|id| x.office.name(id)).map(|name| &**name),

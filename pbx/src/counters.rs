@@ -30,6 +30,12 @@ pub struct Counters {
     pub pickups: u64,
     /// Callers parked.
     pub parked: u64,
+    /// Times somebody came into a room.
+    pub rooms_entered: u64,
+    /// Times somebody found a room locked or full.
+    pub rooms_refused: u64,
+    /// Pages to a group's phones.
+    pub pages: u64,
     /// Messages that are durable.
     pub deposits: u64,
     /// Messages dropped because hardly anything was said.

@@ -23,6 +23,7 @@ mod pbx;
 pub mod quota;
 pub mod retention;
 mod returned;
+mod rooms;
 mod say;
 pub mod seam;
 #[cfg(any(test, feature = "sim"))]

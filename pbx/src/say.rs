@@ -84,6 +84,26 @@ impl Say {
         })
     }
 
+    /// Two tones up: somebody has come into the room.
+    pub(crate) fn somebody_came() -> Say {
+        Say::tones([440, 660])
+    }
+
+    /// Two tones down: somebody has left the room.
+    pub(crate) fn somebody_went() -> Say {
+        Say::tones([660, 440])
+    }
+
+    fn tones(hz: [u16; 2]) -> Say {
+        hz.into_iter().fold(Say::new(), |said, frequency_hz| {
+            said.item(PlayItem::Tone {
+                frequency_hz,
+                duration_ms: 150,
+                level_dbfs: -22,
+            })
+        })
+    }
+
     /// Ringing, as the one who waits hears it: for more than two minutes.
     pub(crate) fn ringing() -> Say {
         (0..PLAY_ITEMS_MAX / 2).fold(Say::new(), |said, _| {

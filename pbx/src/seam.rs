@@ -411,6 +411,23 @@ pub struct GroupChange {
     pub pin_hash: Option<Arc<str>>,
 }
 
+/// What is to be different about a room; `None`: as it was.
+#[derive(Clone, Debug, Default)]
+pub struct RoomChange {
+    /// What one dials.
+    pub extension: Option<Arc<str>>,
+    /// For display.
+    pub name: Option<Arc<str>>,
+    /// So many can be in it at once.
+    pub members_max: Option<u16>,
+    /// Only hosts are heard, until one of them lets the others speak.
+    pub is_lecture: Option<bool>,
+    /// Argon2 hash of its PIN, PHC form; `Some(None)`: it needs none.
+    pub pin_hash: Option<Option<Arc<str>>>,
+    /// The same of its hosts' PIN.
+    pub host_pin_hash: Option<Option<Arc<str>>>,
+}
+
 /// What an administrator can ask of call control.
 #[derive(Clone, Debug)]
 pub enum AdminAsk {
@@ -450,6 +467,21 @@ pub enum AdminAsk {
     },
     /// Remove a group. Answered when it is durable.
     RemoveGroup { extension: Arc<str> },
+    /// Rooms and who is in them, as JSON.
+    Rooms,
+    /// Make a room. Answered when it is durable.
+    AddRoom {
+        extension: Arc<str>,
+        /// All that is not as for any new room.
+        change: RoomChange,
+    },
+    /// Change a room. Answered when it is durable.
+    SetRoom {
+        extension: Arc<str>,
+        change: RoomChange,
+    },
+    /// Remove a room; who is in it stays. Answered when it is durable.
+    RemoveRoom { extension: Arc<str> },
     /// The office as a file, as JSON ([`OfficeFile`]).
     ExportOffice,
     /// What a file would change, as JSON: `faults` and `changes`.

@@ -201,7 +201,7 @@ impl PbxState {
                 touched.extend(self.office.claimants(extension));
             }
             for id in touched {
-                if members.iter().all(Option::is_none) || self.office.account(id).is_some() {
+                if key.starts_with("user/") || self.office.account(id).is_some() {
                     self.tell_user(id);
                 }
             }

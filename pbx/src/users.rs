@@ -195,6 +195,7 @@ impl Pbx {
         let name = match self.x.office.entry(extension) {
             Some(Entry::User(user)) => self.x.office.account(user).map(|user| &user.name),
             Some(Entry::Group(group)) => self.x.office.group(group).map(|group| &group.name),
+            Some(Entry::Room(room)) => self.x.office.room(room).map(|room| &room.name),
             None => None,
         };
         match name {

@@ -7,8 +7,8 @@ use rand_chacha::ChaCha8Rng;
 use tandem_pbx::sim::World;
 use tandem_pbx::{KeyMap, PbxConfig};
 
-/// Plays a world; how many transfers, pickups and parkings there were in it.
-fn run(seed: u64, config: PbxConfig) -> [u64; 3] {
+/// Plays a world; how many transfers, pickups, parkings, comings into rooms and pages there were in it.
+fn run(seed: u64, config: PbxConfig) -> [u64; 5] {
     let mut dice = ChaCha8Rng::seed_from_u64(seed);
     let mut world = World::new(config, &["101", "102", "103"]);
     let mut story = Vec::new();
@@ -31,19 +31,26 @@ fn run(seed: u64, config: PbxConfig) -> [u64; 3] {
         world.faults
     );
     let seen = world.pbx.counters();
-    [seen.transfers, seen.pickups, seen.parked]
+    let rooms = [seen.rooms_entered, seen.pages];
+    [
+        seen.transfers,
+        seen.pickups,
+        seen.parked,
+        rooms[0],
+        rooms[1],
+    ]
 }
 
 #[test]
 fn a_hundred_random_worlds_keep_every_promise() {
-    let mut seen = [0; 3];
+    let mut seen = [0; 5];
     for seed in 0..100 {
         let moves = run(seed, PbxConfig::default());
         seen.iter_mut()
             .zip(moves)
             .for_each(|(all, one)| *all += one);
     }
-    // Transfers, pickups, parkings.
+    // Transfers, pickups, parkings, comings into rooms, pages.
     assert!(
         seen.iter().all(|moves| *moves > 20),
         "too few moves: {seen:?}"

@@ -10,6 +10,7 @@
 
 pub(crate) mod codes;
 pub(crate) mod ending;
+pub(crate) mod room;
 
 use std::time::Duration;
 
@@ -20,6 +21,7 @@ use tandem_storage::time::Time;
 
 use crate::app::codes::{Change, Clock, Setting};
 use crate::app::ending::{Announcement, AwaitingSeal};
+use crate::app::room::{Entrance, InRoom, RoomAct};
 use crate::call::dial_request::DialRequest;
 use crate::call::parking::{Parked, Parking};
 use crate::call::transfer::Transferring;
@@ -56,6 +58,10 @@ pub(crate) enum App {
     Session(Box<Session>),
     /// The party waits in a slot until somebody fetches it.
     Parked(Parked),
+    /// The party is asked for the PIN of a room.
+    Entrance(Entrance),
+    /// The party is in a room.
+    Room(InRoom),
     /// The party has asked for a transfer, and is to hang up when it has heard the outcome.
     Transferring(Transferring),
     /// The party has gone; what it said waits for its seal.
@@ -79,6 +85,12 @@ pub(crate) enum Next {
     Park(Option<Id>),
     /// It fetches who is parked in this slot.
     FetchParked(u32),
+    /// It comes into this room; true: as a host.
+    EnterRoom(Id, bool),
+    /// It is in a room, and asks for something there.
+    Room(InRoom, RoomAct),
+    /// It speaks to the phones of this group.
+    Page(Id),
     /// The leg is ended.
     End(Cause),
     /// The leg has ended, and nothing of it is left to wait for.
@@ -106,6 +118,10 @@ pub(crate) enum Start {
     Say(Say),
     /// Wait in a slot.
     Parked(Parking),
+    /// Come into this room, with the PIN if it has one.
+    Room(Id),
+    /// Speak to the phones of this group.
+    Page(Id),
 }
 
 impl Next {
@@ -137,6 +153,8 @@ impl Start {
             Start::Change(user, change) => Setting::start(leg, x, user, change),
             Start::Say(said) => Announcement::start(leg, x, said),
             Start::Parked(parking) => Parked::start(leg, x, parking),
+            Start::Room(room) => Entrance::start(leg, x, room),
+            Start::Page(group) => Next::Page(group),
         }
     }
 }
@@ -167,6 +185,8 @@ impl App {
             App::Session(app) => app.on(leg, x, event),
             App::AwaitingSeal(app) => app.on(leg, x, event),
             App::Parked(app) => app.on(leg, x, event),
+            App::Entrance(app) => app.on(leg, x, event),
+            App::Room(app) => app.on(leg, x, event),
             App::Transferring(app) => app.on(leg, x, event),
             App::Answering { .. } | App::Echo => Next::Stay(self),
         }
@@ -186,6 +206,8 @@ impl App {
             | App::Announcement(_)
             | App::Login(_)
             | App::Parked(_)
+            | App::Entrance(_)
+            | App::Room(_)
             | App::Transferring(_) => Next::Over,
         }
     }
@@ -196,6 +218,8 @@ impl App {
             App::Answering { until, .. } => Some(*until),
             App::Transferring(app) => Some(app.until),
             App::Parked(app) => Some(app.until),
+            App::Entrance(app) => app.deadline(),
+            App::Room(app) => app.deadline(),
             App::Clock(app) => app.until,
             App::Setting(app) => app.deadline(),
             App::Announcement(app) => Some(app.until),
@@ -214,6 +238,7 @@ impl App {
             App::Deposit(app) => app.wants_digits(),
             App::Login(app) => app.wants_digits(),
             App::Session(app) => app.wants_digits(),
+            App::Entrance(app) => app.wants_digits(),
             _ => true,
         }
     }
@@ -230,6 +255,9 @@ impl App {
             App::Login(_) => "logging in",
             App::Session(_) => "hearing messages",
             App::Parked(_) => "parked",
+            App::Entrance(_) => "at a room's door",
+            App::Room(app) if app.is_paged => "paged",
+            App::Room(_) => "in a room",
             App::Transferring(_) => "transferring",
             App::AwaitingSeal(_) => "sealing",
         }

@@ -13,6 +13,7 @@ use tandem_storage::name::Id;
 use tandem_storage::time::Time;
 
 use crate::call::bridge::{Bridge, BridgeId};
+use crate::call::conference::{Conference, ConferenceId};
 use crate::call::dial::{Dial, DialId};
 use crate::call::leg::{Direction, Leg, Place};
 
@@ -22,6 +23,9 @@ pub(crate) struct Board {
     pub(crate) legs: BTreeMap<LegId, Leg>,
     pub(crate) dials: BTreeMap<DialId, Dial>,
     pub(crate) bridges: BTreeMap<BridgeId, Bridge>,
+    pub(crate) conferences: BTreeMap<ConferenceId, Conference>,
+    /// The conference of each leg that is in one.
+    pub(crate) member_of: BTreeMap<LegId, ConferenceId>,
     /// The last number that was given to a dial or a bridge.
     place_last: u64,
     #[serde(skip)]
@@ -58,9 +62,9 @@ impl Board {
 
     /// Places in which somebody is: each is a call, for people.
     pub(crate) fn calls_len(&self) -> usize {
-        let alone = |leg: &&Leg| matches!(leg.place, Place::App(_));
+        let alone = |leg: &&Leg| matches!(leg.place, Place::App(_)) && leg.in_room().is_none();
         let alone = self.legs.values().filter(alone).count();
-        self.dials.len() + self.bridges.len() + alone
+        self.dials.len() + self.bridges.len() + self.conferences.len() + alone
     }
 
     /// The earliest deadline.
@@ -179,6 +183,28 @@ impl Board {
             if !is_right {
                 faults.push(format!("{:?} is nowhere: {:?}", leg.id, leg.place));
             }
+        }
+        for (leg, conference) in &self.member_of {
+            let place = self.legs.get(leg).and_then(|leg| leg.in_room());
+            let members = self.conferences.get(conference).map(|c| &c.members);
+            let is_member = members.is_some_and(|members| members.contains(leg));
+            if !is_member || place.is_none_or(|app| app.conference != *conference) {
+                faults.push(format!("{leg:?} is no member of {conference:?}"));
+            }
+        }
+        let members: usize = self.conferences.values().map(|c| c.members.len()).sum();
+        let in_rooms = self
+            .legs
+            .values()
+            .filter(|leg| leg.in_room().is_some())
+            .count();
+        if members != self.member_of.len() || in_rooms != members {
+            faults.push(format!(
+                "{members} members of conferences, {in_rooms} in rooms"
+            ));
+        }
+        if self.conferences.values().any(|c| c.members.is_empty()) {
+            faults.push("a conference of nobody".to_owned());
         }
         let strays = named.iter().map(|named| format!("{named:?} is not there"));
         faults.extend(strays);

@@ -15,6 +15,7 @@ use tandem_storage::name::Id;
 use tandem_storage::time::Time;
 
 use crate::app::{Next, Start};
+use crate::call::conference::ConferenceId;
 use crate::call::dial_request::{DialRequest, Otherwise};
 use crate::call::groups;
 use crate::call::leg::{Leg, LegState, Place};
@@ -38,6 +39,8 @@ pub(crate) struct Dial {
     waits: Option<LegId>,
     /// Who answers a dial for nobody calls this number then.
     calls: Arc<str>,
+    /// Who answers a dial for nobody comes into this conference.
+    joins: Option<ConferenceId>,
     /// Who transferred it there, and waits for the outcome.
     referrer: Option<LegId>,
     /// Who is shown to those who are rung.
@@ -114,6 +117,31 @@ impl Pbx {
         }
     }
 
+    /// Rings a user's phones; who answers comes into a conference.
+    pub(crate) fn dial_into(
+        &mut self,
+        conference: ConferenceId,
+        shown: Caller,
+        request: DialRequest,
+    ) {
+        let id = DialId(self.board.new_place());
+        self.start_dial(id, None, shown, request, None);
+        if let Some(dial) = self.board.dials.get_mut(&id) {
+            dial.joins = Some(conference);
+        }
+    }
+
+    /// Nobody is wanted in a conference any more.
+    pub(crate) fn cancel_dials_into(&mut self, conference: ConferenceId) {
+        let dials = self.board.dials.iter();
+        let dials = dials.filter(|(_, dial)| dial.joins == Some(conference));
+        for id in dials.map(|(id, _)| *id).collect::<Vec<_>>() {
+            if let Some(dial) = self.board.remove_dial(id) {
+                self.end_all(dial.rings, Cause::Cancelled);
+            }
+        }
+    }
+
     fn start_dial(
         &mut self,
         id: DialId,
@@ -126,6 +154,7 @@ impl Pbx {
         let dial = Dial {
             waits,
             calls: Arc::from(""),
+            joins: None,
             referrer,
             shown,
             request,
@@ -300,7 +329,10 @@ impl Pbx {
         self.end_all(others.copied().collect(), Cause::AnsweredElsewhere);
         match dial.waits {
             Some(waits) => self.bridge(waits, leg),
-            None => self.call_on(leg, &dial.calls),
+            None => match dial.joins {
+                Some(conference) => self.paged(leg, conference),
+                None => self.call_on(leg, &dial.calls),
+            },
         }
         if let Some(referrer) = dial.referrer {
             self.transferred(referrer);

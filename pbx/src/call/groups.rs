@@ -43,6 +43,7 @@ pub(crate) fn onward(x: &mut PbxState, to: &str, passed: Vec<Id>) -> Option<Dial
     match x.office.entry(to)? {
         Entry::User(user) => to_user(x, user, passed),
         Entry::Group(group) => to_group(x, group, passed),
+        Entry::Room(_) => None,
     }
 }
 
@@ -65,6 +66,7 @@ fn to_user(x: &mut PbxState, user: Id, mut passed: Vec<Id>) -> Option<DialReques
             Entry::Group(group) => {
                 return Some(to_group(x, group, passed)?.or_mailbox(called));
             }
+            Entry::Room(_) => return None,
         }
     }
 }
@@ -92,6 +94,8 @@ fn to_group(x: &mut PbxState, id: Id, mut passed: Vec<Id>) -> Option<DialRequest
     let mut members: Vec<Id> = group.members.iter().copied().filter(wanted).collect();
     match group.strategy {
         Strategy::All | Strategy::InOrder => {}
+        // Only who dials it itself speaks to all of them.
+        Strategy::Page | Strategy::PageTwoWay => return None,
         Strategy::Rotating => x.rotate(id, &mut members),
         Strategy::LongestIdle => members.sort_by_key(|user| x.idle_since(*user)),
     }

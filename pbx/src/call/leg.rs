@@ -13,6 +13,7 @@ use tandem_storage::name::Id;
 use tandem_storage::time::{Time, WallTime};
 
 use crate::app::App;
+use crate::app::room::InRoom;
 use crate::call::bridge::BridgeId;
 use crate::call::dial::DialId;
 use crate::counters::cause_name;
@@ -200,6 +201,17 @@ impl Leg {
         match &self.place {
             Place::App(app) => app.wants_digits(),
             _ => true,
+        }
+    }
+
+    /// It is in a room.
+    pub(crate) fn in_room(&self) -> Option<&InRoom> {
+        match &self.place {
+            Place::App(app) => match &**app {
+                App::Room(app) => Some(app),
+                _ => None,
+            },
+            _ => None,
         }
     }
 

@@ -41,7 +41,10 @@ fn key(leg: &Leg) -> Key {
     match &leg.place {
         Place::Waits(dial) | Place::Rings(dial) => Key::Place(dial.0),
         Place::Bridge(bridge) => Key::Place(bridge.0),
-        Place::App(_) | Place::Between => Key::Alone(leg.id),
+        Place::App(_) | Place::Between => match leg.in_room() {
+            Some(app) => Key::Place(app.conference.0),
+            None => Key::Alone(leg.id),
+        },
     }
 }
 
@@ -78,7 +81,7 @@ fn leg_row(x: &PbxState, leg: &Leg) -> Value {
 }
 
 /// A leg or a place, as it is named at every node and in every log.
-fn name(x: &PbxState, number: u64) -> Id {
+pub(crate) fn name(x: &PbxState, number: u64) -> Id {
     Id {
         node: x.node(),
         epoch: x.epoch(),

@@ -11,6 +11,7 @@
 //! | leg | [`leg`] | one party's line, and the one place it is in |
 //! | dial | [`dial`] | an attempt to get somebody on the line |
 //! | bridge | [`bridge`] | legs that hear each other |
+//! | conference | [`conference`] | legs that meet in a room |
 //! | application | `crate::app` | what a leg goes through alone with the machine |
 //!
 //! [`moves`] takes legs from one place to another; [`routing`] reads what was dialled. All four nouns
@@ -18,11 +19,12 @@
 
 pub(crate) mod board;
 pub(crate) mod bridge;
+pub(crate) mod conference;
 pub(crate) mod dial;
 pub(crate) mod dial_request;
 mod groups;
 pub(crate) mod leg;
-mod listing;
+pub(crate) mod listing;
 pub(crate) mod moves;
 pub(crate) mod parking;
 mod pickup;

@@ -51,6 +51,7 @@ impl Pbx {
             LegEvent::Held(holds) => {
                 leg.holds = *holds;
                 self.board.note_leg(id);
+                self.update_member(id);
             }
             LegEvent::Digit { digit, .. } if !leg.wants_digits() => {
                 leg.type_ahead(&mut self.x, *digit);
@@ -139,6 +140,9 @@ impl Pbx {
                 Next::ParkHeld => return self.park_held(id),
                 Next::Park(parker) => return self.park(id, parker),
                 Next::FetchParked(slot) => return self.fetch_parked(id, slot),
+                Next::EnterRoom(room, is_host) => return self.enter_room(id, room, is_host),
+                Next::Room(app, act) => return self.room_act(id, app, act),
+                Next::Page(group) => return self.page(id, group),
                 Next::End(cause) => {
                     leg.end(&mut self.x, cause);
                     Next::Over
@@ -189,6 +193,7 @@ impl Pbx {
     /// Nothing of a leg is left to wait for.
     pub(crate) fn over(&mut self, id: LegId) {
         self.x.hears_nothing(id);
+        self.leave_conference(id);
         let Some(leg) = self.board.remove_leg(id) else {
             return;
         };

@@ -27,6 +27,8 @@ use crate::words;
 pub(crate) enum Route {
     User(Id),
     Group(Id),
+    Page(Id),
+    Room(Id),
     Intercom(Id),
     CallBack,
     Leave(Id),
@@ -69,7 +71,15 @@ impl Dialer<'_> {
 pub(crate) fn route(dialed: &str, config: &PbxConfig, office: &Office) -> Option<Route> {
     match office.entry(dialed) {
         Some(Entry::User(user)) => return Some(Route::User(user)),
-        Some(Entry::Group(group)) => return Some(Route::Group(group)),
+        Some(Entry::Group(group)) => {
+            let is_page = office.group(group).is_some_and(|g| g.strategy.is_page());
+            return Some(if is_page {
+                Route::Page(group)
+            } else {
+                Route::Group(group)
+            });
+        }
+        Some(Entry::Room(room)) => return Some(Route::Room(room)),
         None => {}
     }
     let mut codes: Vec<_> = config
@@ -138,6 +148,8 @@ pub(crate) fn start(dialer: &Dialer<'_>, x: &mut PbxState) -> Next {
         }
         Route::User(user) => return groups::call_user(x, dialer.party, user),
         Route::Group(group) => return groups::call_group(x, group),
+        Route::Page(group) => Start::Page(group),
+        Route::Room(room) => Start::Room(room),
         Route::Intercom(user) => return Next::Dial(intercom(user, x)),
         Route::CallBack => return call_back(dialer, x),
         Route::PickUp(whose) => return Next::PickUp(whose),
@@ -164,11 +176,13 @@ fn may(dialer: &Dialer<'_>, route: &Route) -> bool {
     let is_internal = dialer.class != ClassOfService::Public;
     let is_user = dialer.party.user.is_some() && !dialer.for_another;
     match route {
-        Route::User(_) | Route::Group(_) | Route::Leave(_) => true,
+        Route::User(_) | Route::Group(_) | Route::Room(_) | Route::Leave(_) => true,
         Route::Echo | Route::Clock | Route::MyNumber => true,
         Route::MyMessages | Route::MessagesOf(_) => is_internal,
         Route::Park if dialer.for_another => is_internal,
         Route::Fetch(_) | Route::Intercom(_) => is_internal,
+        // Nobody is made to speak to phones that answer by themselves.
+        Route::Page(_) => is_internal && !dialer.for_another,
         Route::Park | Route::PickUp(_) | Route::Change(_) | Route::CallBack => is_user,
     }
 }
@@ -202,7 +216,8 @@ fn own_mailbox(party: &Caller, office: &Office) -> Option<Id> {
 /// An extension one may forward to: somebody else's, or a group's.
 pub(crate) fn forward_target(x: &PbxState, user: Id, to: &str) -> Option<Arc<str>> {
     let other = x.office.entry(to)?;
-    (other != Entry::User(user)).then(|| to.into())
+    let takes_calls = !matches!(other, Entry::Room(_));
+    (takes_calls && other != Entry::User(user)).then(|| to.into())
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! The office as one file: what is in it, what is wrong with one, and how it differs from what is.
 //!
-//! A file names users and groups as people do, by extension; an `id` beside it says who that is, so that
+//! A file names users, groups and rooms as people do, by extension; an `id` beside it says who that is, so that
 //! two extensions can be swapped without swapping mailboxes. Who is not in the file is removed. Nothing
 //! is written unless the whole file is right; then all of it is.
 
@@ -17,6 +17,7 @@ use tandem_storage::name::Id;
 use crate::groups::MEMBERS_MAX;
 use crate::office::Office;
 use crate::office::group::{Overflow, Strategy};
+use crate::office::room::Room;
 use crate::users::{BLOCKED_MAX, extension_fault, name_fault};
 
 /// The most users and groups together.
@@ -39,6 +40,9 @@ pub struct OfficeFile {
     /// Groups, likewise.
     #[serde(default)]
     pub group: Vec<GroupEntry>,
+    /// Rooms, likewise.
+    #[serde(default)]
+    pub room: Vec<RoomEntry>,
 }
 
 /// One user. What is left out is as for any new user.
@@ -133,10 +137,57 @@ impl Default for GroupEntry {
     }
 }
 
+/// One room. What is left out is as for any new room.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RoomEntry {
+    /// Which it is; `None`: the one that has the extension, or a new one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub id: Option<Arc<str>>,
+    /// What one dials.
+    pub extension: Arc<str>,
+    /// For displays.
+    pub name: Arc<str>,
+    /// So many can be in it at once.
+    pub members_max: u16,
+    /// Only hosts are heard at first.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub lecture: bool,
+    /// Argon2 hash of its PIN, PHC form; `None`: as it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pin_hash: Option<Arc<str>>,
+    /// Argon2 hash of its hosts' PIN, PHC form; `None`: as it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub host_pin_hash: Option<Arc<str>>,
+    /// In plain, as typed: whoever reads the file puts the hash in its place.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pin: Option<Arc<str>>,
+    /// Likewise.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub host_pin: Option<Arc<str>>,
+}
+
+impl Default for RoomEntry {
+    fn default() -> RoomEntry {
+        let room = Room::new("".into());
+        RoomEntry {
+            id: None,
+            extension: room.extension,
+            name: "".into(),
+            members_max: room.members_max,
+            lecture: room.is_lecture,
+            pin_hash: None,
+            host_pin_hash: None,
+            pin: None,
+            host_pin: None,
+        }
+    }
+}
+
 /// Something that is wrong with a file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Fault {
-    /// `user` or `group`.
+    /// `user`, `group` or `room`.
     pub table: String,
     /// Which of them, from 0.
     pub index: usize,
@@ -161,8 +212,15 @@ pub struct Comparison {
 struct Named {
     users: Vec<(Id, bool)>,
     groups: Vec<(Id, bool)>,
+    rooms: Vec<(Id, bool)>,
     /// Every extension of the file.
     extensions: BTreeMap<Arc<str>, Id>,
+}
+
+impl Named {
+    fn is_room(&self, id: Id) -> bool {
+        self.rooms.iter().any(|(room, _)| *room == id)
+    }
 }
 
 impl Office {
@@ -210,6 +268,21 @@ impl Office {
                 pin: None,
             });
         }
+        for (id, room) in self.rooms() {
+            let settings = self.settings(id);
+            file.room.push(RoomEntry {
+                id: Some(id.to_string().into()),
+                extension: room.extension.clone(),
+                name: room.name.clone(),
+                members_max: room.members_max,
+                lecture: room.is_lecture,
+                pin_hash: settings.pin,
+                host_pin_hash: settings.host_pin,
+                pin: None,
+                host_pin: None,
+            });
+        }
+        file.room.sort_by(|a, b| a.extension.cmp(&b.extension));
         file.user.sort_by(|a, b| a.extension.cmp(&b.extension));
         file.group.sort_by(|a, b| a.extension.cmp(&b.extension));
         file
@@ -218,15 +291,16 @@ impl Office {
     /// Holds a file against what is. New users and groups are named by `new_id`.
     pub(crate) fn compare(&self, file: &OfficeFile, new_id: &mut dyn FnMut() -> Id) -> Comparison {
         let mut faults = Faults::default();
-        let entries = file.user.len() + file.group.len();
+        let entries = file.user.len() + file.group.len() + file.room.len();
         if entries > ENTRIES_MAX {
-            let what = format!("at most {ENTRIES_MAX} users and groups, not {entries}");
+            let what = format!("at most {ENTRIES_MAX} users, groups and rooms, not {entries}");
             faults.add("user", 0, "extension", what);
             return faults.into_comparison();
         }
         let named = self.names(file, new_id, &mut faults);
         self.check_users(file, &named, &mut faults);
         check_groups(file, &named, &mut faults);
+        check_rooms(file, &mut faults);
         if !faults.0.is_empty() {
             return faults.into_comparison();
         }
@@ -253,19 +327,23 @@ impl Office {
         let mut named = Named {
             users: Vec::new(),
             groups: Vec::new(),
+            rooms: Vec::new(),
             extensions: BTreeMap::new(),
         };
         let mut taken = BTreeSet::new();
         let ids = file.user.iter().map(|u| &u.id);
-        let ids = ids.chain(file.group.iter().map(|g| &g.id)).flatten();
+        let ids = ids.chain(file.group.iter().map(|g| &g.id));
+        let ids = ids.chain(file.room.iter().map(|r| &r.id)).flatten();
         let given_ids: BTreeSet<Id> = ids.filter_map(|id| id.parse().ok()).collect();
         let users = file.user.iter().map(|u| ("user", &u.id, &u.extension));
         let groups = file.group.iter().map(|g| ("group", &g.id, &g.extension));
-        let mut index = BTreeMap::from([("user", 0), ("group", 0)]);
-        for (table, given, extension) in users.chain(groups) {
+        let rooms = file.room.iter().map(|r| ("room", &r.id, &r.extension));
+        let mut index = BTreeMap::from([("user", 0), ("group", 0), ("room", 0)]);
+        for (table, given, extension) in users.chain(groups).chain(rooms) {
             let at = index.entry(table).or_default();
             let is_known = |id: &Id| match table {
                 "user" => self.account(*id).is_some(),
+                "room" => self.room(*id).is_some(),
                 _ => self.group(*id).is_some(),
             };
             let known = match given {
@@ -280,7 +358,7 @@ impl Office {
                 }
                 // Who is named by an id elsewhere has left the extension to somebody new.
                 None => {
-                    let holder = self.mailbox(extension).filter(is_known);
+                    let holder = self.holder(extension).filter(is_known);
                     holder.filter(|id| !given_ids.contains(id))
                 }
             };
@@ -298,6 +376,7 @@ impl Office {
             *at += 1;
             match table {
                 "user" => named.users.push((id, is_new)),
+                "room" => named.rooms.push((id, is_new)),
                 _ => named.groups.push((id, is_new)),
             }
         }
@@ -329,7 +408,7 @@ impl Office {
             }
             for (key, to) in forwards(user) {
                 let Some(to) = to else { continue };
-                match named.extensions.get(to) {
+                match named.extensions.get(to).filter(|id| !named.is_room(**id)) {
                     None => fault(key, format!("nobody has the extension {to}")),
                     Some(other) if other == id => {
                         fault(
@@ -396,7 +475,9 @@ fn check_groups(file: &OfficeFile, named: &Named, faults: &mut Faults) {
         }
         if Strategy::parse(&group.strategy).is_none() {
             let strategy = &group.strategy;
-            let what = format!("'{strategy}' is none of all, in_order, rotating, longest_idle");
+            let what = format!(
+                "'{strategy}' is none of all, in_order, rotating, longest_idle, page, page_two_way"
+            );
             fault("strategy", what);
         }
         if !crate::groups::RING_S.contains(&group.ring_s) {
@@ -407,12 +488,31 @@ fn check_groups(file: &OfficeFile, named: &Named, faults: &mut Faults) {
             );
         }
         if let Overflow::Number(to) = Overflow::parse(&group.overflow)
-            && !named.extensions.contains_key(&to)
+            && named
+                .extensions
+                .get(&to)
+                .is_none_or(|id| named.is_room(*id))
         {
             fault(
                 "overflow",
                 format!("'{to}' is not mailbox, busy, or an extension of the file"),
             );
+        }
+    }
+}
+
+fn check_rooms(file: &OfficeFile, faults: &mut Faults) {
+    for (index, room) in file.room.iter().enumerate() {
+        let mut fault = |key: &str, what: String| faults.add("room", index, key, what);
+        if let Some(what) = name_fault(&room.name) {
+            fault("name", what);
+        }
+        if let Some(what) = crate::rooms::members_fault(room.members_max) {
+            fault("members_max", what);
+        }
+        if is_too_long(&room.pin_hash) || is_too_long(&room.host_pin_hash) {
+            let what = format!("a hash is at most {HASH_BYTES_MAX} bytes long");
+            fault("pin_hash", what);
         }
     }
 }

@@ -44,6 +44,10 @@ pub enum Strategy {
     Rotating,
     /// One after the other, who has had no call for longest first.
     LongestIdle,
+    /// All idle phones answer by themselves and hear who calls.
+    Page,
+    /// The same, and all may speak.
+    PageTwoWay,
 }
 
 /// Where a call to a group goes that nobody answers.
@@ -67,7 +71,14 @@ impl Strategy {
             Strategy::InOrder => "in_order",
             Strategy::Rotating => "rotating",
             Strategy::LongestIdle => "longest_idle",
+            Strategy::Page => "page",
+            Strategy::PageTwoWay => "page_two_way",
         }
+    }
+
+    /// Phones are made to answer, so that nobody's call goes to a mailbox.
+    pub fn is_page(self) -> bool {
+        matches!(self, Strategy::Page | Strategy::PageTwoWay)
     }
 
     /// The strategy of this name.
@@ -77,6 +88,8 @@ impl Strategy {
             Strategy::InOrder,
             Strategy::Rotating,
             Strategy::LongestIdle,
+            Strategy::Page,
+            Strategy::PageTwoWay,
         ]
         .into_iter()
         .find(|strategy| strategy.name() == name)

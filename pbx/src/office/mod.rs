@@ -15,7 +15,7 @@
 //! | `user/ID/blocked` | list of strings: numbers whose calls are refused |
 //! | `user/ID/greeting/unavailable`, `…/busy`, `…/temporary`, `…/name` | string: a sound's id |
 //!
-//! Groups are beside them ([`group`]); users and groups share the extensions.
+//! Groups and rooms are beside them ([`group`], [`room`]); all of them share the extensions.
 //!
 //! A user's identity is its [`Id`]; the extension is only a value it has. A mailbox belongs to
 //! the identity, so swapping two extensions swaps no mailboxes. Should two claim one
@@ -29,10 +29,12 @@ use serde::{Deserialize, Serialize};
 use tandem_storage::name::Id;
 
 use crate::office::group::Group;
+use crate::office::room::Room;
 use crate::seam::SipUser;
 
 pub mod file;
 pub mod group;
+pub mod room;
 #[cfg(test)]
 mod tests;
 
@@ -65,6 +67,7 @@ pub enum ForwardCase {
 pub(crate) enum Entry {
     User(Id),
     Group(Id),
+    Room(Id),
 }
 
 /// The recordings a user can have made of themselves.
@@ -92,6 +95,8 @@ pub(crate) struct User {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Settings {
     pub(crate) pin: Option<Arc<str>>,
+    /// Of a room: that of its hosts.
+    pub(crate) host_pin: Option<Arc<str>>,
     pub(crate) dnd: bool,
     pub(crate) forward: Option<Arc<str>>,
     pub(crate) forward_busy: Option<Arc<str>>,
@@ -108,6 +113,7 @@ pub(crate) struct Office {
     accounts: BTreeMap<Id, Account>,
     settings: BTreeMap<Id, Settings>,
     groups: BTreeMap<Id, Group>,
+    rooms: BTreeMap<Id, Room>,
     /// The groups that each user is a member of.
     groups_of: BTreeMap<Id, BTreeSet<Id>>,
     /// Group and member: has logged out.
@@ -225,6 +231,9 @@ impl Office {
         if let Some(rest) = key.strip_prefix("group/") {
             return self.apply_group_part(rest, value);
         }
+        if let Some(rest) = key.strip_prefix("room/") {
+            return self.apply_room_part(rest, value);
+        }
         let mut parts = key.strip_prefix("user/")?.split('/');
         let Some(id) = parts.next().and_then(|id| id.parse().ok()) else {
             self.unreadable += 1;
@@ -296,6 +305,33 @@ impl Office {
         done.flatten()
     }
 
+    /// `ID`, `ID/pin` or `ID/host_pin`. What cannot be read is counted and changes nothing.
+    fn apply_room_part(&mut self, rest: &str, value: Option<&str>) -> Option<Id> {
+        let (id, part) = rest.split_once('/').unwrap_or((rest, ""));
+        let id = id.parse().ok();
+        let done = match (id, part) {
+            (Some(id), "") => self.apply_room(id, value).map(|()| Some(id)),
+            (Some(id), "pin" | "host_pin") => {
+                self.apply_setting(id, part, None, value).map(|()| None)
+            }
+            _ => None,
+        };
+        self.unreadable += u64::from(done.is_none());
+        done.flatten()
+    }
+
+    fn apply_room(&mut self, id: Id, value: Option<&str>) -> Option<()> {
+        let room = value.map(serde_json::from_str::<Room>).transpose().ok()?;
+        if let Some(old) = self.rooms.remove(&id) {
+            self.unclaim(&old.extension, id);
+        }
+        if let Some(room) = room {
+            self.claim(room.extension.clone(), id);
+            self.rooms.insert(id, room);
+        }
+        Some(())
+    }
+
     fn apply_group(&mut self, id: Id, value: Option<&str>) -> Option<()> {
         let group = value.map(serde_json::from_str::<Group>).transpose().ok()?;
         if let Some(old) = self.groups.remove(&id) {
@@ -330,6 +366,7 @@ impl Office {
         };
         match (setting, detail) {
             ("pin", None) => settings.pin = text()?,
+            ("host_pin", None) => settings.host_pin = text()?,
             ("forward", None) => settings.forward = text()?,
             ("dnd", None) => settings.dnd = value == Some("true"),
             ("forward_busy", None) => settings.forward_busy = text()?,
@@ -357,17 +394,20 @@ impl Office {
     /// Who answers to this extension.
     pub(crate) fn entry(&self, extension: &str) -> Option<Entry> {
         let id = *self.by_extension.get(extension)?.first()?;
-        match self.groups.contains_key(&id) {
-            true => Some(Entry::Group(id)),
-            false => Some(Entry::User(id)),
-        }
+        Some(if self.groups.contains_key(&id) {
+            Entry::Group(id)
+        } else if self.rooms.contains_key(&id) {
+            Entry::Room(id)
+        } else {
+            Entry::User(id)
+        })
     }
 
     /// The user who answers to this extension.
     pub(crate) fn by_extension(&self, extension: &str) -> Option<Id> {
         match self.entry(extension)? {
             Entry::User(id) => Some(id),
-            Entry::Group(_) => None,
+            Entry::Group(_) | Entry::Room(_) => None,
         }
     }
 
@@ -375,25 +415,49 @@ impl Office {
     pub(crate) fn mailbox(&self, extension: &str) -> Option<Id> {
         match self.entry(extension)? {
             Entry::User(id) | Entry::Group(id) => Some(id),
+            Entry::Room(_) => None,
         }
+    }
+
+    /// Who or what answers to this extension.
+    pub(crate) fn holder(&self, extension: &str) -> Option<Id> {
+        self.by_extension.get(extension)?.first().copied()
     }
 
     /// What one dials to reach a user or a group.
     pub(crate) fn extension(&self, id: Id) -> Option<&Arc<str>> {
         let user = self.accounts.get(&id).map(|account| &account.extension);
         user.or_else(|| self.groups.get(&id).map(|group| &group.extension))
+            .or_else(|| self.rooms.get(&id).map(|room| &room.extension))
     }
 
     /// What a user or a group is called.
     pub(crate) fn name(&self, id: Id) -> Option<&Arc<str>> {
         let user = self.accounts.get(&id).map(|account| &account.name);
         user.or_else(|| self.groups.get(&id).map(|group| &group.name))
+            .or_else(|| self.rooms.get(&id).map(|room| &room.name))
     }
 
     /// Another answers to this group's extension.
     pub(crate) fn group_in_conflict(&self, id: Id) -> bool {
         let group = self.groups.get(&id);
         group.is_some_and(|group| self.entry(&group.extension) != Some(Entry::Group(id)))
+    }
+
+    /// A room.
+    pub(crate) fn room(&self, id: Id) -> Option<&Room> {
+        self.rooms.get(&id)
+    }
+
+    /// All rooms, in the order in which they were made.
+    pub(crate) fn rooms(&self) -> impl Iterator<Item = (Id, &Room)> {
+        self.rooms.iter().map(|(id, room)| (*id, room))
+    }
+
+    /// Another answers to this room's extension.
+    pub(crate) fn room_in_conflict(&self, id: Id) -> bool {
+        let room = self.rooms.get(&id);
+        room.is_some_and(|room| self.entry(&room.extension) != Some(Entry::Room(id)))
     }
 
     /// A group.

@@ -8,7 +8,7 @@ use tandem_storage::seam::{LogEvent, SoundCodec};
 
 use crate::office::group::{Overflow, Strategy};
 use crate::seam::{
-    AdminAsk, AdminRequest, Caller, Cause, GroupChange, Input, SipEvent, UserChange,
+    AdminAsk, AdminRequest, Caller, Cause, GroupChange, Input, RoomChange, SipEvent, UserChange,
 };
 use crate::sim::{Leg, World, log};
 
@@ -45,6 +45,27 @@ impl World {
         self.ask(match is_there {
             true => AdminAsk::SetGroup { extension, change },
             false => AdminAsk::AddGroup { extension, change },
+        });
+    }
+
+    /// PINs are hashed as those of users are: to what was typed.
+    pub(super) fn office_room(&mut self, extension: &str, settings: &[&str]) {
+        let mut change = RoomChange::default();
+        for (key, value) in settings.iter().filter_map(|s| s.split_once('=')) {
+            match key {
+                "pin" => change.pin_hash = Some(Some(value.into())),
+                "host_pin" => change.host_pin_hash = Some(Some(value.into())),
+                "members_max" => change.members_max = value.parse().ok(),
+                "lecture" => change.is_lecture = Some(value == "true"),
+                _ => self.faults.push(format!("a room has no {key}")),
+            }
+        }
+        let is_there = self.groups.contains(extension);
+        self.groups.insert(extension.to_owned());
+        let extension = extension.into();
+        self.ask(match is_there {
+            true => AdminAsk::SetRoom { extension, change },
+            false => AdminAsk::AddRoom { extension, change },
         });
     }
 

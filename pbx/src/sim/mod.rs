@@ -26,6 +26,7 @@
 //! | `log hold`, `log go`, `log poison`, `disk full`, `disk ok` | the log |
 //! | `power cut` | everything that is not durable is lost; the node starts again |
 //! | `group EXT KEY=VALUE …` | an administrator makes or changes a group |
+//! | `room EXT KEY=VALUE …`, `rooms` | the same of a room; who is in which |
 //! | `register KEY VALUE` | another writes it into the log |
 //! | `user EXT KEY=VALUE` | changes a user: `forward_busy=102`, `blocked=1,2` |
 //! | `watch EXT`, `unwatch EXT` | somebody watches a user's calls |
@@ -297,6 +298,8 @@ impl World {
                     .submit(self.now, Token::new(Owner::Node, 0), append);
             }
             ["group", extension, ref settings @ ..] => self.group(extension, settings),
+            ["room", extension, ref settings @ ..] => self.office_room(extension, settings),
+            ["rooms"] => self.ask(AdminAsk::Rooms),
             ["user", extension, setting] => self.set_user(extension, setting),
             ["list", extension] => self.ask(AdminAsk::Mailbox {
                 extension: extension.into(),

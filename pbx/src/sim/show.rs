@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde_json::Value;
-use tandem_engine::seam::{Command, PlayItem};
+use tandem_engine::seam::{Command, Member, PlayItem};
 use tandem_storage::name::Id;
 use tandem_storage::seam::{Append, ChunkPlace};
 
@@ -165,6 +165,25 @@ impl Names {
             Command::Bridge { a, b } => format!("bridge {} {}", a.0, b.0),
             Command::Unbridge { leg } => format!("unbridge {}", leg.0),
             Command::Echo { leg } => format!("echo {}", leg.0),
+            Command::Join { leg, room, member } => {
+                let Member {
+                    talks,
+                    hears,
+                    hears_gain_db,
+                    ..
+                } = member;
+                let says = if *talks == 0 { ", muted" } else { "" };
+                let deaf = if *hears == 0 { ", deaf" } else { "" };
+                let louder = match hears_gain_db {
+                    0 => String::new(),
+                    db => format!(", hears {db:+} dB"),
+                };
+                format!("join {} room {}{says}{deaf}{louder}", leg.0, room.0)
+            }
+            Command::PlayToRoom { leg, items } => {
+                let items: Vec<String> = items.iter().filter_map(item).collect();
+                format!("play to the room of {}: {}", leg.0, items.join(" "))
+            }
             Command::Record {
                 leg, sound, limit, ..
             } => {

@@ -7,10 +7,10 @@ use crate::call::leg::{Leg, Place};
 use crate::sim::{Owes, World};
 
 /// Numbers worth dialling, and some that are not.
-const DIALED: [&str; 29] = [
-    "101", "102", "103", "101", "102", "103", "199", "*97", "*97", "*98", "*98101", "*101", "*102",
-    "*103", "*43", "*60", "*65", "*78", "*79", "*72102", "*72103", "*73", "*8", "**101", "**102",
-    "68", "68", "681", "682",
+const DIALED: [&str; 33] = [
+    "801", "801", "802", "750", "101", "102", "103", "101", "102", "103", "199", "*97", "*97",
+    "*98", "*98101", "*101", "*102", "*103", "*43", "*60", "*65", "*78", "*79", "*72102", "*72103",
+    "*73", "*8", "**101", "**102", "68", "68", "681", "682",
 ];
 const FROM: [&str; 5] = ["101", "102", "103", "~5551234", "~102"];
 const CAUSES: [&str; 6] = [
@@ -126,7 +126,14 @@ impl World {
                 dice.pick(&["101", "102"]),
                 dice.pick(&LENGTHS_MS)
             ),
-            98 => "list 102".to_owned(),
+            98 => dice
+                .pick(&[
+                    "list 102",
+                    "room 801",
+                    "room 802 pin=1101 host_pin=4711",
+                    "group 750 members=101,102,103 strategy=page",
+                ])
+                .to_owned(),
             _ if dice.below(20) == 0 => "power cut".to_owned(),
             _ => "calls".to_owned(),
         }
@@ -154,15 +161,15 @@ impl World {
             let (new, from) = (self.leg_last, dice.pick(&FROM));
             return match kind {
                 4 => format!("call {new} {from} over {leg}"),
-                5 if holds => format!("call {new} {party} 68"),
+                5 | 6 if holds => format!("call {new} {party} 68"),
                 _ => format!("call {new} {party} {}", dice.pick(&DIALED)),
             };
         }
         match kind {
             0 => format!("refer {leg} {}", dice.pick(&DIALED)),
             1 => format!("refer {leg} with {other}"),
-            2 => format!("hold {leg}"),
-            3 if holds => format!("resume {leg}"),
+            3 if holds && dice.below(2) == 0 => format!("resume {leg}"),
+            2 | 3 => format!("hold {leg}"),
             _ => format!("answered {other}"),
         }
     }

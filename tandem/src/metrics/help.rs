@@ -47,6 +47,9 @@ pbx_transfers: Transfers, blind and attended.
 pbx_transfers_refused: Transfers that were asked for and not made.
 pbx_pickups: Calls picked up at another phone.
 pbx_parked: Callers parked.
+pbx_rooms_entered: Times somebody came into a room.
+pbx_rooms_refused: Times somebody found a room locked or full.
+pbx_pages: Pages to a group's phones.
 pbx_deposits: Messages that are durable.
 pbx_deposits_too_short: Messages dropped because hardly anything was said.
 pbx_deposits_refused: Callers told that the mailbox takes no message now.

@@ -6,8 +6,9 @@ use std::sync::Arc;
 
 use tandem_storage::name::Id;
 
-use super::{Comparison, GroupEntry, Named, OfficeFile, UserEntry, forwards};
+use super::{Comparison, GroupEntry, Named, OfficeFile, RoomEntry, UserEntry, forwards};
 use crate::office::group::{Group, Overflow, Strategy, group_key};
+use crate::office::room::{Room, host_pin_key, room_key, room_pin_key};
 use crate::office::{
     Account, ForwardCase, Office, Settings, account_key, blocked_key, dnd_key, forward_case_key,
     forward_key, json, pin_key, reject_anonymous_key,
@@ -22,10 +23,14 @@ impl Office {
         for (group, (id, is_new)) in file.group.iter().zip(&named.groups) {
             self.group_differs(&mut told, group, *id, *is_new, named);
         }
+        for (room, (id, is_new)) in file.room.iter().zip(&named.rooms) {
+            self.room_differs(&mut told, room, *id, *is_new);
+        }
         let kept: BTreeSet<Id> = named
             .users
             .iter()
             .chain(&named.groups)
+            .chain(&named.rooms)
             .map(|n| n.0)
             .collect();
         let gone = self.users().filter(|id| !kept.contains(id));
@@ -44,6 +49,13 @@ impl Office {
             told.changes.push(format!("- group {extension} {name}"));
             told.registers.push((pin_key(id), None));
             told.registers.push((group_key(id), None));
+        }
+        for (id, room) in self.rooms().filter(|(id, _)| !kept.contains(id)) {
+            let (extension, name) = (&room.extension, &room.name);
+            told.changes.push(format!("- room {extension} {name}"));
+            for key in [room_pin_key(id), host_pin_key(id), room_key(id)] {
+                told.registers.push((key, None));
+            }
         }
         told
     }
@@ -102,6 +114,42 @@ impl Office {
             diff.set(blocked_key(id), value);
         }
         diff.finish("user", &user.extension, &user.name, is_new);
+    }
+
+    fn room_differs(&self, told: &mut Comparison, entry: &RoomEntry, id: Id, is_new: bool) {
+        let room = Room {
+            extension: entry.extension.clone(),
+            name: entry.name.clone(),
+            members_max: entry.members_max,
+            is_lecture: entry.lecture,
+        };
+        let mut diff = Differences::new(told);
+        if let Some(old) = self.room(id) {
+            diff.see("extension", &old.extension, &room.extension);
+            diff.see("name", &old.name, &room.name);
+            diff.see("members_max", &old.members_max, &room.members_max);
+            diff.see("lecture", &old.is_lecture, &room.is_lecture);
+        }
+        if self.room(id) != Some(&room) {
+            diff.set(room_key(id), Some(json(&room)));
+        }
+        let settings = self.settings(id);
+        let pins = [
+            ("PIN", &entry.pin_hash, settings.pin, room_pin_key(id)),
+            (
+                "PIN of its hosts",
+                &entry.host_pin_hash,
+                settings.host_pin,
+                host_pin_key(id),
+            ),
+        ];
+        for (what, new, old, key) in pins {
+            if let Some(hash) = new.as_ref().filter(|hash| old.as_ref() != Some(hash)) {
+                diff.parts.push(what.to_owned());
+                diff.set(key, Some(json(hash)));
+            }
+        }
+        diff.finish("room", &entry.extension, &entry.name, is_new);
     }
 
     fn group_differs(
