@@ -23,6 +23,7 @@ mod lists;
 mod mailboxes;
 mod nodes;
 mod office;
+mod rooms;
 mod server;
 mod sound;
 #[cfg(test)]
@@ -122,6 +123,7 @@ fn verbs() -> (Router<Answerer>, OpenApi) {
         .merge(lists::routes())
         .merge(users::routes())
         .merge(groups::routes())
+        .merge(rooms::routes())
         .merge(office::routes())
         .merge(mailboxes::routes())
         .merge(sound::routes())

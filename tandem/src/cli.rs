@@ -38,6 +38,11 @@ enum Command {
     /// Groups of users under one extension: add, set, remove, list
     #[command(subcommand)]
     Group(Group),
+    /// Rooms in which people meet: add, set, remove, list
+    #[command(subcommand)]
+    Room(Room),
+    /// Who is in which room
+    Rooms(Ask),
     /// Click to dial: rings a user's phones, then the number
     Dial(Dial),
     /// What lost when nodes that were apart met again
@@ -161,7 +166,7 @@ pub(crate) enum Group {
         extension: String,
         /// For displays
         name: String,
-        /// members=EXT,EXT, strategy=all|in_order|rotating|longest_idle, ring_s=N, overflow=mailbox|busy|EXT, pin=N
+        /// members=EXT,EXT, strategy=all|in_order|rotating|longest_idle|page|page_two_way, ring_s=N, overflow=mailbox|busy|EXT, pin=N
         #[arg(value_name = "KEY=VALUE")]
         settings: Vec<String>,
         #[command(flatten)]
@@ -188,10 +193,46 @@ pub(crate) enum Group {
     List(Ask),
 }
 
+/// `tandem room …`
+#[derive(Debug, Subcommand)]
+pub(crate) enum Room {
+    /// Make a room: one extension at which people meet
+    Add {
+        /// What one dials: 2 to 10 digits
+        extension: String,
+        /// For displays
+        name: String,
+        /// members_max=N, lecture=true|false, pin=N, host_pin=N
+        #[arg(value_name = "KEY=VALUE")]
+        settings: Vec<String>,
+        #[command(flatten)]
+        node: WhichNode,
+    },
+    /// Change a room: name=…, extension=…, and what `add` takes
+    Set {
+        /// Which, by extension
+        extension: String,
+        /// What, and to what
+        #[arg(value_name = "KEY=VALUE", required = true)]
+        settings: Vec<String>,
+        #[command(flatten)]
+        node: WhichNode,
+    },
+    /// Remove a room
+    Remove {
+        /// Which, by extension
+        extension: String,
+        #[command(flatten)]
+        node: WhichNode,
+    },
+    /// All rooms
+    List(Ask),
+}
+
 /// `tandem office …`
 #[derive(Debug, Subcommand)]
 pub(crate) enum Office {
-    /// Write all users and groups to a file
+    /// Write all users, groups and rooms to a file
     Export {
         /// Where to [default: standard output]
         file: Option<PathBuf>,
@@ -450,6 +491,8 @@ pub(crate) fn run() -> ExitCode {
         Command::Phones(ask) => commands::lists::phones(&ask),
         Command::User(user) => commands::user::run(&user),
         Command::Group(group) => commands::group::run(&group),
+        Command::Room(room) => commands::room::run(&room),
+        Command::Rooms(ask) => commands::room::members(&ask),
         Command::Dial(dial) => commands::group::dial(&dial),
         Command::Conflicts(ask) => commands::lists::conflicts(&ask),
         Command::Mailbox(mailbox) => commands::mailbox::run(&mailbox),

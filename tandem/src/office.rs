@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 
 use tandem_pbx::office::group::{Group, Overflow, Strategy, group_key};
+use tandem_pbx::office::room::{Room, room_key};
 use tandem_pbx::office::{Account, new_user};
 use tandem_storage::Opened;
 use tandem_storage::name::Ids;
@@ -16,6 +17,8 @@ use crate::secrets::Keeper;
 pub(crate) struct Office {
     pub(crate) users: Vec<NewUser>,
     pub(crate) groups: Vec<NewGroup>,
+    /// The extensions of rooms.
+    pub(crate) rooms: std::ops::RangeInclusive<u32>,
     /// For people to read: number, and what it does.
     pub(crate) numbers: &'static [(&'static str, &'static str)],
 }
@@ -33,6 +36,7 @@ pub(crate) struct NewGroup {
     pub(crate) extension: &'static str,
     pub(crate) name: &'static str,
     pub(crate) members: &'static [&'static str],
+    pub(crate) strategy: Strategy,
 }
 
 /// How long a group of the demo rings, in seconds.
@@ -54,14 +58,26 @@ impl Office {
                 user(103, "Workshop"),
                 user(104, "Warehouse"),
             ],
-            groups: vec![NewGroup {
-                extension: "600",
-                name: "Everybody",
-                members: &["102", "103", "104"],
-            }],
+            groups: vec![
+                NewGroup {
+                    extension: "600",
+                    name: "Everybody",
+                    members: &["102", "103", "104"],
+                    strategy: Strategy::All,
+                },
+                NewGroup {
+                    extension: "750",
+                    name: "Page",
+                    members: &["101", "102", "103", "104"],
+                    strategy: Strategy::Page,
+                },
+            ],
+            rooms: 800..=809,
             numbers: &[
                 ("101-104", "the users"),
                 ("600", "102, 103 and 104 at once"),
+                ("750", "speak to every idle phone"),
+                ("800-809", "rooms to meet in; * is their menu"),
                 ("*97, *98EXT", "my messages; EXT's messages"),
                 ("*EXT", "leave EXT a message without ringing"),
                 ("*43, *60, *65", "echo, speaking clock, my number"),
@@ -110,12 +126,17 @@ impl Office {
                 extension: group.extension.into(),
                 name: group.name.into(),
                 members: members.filter_map(|m| named.get(m).copied()).collect(),
-                strategy: Strategy::All,
+                strategy: group.strategy,
                 ring_s: RING_S,
                 overflow: Overflow::Mailbox,
             };
             let value = serde_json::to_string(&group).map_err(|e| e.to_string())?;
             registers.push((group_key(ids.next_id()).to_string(), value));
+        }
+        for extension in self.rooms.clone() {
+            let room = Room::new(extension.to_string().into());
+            let value = serde_json::to_string(&room).map_err(|e| e.to_string())?;
+            registers.push((room_key(ids.next_id()).to_string(), value));
         }
         Ok(registers)
     }
@@ -168,7 +189,7 @@ mod tests {
         let registers = office.registers(&keeper("tandem"), &mut ids).unwrap();
         assert_eq!(
             registers.len(),
-            2 * office.users.len() + office.groups.len()
+            2 * office.users.len() + office.groups.len() + office.rooms.clone().count()
         );
         for user in &office.users {
             let pin = format!("\"{}\"", user.pin);

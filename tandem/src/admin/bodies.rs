@@ -322,7 +322,7 @@ pub(crate) struct Group {
     pub(crate) extension: String,
     pub(crate) name: String,
     pub(crate) members: Vec<Member>,
-    /// all, in_order, rotating or longest_idle.
+    /// all, in_order, rotating, longest_idle, page or page_two_way.
     pub(crate) strategy: String,
     /// How long each step rings, in seconds.
     pub(crate) ring_s: u16,
@@ -351,7 +351,7 @@ pub(crate) struct GroupSettings {
     /// All its members, by extension, in their order.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) members: Option<Vec<String>>,
-    /// all, in_order, rotating or longest_idle.
+    /// all, in_order, rotating, longest_idle, page or page_two_way.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) strategy: Option<String>,
     /// How long each step rings, in seconds.
@@ -363,6 +363,72 @@ pub(crate) struct GroupSettings {
     /// Of its mailbox.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) pin: Option<String>,
+}
+
+/// One extension at which people meet.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub(crate) struct Room {
+    pub(crate) id: String,
+    pub(crate) extension: String,
+    pub(crate) name: String,
+    /// So many can be in it at once.
+    pub(crate) members_max: u16,
+    pub(crate) has_pin: bool,
+    pub(crate) has_host_pin: bool,
+    /// Only hosts are heard now.
+    pub(crate) lecture: bool,
+    /// Nobody but hosts can come in now.
+    pub(crate) locked: bool,
+    /// Who is in it, in the order in which they came.
+    pub(crate) members: Vec<RoomMember>,
+}
+
+/// Somebody in a room.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub(crate) struct RoomMember {
+    pub(crate) leg: String,
+    pub(crate) number: String,
+    pub(crate) name: String,
+    pub(crate) host: bool,
+    /// It is not heard by the others.
+    pub(crate) muted: bool,
+    /// Milliseconds since 1970.
+    pub(crate) since: u64,
+}
+
+/// A room to be made, or what is to be different about one; what is left out stays, or is as for any
+/// new room.
+#[derive(Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RoomSettings {
+    /// What one dials: 2 to 10 digits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) extension: Option<String>,
+    /// For displays.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) name: Option<String>,
+    /// So many can be in it at once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) members_max: Option<u16>,
+    /// Only hosts are heard, until one of them lets the others speak.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) lecture: Option<bool>,
+    /// What lets in; null: nothing is asked for.
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "null_counts"
+    )]
+    #[schema(value_type = Option<String>)]
+    pub(crate) pin: Option<Option<String>>,
+    /// What lets in as a host; null: every user is one.
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "null_counts"
+    )]
+    #[schema(value_type = Option<String>)]
+    pub(crate) host_pin: Option<Option<String>>,
 }
 
 /// How an office file differs from the office.
@@ -377,7 +443,7 @@ pub(crate) struct OfficeDifference {
 /// Something that is wrong with an office file.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub(crate) struct OfficeFault {
-    /// user or group.
+    /// user, group or room.
     pub(crate) table: String,
     /// Which of them, from 0.
     pub(crate) index: usize,

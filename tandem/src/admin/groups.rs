@@ -119,7 +119,10 @@ pub(super) async fn dial(
 fn change(keeper: &Keeper, extension: &str, to: GroupSettings) -> Result<GroupChange, String> {
     let strategy = to.strategy.map(|name| {
         let none = || {
-            format!("'{name}' is no strategy; there are all, in_order, rotating and longest_idle")
+            format!(
+                "'{name}' is no strategy; there are all, in_order, rotating, longest_idle, page \
+                 and page_two_way"
+            )
         };
         Strategy::parse(&name).ok_or_else(none)
     });

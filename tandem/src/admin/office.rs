@@ -25,7 +25,7 @@ pub(super) fn routes() -> OpenApiRouter<Answerer> {
         .routes(routes!(difference))
 }
 
-/// The office: every user and group, secrets as hashes
+/// The office: every user, group and room, secrets as hashes
 #[utoipa::path(
     get, path = "/office", tag = "office",
     responses(
@@ -131,6 +131,23 @@ fn digested(keeper: &Keeper, mut file: OfficeFile) -> (OfficeFile, Vec<OfficeFau
             match hashed(keeper, &pin, &group.extension) {
                 Ok(hash) => group.pin_hash = Some(hash),
                 Err(what) => fault("group", index, "pin", what),
+            }
+        }
+    }
+    for (index, room) in file.room.iter_mut().enumerate() {
+        let pins = [
+            ("pin", room.pin.take(), &mut room.pin_hash),
+            ("host_pin", room.host_pin.take(), &mut room.host_pin_hash),
+        ];
+        for (key, pin, hash) in pins {
+            let Some(pin) = pin else { continue };
+            if hash.is_some() {
+                let what = "give the PIN or its hash, not both".to_owned();
+                fault("room", index, key, what);
+            }
+            match hashed(keeper, &pin, &room.extension) {
+                Ok(digest) => *hash = Some(digest),
+                Err(what) => fault("room", index, key, what),
             }
         }
     }

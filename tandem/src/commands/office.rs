@@ -22,7 +22,7 @@ const FILE_BYTES_MAX: u64 = 16 << 20;
 
 /// What stands at the head of an exported file.
 const HEAD: &str = "\
-# The office: users and groups. `tandem office apply FILE` makes it so; who is not in the file is removed.
+# The office: users, groups and rooms. `tandem office apply FILE` makes it so; who is not in the file is removed.
 # An id says who somebody is, whatever the extension. In place of the hashes one can write password = \"…\"
 # and pin = \"…\".
 
@@ -159,6 +159,18 @@ const GROUP_KEYS: [(&str, Kind); 9] = [
     ("pin", Kind::Text),
 ];
 
+const ROOM_KEYS: [(&str, Kind); 9] = [
+    ("id", Kind::Text),
+    ("extension", Kind::Text),
+    ("name", Kind::Text),
+    ("members_max", Kind::Number),
+    ("lecture", Kind::Flag),
+    ("pin_hash", Kind::Text),
+    ("host_pin_hash", Kind::Text),
+    ("pin", Kind::Text),
+    ("host_pin", Kind::Text),
+];
+
 /// Reads a file; every fault with its line.
 fn read(text: &str) -> Result<Read, Vec<(usize, String)>> {
     let breaks = text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n');
@@ -179,9 +191,11 @@ fn read(text: &str) -> Result<Read, Vec<(usize, String)>> {
         let keys: &[(&str, Kind)] = match &**key.get_ref() {
             "user" => &USER_KEYS,
             "group" => &GROUP_KEYS,
+            "room" => &ROOM_KEYS,
             other => {
-                let what =
-                    format!("there is no '{other}' in an office; there are [[user]] and [[group]]");
+                let what = format!(
+                    "there is no '{other}' in an office; there are [[user]], [[group]] and [[room]]"
+                );
                 reader.fault(line, what);
                 continue;
             }
@@ -265,7 +279,7 @@ impl Kind {
                 let number = value
                     .as_integer()
                     .and_then(|n| n.as_str().parse::<u16>().ok());
-                number.map(Value::from).ok_or("a number of seconds")
+                number.map(Value::from).ok_or("a number up to 65535")
             }
             Kind::Texts => {
                 let wanted = "a list of texts, as in [\"102\", \"103\"]";
