@@ -15,7 +15,10 @@
 //!
 //! The registers are read at start. After that the guard knows first, and the log follows.
 //!
-//! Bounded by the mailboxes there are, and by the checks under way: whoever checks PINs answers
+//! Rooms have PINs as well. Of those who try them only strangers are charged, and the pause is for
+//! strangers only: nobody outside can keep the users of the office out of their meeting.
+//!
+//! Bounded by the mailboxes and rooms there are, and by the checks under way: whoever checks PINs answers
 //! every request.
 
 use std::collections::BTreeMap;
@@ -34,9 +37,16 @@ use crate::config::PbxConfig;
 pub(crate) struct Guard {
     debts: BTreeMap<Id, Debt>,
     /// Which mailbox a caller's PIN is being checked for. The caller may hang up meanwhile.
-    checking: BTreeMap<LegId, Id>,
+    checking: BTreeMap<LegId, Checking>,
     /// Registers of pauses that could not be read; they pause nothing.
     pub(crate) unreadable: u64,
+}
+
+/// A PIN on its way to be checked.
+#[derive(Clone, Copy, Debug)]
+struct Checking {
+    of: Id,
+    is_charged: bool,
 }
 
 #[derive(Debug, Default)]
@@ -110,7 +120,20 @@ impl Guard {
         if is_last_before_pause(debt.tries, config) {
             debt.until = Some(now + pause_after(debt.tries, config));
         }
-        self.checking.insert(leg, mailbox);
+        self.checking.insert(
+            leg,
+            Checking {
+                of: mailbox,
+                is_charged: true,
+            },
+        );
+    }
+
+    /// A PIN typed on this leg is being checked, and nobody is charged for it: another check follows
+    /// that is, or it is known who tries.
+    pub(crate) fn check(&mut self, leg: LegId, of: Id) {
+        let is_charged = false;
+        self.checking.insert(leg, Checking { of, is_charged });
     }
 
     /// The PIN was checked. `None`: none was being checked.
@@ -120,7 +143,17 @@ impl Guard {
         right: bool,
         config: &PbxConfig,
     ) -> Option<(Id, Verdict)> {
-        let mailbox = self.checking.remove(&leg)?;
+        let Checking {
+            of: mailbox,
+            is_charged,
+        } = self.checking.remove(&leg)?;
+        if !is_charged {
+            let verdict = match right {
+                true => Verdict::Right { after_pause: false },
+                false => Verdict::Wrong,
+            };
+            return Some((mailbox, verdict));
+        }
         if right {
             let debt = self.debts.remove(&mailbox).unwrap_or_default();
             let after_pause = debt.until.is_some();

@@ -106,7 +106,7 @@ impl Entrance {
     }
 
     fn ask(leg: &Leg, x: &mut PbxState, room: Id, tries: u32, first: Say) -> Next {
-        if x.guard.is_paused(room, x.now.mono) {
+        if leg.party.user.is_none() && x.guard.is_paused(room, x.now.mono) {
             return Next::goodbye(Say::one(words::PIN_LOCKED));
         }
         let question = Question::number(leg, x, first.word(words::ROOM_ENTER_PIN));
@@ -140,7 +140,8 @@ impl Entrance {
         }
         match settings.host_pin {
             Some(hash) if !pin.is_empty() => {
-                let until = self.check(leg, x, hash, &pin);
+                let is_last = settings.pin.is_none();
+                let until = self.check(leg, x, hash, &pin, is_last);
                 let step = Door::CheckingHost(pin, until);
                 Next::Stay(App::Entrance(Entrance { step, ..self }))
             }
@@ -153,12 +154,24 @@ impl Entrance {
         let Some(hash) = hash.filter(|_| !pin.is_empty()) else {
             return self.wrong(leg, x);
         };
-        let step = Door::CheckingGuest(self.check(leg, x, hash, pin));
+        let step = Door::CheckingGuest(self.check(leg, x, hash, pin, true));
         Next::Stay(App::Entrance(Entrance { step, ..self }))
     }
 
-    fn check(&self, leg: &Leg, x: &mut PbxState, hash: Arc<str>, pin: &Arc<str>) -> Time {
-        x.guard.charge(leg.id, self.room, x.now.mono, &x.config);
+    /// `is_last`: if it is not this PIN, it is the wrong one.
+    fn check(
+        &self,
+        leg: &Leg,
+        x: &mut PbxState,
+        hash: Arc<str>,
+        pin: &Arc<str>,
+        is_last: bool,
+    ) -> Time {
+        if is_last && leg.party.user.is_none() {
+            x.guard.charge(leg.id, self.room, x.now.mono, &x.config);
+        } else {
+            x.guard.check(leg.id, self.room);
+        }
         let (leg, pin) = (leg.id, pin.clone());
         x.push(Output::CheckPin { leg, hash, pin });
         x.after(CHECK_WAIT)

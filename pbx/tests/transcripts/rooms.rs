@@ -226,6 +226,65 @@ fn pins_let_in_guests_and_hosts_and_nobody_else() {
 }
 
 #[test]
+fn strangers_who_guess_pause_the_room_for_strangers_only() {
+    check(
+        "
+        > room 801 pin=g host_pin=h
+        log set room/S1/pin = 'g'
+        log set room/S1/host_pin = 'h'
+        log set room/S1 = {'extension':'801','name':'Room 801','members_max':100,'is_lecture':false}
+        reply: done
+        > call 1 ~5551234 801
+        answer 1
+        > confirmed 1
+        play 1: room/enter-pin
+        > keys 1 1#
+        hush 1
+        check pin 1: 1 h
+        > pin 1 wrong
+        check pin 1: 1 g
+        > pin 1 wrong
+        play 1: vm/pin-incorrect room/enter-pin
+        > keys 1 2#
+        hush 1
+        check pin 1: 2 h
+        > pin 1 wrong
+        check pin 1: 2 g
+        > pin 1 wrong
+        play 1: vm/pin-incorrect room/enter-pin
+        > keys 1 3#
+        hush 1
+        check pin 1: 3 h
+        > pin 1 wrong
+        check pin 1: 3 g
+        > pin 1 wrong
+        log audit: pin paused S1 60
+        log set pin-pause/S1 = {'tries':3,'until':1795341960000}
+        play 1: vm/pin-incorrect vm/too-many-tries vm/try-again-later vm/goodbye
+        > played 1
+        end 1: normal
+        log call: 5551234 to 801, answered, normal
+        > call 3 ~5551234 801
+        answer 3
+        > confirmed 3
+        play 3: vm/pin-locked vm/goodbye
+        > call 5 102 801
+        answer 5
+        > confirmed 5
+        play 5: room/enter-pin
+        > keys 5 4#
+        hush 5
+        check pin 5: 4 h
+        > pin 5 wrong
+        check pin 5: 4 g
+        > pin 5 right
+        join 5 room 1
+        play 5: room/first <music>
+        ",
+    );
+}
+
+#[test]
 fn a_full_room_and_one_that_is_no_more() {
     check(
         "

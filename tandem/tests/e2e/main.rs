@@ -28,6 +28,7 @@ mod prompts;
 mod pulled_plug;
 mod restored_mailbox;
 mod retention;
+mod rooms;
 mod scenarios;
 mod site;
 mod transfers;
