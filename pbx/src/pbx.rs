@@ -168,7 +168,8 @@ impl Pbx {
             SipEvent::Digit { leg, digit } => self.on_digit(leg, digit, true),
             SipEvent::PhoneCame { user } => self.x.tell_lamp(user),
             SipEvent::PhoneSeen { user, slot, seen } => self.x.phone_seen(user, slot, seen),
-            SipEvent::Watched { user, is_watched } => self.on_watched(user, is_watched),
+            SipEvent::Watched { what, is_watched } => self.on_watched(what, is_watched),
+            SipEvent::Text { number, caller, to } => self.on_text(number, &caller, &cut(&to)),
             SipEvent::Held { leg, held } => self.tell(leg, &LegEvent::Held(held)),
         }
     }

@@ -131,6 +131,14 @@ pub enum SipEvent {
         /// With the party at the other end of this leg, if it names one.
         replaces: Option<LegId>,
     },
+    /// A user sends a text to a number. Answered by [`SipCommand::Text`].
+    Text {
+        /// The text's number.
+        number: u64,
+        caller: Caller,
+        /// For whom, at most 64 characters.
+        to: Arc<str>,
+    },
     /// A key, sent in signalling (SIP INFO).
     Digit {
         leg: LegId,
@@ -147,9 +155,9 @@ pub enum SipEvent {
     },
     /// The phones of a user changed: the shim wants the lamp told again.
     PhoneCame { user: Id },
-    /// Somebody watches a user's calls now, or nobody does any more.
+    /// Somebody watches a line's calls now, or nobody does any more.
     Watched {
-        user: Id,
+        what: Watchable,
         /// The calls are to be told with [`SipCommand::Calls`]: now, and whenever they change.
         is_watched: bool,
     },
@@ -189,6 +197,12 @@ pub enum SipCommand {
         /// Ask the phones to answer by themselves (intercom).
         auto_answer: bool,
     },
+    /// For whom a text is: it goes to all phones of this user; or why it goes nowhere.
+    Text {
+        /// The text's number.
+        number: u64,
+        target: Result<Id, Cause>,
+    },
     /// What became of a transfer that the leg's party asked for.
     ReferResult {
         leg: LegId,
@@ -205,9 +219,15 @@ pub enum SipCommand {
         /// What was told of it last.
         seen: Arc<str>,
     },
-    /// The calls of a user that is watched.
+    /// A line that is no user's can be watched (`Some`), or no longer (`None`).
+    Watchable {
+        what: Watchable,
+        /// What it is called now.
+        label: Option<Label>,
+    },
+    /// The calls of a line that is watched.
     Calls {
-        user: Id,
+        what: Watchable,
         /// All of them, by the numbers of their legs.
         calls: Arc<[WatchedCall]>,
     },
@@ -219,16 +239,36 @@ pub enum SipCommand {
     },
 }
 
-/// A call of a user, as watchers may know it.
+/// A line whose calls others may watch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Watchable {
+    /// A user's own.
+    User(Id),
+    /// What comes in through a group.
+    Group(Id),
+    /// Who is parked in this slot.
+    Slot(u32),
+}
+
+/// What a line that is no user's is called.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Label {
+    /// What one dials, and subscribes to.
+    pub extension: Arc<str>,
+    /// For display.
+    pub name: Arc<str>,
+}
+
+/// A call of a line, as watchers may know it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WatchedCall {
-    /// The number of the user's leg.
+    /// The number of the leg by which it is told from others.
     pub leg: u64,
-    /// The user called.
+    /// Whose line it is called.
     pub is_initiator: bool,
     /// How far it is.
     pub state: CallState,
-    /// The user holds the other.
+    /// Whose line it is holds the other.
     pub holds: bool,
     /// Of the other, or what was dialled; empty if it is withheld.
     pub number: Arc<str>,

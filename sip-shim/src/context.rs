@@ -65,6 +65,10 @@ pub(crate) enum TimerId {
     Binding(Id, u64),
     KeepAlive(Id, u64),
     Subscription(u64),
+    /// A text whose sender waits no longer.
+    Text(u64),
+    /// A notification that was put off.
+    Notification(u64),
 }
 
 /// Alarms by time.

@@ -132,7 +132,12 @@ impl Shim {
     /// Who calls; `None` if the request was answered for want of proof. A gateway is believed; a phone
     /// behind it is known by the address it registered from, any other phone by its password, whatever
     /// its From says.
-    fn caller(&mut self, server: ServerId, flow: Flow, request: &Message) -> Option<Caller> {
+    pub(crate) fn caller(
+        &mut self,
+        server: ServerId,
+        flow: Flow,
+        request: &Message,
+    ) -> Option<Caller> {
         let extension = number_of(request, Name::From);
         let trusted = self.cx.trusted(&flow, request).cloned();
         let user = match trusted {
@@ -469,7 +474,7 @@ pub(crate) fn read_description(message: &Message) -> Option<Session> {
 }
 
 /// What was dialled.
-fn dialed(request: &Message) -> Option<Arc<str>> {
+pub(crate) fn dialed(request: &Message) -> Option<Arc<str>> {
     let number = Uri::parse(request.uri())?.number()?;
     // It is shown to people, on terminals, too.
     let fits = !number.is_empty()

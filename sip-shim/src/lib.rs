@@ -40,6 +40,7 @@ mod refresh;
 mod registrar;
 mod server_transactions;
 mod subscriptions;
+mod texts;
 
 mod sources;
 

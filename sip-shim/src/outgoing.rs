@@ -160,7 +160,7 @@ impl Shim {
             cseq: fork.cseq,
             routes: &fork.path,
             headers: &headers,
-            body: Some(("application/sdp", &text)),
+            body: Some(("application/sdp", text.as_bytes())),
         };
         self.clients.request(
             &mut self.cx,
@@ -487,7 +487,7 @@ fn rank(cause: Cause) -> u8 {
 }
 
 /// The caller as a name-addr at this node.
-fn caller_address(cx: &ShimContext, caller: &Caller) -> String {
+pub(crate) fn caller_address(cx: &ShimContext, caller: &Caller) -> String {
     if caller.number.is_empty() && caller.name.is_empty() {
         return "\"Anonymous\" <sip:anonymous@anonymous.invalid>".to_owned();
     }
@@ -511,7 +511,7 @@ fn caller_address(cx: &ShimContext, caller: &Caller) -> String {
 }
 
 /// Escapes what may not stand in the user part of a URI (RFC 3261 §25.1).
-fn encoded(user: &str) -> String {
+pub(crate) fn encoded(user: &str) -> String {
     let mut text = String::with_capacity(user.len());
     for b in user.bytes() {
         match b {

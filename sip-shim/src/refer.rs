@@ -107,7 +107,7 @@ impl Shim {
         let route = dialog.route();
         let mut request = dialog.request(Method::Notify, cseq, branch, &route);
         request.headers = &headers;
-        request.body = Some(("message/sipfrag;version=2.0", body));
+        request.body = Some(("message/sipfrag;version=2.0", body.as_bytes()));
         self.clients
             .request(&mut self.cx, dialog.flow, Owner::Orphan, &request);
     }

@@ -16,7 +16,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use tandem_engine::seam::{Command, LegId};
-use tandem_pbx::seam::{SipCommand, SipEvent, SipUser};
+use tandem_pbx::seam::{SipCommand, SipEvent, SipUser, Watchable};
 use tandem_storage::name::Id;
 use tandem_storage::time::{Now, Time};
 
@@ -28,10 +28,11 @@ use crate::counters::ShimCounters;
 use crate::digest::Nonces;
 use crate::message::{Incoming, Message, Method, Name};
 use crate::message_builder::{self, ALLOW, Answer};
-use crate::registrar::Registrar;
+use crate::registrar::{Registrar, has_same_login};
 use crate::server_transactions::{Arrival, ServerId, ServerTransactions};
 use crate::sources::Sources;
 use crate::subscriptions::Subscriptions;
+use crate::texts::Texts;
 use crate::uri::NameAddr;
 use crate::validate::BadRequest;
 use crate::wire::{Flow, Transport, WireIn, WireOut};
@@ -98,6 +99,7 @@ pub struct Shim {
     pub(crate) registrar: Registrar,
     pub(crate) calls: Calls,
     pub(crate) subscriptions: Subscriptions,
+    pub(crate) texts: Texts,
 }
 
 impl Shim {
@@ -112,6 +114,7 @@ impl Shim {
             registrar: Registrar::new(&cx),
             calls: Calls::default(),
             subscriptions: Subscriptions::default(),
+            texts: Texts::default(),
             cx,
         }
     }
@@ -153,6 +156,8 @@ impl Shim {
                     self.registrar.lapsed(&mut self.cx, user, number);
                 }
                 TimerId::Subscription(tag) => self.on_subscription_due(tag),
+                TimerId::Text(number) => self.on_text_due(number),
+                TimerId::Notification(tag) => self.on_notification_due(tag),
             }
         }
     }
@@ -212,7 +217,9 @@ impl Shim {
             SipCommand::ReferResult { leg, refused } => self.refer_result(leg, refused),
             SipCommand::End { leg, cause } => self.end(leg, cause),
             SipCommand::MessageSummary { user, lamp } => self.set_lamp(user, lamp),
-            SipCommand::Calls { user, calls } => self.set_calls(user, calls),
+            SipCommand::Text { number, target } => self.pass_on(number, target),
+            SipCommand::Watchable { what, label } => self.set_watchable(what, label),
+            SipCommand::Calls { what, calls } => self.set_calls(what, calls),
             SipCommand::Phone { user, slot, seen } => {
                 self.registrar.restore(&mut self.cx, user, slot, &seen);
             }
@@ -268,6 +275,7 @@ impl Shim {
             (Method::Invite, None) => self.on_invite(server, flow, request),
             (Method::Register, None) => self.on_register(server, flow, &request),
             (Method::Subscribe, None) => self.on_subscribe(server, flow, &request),
+            (Method::Message, None) => self.on_text(server, flow, request),
             (Method::Options, None) => {
                 self.reply(server, &request, &Answer::new(200).headers(OFFERS))
             }
@@ -283,7 +291,7 @@ impl Shim {
                 self.cx.counters.methods_refused += 1;
                 return Some((501, ALLOW.to_owned()));
             }
-            Method::Notify | Method::Message | Method::Publish | Method::Prack => {
+            Method::Notify | Method::Publish | Method::Prack => {
                 self.cx.counters.methods_refused += 1;
                 return Some((405, ALLOW.to_owned()));
             }
@@ -333,6 +341,7 @@ impl Shim {
         match heard.owner {
             Owner::Fork { leg, index } => self.on_fork_heard(leg, index, &heard, response),
             Owner::Refresh { leg } => self.on_refresh_heard(leg, &heard, response),
+            Owner::Text { number } => self.on_text_heard(number, heard.outcome, response),
             Owner::Notify { tag } => self.on_notify_heard(tag, heard.outcome),
             Owner::Push {
                 user,
@@ -356,8 +365,16 @@ impl Shim {
     }
 
     fn on_user(&mut self, id: Id, user: Option<SipUser>) {
-        if user.is_none() {
-            self.drop_subscriptions(id);
+        let before = self.registrar.user(id).map(|user| &user.sip);
+        match (before, &user) {
+            (_, None) => {
+                self.end_subscriptions_about(Watchable::User(id));
+                self.end_subscriptions_of(id);
+            }
+            (Some(before), Some(after)) if !has_same_login(before, after) => {
+                self.end_subscriptions_of(id);
+            }
+            _ => {}
         }
         self.registrar.set_user(&mut self.cx, id, user);
     }
@@ -387,8 +404,9 @@ impl Shim {
 
 /// What OPTIONS is told (RFC 3261 §11.2).
 pub(crate) const OFFERS: &str = concat!(
-    "Allow: INVITE, ACK, CANCEL, BYE, OPTIONS, REGISTER, INFO, UPDATE, SUBSCRIBE, REFER\r\n",
-    "Accept: application/sdp, application/dtmf-relay, application/dtmf\r\n",
+    "Allow: INVITE, ACK, CANCEL, BYE, OPTIONS, REGISTER, INFO, UPDATE, SUBSCRIBE, REFER, \
+     MESSAGE\r\n",
+    "Accept: application/sdp, application/dtmf-relay, application/dtmf, text/plain\r\n",
     "Accept-Encoding: identity\r\nAccept-Language: en\r\nSupported: timer, path, replaces\r\n",
     "Allow-Events: message-summary, dialog, refer\r\n"
 );

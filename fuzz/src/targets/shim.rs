@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use tandem_engine::seam::{Command, LegId};
 use tandem_pbx::seam::{
-    CallState, Caller, Cause, MessageSummary, SipCommand, SipEvent, SipUser, WatchedCall,
+    CallState, Caller, Cause, MessageSummary, SipCommand, SipEvent, SipUser, Watchable, WatchedCall,
 };
 use tandem_sip_shim::{Flow, Shim, ShimConfig, ShimInput, ShimOutput, WireIn, WireOut};
 use tandem_sip_shim::{digest, validate};
@@ -151,7 +151,7 @@ impl Story {
                     name: "A & <B>".into(),
                 };
                 SipCommand::Calls {
-                    user: id(1),
+                    what: Watchable::User(id(1)),
                     calls: [call].into(),
                 }
             }
@@ -270,6 +270,14 @@ impl Story {
                 assert!(
                     self.legs.contains(&leg),
                     "{leg:?} is spoken of after its end"
+                );
+            }
+            SipEvent::Text { number, to, .. } => {
+                assert!(to.chars().count() <= 64);
+                let target = Ok(id(1));
+                self.shim.handle(
+                    self.now(),
+                    ShimInput::Pbx(SipCommand::Text { number, target }),
                 );
             }
             SipEvent::PhoneSeen { .. } | SipEvent::PhoneCame { .. } | SipEvent::Watched { .. } => {}
@@ -417,6 +425,7 @@ mod tests {
         assert_eq!(play("lamp").said.method, "NOTIFY");
         for (name, events) in [
             ("transfer", "Incoming Confirmed Refer Refer Ended"),
+            ("text", "PhoneSeen PhoneCame Text"),
             ("busy-lamp", "PhoneSeen PhoneCame Watched"),
             ("call-answered-and-ended", "Incoming Confirmed Ended"),
             ("late-offer", "Incoming Confirmed Ended"),

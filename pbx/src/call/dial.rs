@@ -101,6 +101,7 @@ impl Pbx {
         };
         leg.place = Place::Waits(id);
         let shown = leg.party.clone();
+        self.note_through(waits, &request.passed);
         self.board.note_leg(waits);
         self.start_dial(id, Some(waits), shown, request, referrer);
     }
@@ -233,10 +234,12 @@ impl Pbx {
             dial.shown = leg.party.clone();
         }
         let rung = dial.rings.clone();
+        let passed = dial.request.passed.clone();
         let (tone, rings) = (dial.tone, dial.rings.first().copied());
         if let Some(leg) = self.board.legs.get_mut(&waits) {
             leg.place = Place::Waits(id);
         }
+        self.note_through(waits, &passed);
         self.board.note_leg(waits);
         rung.into_iter().for_each(|leg| self.board.note_leg(leg));
         match (tone, rings) {
@@ -277,9 +280,12 @@ impl Pbx {
         let Some(request) = groups::onward(&mut self.x, to, passed) else {
             return self.target_lost(id);
         };
-        dial.request.passed = request.passed;
+        dial.request.passed = request.passed.clone();
         for step in request.steps.into_iter().rev() {
             dial.request.steps.push_front(step);
+        }
+        if let Some(waits) = dial.waits {
+            self.note_through(waits, &request.passed);
         }
         self.target_lost(id);
     }

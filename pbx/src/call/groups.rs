@@ -18,15 +18,22 @@ use crate::voicemail::deposit::Reason;
 
 /// A call to a user.
 pub(crate) fn call_user(x: &mut PbxState, caller: &Caller, called: Id) -> Next {
-    let settings = x.office.settings(called);
-    let is_blocked = || settings.blocked.contains(&caller.number);
-    if caller.is_withheld && settings.reject_anonymous || !caller.is_withheld && is_blocked() {
+    if is_unwanted(x, caller, called) {
         x.counters.calls_unwanted += 1;
         return Next::End(Cause::Declined);
     }
     match to_user(x, called, Vec::new()) {
         Some(request) => Next::Dial(request),
         None => Next::Start(Start::Deposit(called, Reason::Unavailable)),
+    }
+}
+
+/// A user does not want to hear from this caller.
+pub(crate) fn is_unwanted(x: &PbxState, caller: &Caller, called: Id) -> bool {
+    let settings = x.office.settings(called);
+    match caller.is_withheld {
+        true => settings.reject_anonymous,
+        false => settings.blocked.contains(&caller.number),
     }
 }
 

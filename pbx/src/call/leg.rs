@@ -44,11 +44,16 @@ pub(crate) struct Leg {
     /// The message that was left.
     pub(crate) message: Option<Id>,
     pub(crate) place: Place,
+    /// The groups that its call goes through, or went through to whom it talks with.
+    pub(crate) through: Vec<Id>,
     /// Digits that came while none was wanted.
     typed: VecDeque<char>,
     /// The deadline that is noted for it outside.
     #[serde(skip)]
     pub(crate) noted: Option<Time>,
+    /// The parking slot that it is noted for outside.
+    #[serde(skip)]
+    pub(crate) noted_slot: Option<u32>,
 }
 
 /// Who called whom.
@@ -125,8 +130,10 @@ impl Leg {
             cause: Cause::Normal,
             message: None,
             place: Place::Between,
+            through: Vec::new(),
             typed: VecDeque::new(),
             noted: None,
+            noted_slot: None,
         }
     }
 

@@ -144,6 +144,7 @@ impl Pbx {
                 self.board.bridges.remove(&bridge);
                 self.board.bridges.remove(&second);
                 self.await_outcome(id, HANG_UP_WAIT);
+                self.board.set_through(moved, Vec::new());
                 self.bridge(moved, met);
             }
             Place::Waits(dial) => {
@@ -203,6 +204,7 @@ impl Pbx {
             let said = None;
             leg.place = Place::App(Box::new(App::Transferring(Transferring { until, said })));
         }
+        self.board.set_through(id, Vec::new());
         self.board.note_leg(id);
     }
 
@@ -237,10 +239,12 @@ impl Pbx {
             return Err(Cause::Failed);
         };
         let is_own = is_of_same_party(new, old);
+        let through = old.through.clone();
         match old.place {
             Place::Bridge(bridge) if is_own => {
                 let (_, met) = self.partner(replaced).ok_or(Cause::Declined)?;
                 self.board.bridges.remove(&bridge);
+                self.board.set_through(id, through);
                 self.bridge(id, met);
                 self.take_out(replaced, Cause::Normal);
             }

@@ -75,6 +75,23 @@ impl World {
     }
 
     pub(super) fn call(&mut self, leg: LegId, from: &str, dialed: &str, replaces: Option<LegId>) {
+        let caller = self.caller(from);
+        self.legs.insert(leg, Leg::default());
+        self.sip(SipEvent::Incoming {
+            leg,
+            caller,
+            dialed: dialed.into(),
+            replaces,
+        });
+    }
+
+    pub(super) fn text(&mut self, number: u64, from: &str, to: &str) {
+        let (caller, to) = (self.caller(from), to.into());
+        self.sip(SipEvent::Text { number, caller, to });
+    }
+
+    /// `101`, `101/withheld`, `~555` for a stranger, `~anonymous`.
+    fn caller(&self, from: &str) -> Caller {
         let (from, is_withheld) = match from.strip_suffix("/withheld") {
             Some(from) => (from, true),
             None => (from, from == "~anonymous"),
@@ -85,20 +102,13 @@ impl World {
             None if is_withheld => (self.users.get(from).copied(), ""),
             None => (self.users.get(from).copied(), from),
         };
-        let caller = Caller {
+        Caller {
             user,
             number: number.into(),
             name: "".into(),
             is_withheld,
             class: crate::seam::ClassOfService::Internal,
-        };
-        self.legs.insert(leg, Leg::default());
-        self.sip(SipEvent::Incoming {
-            leg,
-            caller,
-            dialed: dialed.into(),
-            replaces,
-        });
+        }
     }
 
     pub(super) fn refer(&mut self, leg: LegId, to: &str, replaces: Option<LegId>) {

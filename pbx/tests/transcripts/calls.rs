@@ -405,3 +405,24 @@ fn what_nobody_waits_for_is_ignored() {
         ",
     );
 }
+
+#[test]
+fn users_write_to_users_and_to_nobody_who_refuses_them() {
+    check(
+        "
+        > text 1 101 102
+        text 1: to 102
+        > text 2 101 199
+        text 2: no_such_number
+        > text 3 ~555 102
+        text 3: forbidden
+        > user 102 blocked=101
+        log set user/102/blocked = ['101']
+        reply: done
+        > text 4 101 102
+        text 4: declined
+        > text 5 103 102
+        text 5: to 102
+        ",
+    );
+}

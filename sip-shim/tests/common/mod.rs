@@ -13,7 +13,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tandem_engine::seam::{Command, LegId};
-use tandem_pbx::seam::{Caller, ClassOfService, MessageSummary, SipCommand, SipEvent, SipUser};
+use tandem_pbx::seam::{
+    Caller, ClassOfService, MessageSummary, SipCommand, SipEvent, SipUser, Watchable,
+};
 use tandem_sip_shim::validate::read_datagram;
 use tandem_sip_shim::{
     Flow, Shim, ShimConfig, ShimInput, ShimOutput, Transport, Trusted, WireIn, WireOut,
@@ -454,8 +456,19 @@ fn event_line(event: &SipEvent) -> String {
             let with = replaces.map_or(String::new(), |leg| format!(" with {}", leg.0));
             format!("pbx: Refer {} to {to}{with}", leg.0)
         }
-        SipEvent::Watched { user, is_watched } => {
-            format!("pbx: Watched {} {is_watched}", user.number)
+        SipEvent::Text { number, caller, to } => {
+            let Caller {
+                number: from, name, ..
+            } = caller;
+            format!("pbx: Text {number}: {from} \"{name}\" -> {to}")
+        }
+        SipEvent::Watched { what, is_watched } => {
+            let what = match what {
+                Watchable::User(user) => user.number.to_string(),
+                Watchable::Group(group) => format!("group {}", group.number),
+                Watchable::Slot(slot) => format!("slot {slot}"),
+            };
+            format!("pbx: Watched {what} {is_watched}")
         }
         SipEvent::PhoneCame { user } => format!("pbx: PhoneCame {}", user.number),
     }
