@@ -43,6 +43,56 @@ pub enum ClassOfService {
     Internal,
 }
 
+/// So many times a call was sent on are known of it; the last ones.
+pub const DIVERSIONS_MAX: usize = 10;
+
+/// A line that a call was sent on from (RFC 5806).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Diversion {
+    /// At most 64 characters.
+    pub number: Arc<str>,
+    /// At most 64 characters; may be empty.
+    pub name: Arc<str>,
+    /// It does not want to be known: number and name are empty.
+    pub is_withheld: bool,
+    /// Why.
+    pub reason: DiversionReason,
+}
+
+/// Why a call was sent on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum DiversionReason {
+    /// All calls are.
+    Unconditional,
+    /// The line was busy.
+    Busy,
+    /// Nobody answered.
+    NoAnswer,
+    /// No phone was there.
+    Unreachable,
+    /// The phone said so (302).
+    Deflected,
+    /// Something else, or it was not said.
+    Other,
+}
+
+/// Who transferred a call (RFC 3892).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Referrer {
+    /// At most 64 characters.
+    pub number: Arc<str>,
+    /// At most 64 characters; may be empty.
+    pub name: Arc<str>,
+}
+
+/// Where a call has been before it comes to a phone.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CallHistory {
+    /// The first one first; at most [`DIVERSIONS_MAX`].
+    pub diversions: Arc<[Diversion]>,
+    pub referred_by: Option<Referrer>,
+}
+
 /// Why a leg ended or was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -89,6 +139,8 @@ pub enum SipEvent {
         dialed: Arc<str>,
         /// It is to take the place of this leg (RFC 3891).
         replaces: Option<LegId>,
+        /// Where it has been, as far as a peer that is believed says; at most [`DIVERSIONS_MAX`].
+        diversions: Vec<Diversion>,
     },
     /// A leg that goes out rings.
     Ringing { leg: LegId },
@@ -130,6 +182,8 @@ pub enum SipEvent {
         to: Arc<str>,
         /// With the party at the other end of this leg, if it names one.
         replaces: Option<LegId>,
+        /// Who it says has sent it, if it says so.
+        referred_by: Option<Referrer>,
     },
     /// A user sends a text to a number. Answered by [`SipCommand::Text`].
     Text {
@@ -196,6 +250,8 @@ pub enum SipCommand {
         like: Option<LegId>,
         /// Ask the phones to answer by themselves (intercom).
         auto_answer: bool,
+        /// Where the call has been.
+        history: CallHistory,
     },
     /// For whom a text is: it goes to all phones of this user; or why it goes nowhere.
     Text {

@@ -11,7 +11,7 @@
 use std::collections::BTreeMap;
 
 use tandem_engine::seam::LegId;
-use tandem_pbx::seam::Caller;
+use tandem_pbx::seam::{CallHistory, Caller};
 use tandem_storage::name::Id;
 
 use crate::context::{LazyTimer, NumberMap};
@@ -108,6 +108,8 @@ pub(crate) struct Out {
     pub(crate) like: Option<LegId>,
     /// The phones are asked to answer by themselves.
     pub(crate) auto_answer: bool,
+    /// Where the call has been.
+    pub(crate) history: CallHistory,
     pub(crate) forks: Vec<Fork>,
     pub(crate) ringing: bool,
 }

@@ -14,6 +14,7 @@ use crate::body;
 use crate::call::{Invite, Phase, Unconfirmed, Wants};
 use crate::config::{ShimConfig, Trusted};
 use crate::dialog::Dialog;
+use crate::history;
 use crate::message::{Message, Method, Name};
 use crate::message_builder::{self, ALLOW, Answer};
 use crate::offer_answer::{self, MediaNegotiation};
@@ -64,6 +65,12 @@ impl Shim {
             Ok(replaces) => replaces,
             Err(answer) => return self.reply(server, &request, &answer),
         };
+        // A phone's word on it is not believed.
+        let is_peer = |trusted: &Trusted| trusted.asserts_identity && caller.user.is_none();
+        let diversions = match self.cx.trusted(&flow, &request).is_some_and(is_peer) {
+            true => history::read(&request),
+            false => Vec::new(),
+        };
         let tag = self.cx.random();
         let Some(dialog) = Dialog::from_request(&request, flow, tag) else {
             return self.reply(server, &request, &Answer::new(400).reason("Bad Contact"));
@@ -104,6 +111,7 @@ impl Shim {
             caller,
             dialed,
             replaces,
+            diversions,
         });
     }
 

@@ -30,6 +30,7 @@ mod call;
 mod client_transactions;
 mod context;
 mod dialog_info;
+mod history;
 mod in_dialog;
 mod incoming;
 mod message_builder;

@@ -11,12 +11,12 @@ use std::fmt::Write as _;
 
 use tandem_engine::seam::{Command, Learning, LegId};
 use tandem_pbx::seam::{Caller, Cause, SipEvent};
-use tandem_storage::name::Id;
 
 use crate::call::{Fork, Out, Phase};
 use crate::client_transactions::{Outcome, Owner, TransactionEvent, Why};
 use crate::context::ShimContext;
 use crate::dialog::Dialog;
+use crate::history;
 use crate::incoming::read_description;
 use crate::message::{Message, Method, Name};
 use crate::message_builder::{self, ALLOW, Request};
@@ -27,18 +27,11 @@ use crate::uri::{NameAddr, Uri, split_list};
 use crate::wire::Flow;
 
 impl Shim {
-    pub(crate) fn call(
-        &mut self,
-        leg: LegId,
-        user: Id,
-        caller: Caller,
-        like: Option<LegId>,
-        auto_answer: bool,
-    ) {
+    pub(crate) fn call(&mut self, leg: LegId, out: Out) {
         let now = self.cx.now.mono;
         let has_phone = self
             .registrar
-            .user(user)
+            .user(out.user)
             .is_some_and(|u| u.phones(now).next().is_some());
         let room = self.calls.len() < self.cx.config.dialogs_max;
         if !has_phone || !room {
@@ -50,14 +43,6 @@ impl Shim {
             self.cx.counters.calls_refused_full += u64::from(!room);
             return self.cx.tell(SipEvent::Ended { leg, cause });
         }
-        let out = Out {
-            user,
-            caller,
-            like,
-            auto_answer,
-            forks: Vec::new(),
-            ringing: false,
-        };
         self.calls.begin_out(leg, out);
         self.cx.outputs.push_back(ShimOutput::OpenMedia { leg });
     }
@@ -125,11 +110,8 @@ impl Shim {
             .registrar
             .user(out.user)
             .map(|u| u.sip.extension.clone());
-        let to = format!(
-            "<sip:{}@{}>",
-            encoded(&extension.unwrap_or_default()),
-            self.cx.host
-        );
+        let extension = extension.unwrap_or_default();
+        let to = format!("<sip:{}@{}>", encoded(&extension), self.cx.host);
         let address = caller_address(&self.cx, &out.caller);
         let from = format!("{address};tag={:016x}", fork.tag);
         let mut headers = message_builder::contact(&self.cx, &fork.flow);
@@ -147,6 +129,7 @@ impl Shim {
                  Answer-Mode: Auto\r\n"
             );
         }
+        headers.push_str(&history::headers(&self.cx, &out.history, &extension));
         let interval_s = self.cx.config.session_expires_s;
         headers.push_str(&session::invite_headers(&self.cx, interval_s, min_se_s));
         let text = talk.again();
@@ -496,18 +479,23 @@ pub(crate) fn caller_address(cx: &ShimContext, caller: &Caller) -> String {
     } else {
         &*caller.number
     };
-    let uri = format!("<sip:{}@{}>", encoded(number), cx.host);
-    if caller.name.is_empty() {
+    address(cx, number, &caller.name, "")
+}
+
+/// A name-addr at this node; the URI has these parameters.
+pub(crate) fn address(cx: &ShimContext, number: &str, name: &str, params: &str) -> String {
+    let uri = format!("<sip:{}@{}{params}>", encoded(number), cx.host);
+    if name.is_empty() {
         return uri;
     }
-    let mut name = String::with_capacity(caller.name.len() + 2);
-    for c in caller.name.chars().filter(|c| !c.is_control()) {
+    let mut quoted = String::with_capacity(name.len() + 2);
+    for c in name.chars().filter(|c| !c.is_control()) {
         if matches!(c, '"' | '\\') {
-            name.push('\\');
+            quoted.push('\\');
         }
-        name.push(c);
+        quoted.push(c);
     }
-    format!("\"{name}\" {uri}")
+    format!("\"{quoted}\" {uri}")
 }
 
 /// Escapes what may not stand in the user part of a URI (RFC 3261 §25.1).

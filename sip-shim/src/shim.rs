@@ -20,7 +20,7 @@ use tandem_pbx::seam::{SipCommand, SipEvent, SipUser, Watchable};
 use tandem_storage::name::Id;
 use tandem_storage::time::{Now, Time};
 
-use crate::call::Calls;
+use crate::call::{Calls, Out};
 use crate::client_transactions::{ClientTransactions, Outcome, Owner, TransactionEvent};
 use crate::config::ShimConfig;
 use crate::context::{ShimContext, TimerId};
@@ -213,7 +213,19 @@ impl Shim {
                 caller,
                 like,
                 auto_answer,
-            } => self.call(leg, user, caller, like, auto_answer),
+                history,
+            } => {
+                let out = Out {
+                    user,
+                    caller,
+                    like,
+                    auto_answer,
+                    history,
+                    forks: Vec::new(),
+                    ringing: false,
+                };
+                self.call(leg, out);
+            }
             SipCommand::ReferResult { leg, refused } => self.refer_result(leg, refused),
             SipCommand::End { leg, cause } => self.end(leg, cause),
             SipCommand::MessageSummary { user, lamp } => self.set_lamp(user, lamp),

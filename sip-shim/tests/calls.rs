@@ -5,7 +5,7 @@ mod common;
 use common::*;
 
 use tandem_engine::seam::LegId;
-use tandem_pbx::seam::{Cause, SipCommand};
+use tandem_pbx::seam::{CallHistory, Cause, SipCommand};
 
 //= RFC 3261 §17.2.1 type=test
 //# The request MUST be passed to the TU.
@@ -683,6 +683,7 @@ fn the_codec_of_the_other_leg_is_preferred() {
         caller,
         like: Some(LegId(1)),
         auto_answer: false,
+        history: CallHistory::default(),
     });
     w.out();
     let offered = "RTP/AVP 0 8 111 9 101 110";

@@ -12,7 +12,8 @@ use std::time::Duration;
 
 use tandem_engine::seam::{Command, LegId};
 use tandem_pbx::seam::{
-    CallState, Caller, Cause, MessageSummary, SipCommand, SipEvent, SipUser, Watchable, WatchedCall,
+    CallHistory, CallState, Caller, Cause, DIVERSIONS_MAX, Diversion, DiversionReason,
+    MessageSummary, SipCommand, SipEvent, SipUser, Watchable, WatchedCall,
 };
 use tandem_sip_shim::{Flow, Shim, ShimConfig, ShimInput, ShimOutput, WireIn, WireOut};
 use tandem_sip_shim::{digest, validate};
@@ -134,6 +135,16 @@ impl Story {
                     caller,
                     like: None,
                     auto_answer: true,
+                    history: CallHistory {
+                        diversions: [Diversion {
+                            number: "102".into(),
+                            name: "B \"C".into(),
+                            is_withheld: false,
+                            reason: DiversionReason::Busy,
+                        }]
+                        .into(),
+                        referred_by: None,
+                    },
                 }
             }
             (b'f', Some(leg)) => SipCommand::ReferResult { leg, refused: None },
@@ -247,7 +258,9 @@ impl Story {
                 caller,
                 dialed,
                 replaces,
+                diversions,
             } => {
+                assert!(diversions.len() <= DIVERSIONS_MAX);
                 assert!(replaces.is_none_or(|replaced| self.legs.contains(&replaced)));
                 assert!(caller.number.chars().count() <= 64 && caller.name.chars().count() <= 64);
                 assert!(dialed.chars().count() <= 64);
@@ -428,6 +441,7 @@ mod tests {
             ("text", "PhoneSeen PhoneCame Text"),
             ("busy-lamp", "PhoneSeen PhoneCame Watched"),
             ("call-answered-and-ended", "Incoming Confirmed Ended"),
+            ("diverted", "Incoming Confirmed Ended"),
             ("late-offer", "Incoming Confirmed Ended"),
             (
                 "hold-info-update",

@@ -17,7 +17,7 @@ use crate::call::bridge::BridgeId;
 use crate::call::dial::DialId;
 use crate::counters::cause_name;
 use crate::say::Say;
-use crate::seam::{Caller, Cause, SipCommand};
+use crate::seam::{Caller, Cause, Diversion, SipCommand};
 use crate::state::PbxState;
 
 /// Digits typed ahead that are kept.
@@ -44,6 +44,8 @@ pub(crate) struct Leg {
     /// The message that was left.
     pub(crate) message: Option<Id>,
     pub(crate) place: Place,
+    /// Where its call has been before it came here, the first line first.
+    pub(crate) diversions: Vec<Diversion>,
     /// The groups that its call goes through, or went through to whom it talks with.
     pub(crate) through: Vec<Id>,
     /// Digits that came while none was wanted.
@@ -130,6 +132,7 @@ impl Leg {
             cause: Cause::Normal,
             message: None,
             place: Place::Between,
+            diversions: Vec::new(),
             through: Vec::new(),
             typed: VecDeque::new(),
             noted: None,

@@ -8,7 +8,7 @@ use tandem_storage::seam::{LogEvent, SoundCodec};
 
 use crate::office::group::{Overflow, Strategy};
 use crate::seam::{
-    AdminAsk, AdminRequest, Caller, Cause, GroupChange, Input, SipEvent, UserChange,
+    AdminAsk, AdminRequest, Caller, Cause, GroupChange, Input, Referrer, SipEvent, UserChange,
 };
 use crate::sim::{Leg, World, log};
 
@@ -76,12 +76,14 @@ impl World {
 
     pub(super) fn call(&mut self, leg: LegId, from: &str, dialed: &str, replaces: Option<LegId>) {
         let caller = self.caller(from);
+        let diversions = std::mem::take(&mut self.diversions);
         self.legs.insert(leg, Leg::default());
         self.sip(SipEvent::Incoming {
             leg,
             caller,
             dialed: dialed.into(),
             replaces,
+            diversions,
         });
     }
 
@@ -113,7 +115,17 @@ impl World {
 
     pub(super) fn refer(&mut self, leg: LegId, to: &str, replaces: Option<LegId>) {
         let to = to.into();
-        self.sip(SipEvent::Refer { leg, to, replaces });
+        // What the party says of itself counts for a gateway's only.
+        let referred_by = Some(Referrer {
+            number: "said".into(),
+            name: "".into(),
+        });
+        self.sip(SipEvent::Refer {
+            leg,
+            to,
+            replaces,
+            referred_by,
+        });
     }
 
     pub(super) fn held(&mut self, leg: LegId, held: bool) {

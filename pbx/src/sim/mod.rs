@@ -53,7 +53,9 @@ use crate::Pbx;
 use crate::call::board::Board;
 use crate::config::PbxConfig;
 use crate::office::{Account, new_user};
-use crate::seam::{AdminAsk, Input, Output, SipCommand, SipEvent, Watchable};
+use crate::seam::{
+    AdminAsk, Diversion, DiversionReason, Input, Output, SipCommand, SipEvent, Watchable,
+};
 use crate::sim::log::WorldLog;
 use crate::sim::show::Names;
 use crate::sim::words::{cause_of, leg_of, number};
@@ -79,6 +81,8 @@ pub struct World {
     stopped: bool,
     /// Groups that were asked for.
     groups: BTreeSet<String>,
+    /// Where the next call that comes in has been.
+    diversions: Vec<Diversion>,
     /// What can be watched besides users, by number.
     watchable: BTreeMap<Arc<str>, Watchable>,
 }
@@ -158,6 +162,7 @@ impl World {
             leg_last: 1,
             stopped: false,
             groups: BTreeSet::new(),
+            diversions: Vec::new(),
             watchable: BTreeMap::new(),
         };
         world.settle();
@@ -228,6 +233,13 @@ impl World {
                 self.call(leg_of(leg), from, "101", Some(leg_of(replaced)));
             }
             ["text", number, from, to] => self.text(leg_of(number).0, from, to),
+            // The next call that comes in has been there.
+            ["diverted", number, "busy"] => self.diversions.push(Diversion {
+                number: number.into(),
+                name: "".into(),
+                is_withheld: false,
+                reason: DiversionReason::Busy,
+            }),
             ["refer", leg, to] => self.refer(leg_of(leg), to, None),
             ["refer", leg, "with", other] => {
                 self.refer(leg_of(leg), "999", Some(leg_of(other)));

@@ -111,15 +111,23 @@ impl Names {
                 user,
                 caller,
                 auto_answer,
+                history,
                 ..
             } => {
+                let via = history.diversions.iter();
+                let via: String = via
+                    .map(|d| format!(", via {} {:?}", d.number, d.reason))
+                    .collect();
+                let referred = history.referred_by.as_ref();
+                let referred = referred.map(|by| format!(", referred by {}", by.number));
+                let referred = referred.unwrap_or_default();
                 let by_itself = if *auto_answer {
                     ", to answer by itself"
                 } else {
                     ""
                 };
                 format!(
-                    "call {}: {} from {}{by_itself}",
+                    "call {}: {} from {}{by_itself}{via}{referred}",
                     leg.0,
                     self.user(*user),
                     caller.number

@@ -169,7 +169,7 @@ fn a_group_is_busy_with_what_rings_at_it_and_what_came_through_it() {
         calls of S1: Confirmed from 101
         > refer 2 103
         unbridge 1
-        call 10: 103 from 101
+        call 10: 103 from 101, referred by 102
         calls of S1:
         > ended 1 cancelled
         end 10: cancelled
