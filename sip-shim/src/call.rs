@@ -18,6 +18,7 @@ use crate::context::{LazyTimer, NumberMap};
 use crate::dialog::Dialog;
 use crate::message::Message;
 use crate::offer_answer::MediaNegotiation;
+use crate::reliable::{Early, Reliable};
 use crate::sdp::Session;
 use crate::server_transactions::ServerId;
 use crate::session::SessionTimer;
@@ -59,6 +60,8 @@ pub(crate) struct Call {
     pub(crate) refreshing: bool,
     /// The other side takes UPDATE.
     pub(crate) takes_update: bool,
+    /// Its caller takes provisional responses that are certain to arrive.
+    pub(crate) reliable: Option<Reliable>,
     /// A transfer that its party asked for.
     pub(crate) refer: Option<Refer>,
 }
@@ -126,6 +129,8 @@ pub(crate) struct Fork {
     pub(crate) tag: u64,
     pub(crate) call_id: Box<str>,
     pub(crate) cseq: u32,
+    /// Its early dialogs whose responses we have confirmed.
+    pub(crate) early: Vec<Early>,
     /// How it ended, once it has.
     pub(crate) failed: Option<tandem_pbx::seam::Cause>,
 }
@@ -167,6 +172,7 @@ impl Call {
             user: None,
             refreshing: false,
             takes_update: false,
+            reliable: None,
             refer: None,
         }
     }

@@ -62,6 +62,8 @@ pub(crate) enum TimerId {
     Server(u64),
     Client(u64),
     Call(LegId),
+    /// A provisional response waits for its PRACK.
+    Provisional(LegId),
     Binding(Id, u64),
     KeepAlive(Id, u64),
     Subscription(u64),

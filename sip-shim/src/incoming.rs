@@ -18,6 +18,7 @@ use crate::history;
 use crate::message::{Message, Method, Name};
 use crate::message_builder::{self, ALLOW, Answer};
 use crate::offer_answer::{self, MediaNegotiation};
+use crate::reliable::{Reliable, Wish};
 use crate::sdp::{self, Session};
 use crate::server_transactions::ServerId;
 use crate::session::SessionTimer;
@@ -86,6 +87,7 @@ impl Shim {
         self.servers
             .respond(&mut self.cx, server, &request, &trying);
         let takes_update = request.lists(Name::Allow, "UPDATE");
+        let reliable = Reliable::of(&request, self.cx.random());
         let invite = Invite {
             server,
             request,
@@ -102,6 +104,7 @@ impl Shim {
         if let Some(call) = self.calls.get_mut(leg) {
             call.timer = Some(timer);
             call.takes_update = takes_update;
+            call.reliable = reliable;
             call.dialog = Some(dialog);
             call.talk = Some(talk);
         }
@@ -237,13 +240,30 @@ impl Shim {
         let Some(call) = self.calls.get(leg) else {
             return;
         };
+        let Phase::Offered(invite) = &call.phase else {
+            return;
+        };
+        // RFC 3262 §5: the first reliable response to an INVITE without an offer holds one, and we make
+        // ours when we answer.
+        let reliable = call.reliable.filter(|_| invite.offer.is_some());
+        let is_unsayable = call.reliable.is_some_and(|r| r.is_required) && reliable.is_none();
+        if is_unsayable || !self.may_say(leg, Wish::Ring) {
+            return;
+        }
+        let Some(call) = self.calls.get(leg) else {
+            return;
+        };
         let (Phase::Offered(invite), Some(dialog)) = (&call.phase, &call.dialog) else {
             return;
         };
-        let headers = message_builder::contact(&self.cx, &dialog.flow);
+        let mut headers = message_builder::contact(&self.cx, &dialog.flow);
+        headers.push_str(&reliable.map(|r| r.headers()).unwrap_or_default());
         let answer = Answer::new(180).tag(call.tag).headers(&headers);
         self.servers
             .respond(&mut self.cx, invite.server, &invite.request, &answer);
+        if reliable.is_some() {
+            self.sent_reliably(leg, false);
+        }
     }
 
     /// Lets the caller hear what it is bridged to before it is answered. Without an offer of its own there
@@ -256,7 +276,7 @@ impl Shim {
         if !has_offer {
             return self.ring(leg);
         }
-        if !self.has_media(leg, Wants::Progress(like)) {
+        if !self.has_media(leg, Wants::Progress(like)) || !self.may_say(leg, Wish::Progress(like)) {
             return;
         }
         let prefer = self.preference(like);
@@ -268,16 +288,26 @@ impl Shim {
         else {
             return;
         };
-        let text = invite.offer.as_ref();
-        let Some(text) = text.and_then(|offer| talk.answer(offer, &prefer)) else {
+        let reliable = call.reliable;
+        let text = match &invite.offer {
+            // What was answered and confirmed stands.
+            Some(_) if reliable.is_some() && talk.agreed.is_some() => Some(talk.again()),
+            Some(offer) => talk.answer(offer, &prefer),
+            None => None,
+        };
+        let Some(text) = text else {
             return self.ring(leg);
         };
-        let headers = message_builder::contact(&self.cx, &dialog.flow);
+        let mut headers = message_builder::contact(&self.cx, &dialog.flow);
+        headers.push_str(&reliable.map(|r| r.headers()).unwrap_or_default());
         let answer = Answer::new(183).tag(call.tag).headers(&headers).sdp(&text);
         self.servers
             .respond(&mut self.cx, invite.server, &invite.request, &answer);
         if let Some(params) = talk.agreed.clone() {
             self.cx.media(Command::Set { leg, params });
+        }
+        if reliable.is_some() {
+            self.sent_reliably(leg, true);
         }
     }
 
@@ -288,7 +318,7 @@ impl Shim {
     }
 
     pub(crate) fn answer(&mut self, leg: LegId, like: Option<LegId>) {
-        if !self.has_media(leg, Wants::Answer(like)) {
+        if !self.has_media(leg, Wants::Answer(like)) || !self.may_say(leg, Wish::Answer(like)) {
             return;
         }
         let prefer = self.preference(like);
@@ -302,6 +332,8 @@ impl Shim {
         };
         let early = talk.agreed.is_some();
         let text = match &invite.offer {
+            // What was confirmed is not said again.
+            Some(_) if early && call.reliable.is_some() => Some(String::new()),
             // RFC 3261 §13.2.1: what was said early is said again.
             Some(_) if early => Some(talk.again()),
             Some(offer) => talk.answer(offer, &prefer),
@@ -313,7 +345,11 @@ impl Shim {
         let timer = timer.restarted(&self.cx);
         let contact = message_builder::contact(&self.cx, &dialog.flow);
         let headers = format!("{contact}{ALLOW}{}", timer.response_headers());
-        let answer = Answer::new(200).tag(call.tag).headers(&headers).sdp(&text);
+        let answer = Answer::new(200).tag(call.tag).headers(&headers);
+        let answer = match &*text {
+            "" => answer,
+            text => answer.sdp(text),
+        };
         let (server, offered) = (invite.server, invite.offer.is_none());
         self.servers
             .respond(&mut self.cx, server, &invite.request, &answer);

@@ -39,6 +39,7 @@ mod outgoing;
 mod refer;
 mod refresh;
 mod registrar;
+mod reliable;
 mod server_transactions;
 mod subscriptions;
 mod texts;

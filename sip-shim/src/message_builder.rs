@@ -18,7 +18,7 @@ use crate::wire::Flow;
 
 /// What we allow, for Allow headers.
 pub(crate) const ALLOW: &str = "Allow: INVITE, ACK, CANCEL, BYE, OPTIONS, REGISTER, INFO, UPDATE, SUBSCRIBE, REFER, \
-     MESSAGE\r\n";
+     MESSAGE, PRACK\r\n";
 
 /// What is said in answer to a request.
 #[derive(Clone, Copy, Debug)]
@@ -384,6 +384,7 @@ pub(crate) fn reason(status: u16) -> &'static str {
         500 => "Server Internal Error",
         501 => "Not Implemented",
         503 => "Service Unavailable",
+        504 => "Server Time-out",
         505 => "Version Not Supported",
         603 => "Decline",
         606 => "Not Acceptable",

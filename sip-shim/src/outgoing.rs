@@ -21,6 +21,8 @@ use crate::incoming::read_description;
 use crate::message::{Message, Method, Name};
 use crate::message_builder::{self, ALLOW, Request};
 use crate::offer_answer::MediaNegotiation;
+use crate::reliable::{Early, PRACKS_MAX};
+use crate::sdp::Session;
 use crate::session::{self, SessionTimer};
 use crate::shim::{Shim, ShimOutput};
 use crate::uri::{NameAddr, Uri, split_list};
@@ -70,6 +72,7 @@ impl Shim {
                     tag: self.cx.random(),
                     call_id: format!("{:016x}", self.cx.random()).into(),
                     cseq: 1,
+                    early: Vec::new(),
                     failed: None,
                 })
                 .collect(),
@@ -160,6 +163,11 @@ impl Shim {
         heard: &TransactionEvent,
         response: Option<&Message>,
     ) {
+        if let (Outcome::Response(101..200), Some(response)) = (heard.outcome, response)
+            && !self.is_new(leg, index, heard, response)
+        {
+            return;
+        }
         match (heard.outcome, response) {
             (Outcome::Response(100), _) => {}
             // RFC 3960 §3.1: 180 means that the caller's own phone is to make the ringing.
@@ -259,9 +267,13 @@ impl Shim {
             return self.hang_up_orphan(heard, response);
         };
         let nat = out.forks.get(index).is_some_and(|f| f.behind_nat);
-        let Some(dialog) = dialog_of(heard, response, nat) else {
+        let Some(mut dialog) = dialog_of(heard, response, nat) else {
             return self.failed(leg, index, Cause::Failed, false);
         };
+        let fork = out.forks.get(index);
+        let early = fork.and_then(|fork| Early::find(fork, &dialog.remote_tag));
+        let said = early.and_then(|early| early.answer.clone());
+        dialog.local_cseq = early.map_or(dialog.local_cseq, |early| early.cseq);
         let others: Vec<u64> = out.losers(index).collect();
         let learning = dialog.learning();
         let tag = dialog.local_tag;
@@ -281,11 +293,12 @@ impl Shim {
             self.clients
                 .abandon(&mut self.cx, branch, Why::AnsweredElsewhere);
         }
-        self.talk_begins(leg, response);
+        self.talk_begins(leg, response, said);
     }
 
-    fn talk_begins(&mut self, leg: LegId, response: &Message) {
-        let answer = read_description(response);
+    /// `said`: the answer that came with an earlier response, reliably.
+    fn talk_begins(&mut self, leg: LegId, response: &Message, said: Option<Session>) {
+        let answer = read_description(response).or(said);
         let Some(call) = self.calls.get_mut(leg) else {
             return;
         };
@@ -325,6 +338,7 @@ impl Shim {
             return self.failed(leg, index, Cause::Failed, false);
         }
         fork.cseq += 1;
+        fork.early.clear();
         fork.branch = branch;
         self.invite(leg, index, min_se_s);
     }
@@ -416,6 +430,8 @@ impl Shim {
             return;
         };
         self.acknowledge(heard, &dialog, response);
+        // PRACKs within it may have had numbers, of which nothing is known any more.
+        dialog.local_cseq += PRACKS_MAX;
         self.bye(&mut dialog, Cause::Cancelled);
     }
 }
@@ -432,7 +448,11 @@ impl Out {
     }
 }
 
-fn dialog_of(heard: &TransactionEvent, response: &Message, behind_nat: bool) -> Option<Dialog> {
+pub(crate) fn dialog_of(
+    heard: &TransactionEvent,
+    response: &Message,
+    behind_nat: bool,
+) -> Option<Dialog> {
     let (request, _) = Message::parse(&heard.request).ok()?;
     NameAddr::parse(response.header(Name::To)?)?;
     Dialog::from_response(&request, response, flow_of(heard), behind_nat)

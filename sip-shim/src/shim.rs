@@ -149,6 +149,7 @@ impl Shim {
                     }
                 }
                 TimerId::Call(leg) => self.on_call_due(leg),
+                TimerId::Provisional(leg) => self.on_provisional_due(leg),
                 TimerId::KeepAlive(user, number) => {
                     self.registrar.keep_alive_due(&mut self.cx, user, number);
                 }
@@ -291,7 +292,7 @@ impl Shim {
             (Method::Options, None) => {
                 self.reply(server, &request, &Answer::new(200).headers(OFFERS))
             }
-            // BYE, INFO, UPDATE and REFER mean something only within a call.
+            // BYE, INFO, UPDATE, PRACK and REFER mean something only within a call.
             (_, None) => self.reply(server, &request, &Answer::new(481)),
         }
     }
@@ -303,7 +304,7 @@ impl Shim {
                 self.cx.counters.methods_refused += 1;
                 return Some((501, ALLOW.to_owned()));
             }
-            Method::Notify | Method::Publish | Method::Prack => {
+            Method::Notify | Method::Publish => {
                 self.cx.counters.methods_refused += 1;
                 return Some((405, ALLOW.to_owned()));
             }
@@ -317,7 +318,7 @@ impl Shim {
         }
         let is_register = request.method() == Method::Register;
         let unknown = |t: &&str| {
-            let known = !["timer", "replaces"]
+            let known = !["timer", "replaces", "100rel"]
                 .iter()
                 .all(|o| !t.eq_ignore_ascii_case(o));
             !(known || is_register && t.eq_ignore_ascii_case("path"))
@@ -417,8 +418,8 @@ impl Shim {
 /// What OPTIONS is told (RFC 3261 §11.2).
 pub(crate) const OFFERS: &str = concat!(
     "Allow: INVITE, ACK, CANCEL, BYE, OPTIONS, REGISTER, INFO, UPDATE, SUBSCRIBE, REFER, \
-     MESSAGE\r\n",
+     MESSAGE, PRACK\r\n",
     "Accept: application/sdp, application/dtmf-relay, application/dtmf, text/plain\r\n",
-    "Accept-Encoding: identity\r\nAccept-Language: en\r\nSupported: timer, path, replaces\r\n",
+    "Accept-Encoding: identity\r\nAccept-Language: en\r\nSupported: timer, path, replaces, 100rel\r\n",
     "Allow-Events: message-summary, dialog, refer\r\n"
 );

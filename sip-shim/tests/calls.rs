@@ -323,8 +323,8 @@ fn what_cannot_be_a_call_is_refused() {
     );
     check(&invite_with(1, "", "hello"), "415");
     assert_eq!(
-        check(&invite(1, "Require: 100rel, timer\n"), "420").0,
-        "100rel"
+        check(&invite(1, "Require: tdialog, timer, 100rel\n"), "420").0,
+        "tdialog"
     );
     assert_eq!(
         check(&invite(1, "Supported: timer\nSession-Expires: 60\n"), "422").1,

@@ -4,7 +4,8 @@
 //! The input is pieces separated by 0x1e. The first is a datagram; of the others the first byte
 //! says what it is. In datagrams some bytes stand for what the shim said last, since nobody could
 //! guess it: 0x01 its To tag, 0x02 the branch, 0x03 the Call-ID and 0x04 the From tag of its last
-//! request, 0x05 the Authorization that its last challenge asks for.
+//! request, 0x05 the Authorization that its last challenge asks for, 0x06 the
+//! RAck of its last reliable response.
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -52,6 +53,7 @@ struct Said {
     call_id: String,
     from_tag: String,
     authorization: String,
+    rack: String,
     method: String,
 }
 
@@ -329,6 +331,7 @@ impl Said {
                 2 => bytes.extend_from_slice(self.branch.as_bytes()),
                 3 => bytes.extend_from_slice(self.call_id.as_bytes()),
                 4 => bytes.extend_from_slice(self.from_tag.as_bytes()),
+                6 => bytes.extend_from_slice(self.rack.as_bytes()),
                 5 => bytes.extend_from_slice(self.authorization.as_bytes()),
                 other => bytes.push(*other),
             }
@@ -360,6 +363,9 @@ impl Said {
         };
         if text.starts_with("SIP/2.0") {
             self.to_tag = after(value("To: "), "tag=");
+            if text.contains("\r\nRSeq: ") {
+                self.rack = format!("{} {}", value("RSeq: "), value("CSeq: "));
+            }
             if text.starts_with("SIP/2.0 401") {
                 self.authorization = authorization(value("WWW-Authenticate: "));
             }
@@ -441,6 +447,7 @@ mod tests {
             ("text", "PhoneSeen PhoneCame Text"),
             ("busy-lamp", "PhoneSeen PhoneCame Watched"),
             ("call-answered-and-ended", "Incoming Confirmed Ended"),
+            ("confirmed-ringing", "Incoming Confirmed Ended"),
             ("diverted", "Incoming Confirmed Ended"),
             ("late-offer", "Incoming Confirmed Ended"),
             (
