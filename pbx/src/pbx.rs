@@ -26,7 +26,7 @@ use crate::counters::Counters;
 use crate::imports::Imports;
 use crate::retention;
 use crate::returned;
-use crate::seam::{Caller, Cause, Input, Output, SipCommand, SipEvent};
+use crate::seam::{Caller, Cause, DIVERSIONS_MAX, Input, Output, SipCommand, SipEvent};
 use crate::state::{PbxState, Waiter};
 use crate::voicemail::login::note_verdict;
 
@@ -157,8 +157,19 @@ impl Pbx {
                 caller,
                 dialed,
                 replaces,
-            } => self.on_incoming(leg, caller, &dialed, replaces),
-            SipEvent::Refer { leg, to, replaces } => self.refer(leg, &cut(&to), replaces),
+                diversions,
+            } => {
+                let mut incoming = Leg::incoming(leg, known(caller), cut(&dialed), &self.x);
+                incoming.diversions = diversions;
+                incoming.diversions.truncate(DIVERSIONS_MAX);
+                self.on_incoming(incoming, replaces);
+            }
+            SipEvent::Refer {
+                leg,
+                to,
+                replaces,
+                referred_by,
+            } => self.refer(leg, &cut(&to), replaces, referred_by),
             SipEvent::Ringing { leg } => self.tell(leg, &LegEvent::Ringing),
             SipEvent::Progress { leg } => self.tell(leg, &LegEvent::Progress),
             SipEvent::Redirected { leg, to } => self.tell(leg, &LegEvent::Redirected(cut(&to))),
@@ -168,12 +179,14 @@ impl Pbx {
             SipEvent::Digit { leg, digit } => self.on_digit(leg, digit, true),
             SipEvent::PhoneCame { user } => self.x.tell_lamp(user),
             SipEvent::PhoneSeen { user, slot, seen } => self.x.phone_seen(user, slot, seen),
-            SipEvent::Watched { user, is_watched } => self.on_watched(user, is_watched),
+            SipEvent::Watched { what, is_watched } => self.on_watched(what, is_watched),
+            SipEvent::Text { number, caller, to } => self.on_text(number, &caller, &cut(&to)),
             SipEvent::Held { leg, held } => self.tell(leg, &LegEvent::Held(held)),
         }
     }
 
-    fn on_incoming(&mut self, leg: LegId, caller: Caller, dialed: &str, replaces: Option<LegId>) {
+    fn on_incoming(&mut self, incoming: Leg, replaces: Option<LegId>) {
+        let leg = incoming.id;
         if self.board.legs.contains_key(&leg) {
             self.x.counters.events_stray += 1;
             return;
@@ -183,12 +196,6 @@ impl Pbx {
             self.x.counters.end(cause);
             return self.x.sip(SipCommand::End { leg, cause });
         }
-        let caller = Caller {
-            number: cut(&caller.number),
-            name: cut(&caller.name),
-            ..caller
-        };
-        let incoming = Leg::incoming(leg, caller, cut(dialed), &self.x);
         let next = match replaces {
             None => Some(routing::start(&Dialer::of(&incoming), &mut self.x)),
             Some(_) => None,
@@ -342,6 +349,15 @@ impl Pbx {
             self.stage = Stage::Stopped;
             self.x.push(Output::Stopped);
         }
+    }
+}
+
+/// A caller whose number and name are no longer than they may be.
+fn known(caller: Caller) -> Caller {
+    Caller {
+        number: cut(&caller.number),
+        name: cut(&caller.name),
+        ..caller
     }
 }
 

@@ -43,6 +43,56 @@ pub enum ClassOfService {
     Internal,
 }
 
+/// So many times a call was sent on are known of it; the last ones.
+pub const DIVERSIONS_MAX: usize = 10;
+
+/// A line that a call was sent on from (RFC 5806).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Diversion {
+    /// At most 64 characters.
+    pub number: Arc<str>,
+    /// At most 64 characters; may be empty.
+    pub name: Arc<str>,
+    /// It does not want to be known: number and name are empty.
+    pub is_withheld: bool,
+    /// Why.
+    pub reason: DiversionReason,
+}
+
+/// Why a call was sent on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum DiversionReason {
+    /// All calls are.
+    Unconditional,
+    /// The line was busy.
+    Busy,
+    /// Nobody answered.
+    NoAnswer,
+    /// No phone was there.
+    Unreachable,
+    /// The phone said so (302).
+    Deflected,
+    /// Something else, or it was not said.
+    Other,
+}
+
+/// Who transferred a call (RFC 3892).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Referrer {
+    /// At most 64 characters.
+    pub number: Arc<str>,
+    /// At most 64 characters; may be empty.
+    pub name: Arc<str>,
+}
+
+/// Where a call has been before it comes to a phone.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CallHistory {
+    /// The first one first; at most [`DIVERSIONS_MAX`].
+    pub diversions: Arc<[Diversion]>,
+    pub referred_by: Option<Referrer>,
+}
+
 /// Why a leg ended or was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -89,6 +139,8 @@ pub enum SipEvent {
         dialed: Arc<str>,
         /// It is to take the place of this leg (RFC 3891).
         replaces: Option<LegId>,
+        /// Where it has been, as far as a peer that is believed says; at most [`DIVERSIONS_MAX`].
+        diversions: Vec<Diversion>,
     },
     /// A leg that goes out rings.
     Ringing { leg: LegId },
@@ -130,6 +182,16 @@ pub enum SipEvent {
         to: Arc<str>,
         /// With the party at the other end of this leg, if it names one.
         replaces: Option<LegId>,
+        /// Who it says has sent it, if it says so.
+        referred_by: Option<Referrer>,
+    },
+    /// A user sends a text to a number. Answered by [`SipCommand::Text`].
+    Text {
+        /// The text's number.
+        number: u64,
+        caller: Caller,
+        /// For whom, at most 64 characters.
+        to: Arc<str>,
     },
     /// A key, sent in signalling (SIP INFO).
     Digit {
@@ -147,9 +209,9 @@ pub enum SipEvent {
     },
     /// The phones of a user changed: the shim wants the lamp told again.
     PhoneCame { user: Id },
-    /// Somebody watches a user's calls now, or nobody does any more.
+    /// Somebody watches a line's calls now, or nobody does any more.
     Watched {
-        user: Id,
+        what: Watchable,
         /// The calls are to be told with [`SipCommand::Calls`]: now, and whenever they change.
         is_watched: bool,
     },
@@ -188,6 +250,14 @@ pub enum SipCommand {
         like: Option<LegId>,
         /// Ask the phones to answer by themselves (intercom).
         auto_answer: bool,
+        /// Where the call has been.
+        history: CallHistory,
+    },
+    /// For whom a text is: it goes to all phones of this user; or why it goes nowhere.
+    Text {
+        /// The text's number.
+        number: u64,
+        target: Result<Id, Cause>,
     },
     /// What became of a transfer that the leg's party asked for.
     ReferResult {
@@ -205,9 +275,15 @@ pub enum SipCommand {
         /// What was told of it last.
         seen: Arc<str>,
     },
-    /// The calls of a user that is watched.
+    /// A line that is no user's can be watched (`Some`), or no longer (`None`).
+    Watchable {
+        what: Watchable,
+        /// What it is called now.
+        label: Option<Label>,
+    },
+    /// The calls of a line that is watched.
     Calls {
-        user: Id,
+        what: Watchable,
         /// All of them, by the numbers of their legs.
         calls: Arc<[WatchedCall]>,
     },
@@ -219,16 +295,36 @@ pub enum SipCommand {
     },
 }
 
-/// A call of a user, as watchers may know it.
+/// A line whose calls others may watch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Watchable {
+    /// A user's own.
+    User(Id),
+    /// What comes in through a group.
+    Group(Id),
+    /// Who is parked in this slot.
+    Slot(u32),
+}
+
+/// What a line that is no user's is called.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Label {
+    /// What one dials, and subscribes to.
+    pub extension: Arc<str>,
+    /// For display.
+    pub name: Arc<str>,
+}
+
+/// A call of a line, as watchers may know it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WatchedCall {
-    /// The number of the user's leg.
+    /// The number of the leg by which it is told from others.
     pub leg: u64,
-    /// The user called.
+    /// Whose line it is called.
     pub is_initiator: bool,
     /// How far it is.
     pub state: CallState,
-    /// The user holds the other.
+    /// Whose line it is holds the other.
     pub holds: bool,
     /// Of the other, or what was dialled; empty if it is withheld.
     pub number: Arc<str>,

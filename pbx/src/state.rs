@@ -19,7 +19,8 @@ use tandem_storage::name::{Id, Ids, NodeName};
 use tandem_storage::seam::{Append, Committed, Payload, SealKind, Token};
 use tandem_storage::time::{Now, Time, WallTime};
 
-use crate::config::PbxConfig;
+use crate::call::parking::SLOTS;
+use crate::config::{PbxConfig, Service};
 use crate::conflicts;
 use crate::counters::Counters;
 use crate::fetches::RemoteFetches;
@@ -30,7 +31,7 @@ use crate::office::{Office, greeting_of};
 use crate::quota::{self, Warned};
 use crate::returned::Returned;
 use crate::say;
-use crate::seam::{Caller, MessageSummary, Output, SipCommand};
+use crate::seam::{Caller, Label, MessageSummary, Output, SipCommand, Watchable};
 
 /// Who waits for the log's answer to a token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -111,7 +112,11 @@ impl PbxState {
 
     pub(crate) fn configure(&mut self, config: PbxConfig) {
         self.zone = say::zone(&config.time_zone).unwrap_or(TimeZone::UTC);
+        let are_others = self.config.codes != config.codes;
         self.config = config;
+        if are_others {
+            self.tell_slots();
+        }
     }
 
     fn read_view(&mut self) {
@@ -133,7 +138,39 @@ impl PbxState {
             self.tell_user(user);
             self.tell_lamp(user);
         }
+        let groups: Vec<Id> = self.office.groups().map(|(id, _)| id).collect();
+        for group in groups {
+            self.tell_group(group);
+        }
+        self.tell_slots();
         self.tell_phones();
+    }
+
+    /// Who subscribes to a group's number watches it.
+    fn tell_group(&mut self, id: Id) {
+        let is_hidden = self.office.group_in_conflict(id);
+        let group = self.office.group(id).filter(|_| !is_hidden);
+        let label = group.map(|group| Label {
+            extension: group.extension.clone(),
+            name: group.name.clone(),
+        });
+        let what = Watchable::Group(id);
+        self.sip(SipCommand::Watchable { what, label });
+    }
+
+    /// Who subscribes to the number by which a parked party is fetched watches the slot.
+    fn tell_slots(&mut self) {
+        let mut codes = self.config.codes.iter();
+        let code = codes.find(|code| code.service == Service::Park);
+        let code = code.map(|code| code.code.clone());
+        for slot in SLOTS {
+            let label = code.as_ref().map(|code| Label {
+                extension: format!("{code}{slot}").into(),
+                name: format!("Parking {slot}").into(),
+            });
+            let what = Watchable::Slot(slot);
+            self.sip(SipCommand::Watchable { what, label });
+        }
     }
 
     /// The phones that were registered at this node when it last ran.
@@ -199,6 +236,12 @@ impl PbxState {
             let mut touched = vec![id];
             for extension in extensions.iter().flatten() {
                 touched.extend(self.office.claimants(extension));
+            }
+            for other in &touched {
+                let was_group = *other == id && members[0].is_some();
+                if was_group || self.office.group(*other).is_some() {
+                    self.tell_group(*other);
+                }
             }
             for id in touched {
                 if key.starts_with("user/") || self.office.account(id).is_some() {

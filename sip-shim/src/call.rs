@@ -11,13 +11,14 @@
 use std::collections::BTreeMap;
 
 use tandem_engine::seam::LegId;
-use tandem_pbx::seam::Caller;
+use tandem_pbx::seam::{CallHistory, Caller};
 use tandem_storage::name::Id;
 
 use crate::context::{LazyTimer, NumberMap};
 use crate::dialog::Dialog;
 use crate::message::Message;
 use crate::offer_answer::MediaNegotiation;
+use crate::reliable::{Early, Reliable};
 use crate::sdp::Session;
 use crate::server_transactions::ServerId;
 use crate::session::SessionTimer;
@@ -59,6 +60,8 @@ pub(crate) struct Call {
     pub(crate) refreshing: bool,
     /// The other side takes UPDATE.
     pub(crate) takes_update: bool,
+    /// Its caller takes provisional responses that are certain to arrive.
+    pub(crate) reliable: Option<Reliable>,
     /// A transfer that its party asked for.
     pub(crate) refer: Option<Refer>,
 }
@@ -108,6 +111,8 @@ pub(crate) struct Out {
     pub(crate) like: Option<LegId>,
     /// The phones are asked to answer by themselves.
     pub(crate) auto_answer: bool,
+    /// Where the call has been.
+    pub(crate) history: CallHistory,
     pub(crate) forks: Vec<Fork>,
     pub(crate) ringing: bool,
 }
@@ -124,6 +129,8 @@ pub(crate) struct Fork {
     pub(crate) tag: u64,
     pub(crate) call_id: Box<str>,
     pub(crate) cseq: u32,
+    /// Its early dialogs whose responses we have confirmed.
+    pub(crate) early: Vec<Early>,
     /// How it ended, once it has.
     pub(crate) failed: Option<tandem_pbx::seam::Cause>,
 }
@@ -165,6 +172,7 @@ impl Call {
             user: None,
             refreshing: false,
             takes_update: false,
+            reliable: None,
             refer: None,
         }
     }

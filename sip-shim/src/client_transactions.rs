@@ -91,7 +91,9 @@ pub(crate) enum Owner {
     Fork { leg: LegId, index: usize },
     /// A session refresh.
     Refresh { leg: LegId },
-    /// A lamp subscription's notification.
+    /// A text that is passed on to a phone.
+    Text { number: u64 },
+    /// A subscription's notification.
     Notify { tag: u64 },
     /// A lamp notification nobody subscribed to.
     Push { user: Id, binding: u64, cseq: u32 },
@@ -133,10 +135,11 @@ impl ClientTransactions {
         request: &Request<'_>,
     ) {
         let bytes = request.write(cx, &flow);
-        self.start(cx, flow, owner, request.method, request.branch, bytes);
+        self.send(cx, flow, owner, request.method, request.branch, bytes);
     }
 
-    fn start(
+    /// Sends a request whose text is there already.
+    pub(crate) fn send(
         &mut self,
         cx: &mut ShimContext,
         flow: Flow,
@@ -289,7 +292,7 @@ impl ClientTransactions {
         //# The destination address, port, and transport for the CANCEL MUST be identical to those
         //# used to send the original request.
         let (flow, bytes) = (client.flow, cancel_of(&client.bytes, headers));
-        self.start(cx, flow, Owner::Orphan, Method::Cancel, branch, bytes);
+        self.send(cx, flow, Owner::Orphan, Method::Cancel, branch, bytes);
     }
 
     /// Whom a request matters to.

@@ -51,8 +51,14 @@ pub struct ShimConfig {
     pub subscriptions_per_user_max: usize,
     /// Users whose calls one user's phones watch: the oldest makes room for another.
     pub watched_per_user_max: usize,
-    /// Subscriptions of all phones together.
-    pub subscriptions_max: usize,
+    /// Subscriptions of all phones together to their lamps.
+    pub lamp_subscriptions_max: usize,
+    /// Subscriptions of all phones together to calls.
+    pub watches_max: usize,
+    /// Texts that wait for an answer.
+    pub texts_max: usize,
+    /// Of them, those that one user has sent.
+    pub texts_per_user_max: usize,
     /// Server transactions that still wait for something; beyond it new requests get 503.
     pub transactions_max: usize,
     /// Of them, those of one source address that is not trusted.
@@ -108,7 +114,10 @@ impl Default for ShimConfig {
             calls_per_user_max: 100,
             subscriptions_per_user_max: 20,
             watched_per_user_max: 400,
-            subscriptions_max: 50_000,
+            lamp_subscriptions_max: 30_000,
+            watches_max: 50_000,
+            texts_max: 1_000,
+            texts_per_user_max: 20,
             transactions_max: 20_000,
             transactions_per_source_max: 2_000,
             // 4,000 calls a second leave 4,000 x 32 s of BYEs and 4,000 x 5 s of INVITEs.

@@ -62,9 +62,15 @@ pub(crate) enum TimerId {
     Server(u64),
     Client(u64),
     Call(LegId),
+    /// A provisional response waits for its PRACK.
+    Provisional(LegId),
     Binding(Id, u64),
     KeepAlive(Id, u64),
     Subscription(u64),
+    /// A text whose sender waits no longer.
+    Text(u64),
+    /// A notification that was put off.
+    Notification(u64),
 }
 
 /// Alarms by time.

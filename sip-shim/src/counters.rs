@@ -53,6 +53,14 @@ pub struct ShimCounters {
     pub subscribes: u64,
     /// Notifications sent.
     pub notifies: u64,
-    /// Subscriptions refused because the table is full.
+    /// Subscriptions to lamps refused because the table is full.
     pub subscriptions_full: u64,
+    /// Subscriptions to calls refused because the table is full.
+    pub watches_full: u64,
+    /// Texts between users taken.
+    pub texts: u64,
+    /// Of them, those that a phone took.
+    pub texts_delivered: u64,
+    /// Texts refused because too many wait for an answer.
+    pub texts_full: u64,
 }

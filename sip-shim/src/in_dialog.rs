@@ -46,6 +46,7 @@ impl Shim {
             Method::Invite => self.on_reinvite(server, flow, leg, request),
             Method::Update => self.on_update(server, flow, leg, &request),
             Method::Info => self.on_info(server, leg, &request),
+            Method::Prack => self.on_prack(server, leg, &request),
             Method::Refer => self.on_refer(server, leg, &request),
             Method::Options => self.reply(server, &request, &Answer::new(200).headers(OFFERS)),
             _ => self.reply(server, &request, &Answer::new(405).headers(ALLOW)),

@@ -14,9 +14,11 @@ use crate::body;
 use crate::call::{Invite, Phase, Unconfirmed, Wants};
 use crate::config::{ShimConfig, Trusted};
 use crate::dialog::Dialog;
+use crate::history;
 use crate::message::{Message, Method, Name};
 use crate::message_builder::{self, ALLOW, Answer};
 use crate::offer_answer::{self, MediaNegotiation};
+use crate::reliable::{Reliable, Wish};
 use crate::sdp::{self, Session};
 use crate::server_transactions::ServerId;
 use crate::session::SessionTimer;
@@ -64,6 +66,12 @@ impl Shim {
             Ok(replaces) => replaces,
             Err(answer) => return self.reply(server, &request, &answer),
         };
+        // A phone's word on it is not believed.
+        let is_peer = |trusted: &Trusted| trusted.asserts_identity && caller.user.is_none();
+        let diversions = match self.cx.trusted(&flow, &request).is_some_and(is_peer) {
+            true => history::read(&request),
+            false => Vec::new(),
+        };
         let tag = self.cx.random();
         let Some(dialog) = Dialog::from_request(&request, flow, tag) else {
             return self.reply(server, &request, &Answer::new(400).reason("Bad Contact"));
@@ -79,6 +87,7 @@ impl Shim {
         self.servers
             .respond(&mut self.cx, server, &request, &trying);
         let takes_update = request.lists(Name::Allow, "UPDATE");
+        let reliable = Reliable::of(&request, self.cx.random());
         let invite = Invite {
             server,
             request,
@@ -95,6 +104,7 @@ impl Shim {
         if let Some(call) = self.calls.get_mut(leg) {
             call.timer = Some(timer);
             call.takes_update = takes_update;
+            call.reliable = reliable;
             call.dialog = Some(dialog);
             call.talk = Some(talk);
         }
@@ -104,6 +114,7 @@ impl Shim {
             caller,
             dialed,
             replaces,
+            diversions,
         });
     }
 
@@ -132,7 +143,12 @@ impl Shim {
     /// Who calls; `None` if the request was answered for want of proof. A gateway is believed; a phone
     /// behind it is known by the address it registered from, any other phone by its password, whatever
     /// its From says.
-    fn caller(&mut self, server: ServerId, flow: Flow, request: &Message) -> Option<Caller> {
+    pub(crate) fn caller(
+        &mut self,
+        server: ServerId,
+        flow: Flow,
+        request: &Message,
+    ) -> Option<Caller> {
         let extension = number_of(request, Name::From);
         let trusted = self.cx.trusted(&flow, request).cloned();
         let user = match trusted {
@@ -224,13 +240,30 @@ impl Shim {
         let Some(call) = self.calls.get(leg) else {
             return;
         };
+        let Phase::Offered(invite) = &call.phase else {
+            return;
+        };
+        // RFC 3262 §5: the first reliable response to an INVITE without an offer holds one, and we make
+        // ours when we answer.
+        let reliable = call.reliable.filter(|_| invite.offer.is_some());
+        let is_unsayable = call.reliable.is_some_and(|r| r.is_required) && reliable.is_none();
+        if is_unsayable || !self.may_say(leg, Wish::Ring) {
+            return;
+        }
+        let Some(call) = self.calls.get(leg) else {
+            return;
+        };
         let (Phase::Offered(invite), Some(dialog)) = (&call.phase, &call.dialog) else {
             return;
         };
-        let headers = message_builder::contact(&self.cx, &dialog.flow);
+        let mut headers = message_builder::contact(&self.cx, &dialog.flow);
+        headers.push_str(&reliable.map(|r| r.headers()).unwrap_or_default());
         let answer = Answer::new(180).tag(call.tag).headers(&headers);
         self.servers
             .respond(&mut self.cx, invite.server, &invite.request, &answer);
+        if reliable.is_some() {
+            self.sent_reliably(leg, false);
+        }
     }
 
     /// Lets the caller hear what it is bridged to before it is answered. Without an offer of its own there
@@ -243,7 +276,7 @@ impl Shim {
         if !has_offer {
             return self.ring(leg);
         }
-        if !self.has_media(leg, Wants::Progress(like)) {
+        if !self.has_media(leg, Wants::Progress(like)) || !self.may_say(leg, Wish::Progress(like)) {
             return;
         }
         let prefer = self.preference(like);
@@ -255,16 +288,26 @@ impl Shim {
         else {
             return;
         };
-        let text = invite.offer.as_ref();
-        let Some(text) = text.and_then(|offer| talk.answer(offer, &prefer)) else {
+        let reliable = call.reliable;
+        let text = match &invite.offer {
+            // What was answered and confirmed stands.
+            Some(_) if reliable.is_some() && talk.agreed.is_some() => Some(talk.again()),
+            Some(offer) => talk.answer(offer, &prefer),
+            None => None,
+        };
+        let Some(text) = text else {
             return self.ring(leg);
         };
-        let headers = message_builder::contact(&self.cx, &dialog.flow);
+        let mut headers = message_builder::contact(&self.cx, &dialog.flow);
+        headers.push_str(&reliable.map(|r| r.headers()).unwrap_or_default());
         let answer = Answer::new(183).tag(call.tag).headers(&headers).sdp(&text);
         self.servers
             .respond(&mut self.cx, invite.server, &invite.request, &answer);
         if let Some(params) = talk.agreed.clone() {
             self.cx.media(Command::Set { leg, params });
+        }
+        if reliable.is_some() {
+            self.sent_reliably(leg, true);
         }
     }
 
@@ -275,7 +318,7 @@ impl Shim {
     }
 
     pub(crate) fn answer(&mut self, leg: LegId, like: Option<LegId>) {
-        if !self.has_media(leg, Wants::Answer(like)) {
+        if !self.has_media(leg, Wants::Answer(like)) || !self.may_say(leg, Wish::Answer(like)) {
             return;
         }
         let prefer = self.preference(like);
@@ -289,6 +332,8 @@ impl Shim {
         };
         let early = talk.agreed.is_some();
         let text = match &invite.offer {
+            // What was confirmed is not said again.
+            Some(_) if early && call.reliable.is_some() => Some(String::new()),
             // RFC 3261 §13.2.1: what was said early is said again.
             Some(_) if early => Some(talk.again()),
             Some(offer) => talk.answer(offer, &prefer),
@@ -300,7 +345,11 @@ impl Shim {
         let timer = timer.restarted(&self.cx);
         let contact = message_builder::contact(&self.cx, &dialog.flow);
         let headers = format!("{contact}{ALLOW}{}", timer.response_headers());
-        let answer = Answer::new(200).tag(call.tag).headers(&headers).sdp(&text);
+        let answer = Answer::new(200).tag(call.tag).headers(&headers);
+        let answer = match &*text {
+            "" => answer,
+            text => answer.sdp(text),
+        };
         let (server, offered) = (invite.server, invite.offer.is_none());
         self.servers
             .respond(&mut self.cx, server, &invite.request, &answer);
@@ -469,7 +518,7 @@ pub(crate) fn read_description(message: &Message) -> Option<Session> {
 }
 
 /// What was dialled.
-fn dialed(request: &Message) -> Option<Arc<str>> {
+pub(crate) fn dialed(request: &Message) -> Option<Arc<str>> {
     let number = Uri::parse(request.uri())?.number()?;
     // It is shown to people, on terminals, too.
     let fits = !number.is_empty()

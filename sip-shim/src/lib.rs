@@ -30,6 +30,7 @@ mod call;
 mod client_transactions;
 mod context;
 mod dialog_info;
+mod history;
 mod in_dialog;
 mod incoming;
 mod message_builder;
@@ -38,8 +39,10 @@ mod outgoing;
 mod refer;
 mod refresh;
 mod registrar;
+mod reliable;
 mod server_transactions;
 mod subscriptions;
+mod texts;
 
 mod sources;
 

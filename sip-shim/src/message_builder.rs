@@ -17,8 +17,8 @@ use crate::uri::{Via, param, split_list};
 use crate::wire::Flow;
 
 /// What we allow, for Allow headers.
-pub(crate) const ALLOW: &str =
-    "Allow: INVITE, ACK, CANCEL, BYE, OPTIONS, REGISTER, INFO, UPDATE, SUBSCRIBE, REFER\r\n";
+pub(crate) const ALLOW: &str = "Allow: INVITE, ACK, CANCEL, BYE, OPTIONS, REGISTER, INFO, UPDATE, SUBSCRIBE, REFER, \
+     MESSAGE, PRACK\r\n";
 
 /// What is said in answer to a request.
 #[derive(Clone, Copy, Debug)]
@@ -104,7 +104,8 @@ fn response_by(
         let _ = write!(text, "Server: {server}\r\n");
     }
     text.push_str(answer.headers);
-    finish(text, answer.body)
+    let body = answer.body.map(|(kind, text)| (kind, text.as_bytes()));
+    finish(text, body)
 }
 
 fn copy(text: &mut String, message: &Message, name: Name, as_name: &str) {
@@ -205,7 +206,8 @@ pub(crate) struct Request<'a> {
     pub(crate) routes: &'a [String],
     /// Whole lines.
     pub(crate) headers: &'a str,
-    pub(crate) body: Option<(&'static str, &'a str)>,
+    /// Its type and itself.
+    pub(crate) body: Option<(&'a str, &'a [u8])>,
 }
 
 impl Request<'_> {
@@ -252,16 +254,17 @@ pub(crate) fn contact(cx: &ShimContext, flow: &Flow) -> String {
     }
 }
 
-fn finish(mut text: String, body: Option<(&'static str, &str)>) -> Arc<[u8]> {
+fn finish(mut text: String, body: Option<(&str, &[u8])>) -> Arc<[u8]> {
     let length = body.map_or(0, |(_, b)| b.len());
     if let Some((kind, _)) = body {
         let _ = write!(text, "Content-Type: {kind}\r\n");
     }
     let _ = write!(text, "Content-Length: {length}\r\n\r\n");
+    let mut bytes = text.into_bytes();
     if let Some((_, body)) = body {
-        text.push_str(body);
+        bytes.extend_from_slice(body);
     }
-    text.into_bytes().into()
+    bytes.into()
 }
 
 /// The ACK of a refusal of `invite`, which is our own text; `to` comes from the refusal.
@@ -362,6 +365,7 @@ pub(crate) fn reason(status: u16) -> &'static str {
         404 => "Not Found",
         405 => "Method Not Allowed",
         408 => "Request Timeout",
+        413 => "Request Entity Too Large",
         415 => "Unsupported Media Type",
         416 => "Unsupported URI Scheme",
         420 => "Bad Extension",
@@ -380,6 +384,7 @@ pub(crate) fn reason(status: u16) -> &'static str {
         500 => "Server Internal Error",
         501 => "Not Implemented",
         503 => "Service Unavailable",
+        504 => "Server Time-out",
         505 => "Version Not Supported",
         603 => "Decline",
         606 => "Not Acceptable",

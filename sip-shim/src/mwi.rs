@@ -7,7 +7,7 @@
 //! Invariant: one notification at a time is on its way to a phone, so that none overtakes another: what
 //! changes meanwhile is sent when the answer has come.
 
-use tandem_pbx::seam::MessageSummary;
+use tandem_pbx::seam::{MessageSummary, Watchable};
 use tandem_storage::name::Id;
 
 use crate::client_transactions::{Outcome, Owner};
@@ -27,7 +27,10 @@ impl Shim {
             return;
         };
         user.lamp = Some(lamp);
-        for tag in self.subscriptions.tags_of(Package::MessageSummary, id) {
+        for tag in self
+            .subscriptions
+            .tags_of(Package::MessageSummary, Watchable::User(id))
+        {
             self.notify(tag);
         }
         let now = self.cx.now.mono;
@@ -76,7 +79,7 @@ impl Shim {
             cseq,
             routes: &path,
             headers: &headers,
-            body: Some((BODY_KIND, &body)),
+            body: Some((BODY_KIND, body.as_bytes())),
         };
         self.cx.counters.notifies += 1;
         self.clients.request(

@@ -11,34 +11,29 @@ use std::fmt::Write as _;
 
 use tandem_engine::seam::{Command, Learning, LegId};
 use tandem_pbx::seam::{Caller, Cause, SipEvent};
-use tandem_storage::name::Id;
 
 use crate::call::{Fork, Out, Phase};
 use crate::client_transactions::{Outcome, Owner, TransactionEvent, Why};
 use crate::context::ShimContext;
 use crate::dialog::Dialog;
+use crate::history;
 use crate::incoming::read_description;
 use crate::message::{Message, Method, Name};
 use crate::message_builder::{self, ALLOW, Request};
 use crate::offer_answer::MediaNegotiation;
+use crate::reliable::{Early, PRACKS_MAX};
+use crate::sdp::Session;
 use crate::session::{self, SessionTimer};
 use crate::shim::{Shim, ShimOutput};
 use crate::uri::{NameAddr, Uri, split_list};
 use crate::wire::Flow;
 
 impl Shim {
-    pub(crate) fn call(
-        &mut self,
-        leg: LegId,
-        user: Id,
-        caller: Caller,
-        like: Option<LegId>,
-        auto_answer: bool,
-    ) {
+    pub(crate) fn call(&mut self, leg: LegId, out: Out) {
         let now = self.cx.now.mono;
         let has_phone = self
             .registrar
-            .user(user)
+            .user(out.user)
             .is_some_and(|u| u.phones(now).next().is_some());
         let room = self.calls.len() < self.cx.config.dialogs_max;
         if !has_phone || !room {
@@ -50,14 +45,6 @@ impl Shim {
             self.cx.counters.calls_refused_full += u64::from(!room);
             return self.cx.tell(SipEvent::Ended { leg, cause });
         }
-        let out = Out {
-            user,
-            caller,
-            like,
-            auto_answer,
-            forks: Vec::new(),
-            ringing: false,
-        };
         self.calls.begin_out(leg, out);
         self.cx.outputs.push_back(ShimOutput::OpenMedia { leg });
     }
@@ -85,6 +72,7 @@ impl Shim {
                     tag: self.cx.random(),
                     call_id: format!("{:016x}", self.cx.random()).into(),
                     cseq: 1,
+                    early: Vec::new(),
                     failed: None,
                 })
                 .collect(),
@@ -125,11 +113,8 @@ impl Shim {
             .registrar
             .user(out.user)
             .map(|u| u.sip.extension.clone());
-        let to = format!(
-            "<sip:{}@{}>",
-            encoded(&extension.unwrap_or_default()),
-            self.cx.host
-        );
+        let extension = extension.unwrap_or_default();
+        let to = format!("<sip:{}@{}>", encoded(&extension), self.cx.host);
         let address = caller_address(&self.cx, &out.caller);
         let from = format!("{address};tag={:016x}", fork.tag);
         let mut headers = message_builder::contact(&self.cx, &fork.flow);
@@ -147,6 +132,7 @@ impl Shim {
                  Answer-Mode: Auto\r\n"
             );
         }
+        headers.push_str(&history::headers(&self.cx, &out.history, &extension));
         let interval_s = self.cx.config.session_expires_s;
         headers.push_str(&session::invite_headers(&self.cx, interval_s, min_se_s));
         let text = talk.again();
@@ -160,7 +146,7 @@ impl Shim {
             cseq: fork.cseq,
             routes: &fork.path,
             headers: &headers,
-            body: Some(("application/sdp", &text)),
+            body: Some(("application/sdp", text.as_bytes())),
         };
         self.clients.request(
             &mut self.cx,
@@ -177,6 +163,11 @@ impl Shim {
         heard: &TransactionEvent,
         response: Option<&Message>,
     ) {
+        if let (Outcome::Response(101..200), Some(response)) = (heard.outcome, response)
+            && !self.is_new(leg, index, heard, response)
+        {
+            return;
+        }
         match (heard.outcome, response) {
             (Outcome::Response(100), _) => {}
             // RFC 3960 §3.1: 180 means that the caller's own phone is to make the ringing.
@@ -276,9 +267,13 @@ impl Shim {
             return self.hang_up_orphan(heard, response);
         };
         let nat = out.forks.get(index).is_some_and(|f| f.behind_nat);
-        let Some(dialog) = dialog_of(heard, response, nat) else {
+        let Some(mut dialog) = dialog_of(heard, response, nat) else {
             return self.failed(leg, index, Cause::Failed, false);
         };
+        let fork = out.forks.get(index);
+        let early = fork.and_then(|fork| Early::find(fork, &dialog.remote_tag));
+        let said = early.and_then(|early| early.answer.clone());
+        dialog.local_cseq = early.map_or(dialog.local_cseq, |early| early.cseq);
         let others: Vec<u64> = out.losers(index).collect();
         let learning = dialog.learning();
         let tag = dialog.local_tag;
@@ -298,11 +293,12 @@ impl Shim {
             self.clients
                 .abandon(&mut self.cx, branch, Why::AnsweredElsewhere);
         }
-        self.talk_begins(leg, response);
+        self.talk_begins(leg, response, said);
     }
 
-    fn talk_begins(&mut self, leg: LegId, response: &Message) {
-        let answer = read_description(response);
+    /// `said`: the answer that came with an earlier response, reliably.
+    fn talk_begins(&mut self, leg: LegId, response: &Message, said: Option<Session>) {
+        let answer = read_description(response).or(said);
         let Some(call) = self.calls.get_mut(leg) else {
             return;
         };
@@ -342,6 +338,7 @@ impl Shim {
             return self.failed(leg, index, Cause::Failed, false);
         }
         fork.cseq += 1;
+        fork.early.clear();
         fork.branch = branch;
         self.invite(leg, index, min_se_s);
     }
@@ -433,6 +430,8 @@ impl Shim {
             return;
         };
         self.acknowledge(heard, &dialog, response);
+        // PRACKs within it may have had numbers, of which nothing is known any more.
+        dialog.local_cseq += PRACKS_MAX;
         self.bye(&mut dialog, Cause::Cancelled);
     }
 }
@@ -449,7 +448,11 @@ impl Out {
     }
 }
 
-fn dialog_of(heard: &TransactionEvent, response: &Message, behind_nat: bool) -> Option<Dialog> {
+pub(crate) fn dialog_of(
+    heard: &TransactionEvent,
+    response: &Message,
+    behind_nat: bool,
+) -> Option<Dialog> {
     let (request, _) = Message::parse(&heard.request).ok()?;
     NameAddr::parse(response.header(Name::To)?)?;
     Dialog::from_response(&request, response, flow_of(heard), behind_nat)
@@ -487,7 +490,7 @@ fn rank(cause: Cause) -> u8 {
 }
 
 /// The caller as a name-addr at this node.
-fn caller_address(cx: &ShimContext, caller: &Caller) -> String {
+pub(crate) fn caller_address(cx: &ShimContext, caller: &Caller) -> String {
     if caller.number.is_empty() && caller.name.is_empty() {
         return "\"Anonymous\" <sip:anonymous@anonymous.invalid>".to_owned();
     }
@@ -496,22 +499,27 @@ fn caller_address(cx: &ShimContext, caller: &Caller) -> String {
     } else {
         &*caller.number
     };
-    let uri = format!("<sip:{}@{}>", encoded(number), cx.host);
-    if caller.name.is_empty() {
+    address(cx, number, &caller.name, "")
+}
+
+/// A name-addr at this node; the URI has these parameters.
+pub(crate) fn address(cx: &ShimContext, number: &str, name: &str, params: &str) -> String {
+    let uri = format!("<sip:{}@{}{params}>", encoded(number), cx.host);
+    if name.is_empty() {
         return uri;
     }
-    let mut name = String::with_capacity(caller.name.len() + 2);
-    for c in caller.name.chars().filter(|c| !c.is_control()) {
+    let mut quoted = String::with_capacity(name.len() + 2);
+    for c in name.chars().filter(|c| !c.is_control()) {
         if matches!(c, '"' | '\\') {
-            name.push('\\');
+            quoted.push('\\');
         }
-        name.push(c);
+        quoted.push(c);
     }
-    format!("\"{name}\" {uri}")
+    format!("\"{quoted}\" {uri}")
 }
 
 /// Escapes what may not stand in the user part of a URI (RFC 3261 §25.1).
-fn encoded(user: &str) -> String {
+pub(crate) fn encoded(user: &str) -> String {
     let mut text = String::with_capacity(user.len());
     for b in user.bytes() {
         match b {

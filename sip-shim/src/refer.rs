@@ -11,6 +11,7 @@ use tandem_pbx::seam::{Cause, SipEvent};
 
 use crate::call::{Phase, Refer};
 use crate::client_transactions::Owner;
+use crate::history;
 use crate::incoming::status_of;
 use crate::message::{Message, Method, Name};
 use crate::message_builder::{self, Answer, reason};
@@ -70,7 +71,13 @@ impl Shim {
         self.refer_notify(leg, "SIP/2.0 100 Trying\r\n", false);
         self.cx.counters.refers += 1;
         let to = target.number.as_str().into();
-        self.cx.tell(SipEvent::Refer { leg, to, replaces });
+        let referred_by = history::referrer(request);
+        self.cx.tell(SipEvent::Refer {
+            leg,
+            to,
+            replaces,
+            referred_by,
+        });
     }
 
     /// Call control says what became of it.
@@ -107,7 +114,7 @@ impl Shim {
         let route = dialog.route();
         let mut request = dialog.request(Method::Notify, cseq, branch, &route);
         request.headers = &headers;
-        request.body = Some(("message/sipfrag;version=2.0", body));
+        request.body = Some(("message/sipfrag;version=2.0", body.as_bytes()));
         self.clients
             .request(&mut self.cx, dialog.flow, Owner::Orphan, &request);
     }

@@ -62,7 +62,7 @@ impl Shim {
         let mut request = dialog.request(method, cseq, branch, &route);
         request.headers = &headers;
         if method == Method::Invite {
-            request.body = Some(("application/sdp", &text));
+            request.body = Some(("application/sdp", text.as_bytes()));
         }
         self.clients
             .request(&mut self.cx, dialog.flow, Owner::Refresh { leg }, &request);

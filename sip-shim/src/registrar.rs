@@ -90,10 +90,8 @@ impl Registrar {
         let Some(sip) = sip else {
             return tell_changes(cx, id, &before, &[]);
         };
-        let same_login =
-            |old: &User| old.sip.extension == sip.extension && old.sip.ha1_sha256 == sip.ha1_sha256;
         let (bindings, lamp) = match old {
-            Some(old) if same_login(&old) => (old.bindings, old.lamp),
+            Some(old) if has_same_login(&old.sip, &sip) => (old.bindings, old.lamp),
             Some(old) => (Vec::new(), old.lamp),
             None => (Vec::new(), None),
         };
@@ -268,6 +266,11 @@ impl Registrar {
         all.sort_by(|a, b| (&a.extension, &a.contact).cmp(&(&b.extension, &b.contact)));
         all
     }
+}
+
+/// Is what a phone of the user shows still good?
+pub(crate) fn has_same_login(old: &SipUser, new: &SipUser) -> bool {
+    old.extension == new.extension && old.ha1_sha256 == new.ha1_sha256
 }
 
 const OUT_OF_ORDER: Refused = Refused {

@@ -224,6 +224,15 @@ impl ServerTransactions {
         }
     }
 
+    /// Says again what was said last.
+    pub(crate) fn repeat(&mut self, cx: &mut ShimContext, id: ServerId) {
+        if let Some(server) = self.table.get(&id.0)
+            && let Some(bytes) = server.last.clone()
+        {
+            cx.resend(server.flow, bytes);
+        }
+    }
+
     /// The request belongs to somebody who has shown a password, or to a call of ours.
     pub(crate) fn vouch(&mut self, id: ServerId) {
         if let Some(server) = self.table.get_mut(&id.0) {

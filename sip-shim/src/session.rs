@@ -114,7 +114,9 @@ impl SessionTimer {
 /// The headers of an INVITE that begins a call.
 pub(crate) fn invite_headers(cx: &ShimContext, interval_s: u32, min_se_s: u32) -> String {
     let interval_s = interval_s.max(min_se_s).max(cx.config.min_se_s);
-    format!("Supported: timer, replaces\r\nSession-Expires: {interval_s}\r\nMin-SE: {min_se_s}\r\n")
+    format!(
+        "Supported: timer, replaces, 100rel\r\nSession-Expires: {interval_s}\r\nMin-SE: {min_se_s}\r\n"
+    )
 }
 
 fn refresher(message: &Message) -> Option<&str> {

@@ -16,11 +16,11 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use tandem_engine::seam::{Command, LegId};
-use tandem_pbx::seam::{SipCommand, SipEvent, SipUser};
+use tandem_pbx::seam::{SipCommand, SipEvent, SipUser, Watchable};
 use tandem_storage::name::Id;
 use tandem_storage::time::{Now, Time};
 
-use crate::call::Calls;
+use crate::call::{Calls, Out};
 use crate::client_transactions::{ClientTransactions, Outcome, Owner, TransactionEvent};
 use crate::config::ShimConfig;
 use crate::context::{ShimContext, TimerId};
@@ -28,10 +28,11 @@ use crate::counters::ShimCounters;
 use crate::digest::Nonces;
 use crate::message::{Incoming, Message, Method, Name};
 use crate::message_builder::{self, ALLOW, Answer};
-use crate::registrar::Registrar;
+use crate::registrar::{Registrar, has_same_login};
 use crate::server_transactions::{Arrival, ServerId, ServerTransactions};
 use crate::sources::Sources;
 use crate::subscriptions::Subscriptions;
+use crate::texts::Texts;
 use crate::uri::NameAddr;
 use crate::validate::BadRequest;
 use crate::wire::{Flow, Transport, WireIn, WireOut};
@@ -98,6 +99,7 @@ pub struct Shim {
     pub(crate) registrar: Registrar,
     pub(crate) calls: Calls,
     pub(crate) subscriptions: Subscriptions,
+    pub(crate) texts: Texts,
 }
 
 impl Shim {
@@ -112,6 +114,7 @@ impl Shim {
             registrar: Registrar::new(&cx),
             calls: Calls::default(),
             subscriptions: Subscriptions::default(),
+            texts: Texts::default(),
             cx,
         }
     }
@@ -146,6 +149,7 @@ impl Shim {
                     }
                 }
                 TimerId::Call(leg) => self.on_call_due(leg),
+                TimerId::Provisional(leg) => self.on_provisional_due(leg),
                 TimerId::KeepAlive(user, number) => {
                     self.registrar.keep_alive_due(&mut self.cx, user, number);
                 }
@@ -153,6 +157,8 @@ impl Shim {
                     self.registrar.lapsed(&mut self.cx, user, number);
                 }
                 TimerId::Subscription(tag) => self.on_subscription_due(tag),
+                TimerId::Text(number) => self.on_text_due(number),
+                TimerId::Notification(tag) => self.on_notification_due(tag),
             }
         }
     }
@@ -208,11 +214,25 @@ impl Shim {
                 caller,
                 like,
                 auto_answer,
-            } => self.call(leg, user, caller, like, auto_answer),
+                history,
+            } => {
+                let out = Out {
+                    user,
+                    caller,
+                    like,
+                    auto_answer,
+                    history,
+                    forks: Vec::new(),
+                    ringing: false,
+                };
+                self.call(leg, out);
+            }
             SipCommand::ReferResult { leg, refused } => self.refer_result(leg, refused),
             SipCommand::End { leg, cause } => self.end(leg, cause),
             SipCommand::MessageSummary { user, lamp } => self.set_lamp(user, lamp),
-            SipCommand::Calls { user, calls } => self.set_calls(user, calls),
+            SipCommand::Text { number, target } => self.pass_on(number, target),
+            SipCommand::Watchable { what, label } => self.set_watchable(what, label),
+            SipCommand::Calls { what, calls } => self.set_calls(what, calls),
             SipCommand::Phone { user, slot, seen } => {
                 self.registrar.restore(&mut self.cx, user, slot, &seen);
             }
@@ -268,10 +288,11 @@ impl Shim {
             (Method::Invite, None) => self.on_invite(server, flow, request),
             (Method::Register, None) => self.on_register(server, flow, &request),
             (Method::Subscribe, None) => self.on_subscribe(server, flow, &request),
+            (Method::Message, None) => self.on_text(server, flow, request),
             (Method::Options, None) => {
                 self.reply(server, &request, &Answer::new(200).headers(OFFERS))
             }
-            // BYE, INFO, UPDATE and REFER mean something only within a call.
+            // BYE, INFO, UPDATE, PRACK and REFER mean something only within a call.
             (_, None) => self.reply(server, &request, &Answer::new(481)),
         }
     }
@@ -283,7 +304,7 @@ impl Shim {
                 self.cx.counters.methods_refused += 1;
                 return Some((501, ALLOW.to_owned()));
             }
-            Method::Notify | Method::Message | Method::Publish | Method::Prack => {
+            Method::Notify | Method::Publish => {
                 self.cx.counters.methods_refused += 1;
                 return Some((405, ALLOW.to_owned()));
             }
@@ -297,7 +318,7 @@ impl Shim {
         }
         let is_register = request.method() == Method::Register;
         let unknown = |t: &&str| {
-            let known = !["timer", "replaces"]
+            let known = !["timer", "replaces", "100rel"]
                 .iter()
                 .all(|o| !t.eq_ignore_ascii_case(o));
             !(known || is_register && t.eq_ignore_ascii_case("path"))
@@ -333,6 +354,7 @@ impl Shim {
         match heard.owner {
             Owner::Fork { leg, index } => self.on_fork_heard(leg, index, &heard, response),
             Owner::Refresh { leg } => self.on_refresh_heard(leg, &heard, response),
+            Owner::Text { number } => self.on_text_heard(number, heard.outcome, response),
             Owner::Notify { tag } => self.on_notify_heard(tag, heard.outcome),
             Owner::Push {
                 user,
@@ -356,8 +378,16 @@ impl Shim {
     }
 
     fn on_user(&mut self, id: Id, user: Option<SipUser>) {
-        if user.is_none() {
-            self.drop_subscriptions(id);
+        let before = self.registrar.user(id).map(|user| &user.sip);
+        match (before, &user) {
+            (_, None) => {
+                self.end_subscriptions_about(Watchable::User(id));
+                self.end_subscriptions_of(id);
+            }
+            (Some(before), Some(after)) if !has_same_login(before, after) => {
+                self.end_subscriptions_of(id);
+            }
+            _ => {}
         }
         self.registrar.set_user(&mut self.cx, id, user);
     }
@@ -387,8 +417,9 @@ impl Shim {
 
 /// What OPTIONS is told (RFC 3261 §11.2).
 pub(crate) const OFFERS: &str = concat!(
-    "Allow: INVITE, ACK, CANCEL, BYE, OPTIONS, REGISTER, INFO, UPDATE, SUBSCRIBE, REFER\r\n",
-    "Accept: application/sdp, application/dtmf-relay, application/dtmf\r\n",
-    "Accept-Encoding: identity\r\nAccept-Language: en\r\nSupported: timer, path, replaces\r\n",
+    "Allow: INVITE, ACK, CANCEL, BYE, OPTIONS, REGISTER, INFO, UPDATE, SUBSCRIBE, REFER, \
+     MESSAGE, PRACK\r\n",
+    "Accept: application/sdp, application/dtmf-relay, application/dtmf, text/plain\r\n",
+    "Accept-Encoding: identity\r\nAccept-Language: en\r\nSupported: timer, path, replaces, 100rel\r\n",
     "Allow-Events: message-summary, dialog, refer\r\n"
 );

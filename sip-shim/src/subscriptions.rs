@@ -1,21 +1,26 @@
 //! Subscriptions (RFC 6665): who wants to be notified of what.
 //!
-//! Two event packages are served: a user's lamp (`mwi`, RFC 3842), for its own phones, and a user's calls
-//! (`dialog_info`, RFC 4235: the busy lamp field), for the phones of any user. What they say is in their
-//! files; here is who subscribed, for how long, and when a notification goes out.
+//! Two event packages are served: a user's lamp (`mwi`, RFC 3842), for its own phones, and a line's calls
+//! (`dialog_info`, RFC 4235: the busy lamp field), for the phones of any user. A line is a user's, or
+//! whatever else call control says can be watched. What the packages say is in their files; here is who
+//! subscribed, for how long, and when a notification goes out.
 //!
 //! Invariants: one notification at a time is on its way to a subscriber, so that none overtakes another:
-//! what changes meanwhile is sent when the answer has come. At most `subscriptions_max` subscriptions,
-//! beyond it 503, and of one user so many in each package: a phone that subscribes again and again
-//! replaces its own. A phone that answers 481 or not at all loses its subscription. Call control is told
-//! when somebody begins to watch a user's calls, and when nobody does any more.
+//! what changes meanwhile is sent when the answer has come. Changes are told once in [`PACE`] at most, and
+//! the last state always. Each package has its own maximum of subscriptions, beyond it 503, and of one
+//! user: a phone that subscribes again and again replaces its own. A phone that answers 481 or not at all
+//! loses its subscription, and so does every phone of a user whose password is another one now. Call
+//! control is told when somebody begins to watch a line's calls, and when nobody does any more.
+//!
+//! Sources: RFC 6665; RFC 4235 §3.10 (how often).
 
 mod table;
 
 use std::borrow::Cow;
+use std::sync::Arc;
 use std::time::Duration;
 
-use tandem_pbx::seam::SipEvent;
+use tandem_pbx::seam::{Label, SipEvent, Watchable, WatchedCall};
 use tandem_storage::name::Id;
 
 use crate::access::{Access, number_of};
@@ -32,6 +37,14 @@ use crate::uri::{Uri, param};
 use crate::wire::Flow;
 use crate::{dialog_info, mwi};
 
+/// A subscriber is told of changes no more often than this.
+const PACE: Duration = Duration::from_secs(1);
+/// Why a subscription is over (RFC 6665 §4.1.3): its time is up, or its subscriber wants no more of it.
+const TIMEOUT: &str = "timeout";
+/// What it is about is there no more.
+const NO_RESOURCE: &str = "noresource";
+/// Its subscriber may not have it any more.
+const REJECTED: &str = "rejected";
 /// What we notify of, for Allow-Events headers.
 const EVENTS: &str = "Allow-Events: message-summary, dialog\r\n";
 
@@ -61,16 +74,16 @@ impl Shim {
             },
         };
         let asked = Uri::parse(request.uri()).and_then(|uri| uri.number().map(Cow::into_owned));
-        let whose = asked.and_then(|number| self.registrar.by_extension(&number));
-        let about = match (package, whose.map(|other| other.sip.id)) {
-            (Package::Dialog, Some(other)) => other,
+        let whose = asked.and_then(|number| self.line_of(&number));
+        let own = Watchable::User(user);
+        let about = match (package, whose) {
+            (Package::Dialog, Some(line)) => line,
             (Package::Dialog, None) => return self.reply(server, request, &Answer::new(404)),
-            // Any other number is taken for a code such as *97: phones subscribe to that, too.
-            (Package::MessageSummary, None) => user,
-            (Package::MessageSummary, Some(other)) if other == user => user,
-            (Package::MessageSummary, Some(_)) => {
+            (Package::MessageSummary, Some(Watchable::User(other))) if other != user => {
                 return self.reply(server, request, &Answer::new(403));
             }
+            // Any other number is taken for a code such as *97: phones subscribe to that, too.
+            (Package::MessageSummary, _) => own,
         };
         let tag = self.cx.random();
         let Some(dialog) = Dialog::from_request(request, flow, tag) else {
@@ -87,6 +100,9 @@ impl Shim {
             expires: LazyTimer::never(),
             busy: false,
             told: None,
+            shown: Arc::default(),
+            notified_at: None,
+            is_put_off: false,
             version: 0,
             wanted: true,
             over: None,
@@ -95,23 +111,41 @@ impl Shim {
         for replaced in self.subscriptions.replaced(&subscription, &flow, most) {
             self.forget_subscription(replaced);
         }
-        if self.subscriptions.len() >= self.cx.config.subscriptions_max {
-            self.cx.counters.subscriptions_full += 1;
+        if self.subscriptions.len_of(package) >= package.most_of_all(&self.cx.config) {
+            match package {
+                Package::MessageSummary => self.cx.counters.subscriptions_full += 1,
+                Package::Dialog => self.cx.counters.watches_full += 1,
+            }
             let retry = self.retry_after();
             return self.reply(server, request, &Answer::new(503).headers(&retry));
         }
         if self.subscriptions.insert(tag, subscription) {
-            let (user, is_watched) = (about, true);
-            self.cx.tell(SipEvent::Watched { user, is_watched });
+            let (what, is_watched) = (about, true);
+            self.cx.tell(SipEvent::Watched { what, is_watched });
         }
         self.subscribed(server, flow, request, tag, expires_s);
     }
 
     fn forget_subscription(&mut self, tag: u64) {
-        if let Some(user) = self.subscriptions.remove(tag) {
+        if let Some(what) = self.subscriptions.remove(tag) {
             let is_watched = false;
-            self.cx.tell(SipEvent::Watched { user, is_watched });
+            self.cx.tell(SipEvent::Watched { what, is_watched });
         }
+    }
+
+    /// Whose number it is.
+    fn line_of(&self, number: &str) -> Option<Watchable> {
+        let user = self.registrar.by_extension(number);
+        let user = user.map(|user| Watchable::User(user.sip.id));
+        user.or_else(|| self.subscriptions.by_number(number))
+    }
+
+    /// Call control says that a line can be watched, or no longer.
+    pub(crate) fn set_watchable(&mut self, what: Watchable, label: Option<Label>) {
+        if label.is_none() {
+            self.end_subscriptions_about(what);
+        }
+        self.subscriptions.set_label(what, label);
     }
 
     /// A SUBSCRIBE within a subscription: refresh or end.
@@ -168,8 +202,8 @@ impl Shim {
         subscription
             .expires
             .set(&mut self.cx, at, TimerId::Subscription(tag));
-        subscription.over = (expires_s == 0).then_some("timeout");
-        let (package, user) = (subscription.package, subscription.about);
+        subscription.over = (expires_s == 0).then_some(TIMEOUT);
+        let (package, about) = (subscription.package, subscription.about);
         let contact = message_builder::contact(&self.cx, &flow);
         let headers = format!("{contact}Expires: {expires_s}\r\n");
         self.servers.respond(
@@ -178,8 +212,9 @@ impl Shim {
             request,
             &Answer::new(200).tag(tag).headers(&headers),
         );
-        let is_dark = self.registrar.user(user).is_some_and(|u| u.lamp.is_none());
-        if package == Package::MessageSummary && is_dark {
+        if let (Package::MessageSummary, Watchable::User(user)) = (package, about)
+            && self.registrar.user(user).is_some_and(|u| u.lamp.is_none())
+        {
             self.cx.tell(SipEvent::PhoneCame { user });
         }
         self.notify(tag);
@@ -201,41 +236,22 @@ impl Shim {
 
     /// Tells one subscriber, if there is something it does not know.
     pub(crate) fn notify(&mut self, tag: u64) {
+        let Some(news) = self.news(tag) else {
+            return;
+        };
+        if self.is_put_off(tag) {
+            return;
+        }
+        let Some((body, shown)) = self.body(tag) else {
+            return;
+        };
         let Some(subscription) = self.subscriptions.by_tag.get_mut(&tag) else {
             return;
         };
-        if subscription.busy {
-            return;
-        }
-        let user = self.registrar.user(subscription.about);
-        let extension = user.map_or("", |user| &user.sip.extension);
-        let (news, body) = match subscription.package {
-            Package::MessageSummary => {
-                let lamp = user.and_then(|user| user.lamp).unwrap_or_default();
-                let body = mwi::summary(&self.cx, extension, lamp);
-                (Told::Lamp(lamp), body)
-            }
-            Package::Dialog => {
-                let known = self.subscriptions.calls.get(&subscription.about);
-                let (calls, change) = match known {
-                    Some(known) => (&*known.calls, known.change),
-                    // Call control tells them in a moment.
-                    None if subscription.over != Some("noresource") => return,
-                    None => (&[][..], 0),
-                };
-                let version = subscription.version;
-                let name = user.map_or("", |user| &user.sip.name);
-                let body = dialog_info::body(&self.cx, (extension, name), version, calls);
-                (Told::Calls(change), body)
-            }
-        };
-        let is_due =
-            subscription.wanted || subscription.over.is_some() || subscription.told != Some(news);
-        if !is_due {
-            return;
-        }
         (subscription.busy, subscription.wanted) = (true, false);
         subscription.told = Some(news);
+        subscription.shown = shown;
+        subscription.notified_at = Some(self.cx.now.mono);
         subscription.version += 1;
         let left_s = subscription.expires.due().since(self.cx.now.mono).as_secs();
         let state = match subscription.over {
@@ -256,10 +272,83 @@ impl Shim {
         let route = dialog.route();
         let mut request = dialog.request(Method::Notify, cseq, branch, &route);
         request.headers = &headers;
-        request.body = Some((kind, &body));
+        request.body = Some((kind, body.as_bytes()));
         self.cx.counters.notifies += 1;
         self.clients
             .request(&mut self.cx, dialog.flow, Owner::Notify { tag }, &request);
+    }
+
+    /// What a subscriber is to be told now. `None`: it knows all, or is being told something.
+    fn news(&self, tag: u64) -> Option<Told> {
+        let subscription = self.subscriptions.by_tag.get(&tag)?;
+        if subscription.busy {
+            return None;
+        }
+        let news = match (subscription.package, subscription.about) {
+            (Package::MessageSummary, Watchable::User(user)) => {
+                let lamp = self.registrar.user(user).and_then(|user| user.lamp);
+                Told::Lamp(lamp.unwrap_or_default())
+            }
+            (_, about) => match self.subscriptions.calls.get(&about) {
+                Some(known) => Told::Calls(known.change),
+                None if matches!(subscription.over, Some(NO_RESOURCE | REJECTED)) => Told::Calls(0),
+                // Call control tells them in a moment.
+                None => return None,
+            },
+        };
+        let is_due = subscription.is_owed() || subscription.told != Some(news);
+        is_due.then_some(news)
+    }
+
+    /// It is too early to tell a subscriber of a change: it is told in a while. What it asked for itself
+    /// does not wait (RFC 6665 §4.2.1.2).
+    fn is_put_off(&mut self, tag: u64) -> bool {
+        let Some(subscription) = self.subscriptions.by_tag.get_mut(&tag) else {
+            return false;
+        };
+        let Some(last) = subscription.notified_at else {
+            return false;
+        };
+        if subscription.is_owed() || self.cx.now.mono >= last + PACE {
+            return false;
+        }
+        if !std::mem::replace(&mut subscription.is_put_off, true) {
+            let timer = TimerId::Notification(tag);
+            self.cx.timers.set(last + PACE, timer);
+        }
+        true
+    }
+
+    /// The time of a notification that was put off has come.
+    pub(crate) fn on_notification_due(&mut self, tag: u64) {
+        if let Some(subscription) = self.subscriptions.by_tag.get_mut(&tag) {
+            subscription.is_put_off = false;
+            self.notify(tag);
+        }
+    }
+
+    /// What a notification says, and the calls of which it speaks.
+    fn body(&self, tag: u64) -> Option<(String, Arc<[WatchedCall]>)> {
+        let subscription = self.subscriptions.by_tag.get(&tag)?;
+        let user = match subscription.about {
+            Watchable::User(user) => self.registrar.user(user),
+            Watchable::Group(_) | Watchable::Slot(_) => None,
+        };
+        let label = self.subscriptions.label(subscription.about);
+        let user_is = user.map(|user| (&*user.sip.extension, &*user.sip.name));
+        let line_is = label.map(|label| (&*label.extension, &*label.name));
+        let named = user_is.or(line_is).unwrap_or_default();
+        if subscription.package == Package::MessageSummary {
+            let lamp = user.and_then(|user| user.lamp).unwrap_or_default();
+            return Some((mwi::summary(&self.cx, named.0, lamp), Arc::default()));
+        }
+        let known = self.subscriptions.calls.get(&subscription.about);
+        let calls = known.map_or(Arc::default(), |known| known.calls.clone());
+        let shown = &subscription.shown;
+        let is_over = |old: &&WatchedCall| calls.iter().all(|call| call.leg != old.leg);
+        let ended: Vec<&WatchedCall> = shown.iter().filter(is_over).collect();
+        let body = dialog_info::body(&self.cx, named, subscription.version, &calls, &ended);
+        Some((body, calls))
     }
 
     pub(crate) fn on_notify_heard(&mut self, tag: u64, outcome: Outcome) {
@@ -289,21 +378,33 @@ impl Shim {
             .expires
             .fired(&mut self.cx, TimerId::Subscription(tag));
         if due && subscription.over.is_none() {
-            subscription.over = Some("timeout");
+            subscription.over = Some(TIMEOUT);
             subscription.wanted = true;
             self.notify(tag);
         }
     }
 
-    /// The user is gone: so are its lamp and its calls, and its phones watch nobody any more.
-    pub(crate) fn drop_subscriptions(&mut self, user: Id) {
-        let packages = [Package::MessageSummary, Package::Dialog];
-        let about = packages.map(|package| self.subscriptions.tags_of(package, user));
-        let by = self.subscriptions.tags_by(Package::Dialog, user);
-        for tag in about.concat().into_iter().chain(by) {
-            if let Some(subscription) = self.subscriptions.by_tag.get_mut(&tag) {
-                subscription.over = Some("noresource");
-                subscription.wanted = true;
+    /// A line is there no more.
+    pub(crate) fn end_subscriptions_about(&mut self, what: Watchable) {
+        for package in [Package::MessageSummary, Package::Dialog] {
+            let tags = self.subscriptions.tags_of(package, what);
+            self.end_subscriptions(tags, NO_RESOURCE);
+        }
+    }
+
+    /// What a user's phones had shown to subscribe is good no more.
+    pub(crate) fn end_subscriptions_of(&mut self, user: Id) {
+        for package in [Package::MessageSummary, Package::Dialog] {
+            let tags = self.subscriptions.tags_by(package, user);
+            self.end_subscriptions(tags, REJECTED);
+        }
+    }
+
+    fn end_subscriptions(&mut self, tags: Vec<u64>, why: &'static str) {
+        for tag in tags {
+            let subscription = self.subscriptions.by_tag.get_mut(&tag);
+            if let Some(subscription) = subscription.filter(|s| s.over.is_none()) {
+                (subscription.over, subscription.wanted) = (Some(why), true);
                 self.notify(tag);
             }
         }

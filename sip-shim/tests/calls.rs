@@ -5,7 +5,7 @@ mod common;
 use common::*;
 
 use tandem_engine::seam::LegId;
-use tandem_pbx::seam::{Cause, SipCommand};
+use tandem_pbx::seam::{CallHistory, Cause, SipCommand};
 
 //= RFC 3261 §17.2.1 type=test
 //# The request MUST be passed to the TU.
@@ -323,8 +323,8 @@ fn what_cannot_be_a_call_is_refused() {
     );
     check(&invite_with(1, "", "hello"), "415");
     assert_eq!(
-        check(&invite(1, "Require: 100rel, timer\n"), "420").0,
-        "100rel"
+        check(&invite(1, "Require: tdialog, timer, 100rel\n"), "420").0,
+        "tdialog"
     );
     assert_eq!(
         check(&invite(1, "Supported: timer\nSession-Expires: 60\n"), "422").1,
@@ -683,6 +683,7 @@ fn the_codec_of_the_other_leg_is_preferred() {
         caller,
         like: Some(LegId(1)),
         auto_answer: false,
+        history: CallHistory::default(),
     });
     w.out();
     let offered = "RTP/AVP 0 8 111 9 101 110";

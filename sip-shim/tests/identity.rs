@@ -5,7 +5,7 @@ mod common;
 use common::*;
 
 use tandem_engine::seam::LegId;
-use tandem_pbx::seam::{Caller, ClassOfService, SipCommand};
+use tandem_pbx::seam::{CallHistory, Caller, ClassOfService, SipCommand};
 use tandem_sip_shim::{ShimConfig, Trusted};
 
 const SECRET: &str = "+4366412345678";
@@ -73,6 +73,7 @@ fn the_called_phone_is_told_that_a_number_is_withheld() {
         caller,
         like: None,
         auto_answer: false,
+        history: CallHistory::default(),
     });
     let invite = w.last_like("INVITE");
     assert!(header(&invite, "From").starts_with("\"Anonymous\" <sip:anonymous@anonymous.invalid>"));

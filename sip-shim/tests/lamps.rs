@@ -163,11 +163,12 @@ fn a_subscription_lives_and_ends() {
     assert_eq!(header(&notify, "Event"), "message-summary;id=7");
     assert_eq!(header(&notify, "From"), header(&ok, "To"));
     w.respond_to(DESK, &notify, "200 OK", "", "");
+    w.pass_ms(1_000);
     // One phone, one notification.
     light(&mut w, 2, 0);
     w.expect(&["10.0.0.1:5060: NOTIFY sip:101@10.0.0.1:5060"]);
     w.respond(DESK, "NOTIFY", "200 OK", "", "");
-    w.pass_ms(500_000);
+    w.pass_ms(499_000);
     let to = header(&ok, "To");
     let tag = &to[to.find(";tag").unwrap()..];
     w.out();
@@ -243,7 +244,7 @@ fn strangers_must_show_a_password_and_other_events_are_refused() {
 #[test]
 fn the_table_is_bounded() {
     let mut w = World::with(tandem_sip_shim::ShimConfig {
-        subscriptions_max: 1,
+        lamp_subscriptions_max: 1,
         ..config()
     });
     w.register(101, DESK);
@@ -267,6 +268,7 @@ fn a_phone_that_subscribes_without_end_takes_one_place() {
         let text = w.last_like("NOTIFY");
         w.respond_to(DESK, &text, "200 OK", "", "");
     }
+    w.pass_ms(1_000);
     w.out();
     w.pbx(SipCommand::MessageSummary {
         user: id(101),

@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 
 use common::{header, id, mended, user};
 use tandem_engine::seam::LegId;
-use tandem_pbx::seam::{SipCommand, SipEvent};
+use tandem_pbx::seam::{CallHistory, SipCommand, SipEvent};
 use tandem_sip_shim::{Shim, ShimConfig, ShimInput, ShimOutput, SipShell, SipShellConfig, WireIn};
 use tandem_storage::time::{Now, Time};
 
@@ -182,6 +182,7 @@ impl Pbx {
                     caller,
                     like: Some(leg),
                     auto_answer: false,
+                    history: CallHistory::default(),
                 }]
             }
             SipEvent::Ringing { leg } => vec![SipCommand::Ring {

@@ -4,7 +4,8 @@
 //! The input is pieces separated by 0x1e. The first is a datagram; of the others the first byte
 //! says what it is. In datagrams some bytes stand for what the shim said last, since nobody could
 //! guess it: 0x01 its To tag, 0x02 the branch, 0x03 the Call-ID and 0x04 the From tag of its last
-//! request, 0x05 the Authorization that its last challenge asks for.
+//! request, 0x05 the Authorization that its last challenge asks for, 0x06 the
+//! RAck of its last reliable response.
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -12,7 +13,8 @@ use std::time::Duration;
 
 use tandem_engine::seam::{Command, LegId};
 use tandem_pbx::seam::{
-    CallState, Caller, Cause, MessageSummary, SipCommand, SipEvent, SipUser, WatchedCall,
+    CallHistory, CallState, Caller, Cause, DIVERSIONS_MAX, Diversion, DiversionReason,
+    MessageSummary, SipCommand, SipEvent, SipUser, Watchable, WatchedCall,
 };
 use tandem_sip_shim::{Flow, Shim, ShimConfig, ShimInput, ShimOutput, WireIn, WireOut};
 use tandem_sip_shim::{digest, validate};
@@ -51,6 +53,7 @@ struct Said {
     call_id: String,
     from_tag: String,
     authorization: String,
+    rack: String,
     method: String,
 }
 
@@ -134,6 +137,16 @@ impl Story {
                     caller,
                     like: None,
                     auto_answer: true,
+                    history: CallHistory {
+                        diversions: [Diversion {
+                            number: "102".into(),
+                            name: "B \"C".into(),
+                            is_withheld: false,
+                            reason: DiversionReason::Busy,
+                        }]
+                        .into(),
+                        referred_by: None,
+                    },
                 }
             }
             (b'f', Some(leg)) => SipCommand::ReferResult { leg, refused: None },
@@ -151,7 +164,7 @@ impl Story {
                     name: "A & <B>".into(),
                 };
                 SipCommand::Calls {
-                    user: id(1),
+                    what: Watchable::User(id(1)),
                     calls: [call].into(),
                 }
             }
@@ -247,7 +260,9 @@ impl Story {
                 caller,
                 dialed,
                 replaces,
+                diversions,
             } => {
+                assert!(diversions.len() <= DIVERSIONS_MAX);
                 assert!(replaces.is_none_or(|replaced| self.legs.contains(&replaced)));
                 assert!(caller.number.chars().count() <= 64 && caller.name.chars().count() <= 64);
                 assert!(dialed.chars().count() <= 64);
@@ -270,6 +285,14 @@ impl Story {
                 assert!(
                     self.legs.contains(&leg),
                     "{leg:?} is spoken of after its end"
+                );
+            }
+            SipEvent::Text { number, to, .. } => {
+                assert!(to.chars().count() <= 64);
+                let target = Ok(id(1));
+                self.shim.handle(
+                    self.now(),
+                    ShimInput::Pbx(SipCommand::Text { number, target }),
                 );
             }
             SipEvent::PhoneSeen { .. } | SipEvent::PhoneCame { .. } | SipEvent::Watched { .. } => {}
@@ -308,6 +331,7 @@ impl Said {
                 2 => bytes.extend_from_slice(self.branch.as_bytes()),
                 3 => bytes.extend_from_slice(self.call_id.as_bytes()),
                 4 => bytes.extend_from_slice(self.from_tag.as_bytes()),
+                6 => bytes.extend_from_slice(self.rack.as_bytes()),
                 5 => bytes.extend_from_slice(self.authorization.as_bytes()),
                 other => bytes.push(*other),
             }
@@ -339,6 +363,9 @@ impl Said {
         };
         if text.starts_with("SIP/2.0") {
             self.to_tag = after(value("To: "), "tag=");
+            if text.contains("\r\nRSeq: ") {
+                self.rack = format!("{} {}", value("RSeq: "), value("CSeq: "));
+            }
             if text.starts_with("SIP/2.0 401") {
                 self.authorization = authorization(value("WWW-Authenticate: "));
             }
@@ -417,8 +444,11 @@ mod tests {
         assert_eq!(play("lamp").said.method, "NOTIFY");
         for (name, events) in [
             ("transfer", "Incoming Confirmed Refer Refer Ended"),
+            ("text", "PhoneSeen PhoneCame Text"),
             ("busy-lamp", "PhoneSeen PhoneCame Watched"),
             ("call-answered-and-ended", "Incoming Confirmed Ended"),
+            ("confirmed-ringing", "Incoming Confirmed Ended"),
+            ("diverted", "Incoming Confirmed Ended"),
             ("late-offer", "Incoming Confirmed Ended"),
             (
                 "hold-info-update",

@@ -16,6 +16,8 @@ use crate::call::bridge::{Bridge, BridgeId};
 use crate::call::conference::{Conference, ConferenceId};
 use crate::call::dial::{Dial, DialId};
 use crate::call::leg::{Direction, Leg, Place};
+use crate::call::parking::slot_of;
+use crate::seam::Watchable;
 
 /// See the chapter above.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -36,9 +38,15 @@ pub(crate) struct Board {
     /// Legs that came in.
     #[serde(skip)]
     incoming: usize,
-    /// Users of whose legs something may have changed.
+    /// The legs whose calls go, or went, through each group.
     #[serde(skip)]
-    touched: BTreeSet<Id>,
+    by_group: BTreeMap<Id, BTreeSet<LegId>>,
+    /// Who is parked where.
+    #[serde(skip)]
+    slots: BTreeMap<u32, LegId>,
+    /// Lines of whose legs something may have changed.
+    #[serde(skip)]
+    touched: BTreeSet<Watchable>,
 }
 
 /// Whose deadline it is.
@@ -78,20 +86,43 @@ impl Board {
         due.map(|(_, whose)| *whose).collect()
     }
 
-    /// The users of whose legs something may have changed since the last time.
-    pub(crate) fn take_touched(&mut self) -> BTreeSet<Id> {
+    /// The lines of whose legs something may have changed since the last time.
+    pub(crate) fn take_touched(&mut self) -> BTreeSet<Watchable> {
         std::mem::take(&mut self.touched)
     }
 
-    /// Notes the deadline of a leg as it is now, and that it may have changed.
+    /// Notes the deadline of a leg and the slot it is parked in as they are now, and that it may have
+    /// changed.
     pub(crate) fn note_leg(&mut self, id: LegId) {
         let Some(leg) = self.legs.get_mut(&id) else {
             return;
         };
-        self.touched.extend(leg.party.user);
+        self.touched.extend(lines_of(leg));
         let deadline = leg.deadline();
         let noted = std::mem::replace(&mut leg.noted, deadline);
+        let slot = slot_of(leg);
+        let noted_slot = std::mem::replace(&mut leg.noted_slot, slot);
         self.note(TimerOf::Leg(id), noted, deadline);
+        self.note_slot(id, noted_slot, slot);
+    }
+
+    fn note_slot(&mut self, id: LegId, noted: Option<u32>, slot: Option<u32>) {
+        if noted == slot {
+            return;
+        }
+        if let Some(noted) = noted.filter(|noted| self.slots.get(noted) == Some(&id)) {
+            self.slots.remove(&noted);
+        }
+        if let Some(slot) = slot {
+            self.slots.insert(slot, id);
+        }
+        let slots = noted.into_iter().chain(slot);
+        self.touched.extend(slots.map(Watchable::Slot));
+    }
+
+    /// Who is parked in a slot.
+    pub(crate) fn parked_in(&self, slot: u32) -> Option<LegId> {
+        self.slots.get(&slot).copied()
     }
 
     /// Notes the deadline of a dial as it is now.
@@ -118,8 +149,11 @@ impl Board {
 
     /// Puts a leg on.
     pub(crate) fn insert_leg(&mut self, leg: Leg) {
-        self.touched.extend(leg.party.user);
+        self.touched.extend(lines_of(&leg));
         self.incoming += usize::from(leg.direction == Direction::In);
+        for group in &leg.through {
+            self.by_group.entry(*group).or_default().insert(leg.id);
+        }
         if let Some(user) = leg.party.user {
             self.by_user.entry(user).or_default().insert(leg.id);
         }
@@ -132,6 +166,40 @@ impl Board {
         legs.filter_map(|leg| self.legs.get(leg))
     }
 
+    /// The legs whose calls go, or went, through a group.
+    pub(crate) fn legs_through(&self, group: Id) -> impl Iterator<Item = &Leg> {
+        let legs = self.by_group.get(&group).into_iter().flatten();
+        legs.filter_map(|leg| self.legs.get(leg))
+    }
+
+    /// A leg's call goes through these groups.
+    pub(crate) fn set_through(&mut self, id: LegId, groups: Vec<Id>) {
+        let Some(leg) = self.legs.get_mut(&id) else {
+            return;
+        };
+        if leg.through == groups {
+            return;
+        }
+        let before = std::mem::replace(&mut leg.through, groups.clone());
+        self.forget_through(id, &before);
+        for group in groups {
+            self.touched.insert(Watchable::Group(group));
+            self.by_group.entry(group).or_default().insert(id);
+        }
+    }
+
+    fn forget_through(&mut self, id: LegId, groups: &[Id]) {
+        for group in groups {
+            self.touched.insert(Watchable::Group(*group));
+            if let Some(legs) = self.by_group.get_mut(group) {
+                legs.remove(&id);
+                if legs.is_empty() {
+                    self.by_group.remove(group);
+                }
+            }
+        }
+    }
+
     /// A user talks to somebody, or to the machine.
     pub(crate) fn is_on_the_phone(&self, user: Id) -> bool {
         self.legs_of(user)
@@ -141,7 +209,9 @@ impl Board {
     /// Takes a leg off, with its timer.
     pub(crate) fn remove_leg(&mut self, id: LegId) -> Option<Leg> {
         let leg = self.legs.remove(&id)?;
-        self.touched.extend(leg.party.user);
+        self.touched.extend(lines_of(&leg));
+        self.forget_through(id, &leg.through);
+        self.note_slot(id, leg.noted_slot, None);
         self.incoming -= usize::from(leg.direction == Direction::In);
         if let Some(user) = leg.party.user
             && let Some(legs) = self.by_user.get_mut(&user)
@@ -241,4 +311,14 @@ impl Board {
             self.note_dial(id);
         }
     }
+}
+
+/// The lines that a leg is a call of, but for the slot it is parked in.
+fn lines_of(leg: &Leg) -> impl Iterator<Item = Watchable> {
+    let groups = leg.through.iter().copied().map(Watchable::Group);
+    leg.party
+        .user
+        .map(Watchable::User)
+        .into_iter()
+        .chain(groups)
 }

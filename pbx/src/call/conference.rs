@@ -6,7 +6,6 @@
 //! Invariants: a leg is a member exactly while its place is [`App::Room`] of this conference. Who holds
 //! the others with its phone is not heard: the phone's music is not for them.
 
-use std::collections::VecDeque;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -15,7 +14,7 @@ use tandem_storage::name::Id;
 
 use crate::app::room::{InRoom, RoomAct};
 use crate::app::{App, Next};
-use crate::call::dial_request::{DialRequest, Otherwise, Step};
+use crate::call::dial_request::{DialRequest, Otherwise};
 use crate::call::leg::Place;
 use crate::office::group::Strategy;
 use crate::pbx::Pbx;
@@ -338,16 +337,11 @@ impl Pbx {
         let conference = self.begin_conference(group, Some(id), one_way);
         self.come_in(id, InRoom::new(conference, true));
         for user in idle {
-            let step = Step {
-                targets: vec![user],
-                ring_for: PAGE_RING,
-            };
             let request = DialRequest {
-                steps: VecDeque::from([step]),
-                passed: vec![user],
                 skips_busy: true,
                 auto_answer: true,
                 otherwise: Otherwise::End(Cause::NoAnswer),
+                ..DialRequest::user(user, vec![user], PAGE_RING)
             };
             self.dial_into(conference, shown.clone(), request);
         }

@@ -16,13 +16,13 @@ use tandem_storage::time::Time;
 
 use crate::app::{Next, Start};
 use crate::call::conference::ConferenceId;
-use crate::call::dial_request::{DialRequest, Otherwise};
+use crate::call::dial_request::{DialRequest, Otherwise, Trail};
 use crate::call::groups;
 use crate::call::leg::{Leg, LegState, Place};
 use crate::call::routing::{self, Dialer};
 use crate::pbx::Pbx;
 use crate::say::Say;
-use crate::seam::{Caller, Cause, SipCommand};
+use crate::seam::{CallHistory, Caller, Cause, Diversion, DiversionReason, SipCommand};
 use crate::voicemail::deposit::Reason;
 
 /// Who waits hears ringing after this long, though no phone has said yet that it rings.
@@ -46,6 +46,8 @@ pub(crate) struct Dial {
     /// Who is shown to those who are rung.
     shown: Caller,
     request: DialRequest,
+    /// Where the call has been, as those of the present step are told.
+    diversions: Vec<Diversion>,
     rings: Vec<LegId>,
     /// Why those who were rung did not come, as far as it says something about them.
     cause: Cause,
@@ -73,6 +75,14 @@ impl Dial {
     /// Who is shown to those who are rung.
     pub(crate) fn shown(&self) -> &Caller {
         &self.shown
+    }
+
+    /// Where the call has been.
+    fn trail(&self) -> Trail {
+        Trail {
+            passed: self.request.passed.clone(),
+            diversions: self.diversions.clone(),
+        }
     }
 
     /// When it wants to be looked at.
@@ -104,6 +114,7 @@ impl Pbx {
         };
         leg.place = Place::Waits(id);
         let shown = leg.party.clone();
+        self.note_through(waits, &request.passed);
         self.board.note_leg(waits);
         self.start_dial(id, Some(waits), shown, request, referrer);
     }
@@ -158,6 +169,7 @@ impl Pbx {
             referrer,
             shown,
             request,
+            diversions: Vec::new(),
             rings: Vec::new(),
             cause: Cause::NoAnswer,
             tone: Tone::Nothing,
@@ -182,6 +194,7 @@ impl Pbx {
             }
             let skips_busy = dial.request.skips_busy;
             dial.until = self.x.now.mono + step.ring_for;
+            dial.diversions = step.diversions;
             for user in step.targets {
                 if skips_busy && self.board.is_on_the_phone(user) {
                     continue;
@@ -211,6 +224,10 @@ impl Pbx {
             caller: dial.shown.clone(),
             like: dial.waits,
             auto_answer: dial.request.auto_answer,
+            history: CallHistory {
+                diversions: dial.diversions.as_slice().into(),
+                referred_by: dial.request.referred_by.clone(),
+            },
         });
         let dialed = party.number.clone();
         let mut called = Leg::outgoing(leg, party, dialed, &self.x);
@@ -262,10 +279,12 @@ impl Pbx {
             dial.shown = leg.party.clone();
         }
         let rung = dial.rings.clone();
+        let passed = dial.request.passed.clone();
         let (tone, rings) = (dial.tone, dial.rings.first().copied());
         if let Some(leg) = self.board.legs.get_mut(&waits) {
             leg.place = Place::Waits(id);
         }
+        self.note_through(waits, &passed);
         self.board.note_leg(waits);
         rung.into_iter().for_each(|leg| self.board.note_leg(leg));
         match (tone, rings) {
@@ -297,18 +316,25 @@ impl Pbx {
 
     /// The phone forwards the call itself: whoever it names is rung in its place.
     pub(crate) fn target_redirects(&mut self, id: DialId, leg: LegId, to: &str) {
+        let user = self.board.legs.get(&leg).and_then(|leg| leg.party.user);
         self.over(leg);
         let Some(dial) = self.board.dials.get_mut(&id) else {
             return;
         };
         dial.rings.retain(|other| *other != leg);
-        let passed = dial.request.passed.clone();
-        let Some(request) = groups::onward(&mut self.x, to, passed) else {
+        let mut trail = dial.trail();
+        if let Some(user) = user {
+            trail.divert(&self.x, user, DiversionReason::Deflected);
+        }
+        let Some(request) = groups::onward(&mut self.x, to, trail) else {
             return self.target_lost(id);
         };
-        dial.request.passed = request.passed;
+        dial.request.passed = request.passed.clone();
         for step in request.steps.into_iter().rev() {
             dial.request.steps.push_front(step);
+        }
+        if let Some(waits) = dial.waits {
+            self.note_through(waits, &request.passed);
         }
         self.target_lost(id);
     }
@@ -378,7 +404,10 @@ impl Pbx {
             return;
         };
         match self.otherwise(&dial) {
-            Next::Dial(request) => self.dial(waits, request, dial.referrer),
+            Next::Dial(mut request) => {
+                request.referred_by = dial.request.referred_by;
+                self.dial(waits, request, dial.referrer);
+            }
             next => {
                 self.go(waits, next);
                 if let Some(referrer) = dial.referrer {
@@ -390,14 +419,17 @@ impl Pbx {
 
     /// What follows for the one who waits when nobody has answered.
     fn otherwise(&mut self, dial: &Dial) -> Next {
-        let passed = dial.request.passed.clone();
+        let mut trail = dial.trail();
+        let case = groups::case_of(dial.cause);
+        let rung = trail.passed.last().copied();
         match &dial.request.otherwise {
             Otherwise::Mailbox(mailbox) => {
-                let forward = groups::case_of(dial.cause).and_then(|case| {
-                    let rung = self.x.office.settings(*passed.last()?);
-                    rung.forward_in(case).cloned()
+                let forward = case.zip(rung).and_then(|(case, rung)| {
+                    let to = self.x.office.settings(rung).forward_in(case).cloned()?;
+                    trail.divert(&self.x, rung, groups::reason_of(case));
+                    Some(to)
                 });
-                let request = forward.and_then(|to| groups::onward(&mut self.x, &to, passed));
+                let request = forward.and_then(|to| groups::onward(&mut self.x, &to, trail));
                 let reason = match dial.cause {
                     Cause::Busy => Reason::Busy,
                     _ => Reason::Unavailable,
@@ -408,8 +440,12 @@ impl Pbx {
                 }
             }
             Otherwise::Number(to) => {
+                if let Some(group) = rung {
+                    let reason = case.map_or(DiversionReason::NoAnswer, groups::reason_of);
+                    trail.divert(&self.x, group, reason);
+                }
                 let mailbox = self.x.office.mailbox(to);
-                match (groups::onward(&mut self.x, to, passed), mailbox) {
+                match (groups::onward(&mut self.x, to, trail), mailbox) {
                     (Some(request), _) => Next::Dial(request),
                     (None, Some(mailbox)) => {
                         Next::Start(Start::Deposit(mailbox, Reason::Unavailable))

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use tandem_storage::name::Id;
 
 use crate::call::parking::Parking;
-use crate::seam::Cause;
+use crate::seam::{Cause, Diversion, Referrer};
 
 /// What is to be tried, and what follows if nobody answers.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -22,6 +22,17 @@ pub(crate) struct DialRequest {
     /// The phones are asked to answer by themselves.
     pub(crate) auto_answer: bool,
     pub(crate) otherwise: Otherwise,
+    /// Who transferred the call there, as those who are rung are told.
+    pub(crate) referred_by: Option<Referrer>,
+}
+
+/// Where a call has been.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Trail {
+    /// Users and groups here, the present one last.
+    pub(crate) passed: Vec<Id>,
+    /// The lines that it was sent on from, elsewhere included, the first one first.
+    pub(crate) diversions: Vec<Diversion>,
 }
 
 /// Who is rung at once, and for how long.
@@ -29,6 +40,8 @@ pub(crate) struct DialRequest {
 pub(crate) struct Step {
     /// Users, all phones of each.
     pub(crate) targets: Vec<Id>,
+    /// Where the call has been, as these are told.
+    pub(crate) diversions: Vec<Diversion>,
     pub(crate) ring_for: Duration,
 }
 
@@ -48,9 +61,20 @@ pub(crate) enum Otherwise {
 impl DialRequest {
     /// A user's phones, or those of whom the user's calls go to; the last of `passed`.
     pub(crate) fn user(called: Id, passed: Vec<Id>, ring_for: Duration) -> DialRequest {
+        let trail = Trail {
+            passed,
+            diversions: Vec::new(),
+        };
+        DialRequest::user_by(called, trail, ring_for)
+    }
+
+    /// The same for a call that may have been elsewhere before.
+    pub(crate) fn user_by(called: Id, trail: Trail, ring_for: Duration) -> DialRequest {
+        let Trail { passed, diversions } = trail;
         let user = passed.last().copied().unwrap_or(called);
         let step = Step {
             targets: vec![user],
+            diversions,
             ring_for,
         };
         DialRequest {
@@ -59,6 +83,7 @@ impl DialRequest {
             skips_busy: false,
             auto_answer: false,
             otherwise: Otherwise::Mailbox(called),
+            referred_by: None,
         }
     }
 

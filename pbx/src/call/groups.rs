@@ -9,62 +9,93 @@ use std::collections::VecDeque;
 use tandem_storage::name::Id;
 
 use crate::app::{Next, Start};
-use crate::call::dial_request::{DialRequest, Otherwise, Step};
+use crate::call::dial_request::{DialRequest, Otherwise, Step, Trail};
+use crate::call::routing::Dialer;
 use crate::office::group::{Overflow, Strategy};
 use crate::office::{Entry, ForwardCase};
-use crate::seam::{Caller, Cause};
+use crate::seam::{Caller, Cause, DIVERSIONS_MAX, Diversion, DiversionReason};
 use crate::state::PbxState;
 use crate::voicemail::deposit::Reason;
 
 /// A call to a user.
-pub(crate) fn call_user(x: &mut PbxState, caller: &Caller, called: Id) -> Next {
-    let settings = x.office.settings(called);
-    let is_blocked = || settings.blocked.contains(&caller.number);
-    if caller.is_withheld && settings.reject_anonymous || !caller.is_withheld && is_blocked() {
+pub(crate) fn call_user(x: &mut PbxState, dialer: &Dialer<'_>, called: Id) -> Next {
+    if is_unwanted(x, dialer.party, called) {
         x.counters.calls_unwanted += 1;
         return Next::End(Cause::Declined);
     }
-    match to_user(x, called, Vec::new()) {
+    match to_user(x, called, Trail::from(dialer)) {
         Some(request) => Next::Dial(request),
         None => Next::Start(Start::Deposit(called, Reason::Unavailable)),
     }
 }
 
+/// A user does not want to hear from this caller.
+pub(crate) fn is_unwanted(x: &PbxState, caller: &Caller, called: Id) -> bool {
+    let settings = x.office.settings(called);
+    match caller.is_withheld {
+        true => settings.reject_anonymous,
+        false => settings.blocked.contains(&caller.number),
+    }
+}
+
 /// A call to a group.
-pub(crate) fn call_group(x: &mut PbxState, group: Id) -> Next {
-    match to_group(x, group, Vec::new()) {
+pub(crate) fn call_group(x: &mut PbxState, dialer: &Dialer<'_>, group: Id) -> Next {
+    match to_group(x, group, Trail::from(dialer)) {
         Some(request) => Next::Dial(request),
         None => Next::End(Cause::NoAnswer),
     }
 }
 
 /// A call goes on to this number. `None`: to nobody who has not had it yet.
-pub(crate) fn onward(x: &mut PbxState, to: &str, passed: Vec<Id>) -> Option<DialRequest> {
+pub(crate) fn onward(x: &mut PbxState, to: &str, trail: Trail) -> Option<DialRequest> {
     match x.office.entry(to)? {
-        Entry::User(user) => to_user(x, user, passed),
-        Entry::Group(group) => to_group(x, group, passed),
+        Entry::User(user) => to_user(x, user, trail),
+        Entry::Group(group) => to_group(x, group, trail),
         Entry::Room(_) => None,
+    }
+}
+
+impl Trail {
+    fn from(dialer: &Dialer<'_>) -> Trail {
+        Trail {
+            passed: Vec::new(),
+            diversions: dialer.diversions.to_vec(),
+        }
+    }
+
+    /// The call is sent on from this user or group.
+    pub(crate) fn divert(&mut self, x: &PbxState, from: Id, reason: DiversionReason) {
+        if self.diversions.len() >= DIVERSIONS_MAX {
+            self.diversions.remove(0);
+        }
+        self.diversions.push(Diversion {
+            number: x.office.extension(from).cloned().unwrap_or_default(),
+            name: x.office.name(from).cloned().unwrap_or_default(),
+            is_withheld: false,
+            reason,
+        });
     }
 }
 
 /// A user's phones, or those of whom the user's calls go to. `None`: nobody's phone rings (do not
 /// disturb, a circle, an extension that is no more).
-fn to_user(x: &mut PbxState, user: Id, mut passed: Vec<Id>) -> Option<DialRequest> {
+fn to_user(x: &mut PbxState, user: Id, mut trail: Trail) -> Option<DialRequest> {
     let called = user;
     let mut at = user;
     loop {
-        if !pass(x, at, &mut passed) {
+        if !pass(x, at, &mut trail.passed) {
             return None;
         }
         let settings = x.office.settings(at);
         let Some(forward) = settings.forward else {
             let rings = !settings.dnd;
-            return rings.then(|| DialRequest::user(called, passed, x.config.ring_for));
+            return rings.then(|| DialRequest::user_by(called, trail, x.config.ring_for));
         };
+        trail.divert(x, at, DiversionReason::Unconditional);
         match x.office.entry(&forward)? {
             Entry::User(next) => at = next,
             Entry::Group(group) => {
-                return Some(to_group(x, group, passed)?.or_mailbox(called));
+                return Some(to_group(x, group, trail)?.or_mailbox(called));
             }
             Entry::Room(_) => return None,
         }
@@ -81,8 +112,8 @@ fn pass(x: &PbxState, id: Id, passed: &mut Vec<Id>) -> bool {
 }
 
 /// The phones of a group's members, as its strategy says.
-fn to_group(x: &mut PbxState, id: Id, mut passed: Vec<Id>) -> Option<DialRequest> {
-    if !pass(x, id, &mut passed) {
+fn to_group(x: &mut PbxState, id: Id, mut trail: Trail) -> Option<DialRequest> {
+    if !pass(x, id, &mut trail.passed) {
         return None;
     }
     let group = x.office.group(id)?.clone();
@@ -100,7 +131,12 @@ fn to_group(x: &mut PbxState, id: Id, mut passed: Vec<Id>) -> Option<DialRequest
         Strategy::LongestIdle => members.sort_by_key(|user| x.idle_since(*user)),
     }
     let ring_for = std::time::Duration::from_secs(group.ring_s.into());
-    let step = |targets: Vec<Id>| Step { targets, ring_for };
+    let Trail { passed, diversions } = trail;
+    let step = |targets: Vec<Id>| Step {
+        targets,
+        diversions: diversions.clone(),
+        ring_for,
+    };
     let steps: VecDeque<Step> = match group.strategy {
         Strategy::All => VecDeque::from([step(members)]),
         _ => members.into_iter().map(|user| step(vec![user])).collect(),
@@ -116,7 +152,17 @@ fn to_group(x: &mut PbxState, id: Id, mut passed: Vec<Id>) -> Option<DialRequest
         skips_busy: true,
         auto_answer: false,
         otherwise,
+        referred_by: None,
     })
+}
+
+/// Why a call is sent on in a case of forwarding.
+pub(crate) fn reason_of(case: ForwardCase) -> DiversionReason {
+    match case {
+        ForwardCase::Busy => DiversionReason::Busy,
+        ForwardCase::NoAnswer => DiversionReason::NoAnswer,
+        ForwardCase::Unreachable => DiversionReason::Unreachable,
+    }
 }
 
 /// In which case of forwarding a user is whose phones did not take a call.

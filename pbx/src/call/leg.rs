@@ -18,7 +18,7 @@ use crate::call::bridge::BridgeId;
 use crate::call::dial::DialId;
 use crate::counters::cause_name;
 use crate::say::Say;
-use crate::seam::{Caller, Cause, SipCommand};
+use crate::seam::{Caller, Cause, Diversion, SipCommand};
 use crate::state::PbxState;
 
 /// Digits typed ahead that are kept.
@@ -45,11 +45,18 @@ pub(crate) struct Leg {
     /// The message that was left.
     pub(crate) message: Option<Id>,
     pub(crate) place: Place,
+    /// Where its call has been before it came here, the first line first.
+    pub(crate) diversions: Vec<Diversion>,
+    /// The groups that its call goes through, or went through to whom it talks with.
+    pub(crate) through: Vec<Id>,
     /// Digits that came while none was wanted.
     typed: VecDeque<char>,
     /// The deadline that is noted for it outside.
     #[serde(skip)]
     pub(crate) noted: Option<Time>,
+    /// The parking slot that it is noted for outside.
+    #[serde(skip)]
+    pub(crate) noted_slot: Option<u32>,
 }
 
 /// Who called whom.
@@ -126,8 +133,11 @@ impl Leg {
             cause: Cause::Normal,
             message: None,
             place: Place::Between,
+            diversions: Vec::new(),
+            through: Vec::new(),
             typed: VecDeque::new(),
             noted: None,
+            noted_slot: None,
         }
     }
 

@@ -29,6 +29,7 @@ pub(crate) mod moves;
 pub(crate) mod parking;
 mod pickup;
 pub(crate) mod routing;
+mod texts;
 pub(crate) mod transfer;
 pub(crate) mod watched;
 

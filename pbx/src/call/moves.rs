@@ -126,6 +126,7 @@ impl Pbx {
             next = match next {
                 Next::Stay(app) => {
                     leg.place = Place::App(Box::new(app));
+                    self.board.set_through(id, Vec::new());
                     return self.board.note_leg(id);
                 }
                 Next::Start(start) => {

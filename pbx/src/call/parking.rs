@@ -21,7 +21,7 @@ use crate::voicemail::deposit::Reason;
 use crate::words;
 
 /// Slots are numbered from 1 on.
-const SLOTS: std::ops::RangeInclusive<u32> = 1..=99;
+pub(crate) const SLOTS: std::ops::RangeInclusive<u32> = 1..=99;
 /// How often a parked party rings where it was parked from.
 const RECALLS_MAX: u8 = 3;
 
@@ -143,15 +143,10 @@ impl Pbx {
 
     /// A leg fetches who is parked there.
     pub(crate) fn fetch_parked(&mut self, id: LegId, slot: u32) {
-        match self.parked_at(slot) {
+        match self.board.parked_in(slot) {
             Some(parked) => self.bridge(id, parked),
             None => self.go(id, Next::goodbye(Say::one(words::NOBODY_PARKED).pause(300))),
         }
-    }
-
-    fn parked_at(&self, slot: u32) -> Option<LegId> {
-        let is_there = |leg: &&Leg| slot_of(leg) == Some(slot);
-        self.board.legs.values().find(is_there).map(|leg| leg.id)
     }
 
     /// The lowest that nobody is in, or comes back to.
@@ -159,7 +154,7 @@ impl Pbx {
         let comes_back = |slot| self.board.dials.values().any(|dial| dial.parks_at(slot));
         SLOTS
             .into_iter()
-            .find(|slot| self.parked_at(*slot).is_none() && !comes_back(*slot))
+            .find(|slot| self.board.parked_in(*slot).is_none() && !comes_back(*slot))
     }
 }
 

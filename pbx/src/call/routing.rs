@@ -17,7 +17,7 @@ use crate::call::parking;
 use crate::config::{PbxConfig, Service};
 use crate::office::{Entry, Office};
 use crate::say::Say;
-use crate::seam::{Caller, Cause, ClassOfService};
+use crate::seam::{Caller, Cause, ClassOfService, Diversion};
 use crate::state::PbxState;
 use crate::voicemail::deposit::Reason;
 use crate::words;
@@ -53,6 +53,8 @@ pub(crate) struct Dialer<'a> {
     pub(crate) class: ClassOfService,
     /// Somebody else dialled for this party: it is transferred.
     pub(crate) for_another: bool,
+    /// Where its call has been before it came here.
+    pub(crate) diversions: &'a [Diversion],
 }
 
 impl Dialer<'_> {
@@ -63,6 +65,7 @@ impl Dialer<'_> {
             dialed: &leg.dialed,
             class: leg.party.class,
             for_another: false,
+            diversions: &leg.diversions,
         }
     }
 }
@@ -146,8 +149,8 @@ pub(crate) fn start(dialer: &Dialer<'_>, x: &mut PbxState) -> Next {
         Route::User(user) if dialer.for_another && dialer.party.user == Some(user) => {
             return Next::End(Cause::Declined);
         }
-        Route::User(user) => return groups::call_user(x, dialer.party, user),
-        Route::Group(group) => return groups::call_group(x, group),
+        Route::User(user) => return groups::call_user(x, dialer, user),
+        Route::Group(group) => return groups::call_group(x, dialer, group),
         Route::Page(group) => Start::Page(group),
         Route::Room(room) => Start::Room(room),
         Route::Intercom(user) => return Next::Dial(intercom(user, x)),
@@ -203,7 +206,7 @@ fn call_back(dialer: &Dialer<'_>, x: &mut PbxState) -> Next {
         return Next::goodbye(Say::one(words::UNKNOWN_NUMBER).pause(300));
     };
     match x.office.entry(&number) {
-        Some(Entry::User(user)) => groups::call_user(x, dialer.party, user),
+        Some(Entry::User(user)) => groups::call_user(x, dialer, user),
         _ => Next::End(Cause::NoSuchNumber),
     }
 }

@@ -23,7 +23,7 @@ use crate::call::parking::slot_of;
 use crate::call::routing::{self, Dialer};
 use crate::pbx::Pbx;
 use crate::say::Say;
-use crate::seam::{Cause, SipCommand};
+use crate::seam::{Caller, Cause, Referrer, SipCommand};
 use crate::state::PbxState;
 use crate::words;
 
@@ -62,9 +62,15 @@ impl Transferring {
 
 impl Pbx {
     /// The party of `id` asks for a transfer: blind, or to the far end of `other`.
-    pub(crate) fn refer(&mut self, id: LegId, to: &str, other: Option<LegId>) {
+    pub(crate) fn refer(
+        &mut self,
+        id: LegId,
+        to: &str,
+        other: Option<LegId>,
+        referred_by: Option<Referrer>,
+    ) {
         let done = match other {
-            None => self.transfer_blind(id, to),
+            None => self.transfer_blind(id, to, referred_by),
             Some(other) => self.transfer_attended(id, other),
         };
         if let Err(cause) = done {
@@ -89,7 +95,12 @@ impl Pbx {
         others.next().is_none().then_some((id, other))
     }
 
-    fn transfer_blind(&mut self, id: LegId, to: &str) -> Result<(), Cause> {
+    fn transfer_blind(
+        &mut self,
+        id: LegId,
+        to: &str,
+        referred_by: Option<Referrer>,
+    ) -> Result<(), Cause> {
         let (bridge, moved) = self.partner(id).ok_or(Cause::Declined)?;
         let (Some(from), Some(leg)) = (self.board.legs.get(&id), self.board.legs.get(&moved))
         else {
@@ -100,12 +111,14 @@ impl Pbx {
             dialed: to,
             class: from.party.class,
             for_another: true,
+            diversions: &[],
         };
         let next = match routing::start(&dialer, &mut self.x) {
             Next::End(cause) => return Err(cause),
             Next::Park(_) => Next::Park(from.party.user),
             next => next,
         };
+        let referred_by = referred_by.and_then(|said| named(&from.party, said));
         self.x.counters.transfers += 1;
         self.board.bridges.remove(&bridge);
         self.x.media(Command::Unbridge { leg: moved });
@@ -115,7 +128,10 @@ impl Pbx {
             leg.dialed = Arc::from(to);
         }
         match next {
-            Next::Dial(request) => self.dial(moved, request, Some(id)),
+            Next::Dial(mut request) => {
+                request.referred_by = referred_by;
+                self.dial(moved, request, Some(id));
+            }
             next => {
                 self.go(moved, next);
                 match self.board.legs.get(&moved).and_then(slot_of) {
@@ -144,6 +160,7 @@ impl Pbx {
                 self.board.bridges.remove(&bridge);
                 self.board.bridges.remove(&second);
                 self.await_outcome(id, HANG_UP_WAIT);
+                self.board.set_through(moved, Vec::new());
                 self.bridge(moved, met);
             }
             Place::Waits(dial) => {
@@ -158,6 +175,7 @@ impl Pbx {
                     dialed: &b.dialed,
                     class: b.party.class,
                     for_another: true,
+                    diversions: &[],
                 };
                 let next = match routing::start(&dialer, &mut self.x) {
                     Next::End(cause) => return Err(cause),
@@ -203,6 +221,7 @@ impl Pbx {
             let said = None;
             leg.place = Place::App(Box::new(App::Transferring(Transferring { until, said })));
         }
+        self.board.set_through(id, Vec::new());
         self.board.note_leg(id);
     }
 
@@ -237,10 +256,12 @@ impl Pbx {
             return Err(Cause::Failed);
         };
         let is_own = is_of_same_party(new, old);
+        let through = old.through.clone();
         match old.place {
             Place::Bridge(bridge) if is_own => {
                 let (_, met) = self.partner(replaced).ok_or(Cause::Declined)?;
                 self.board.bridges.remove(&bridge);
+                self.board.set_through(id, through);
                 self.bridge(id, met);
                 self.take_out(replaced, Cause::Normal);
             }
@@ -253,6 +274,19 @@ impl Pbx {
             _ => return Err(Cause::Declined),
         }
         Ok(())
+    }
+}
+
+/// Who transfers, as those who are rung are told: a user is who it has shown to be, whatever it says of
+/// itself, and who withholds the number is nobody.
+fn named(party: &Caller, said: Referrer) -> Option<Referrer> {
+    match party.user {
+        _ if party.is_withheld => None,
+        Some(_) => Some(Referrer {
+            number: party.number.clone(),
+            name: party.name.clone(),
+        }),
+        None => Some(said),
     }
 }
 

@@ -8,7 +8,8 @@ use tandem_storage::seam::{LogEvent, SoundCodec};
 
 use crate::office::group::{Overflow, Strategy};
 use crate::seam::{
-    AdminAsk, AdminRequest, Caller, Cause, GroupChange, Input, RoomChange, SipEvent, UserChange,
+    AdminAsk, AdminRequest, Caller, Cause, GroupChange, Input, Referrer, RoomChange, SipEvent,
+    UserChange,
 };
 use crate::sim::{Leg, World, log};
 
@@ -96,6 +97,25 @@ impl World {
     }
 
     pub(super) fn call(&mut self, leg: LegId, from: &str, dialed: &str, replaces: Option<LegId>) {
+        let caller = self.caller(from);
+        let diversions = std::mem::take(&mut self.diversions);
+        self.legs.insert(leg, Leg::default());
+        self.sip(SipEvent::Incoming {
+            leg,
+            caller,
+            dialed: dialed.into(),
+            replaces,
+            diversions,
+        });
+    }
+
+    pub(super) fn text(&mut self, number: u64, from: &str, to: &str) {
+        let (caller, to) = (self.caller(from), to.into());
+        self.sip(SipEvent::Text { number, caller, to });
+    }
+
+    /// `101`, `101/withheld`, `~555` for a stranger, `~anonymous`.
+    fn caller(&self, from: &str) -> Caller {
         let (from, is_withheld) = match from.strip_suffix("/withheld") {
             Some(from) => (from, true),
             None => (from, from == "~anonymous"),
@@ -106,25 +126,28 @@ impl World {
             None if is_withheld => (self.users.get(from).copied(), ""),
             None => (self.users.get(from).copied(), from),
         };
-        let caller = Caller {
+        Caller {
             user,
             number: number.into(),
             name: "".into(),
             is_withheld,
             class: crate::seam::ClassOfService::Internal,
-        };
-        self.legs.insert(leg, Leg::default());
-        self.sip(SipEvent::Incoming {
-            leg,
-            caller,
-            dialed: dialed.into(),
-            replaces,
-        });
+        }
     }
 
     pub(super) fn refer(&mut self, leg: LegId, to: &str, replaces: Option<LegId>) {
         let to = to.into();
-        self.sip(SipEvent::Refer { leg, to, replaces });
+        // What the party says of itself counts for a gateway's only.
+        let referred_by = Some(Referrer {
+            number: "said".into(),
+            name: "".into(),
+        });
+        self.sip(SipEvent::Refer {
+            leg,
+            to,
+            replaces,
+            referred_by,
+        });
     }
 
     pub(super) fn held(&mut self, leg: LegId, held: bool) {

@@ -54,7 +54,9 @@ use crate::Pbx;
 use crate::call::board::Board;
 use crate::config::PbxConfig;
 use crate::office::{Account, new_user};
-use crate::seam::{AdminAsk, Input, SipEvent};
+use crate::seam::{
+    AdminAsk, Diversion, DiversionReason, Input, Output, SipCommand, SipEvent, Watchable,
+};
 use crate::sim::log::WorldLog;
 use crate::sim::show::Names;
 use crate::sim::words::{cause_of, leg_of, number};
@@ -80,6 +82,10 @@ pub struct World {
     stopped: bool,
     /// Groups that were asked for.
     groups: BTreeSet<String>,
+    /// Where the next call that comes in has been.
+    diversions: Vec<Diversion>,
+    /// What can be watched besides users, by number.
+    watchable: BTreeMap<Arc<str>, Watchable>,
 }
 
 /// A leg that has not ended.
@@ -157,6 +163,8 @@ impl World {
             leg_last: 1,
             stopped: false,
             groups: BTreeSet::new(),
+            diversions: Vec::new(),
+            watchable: BTreeMap::new(),
         };
         world.settle();
         world.said.clear();
@@ -225,6 +233,14 @@ impl World {
             ["call", leg, from, "over", replaced] => {
                 self.call(leg_of(leg), from, "101", Some(leg_of(replaced)));
             }
+            ["text", number, from, to] => self.text(leg_of(number).0, from, to),
+            // The next call that comes in has been there.
+            ["diverted", number, "busy"] => self.diversions.push(Diversion {
+                number: number.into(),
+                name: "".into(),
+                is_withheld: false,
+                reason: DiversionReason::Busy,
+            }),
             ["refer", leg, to] => self.refer(leg_of(leg), to, None),
             ["refer", leg, "with", other] => {
                 self.refer(leg_of(leg), "999", Some(leg_of(other)));
@@ -279,13 +295,15 @@ impl World {
             },
             ["drain"] => self.inbox.push_back(Input::Drain),
             ["stop"] => self.inbox.push_back(Input::Stop),
-            ["watch", extension] | ["unwatch", extension] => match self.users.get(extension) {
-                Some(user) => {
-                    let (user, is_watched) = (*user, words[0] == "watch");
-                    self.sip(SipEvent::Watched { user, is_watched });
-                }
-                None => return false,
-            },
+            ["watch", extension] | ["unwatch", extension] => {
+                let user = self.users.get(extension).copied();
+                let line = self.watchable.get(extension).copied();
+                let Some(what) = user.map(Watchable::User).or(line) else {
+                    return false;
+                };
+                let is_watched = words[0] == "watch";
+                self.sip(SipEvent::Watched { what, is_watched });
+            }
             ["calls"] => self.ask(AdminAsk::Calls),
             ["dial", extension, number] => self.ask(AdminAsk::Dial {
                 extension: extension.into(),
@@ -347,8 +365,11 @@ impl World {
     fn settle(&mut self) {
         loop {
             while let Some(output) = self.pbx.poll() {
-                let line = self.names.show(&output);
-                self.said.push(line);
+                // What can be watched is seen by whether it can.
+                if !matches!(output, Output::Sip(SipCommand::Watchable { .. })) {
+                    let line = self.names.show(&output);
+                    self.said.push(line);
+                }
                 self.take(output);
             }
             if let Some(input) = self.inbox.pop_front() {

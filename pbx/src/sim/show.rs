@@ -11,7 +11,7 @@ use tandem_storage::name::Id;
 use tandem_storage::seam::{Append, ChunkPlace};
 
 use crate::counters::cause_name;
-use crate::seam::{AdminAnswer, Output, SipCommand};
+use crate::seam::{AdminAnswer, Output, SipCommand, Watchable};
 
 /// What goes on and on is shown once.
 const RINGING: &str = "<ringing>";
@@ -38,6 +38,14 @@ impl Names {
         self.users
             .get(&id)
             .map_or_else(|| id.to_string(), |extension| extension.to_string())
+    }
+
+    fn line_of(&self, what: Watchable) -> String {
+        match what {
+            Watchable::User(user) => self.user(user),
+            Watchable::Group(group) => self.sound(group),
+            Watchable::Slot(slot) => format!("slot {slot}"),
+        }
     }
 
     fn sound(&self, id: Id) -> String {
@@ -103,20 +111,32 @@ impl Names {
                 user,
                 caller,
                 auto_answer,
+                history,
                 ..
             } => {
+                let via = history.diversions.iter();
+                let via: String = via
+                    .map(|d| format!(", via {} {:?}", d.number, d.reason))
+                    .collect();
+                let referred = history.referred_by.as_ref();
+                let referred = referred.map(|by| format!(", referred by {}", by.number));
+                let referred = referred.unwrap_or_default();
                 let by_itself = if *auto_answer {
                     ", to answer by itself"
                 } else {
                     ""
                 };
                 format!(
-                    "call {}: {} from {}{by_itself}",
+                    "call {}: {} from {}{by_itself}{via}{referred}",
                     leg.0,
                     self.user(*user),
                     caller.number
                 )
             }
+            SipCommand::Text { number, target } => match target {
+                Ok(user) => format!("text {number}: to {}", self.user(*user)),
+                Err(cause) => format!("text {number}: {}", cause_name(*cause)),
+            },
             SipCommand::ReferResult { leg, refused } => {
                 let result = refused.map_or("done", cause_name);
                 format!("refer result {}: {result}", leg.0)
@@ -125,14 +145,18 @@ impl Names {
             SipCommand::Phone { user, slot, seen } => {
                 format!("phone {} {slot}: {seen}", self.user(*user))
             }
-            SipCommand::Calls { user, calls } => {
+            SipCommand::Watchable { what, label } => {
+                let extension = label.as_ref().map_or("gone", |label| &*label.extension);
+                format!("watchable {}: {extension}", self.line_of(*what))
+            }
+            SipCommand::Calls { what, calls } => {
                 let calls = calls.iter().map(|call| {
                     let way = if call.is_initiator { "to" } else { "from" };
                     let holds = if call.holds { ", holds" } else { "" };
                     format!(" {:?} {way} {}{holds}", call.state, call.number)
                 });
                 let calls: String = calls.collect();
-                format!("calls of {}:{calls}", self.user(*user))
+                format!("calls of {}:{calls}", self.line_of(*what))
             }
             SipCommand::MessageSummary { user, lamp } => format!(
                 "lamp {}: {}/{} ({}/{})",

@@ -45,7 +45,14 @@ impl World {
                 self.expect(leg, "end");
                 self.close(leg);
             }
-            SipCommand::MessageSummary { .. }
+            SipCommand::Watchable { what, label } => {
+                self.watchable.retain(|_, known| *known != what);
+                if let Some(label) = label {
+                    self.watchable.insert(label.extension, what);
+                }
+            }
+            SipCommand::Text { .. }
+            | SipCommand::MessageSummary { .. }
             | SipCommand::Calls { .. }
             | SipCommand::Phone { .. } => {}
         }

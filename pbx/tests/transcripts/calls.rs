@@ -51,7 +51,7 @@ fn a_phone_that_forwards_the_call_is_obeyed_and_never_in_circles() {
         > call 1 101 102
         call 2: 102 from 101
         > redirected 2 103
-        call 4: 103 from 101
+        call 4: 103 from 101, via 102 Deflected
         > redirected 4 102
         answer 1
         > confirmed 1
@@ -320,7 +320,7 @@ fn do_not_disturb_and_forwarding_steer_a_call() {
         > ended 9 normal
         log call: 102 to *79, answered, normal
         > call 11 101 103
-        call 2: 102 from 101
+        call 2: 102 from 101, via 103 Unconditional
         > ended 2 busy
         answer 11
         > confirmed 11
@@ -402,6 +402,27 @@ fn what_nobody_waits_for_is_ignored() {
         end 2: cancelled
         log call: 101 to 102, not answered, cancelled
         > ended 1 cancelled
+        ",
+    );
+}
+
+#[test]
+fn users_write_to_users_and_to_nobody_who_refuses_them() {
+    check(
+        "
+        > text 1 101 102
+        text 1: to 102
+        > text 2 101 199
+        text 2: no_such_number
+        > text 3 ~555 102
+        text 3: forbidden
+        > user 102 blocked=101
+        log set user/102/blocked = ['101']
+        reply: done
+        > text 4 101 102
+        text 4: declined
+        > text 5 103 102
+        text 5: to 102
         ",
     );
 }

@@ -99,7 +99,7 @@ fn a_rotating_group_begins_with_the_next_each_time() {
         > ended 4 declined
         call 6: 102 from 5551234
         > ended 6 declined
-        call 8: 101 from 5551234
+        call 8: 101 from 5551234, via 600 NoAnswer
         > answered 8
         answer 3 like 8
         bridge 3 8
@@ -199,7 +199,7 @@ fn a_group_that_overflows_to_itself_or_in_a_circle_comes_to_an_end() {
         log set user/102/forward = '601'
         reply: done
         > call 3 101 102
-        call 4: 102 from 101
+        call 4: 102 from 101, via 102 Unconditional
         > ended 4 busy
         answer 3
         > ended 3 normal
@@ -240,7 +240,7 @@ fn calls_go_elsewhere_when_busy_not_answered_or_unreachable() {
         > call 3 101 102
         call 2: 102 from 101
         > ended 2 busy
-        call 4: 103 from 101
+        call 4: 103 from 101, via 102 Busy
         > ended 4 busy
         answer 3
         > confirmed 3
@@ -255,7 +255,7 @@ fn calls_go_elsewhere_when_busy_not_answered_or_unreachable() {
         > wait 20000
         ring 5
         end 6: no_answer
-        call 8: 101 from 103
+        call 8: 101 from 103, via 102 NoAnswer
         > answered 8
         answer 5 like 8
         bridge 5 8
@@ -268,7 +268,7 @@ fn calls_go_elsewhere_when_busy_not_answered_or_unreachable() {
         > call 7 101 102
         call 10: 102 from 101
         > ended 10 not_registered
-        call 12: 103 from 101
+        call 12: 103 from 101, via 102 Unreachable
         > ended 7 cancelled
         end 12: cancelled
         log call: 101 to 102, not answered, cancelled

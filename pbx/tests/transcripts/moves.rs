@@ -14,7 +14,7 @@ fn a_blind_transfer_rings_the_third_and_tells_the_transferor() {
         > confirmed 1
         > refer 2 103
         unbridge 1
-        call 4: 103 from 101
+        call 4: 103 from 101, referred by 102
         > ringing 4
         play 1: <ringing>
         > answered 4
@@ -40,7 +40,7 @@ fn the_caller_may_transfer_the_called_one() {
         > confirmed 1
         > refer 1 103
         unbridge 2
-        call 4: 103 from 102
+        call 4: 103 from 102, referred by 101
         > answered 4
         bridge 2 4
         refer result 1: done
@@ -65,7 +65,7 @@ fn a_blind_transfer_that_nobody_answers_ends_in_the_mailbox_of_the_third() {
         > confirmed 1
         > refer 2 103
         unbridge 1
-        call 4: 103 from 101
+        call 4: 103 from 101, referred by 102
         > ended 2 normal
         > ended 4 busy
         play 1: vm/person-at-extension digits/1 digits/0 digits/3 vm/is-on-the-phone vm/intro
@@ -233,7 +233,7 @@ fn two_who_transfer_each_other_at_once_both_get_an_answer() {
         > confirmed 1
         > refer 1 103
         unbridge 2
-        call 4: 103 from 102
+        call 4: 103 from 102, referred by 101
         > refer 2 103
         refer result 2: declined
         > answered 4
@@ -259,7 +259,7 @@ fn who_is_transferred_hangs_up_before_it_is_answered() {
         > confirmed 1
         > refer 2 103
         unbridge 1
-        call 4: 103 from 101
+        call 4: 103 from 101, referred by 102
         > ended 1 normal
         end 4: cancelled
         refer result 2: done
@@ -486,6 +486,32 @@ fn the_parker_answers_the_recall() {
         > ended 4 normal
         end 1: normal
         log call: 101 to 68, answered, normal
+        ",
+    );
+}
+
+#[test]
+fn a_call_says_where_it_has_been_and_who_transferred_it() {
+    check(
+        "
+        > user 102 forward=103
+        log set user/102/forward = '103'
+        reply: done
+        > diverted 300 busy
+        > call 1 ~555 102
+        call 2: 103 from 555, via 300 Busy, via 102 Unconditional
+        > answered 2
+        answer 1 like 2
+        bridge 1 2
+        > refer 1 101
+        unbridge 2
+        call 4: 101 from 103, referred by said
+        > ended 2 cancelled
+        end 4: cancelled
+        refer result 1: done
+        > wait 5000
+        end 1: normal
+        log call: 555 to 102, answered, normal
         ",
     );
 }

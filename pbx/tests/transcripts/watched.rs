@@ -139,3 +139,71 @@ fn who_waits_in_the_place_of_another_is_shown_from_then_on() {
         ",
     );
 }
+
+#[test]
+fn a_group_is_busy_with_what_rings_at_it_and_what_came_through_it() {
+    check(
+        "
+        > group 600 members=102,103
+        log set group/S1 = {'extension':'600','name':'Group 600','members':['102','103'],'strategy':'all','ring_s':20,'overflow':'mailbox'}
+        reply: done
+        > watch 600
+        calls of S1:
+        > call 1 101 600
+        call 2: 102 from 101
+        call 4: 103 from 101
+        calls of S1: Early from 101
+        > call 3 ~555 600
+        call 6: 102 from 555
+        call 8: 103 from 555
+        calls of S1: Early from 101 Early from 555
+        > ended 3 normal
+        end 6: cancelled
+        end 8: cancelled
+        log call: 555 to 600, not answered, cancelled
+        calls of S1: Early from 101
+        > answered 2
+        end 4: answered_elsewhere
+        answer 1 like 2
+        bridge 1 2
+        calls of S1: Confirmed from 101
+        > refer 2 103
+        unbridge 1
+        call 10: 103 from 101, referred by 102
+        calls of S1:
+        > ended 1 cancelled
+        end 10: cancelled
+        refer result 2: done
+        log call: 101 to 103, answered, cancelled
+        > wait 5000
+        end 2: normal
+        ",
+    );
+}
+
+#[test]
+fn a_parking_slot_is_busy_with_who_is_parked_there() {
+    check(
+        "
+        > watch 681
+        calls of slot 1:
+        > call 1 ~555 102
+        call 2: 102 from 555
+        > answered 2
+        answer 1 like 2
+        bridge 1 2
+        > refer 2 68
+        unbridge 1
+        play 2: codes/parked-at digits/1
+        calls of slot 1: Confirmed from 555
+        > call 3 103 681
+        answer 3 like 1
+        bridge 3 1
+        calls of slot 1:
+        > ended 3 normal
+        end 1: normal
+        log call: 555 to 68, answered, normal
+        log call: 103 to 681, answered, normal
+        ",
+    );
+}

@@ -45,12 +45,17 @@ pub enum Name {
     CSeq,
     CallId,
     Contact,
+    ContentDisposition,
     ContentEncoding,
+    ContentLanguage,
     ContentLength,
     ContentType,
+    Date,
+    Diversion,
     Event,
     Expires,
     From,
+    HistoryInfo,
     MaxForwards,
     MinExpires,
     MinSe,
@@ -60,6 +65,8 @@ pub enum Name {
     Privacy,
     ProxyAuthorization,
     ProxyRequire,
+    RAck,
+    RSeq,
     Reason,
     RecordRoute,
     ReferSub,
@@ -146,7 +153,7 @@ const METHODS: [(&str, Method); 14] = [
     ("PRACK", Method::Prack),
 ];
 
-const NAMES: [(&str, Name); 37] = [
+const NAMES: [(&str, Name); 44] = [
     ("Via", Name::Via),
     ("From", Name::From),
     ("To", Name::To),
@@ -184,4 +191,11 @@ const NAMES: [(&str, Name); 37] = [
     ("Session-Expires", Name::SessionExpires),
     ("Subscription-State", Name::SubscriptionState),
     ("Timestamp", Name::Timestamp),
+    ("Content-Disposition", Name::ContentDisposition),
+    ("Content-Language", Name::ContentLanguage),
+    ("Date", Name::Date),
+    ("Diversion", Name::Diversion),
+    ("History-Info", Name::HistoryInfo),
+    ("RAck", Name::RAck),
+    ("RSeq", Name::RSeq),
 ];

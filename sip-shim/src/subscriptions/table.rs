@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use tandem_pbx::seam::{MessageSummary, WatchedCall};
+use tandem_pbx::seam::{Label, MessageSummary, Watchable, WatchedCall};
 use tandem_storage::name::Id;
 use tandem_storage::time::Time;
 
@@ -18,7 +18,7 @@ use crate::{dialog_info, mwi};
 pub(crate) enum Package {
     /// A user's lamp.
     MessageSummary,
-    /// A user's calls.
+    /// A line's calls.
     Dialog,
 }
 
@@ -26,15 +26,20 @@ pub(crate) enum Package {
 #[derive(Debug, Default)]
 pub(crate) struct Subscriptions {
     pub(super) by_tag: NumberMap<u64, Subscription>,
-    /// The subscriptions about each user.
-    about: BTreeMap<(Package, Id), BTreeSet<u64>>,
+    /// The subscriptions about each line.
+    about: BTreeMap<(Package, Watchable), BTreeSet<u64>>,
     /// The subscriptions of each user's phones.
     by_subscriber: BTreeMap<(Package, Id), BTreeSet<u64>>,
-    /// The calls of users that are watched, as call control told them last.
-    pub(super) calls: BTreeMap<Id, Calls>,
+    /// How many are about calls; the others are about lamps.
+    watches: usize,
+    /// The calls of lines that are watched, as call control told them last.
+    pub(super) calls: BTreeMap<Watchable, Calls>,
+    /// Lines that are no user's, as call control told them last.
+    labels: BTreeMap<Watchable, Label>,
+    by_number: BTreeMap<Arc<str>, Watchable>,
 }
 
-/// A watched user's calls.
+/// A watched line's calls.
 #[derive(Debug)]
 pub(super) struct Calls {
     pub(super) calls: Arc<[WatchedCall]>,
@@ -49,13 +54,19 @@ pub(super) struct Subscription {
     /// Whose phone it is.
     pub(super) subscriber: Id,
     /// Whom it is about.
-    pub(super) about: Id,
+    pub(super) about: Watchable,
     pub(super) dialog: Dialog,
     /// The Event header's id, if it has one.
     pub(super) id: Box<str>,
     pub(super) expires: LazyTimer,
     pub(super) busy: bool,
     pub(super) told: Option<Told>,
+    /// The calls that it was told of last.
+    pub(super) shown: Arc<[WatchedCall]>,
+    /// When it was notified last.
+    pub(super) notified_at: Option<Time>,
+    /// A timer is set for a notification that was put off.
+    pub(super) is_put_off: bool,
     /// Notifications so far.
     pub(super) version: u32,
     /// It must be notified even if nothing has changed (after every SUBSCRIBE).
@@ -70,6 +81,13 @@ pub(super) enum Told {
     Lamp(MessageSummary),
     /// The calls as of this change.
     Calls(u64),
+}
+
+impl Subscription {
+    /// It must be notified even if nothing has changed.
+    pub(super) fn is_owed(&self) -> bool {
+        self.wanted || self.over.is_some()
+    }
 }
 
 impl Package {
@@ -94,6 +112,14 @@ impl Package {
         }
     }
 
+    /// How many subscriptions all phones may have.
+    pub(super) fn most_of_all(self, config: &ShimConfig) -> usize {
+        match self {
+            Package::MessageSummary => config.lamp_subscriptions_max,
+            Package::Dialog => config.watches_max,
+        }
+    }
+
     /// How many subscriptions one user's phones may have.
     pub(super) fn most(self, config: &ShimConfig) -> usize {
         match self {
@@ -105,7 +131,8 @@ impl Package {
 
 impl Subscriptions {
     pub(crate) fn is_subscribed(&self, user: Id, flow: &Flow) -> bool {
-        let tags = self.about.get(&(Package::MessageSummary, user));
+        let key = (Package::MessageSummary, Watchable::User(user));
+        let tags = self.about.get(&key);
         let own = tags
             .into_iter()
             .flatten()
@@ -118,7 +145,15 @@ impl Subscriptions {
         self.by_tag.len()
     }
 
-    /// Puts one in. True: it is the first that watches this user's calls.
+    /// Those of one package.
+    pub(super) fn len_of(&self, package: Package) -> usize {
+        match package {
+            Package::Dialog => self.watches,
+            Package::MessageSummary => self.by_tag.len() - self.watches,
+        }
+    }
+
+    /// Puts one in. True: it is the first that watches this line's calls.
     pub(super) fn insert(&mut self, tag: u64, subscription: Subscription) -> bool {
         let of = (subscription.package, subscription.subscriber);
         self.by_subscriber.entry(of).or_default().insert(tag);
@@ -126,14 +161,16 @@ impl Subscriptions {
         let tags = self.about.entry(key).or_default();
         tags.insert(tag);
         let is_first = tags.len() == 1 && key.0 == Package::Dialog;
+        self.watches += usize::from(key.0 == Package::Dialog);
         self.by_tag.insert(tag, subscription);
         is_first
     }
 
-    /// Takes one away. `Some`: nobody watches this user's calls any more.
-    pub(super) fn remove(&mut self, tag: u64) -> Option<Id> {
+    /// Takes one away. `Some`: nobody watches this line's calls any more.
+    pub(super) fn remove(&mut self, tag: u64) -> Option<Watchable> {
         let gone = self.by_tag.remove(&tag)?;
         let (package, about) = (gone.package, gone.about);
+        self.watches -= usize::from(package == Package::Dialog);
         let of = (package, gone.subscriber);
         if let Some(tags) = self.by_subscriber.get_mut(&of) {
             tags.remove(&tag);
@@ -177,19 +214,41 @@ impl Subscriptions {
         tags.into_iter().flatten().copied().collect()
     }
 
-    /// Those about a user.
-    pub(crate) fn tags_of(&self, package: Package, about: Id) -> Vec<u64> {
+    /// Those about a line.
+    pub(crate) fn tags_of(&self, package: Package, about: Watchable) -> Vec<u64> {
         let tags = self.about.get(&(package, about));
         tags.into_iter().flatten().copied().collect()
     }
 
-    /// The calls of a user are these. False: nobody watches them.
-    pub(crate) fn set_calls(&mut self, user: Id, calls: Arc<[WatchedCall]>) -> bool {
-        if !self.about.contains_key(&(Package::Dialog, user)) {
+    /// The calls of a line are these. False: nobody watches them.
+    pub(crate) fn set_calls(&mut self, what: Watchable, calls: Arc<[WatchedCall]>) -> bool {
+        if !self.about.contains_key(&(Package::Dialog, what)) {
             return false;
         }
-        let change = self.calls.get(&user).map_or(0, |known| known.change) + 1;
-        self.calls.insert(user, Calls { calls, change });
+        let change = self.calls.get(&what).map_or(0, |known| known.change) + 1;
+        self.calls.insert(what, Calls { calls, change });
         true
+    }
+
+    /// A line that is no user's is called this, or is there no more.
+    pub(super) fn set_label(&mut self, what: Watchable, label: Option<Label>) {
+        let old = self.labels.remove(&what).map(|label| label.extension);
+        if let Some(old) = old.filter(|old| self.by_number.get(old) == Some(&what)) {
+            self.by_number.remove(&old);
+        }
+        if let Some(label) = label {
+            self.by_number.insert(label.extension.clone(), what);
+            self.labels.insert(what, label);
+        }
+    }
+
+    /// What a line that is no user's is called.
+    pub(super) fn label(&self, what: Watchable) -> Option<&Label> {
+        self.labels.get(&what)
+    }
+
+    /// The line that is no user's with this number.
+    pub(super) fn by_number(&self, number: &str) -> Option<Watchable> {
+        self.by_number.get(number).copied()
     }
 }

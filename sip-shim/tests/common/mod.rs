@@ -13,7 +13,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tandem_engine::seam::{Command, LegId};
-use tandem_pbx::seam::{Caller, ClassOfService, MessageSummary, SipCommand, SipEvent, SipUser};
+use tandem_pbx::seam::{
+    CallHistory, Caller, ClassOfService, MessageSummary, SipCommand, SipEvent, SipUser, Watchable,
+};
 use tandem_sip_shim::validate::read_datagram;
 use tandem_sip_shim::{
     Flow, Shim, ShimConfig, ShimInput, ShimOutput, Transport, Trusted, WireIn, WireOut,
@@ -32,6 +34,8 @@ pub struct World {
     /// Every message sent, with where to.
     pub sent: Vec<(Flow, String)>,
     pub lines: Vec<String>,
+    /// What call control was told.
+    pub events: Vec<SipEvent>,
     /// Streams that are to be kept.
     pub kept: Vec<Flow>,
     pub ports_left: usize,
@@ -83,6 +87,7 @@ impl World {
             },
             sent: Vec::new(),
             lines: Vec::new(),
+            events: Vec::new(),
             kept: Vec::new(),
             ports_left: usize::MAX,
             port: 10_000,
@@ -139,7 +144,10 @@ impl World {
                 ShimOutput::Pbx(SipEvent::PhoneSeen { user, slot, seen }) => {
                     self.phones.insert((user.number, slot), seen);
                 }
-                ShimOutput::Pbx(event) => self.lines.push(event_line(&event)),
+                ShimOutput::Pbx(event) => {
+                    self.lines.push(event_line(&event));
+                    self.events.push(event);
+                }
                 ShimOutput::Media(command) => self.lines.push(media_line(&command)),
                 ShimOutput::OpenMedia { leg } => {
                     let port = if self.ports_left > 0 {
@@ -282,6 +290,10 @@ impl World {
     }
 
     pub fn call(&mut self, leg: u64) {
+        self.call_with(leg, CallHistory::default());
+    }
+
+    pub fn call_with(&mut self, leg: u64, history: CallHistory) {
         let caller = Caller {
             user: None,
             number: "555".into(),
@@ -295,6 +307,7 @@ impl World {
             caller,
             like: None,
             auto_answer: false,
+            history,
         });
     }
 
@@ -432,6 +445,7 @@ fn event_line(event: &SipEvent) -> String {
             caller,
             dialed,
             replaces,
+            ..
         } => {
             let over = replaces.map_or(String::new(), |leg| format!(" over {}", leg.0));
             let who = caller
@@ -450,12 +464,25 @@ fn event_line(event: &SipEvent) -> String {
         SipEvent::Ended { leg, cause } => format!("pbx: Ended {} {cause:?}", leg.0),
         SipEvent::Held { leg, held } => format!("pbx: Held {} {held}", leg.0),
         SipEvent::Digit { leg, digit } => format!("pbx: Digit {} {digit}", leg.0),
-        SipEvent::Refer { leg, to, replaces } => {
+        SipEvent::Refer {
+            leg, to, replaces, ..
+        } => {
             let with = replaces.map_or(String::new(), |leg| format!(" with {}", leg.0));
             format!("pbx: Refer {} to {to}{with}", leg.0)
         }
-        SipEvent::Watched { user, is_watched } => {
-            format!("pbx: Watched {} {is_watched}", user.number)
+        SipEvent::Text { number, caller, to } => {
+            let Caller {
+                number: from, name, ..
+            } = caller;
+            format!("pbx: Text {number}: {from} \"{name}\" -> {to}")
+        }
+        SipEvent::Watched { what, is_watched } => {
+            let what = match what {
+                Watchable::User(user) => user.number.to_string(),
+                Watchable::Group(group) => format!("group {}", group.number),
+                Watchable::Slot(slot) => format!("slot {slot}"),
+            };
+            format!("pbx: Watched {what} {is_watched}")
         }
         SipEvent::PhoneCame { user } => format!("pbx: PhoneCame {}", user.number),
     }

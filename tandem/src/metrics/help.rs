@@ -93,7 +93,11 @@ sip_glares: Re-INVITEs that met one of ours (491).
 sip_sessions_vanished: Calls ended because the session timer ran out or an answer was never confirmed.
 sip_subscribes: Subscriptions to lamps and calls accepted (refreshes included).
 sip_notifies: Notifications of lamps and calls sent.
-sip_subscriptions_full: Subscriptions refused because the table is full.
+sip_subscriptions_full: Subscriptions to lamps refused because the table is full.
+sip_watches_full: Subscriptions to calls refused because the table is full.
+sip_texts: Texts between users taken.
+sip_texts_delivered: Texts that a phone took.
+sip_texts_full: Texts refused because too many wait for an answer.
 sip_datagrams_in: Datagrams received.
 sip_stream_messages_in: Messages that came over streams.
 sip_garbage: Messages dropped: not SIP, or so broken that no answer is possible.
