@@ -484,5 +484,5 @@ fn a_watcher_sees_that_a_phone_rings_talks_and_is_free_again() {
     watcher.wait_told("<state>confirmed</state>", true);
     a.hang_up(&mut ours);
     b.wait_hang_up(&theirs);
-    watcher.wait_told("<dialog ", false);
+    watcher.wait_told("<state>terminated</state>", true);
 }
