@@ -20,6 +20,11 @@ impl Pbx {
         let AdminRequest { asker, ask } = request;
         let answer = match ask {
             AdminAsk::Calls => Ok(AdminAnswer::Json(self.calls_json())),
+            AdminAsk::CallLog {
+                user,
+                since,
+                before,
+            } => self.call_log(user.as_deref(), since, before),
             AdminAsk::Users => Ok(AdminAnswer::Json(self.users_json())),
             AdminAsk::AddUser { account, pin_hash } => {
                 match self.add_user(asker, &account, &pin_hash) {

@@ -10,6 +10,7 @@ mod admin;
 mod app;
 pub mod backup_message;
 mod call;
+pub mod call_log;
 pub mod config;
 mod conflicts;
 pub mod counters;

@@ -5,7 +5,7 @@
 //! that all of them share; what becomes of a leg is decided by the place it is in.
 //!
 //! Invariant: a leg is on the board from its first event until nothing of it is left to wait for; then
-//! a call that came in gets its line in the call log.
+//! it gets its record in the call log ([`crate::call_log`]).
 
 use tandem_engine::seam::{Event, LegId};
 use tandem_storage::View;
@@ -21,6 +21,7 @@ use crate::call::board::{Board, TimerOf};
 use crate::call::leg::{Direction, Leg};
 use crate::call::routing::{self, Dialer};
 use crate::call::watched::Watched;
+use crate::call_log;
 use crate::config::PbxConfig;
 use crate::counters::Counters;
 use crate::imports::Imports;
@@ -36,6 +37,8 @@ pub struct Pbx {
     pub(crate) board: Board,
     pub(crate) watched: Watched,
     pub(crate) imports: Imports,
+    /// Records of legs that wait for what the engine counted.
+    pub(crate) records: call_log::Waiting,
     stage: Stage,
 }
 
@@ -59,6 +62,7 @@ impl Pbx {
             board: Board::default(),
             watched: Watched::default(),
             imports: Imports::default(),
+            records: call_log::Waiting::default(),
             stage: Stage::Running,
         }
     }
@@ -98,7 +102,8 @@ impl Pbx {
 
     /// When to call [`Pbx::tick`], at the latest.
     pub fn deadline(&self) -> Option<Time> {
-        self.board.deadline()
+        let deadlines = [self.board.deadline(), self.records.deadline()];
+        deadlines.into_iter().flatten().min()
     }
 
     /// Time has passed.
@@ -110,6 +115,7 @@ impl Pbx {
                 TimerOf::Dial(id) => self.dial_due(id),
             }
         }
+        self.write_due_records();
         self.tell_watched();
         self.check_stopped();
     }
@@ -250,7 +256,7 @@ impl Pbx {
                 },
             ),
             Event::MediaTimeout { leg } => self.tell(leg, &LegEvent::Silent),
-            Event::Closed { .. } => {}
+            Event::Closed { leg, report } => self.media_closed(leg, report),
         }
     }
 
@@ -336,6 +342,7 @@ impl Pbx {
         if self.stage == Stage::Stopping
             && self.board.legs.is_empty()
             && self.imports.is_empty()
+            && self.records.is_empty()
             && self.x.all_answered()
         {
             self.stage = Stage::Stopped;

@@ -12,7 +12,8 @@ use serde::{Deserialize, Serialize};
 use tandem_engine::seam::{Codec, Command, Event, LegId};
 use tandem_storage::link::Position;
 use tandem_storage::name::{Id, NodeName};
-use tandem_storage::seam::{Append, LogEvent, Token};
+use tandem_storage::seam::{Append, LogEvent, Stamp, Token};
+use tandem_storage::time::WallTime;
 
 use crate::office::file::OfficeFile;
 use crate::office::group::{Overflow, Strategy};
@@ -416,6 +417,15 @@ pub struct GroupChange {
 pub enum AdminAsk {
     /// Calls, as JSON.
     Calls,
+    /// Records of legs that have ended, newest first, in parts.
+    CallLog {
+        /// Whose is looked up, by the extension; the records are not chosen by it.
+        user: Option<Arc<str>>,
+        /// That ended since then.
+        since: WallTime,
+        /// What is behind this one; `None`: the newest.
+        before: Option<Stamp>,
+    },
     /// Users and their lamps, as JSON.
     Users,
     /// Counts for status and metrics, as JSON.
@@ -517,6 +527,16 @@ pub struct AdminReply {
     pub answer: Result<AdminAnswer, String>,
 }
 
+/// Records of the call log, newest first, as they lie in the log ([`crate::call_log::CallRecord`]).
+#[derive(Clone, Debug)]
+pub struct CallLogPart {
+    /// The user who was looked up.
+    pub user: Option<Id>,
+    pub entries: Vec<(Stamp, Arc<str>)>,
+    /// There are no older ones.
+    pub is_last: bool,
+}
+
 /// An answer's form.
 #[derive(Clone, Debug)]
 pub enum AdminAnswer {
@@ -531,6 +551,8 @@ pub enum AdminAnswer {
         /// Some of it is damaged and cannot be had.
         is_incomplete: bool,
     },
+    /// Part of the call log.
+    CallLog(CallLogPart),
     /// It is durable.
     Done,
     /// The message an import became.

@@ -9,13 +9,14 @@
 //!   (`token`).
 //! - To: call control, by [`ControlHandle`]; sound is read from the log.
 //! - What goes in and out is in `bodies`, once, for both sides; what can go wrong, and how it is said, in
-//!   `fault`. Each verb is a route with its description beside it: `lists`, `users`, `groups`, `office`,
+//!   `fault`. Each verb is a route with its description beside it: `lists`, `call_log`, `users`, `groups`, `office`,
 //!   `mailboxes`, `sound`, `nodes`.
 //!
 //! Invariants: the description is made from the routes, so none is without it; an answer is the struct that
 //! the description shows; every body has a bound and a time by which it must have come.
 
 pub(crate) mod bodies;
+pub(crate) mod call_log;
 mod client;
 mod fault;
 mod groups;
@@ -120,6 +121,7 @@ fn api(finish: impl FnOnce(Router<Answerer>) -> Router) -> Router {
 fn verbs() -> (Router<Answerer>, OpenApi) {
     let all = OpenApiRouter::new()
         .merge(lists::routes())
+        .merge(call_log::routes())
         .merge(users::routes())
         .merge(groups::routes())
         .merge(office::routes())

@@ -28,8 +28,8 @@ enum Command {
     Check(ConfigFile),
     /// One screen: calls, phones, messages, the log
     Status(Ask),
-    /// Who talks
-    Calls(Ask),
+    /// Who talks; and the log of calls that have ended
+    Calls(Calls),
     /// Who is registered where
     Phones(Ask),
     /// Users: add, set, remove, list
@@ -109,6 +109,42 @@ pub(crate) struct WhichNode {
     /// The node's data directory [default: the demo's, or /var/lib/tandem]
     #[arg(long, value_name = "DIR")]
     pub(crate) data: Option<PathBuf>,
+}
+
+/// `tandem calls`
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub(crate) struct Calls {
+    #[command(subcommand)]
+    pub(crate) which: Option<CallsOf>,
+    #[command(flatten)]
+    pub(crate) ask: Ask,
+}
+
+/// `tandem calls …`
+#[derive(Debug, Subcommand)]
+pub(crate) enum CallsOf {
+    /// Calls that have ended, newest first: a record for each leg
+    Log(CallLog),
+}
+
+/// `tandem calls log`
+#[derive(Debug, Args)]
+pub(crate) struct CallLog {
+    /// Of one user's lines
+    #[arg(long, value_name = "EXT")]
+    pub(crate) user: Option<String>,
+    /// That ended since then: 2026-11-22, "2026-11-22 14:00", or so long ago: 90m, 8h, 7d
+    #[arg(long, value_name = "TIME", value_parser = since)]
+    pub(crate) since: Option<jiff::Timestamp>,
+    /// So many at most [default: 50; with --csv or --json all that the node has in memory]
+    #[arg(long, value_name = "N", value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..))]
+    pub(crate) limit: Option<usize>,
+    /// As a table for programs (RFC 4180)
+    #[arg(long, conflicts_with = "json")]
+    pub(crate) csv: bool,
+    #[command(flatten)]
+    pub(crate) ask: Ask,
 }
 
 /// `tandem user …`
@@ -446,7 +482,7 @@ pub(crate) fn run() -> ExitCode {
         Command::Run(file) => commands::serve::run(&file),
         Command::Check(file) => commands::serve::check(&file),
         Command::Status(ask) => commands::lists::status(&ask),
-        Command::Calls(ask) => commands::lists::calls(&ask),
+        Command::Calls(calls) => commands::calls::run(&calls),
         Command::Phones(ask) => commands::lists::phones(&ask),
         Command::User(user) => commands::user::run(&user),
         Command::Group(group) => commands::group::run(&group),
@@ -489,6 +525,30 @@ fn by_then(text: &str) -> Result<jiff::Timestamp, String> {
         Ok(day) if text.len() <= "2026-11-22".len() => day.at(23, 59, 59, 999_000_000),
         _ => text.parse::<jiff::civil::DateTime>().map_err(|_| wrong())?,
     };
+    let zoned = civil.to_zoned(jiff::tz::TimeZone::system());
+    zoned.map(|at| at.timestamp()).map_err(|_| wrong())
+}
+
+/// A time of this machine's clock, a day from its beginning; or how long ago.
+fn since(text: &str) -> Result<jiff::Timestamp, String> {
+    let wrong = || "not a time, as in 2026-11-22, \"2026-11-22 14:00\", 90m, 8h or 7d".to_owned();
+    if let Ok(at) = text.parse::<jiff::Timestamp>() {
+        return Ok(at);
+    }
+    let unit_s = match text.bytes().last() {
+        Some(b'm') => 60,
+        Some(b'h') => 3600,
+        Some(b'd') => 24 * 3600,
+        _ => 0,
+    };
+    if unit_s > 0 {
+        let number = text[..text.len() - 1].parse::<u32>();
+        let ago = number.map_err(|_| wrong())?;
+        let ago = jiff::SignedDuration::from_secs(i64::from(ago) * unit_s);
+        return jiff::Timestamp::now().checked_sub(ago).map_err(|_| wrong());
+    }
+    // A date alone is midnight.
+    let civil = text.parse::<jiff::civil::DateTime>().map_err(|_| wrong())?;
     let zoned = civil.to_zoned(jiff::tz::TimeZone::system());
     zoned.map(|at| at.timestamp()).map_err(|_| wrong())
 }

@@ -7,7 +7,6 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
-use serde_json::json;
 use tandem_engine::seam::{Codec, Command, LegId, PlayId};
 use tandem_storage::name::Id;
 use tandem_storage::time::{Time, WallTime};
@@ -15,7 +14,7 @@ use tandem_storage::time::{Time, WallTime};
 use crate::app::App;
 use crate::call::bridge::BridgeId;
 use crate::call::dial::DialId;
-use crate::counters::cause_name;
+use crate::call::history::History;
 use crate::say::Say;
 use crate::seam::{Caller, Cause, SipCommand};
 use crate::state::PbxState;
@@ -44,6 +43,8 @@ pub(crate) struct Leg {
     /// The message that was left.
     pub(crate) message: Option<Id>,
     pub(crate) place: Place,
+    /// What it has been through.
+    pub(crate) history: History,
     /// Digits that came while none was wanted.
     typed: VecDeque<char>,
     /// The deadline that is noted for it outside.
@@ -125,6 +126,7 @@ impl Leg {
             cause: Cause::Normal,
             message: None,
             place: Place::Between,
+            history: History::first(id),
             typed: VecDeque::new(),
             noted: None,
         }
@@ -209,21 +211,5 @@ impl Leg {
             Place::App(app) => app.deadline(),
             _ => None,
         }
-    }
-
-    /// Its line in the call log, once it is over.
-    pub(crate) fn log(&self, x: &mut PbxState) {
-        x.counters.end(self.cause);
-        let party = &self.party;
-        let body = json!({
-            "from": { "number": party.number, "name": party.name, "user": party.user },
-            "to": self.dialed,
-            "started": self.started,
-            "answered": self.answered,
-            "ended": x.now.wall,
-            "cause": cause_name(self.cause),
-            "message": self.message,
-        });
-        x.entry("call", &body);
     }
 }

@@ -21,6 +21,7 @@ pub(crate) mod bridge;
 pub(crate) mod dial;
 pub(crate) mod dial_request;
 mod groups;
+pub(crate) mod history;
 pub(crate) mod leg;
 mod listing;
 pub(crate) mod moves;

@@ -30,6 +30,7 @@
 //! | `user EXT KEY=VALUE` | changes a user: `forward_busy=102`, `blocked=1,2` |
 //! | `watch EXT`, `unwatch EXT` | somebody watches a user's calls |
 //! | `dial EXT NUMBER` | has a user's phones rung, and then a number |
+//! | `records` | the call log is asked for; as they are written, those of legs that came in are shown |
 //! | `phone EXT`, `drain`, `stop`, `list EXT`, `import EXT MS` | the rest |
 
 mod happen;
@@ -286,6 +287,11 @@ impl World {
                 None => return false,
             },
             ["calls"] => self.ask(AdminAsk::Calls),
+            ["records"] => self.ask(AdminAsk::CallLog {
+                user: None,
+                since: WallTime(0),
+                before: None,
+            }),
             ["dial", extension, number] => self.ask(AdminAsk::Dial {
                 extension: extension.into(),
                 number: number.into(),
@@ -345,7 +351,9 @@ impl World {
         loop {
             while let Some(output) = self.pbx.poll() {
                 let line = self.names.show(&output);
-                self.said.push(line);
+                if !line.is_empty() {
+                    self.said.push(line);
+                }
                 self.take(output);
             }
             if let Some(input) = self.inbox.pop_front() {

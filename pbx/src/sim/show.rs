@@ -10,6 +10,7 @@ use tandem_engine::seam::{Command, PlayItem};
 use tandem_storage::name::Id;
 use tandem_storage::seam::{Append, ChunkPlace};
 
+use crate::call_log::{self, CallRecord, LegDirection};
 use crate::counters::cause_name;
 use crate::seam::{AdminAnswer, Output, SipCommand};
 
@@ -77,6 +78,10 @@ impl Names {
                     format!("reply: {}", self.text(&json.to_string()))
                 }
                 Ok(AdminAnswer::Sound { places, .. }) => format!("reply: {}", length(places)),
+                Ok(AdminAnswer::CallLog(part)) => {
+                    let bodies = part.entries.iter().filter_map(|(_, body)| record(body));
+                    format!("reply: {}", bodies.collect::<Vec<String>>().join(" | "))
+                }
                 Ok(AdminAnswer::Done) => "reply: done".to_owned(),
                 Ok(AdminAnswer::Imported { id }) => format!("reply: imported {}", self.sound(*id)),
                 Err(why) => format!("reply: no, {why}"),
@@ -198,6 +203,7 @@ impl Names {
                     .map_or("removed".to_owned(), |v| self.text(v));
                 format!("log set {} = {value}", self.text(key))
             }
+            Append::Entry { topic, body } if is_of_leg_out(topic, body) => String::new(),
             Append::Entry { topic, body } => format!("log {topic}: {}", self.entry(body)),
             Append::Replica { stamp, .. } => format!("log restates {stamp:?}"),
         }
@@ -250,6 +256,46 @@ impl Names {
         }
         shown + rest
     }
+}
+
+/// The record of a leg that went out: those are many, and shown when they are asked for.
+fn is_of_leg_out(topic: &str, body: &str) -> bool {
+    let record = CallRecord::parse(body).filter(|_| topic == call_log::TOPIC);
+    record.is_some_and(|record| record.direction == LegDirection::Out)
+}
+
+/// A record in words, less its times.
+fn record(body: &str) -> Option<String> {
+    let record = CallRecord::parse(body)?;
+    let number = |id: &Option<Id>| id.map_or(0, |id| id.number);
+    let joined = record.joined.iter().map(|id| format!("+{}", id.number));
+    let steps = record.through.iter().map(|step| {
+        let whom = step.whom.as_deref().unwrap_or_default();
+        format!(", {} {whom}", step.what).trim_end().to_owned()
+    });
+    let joined: String = joined.collect();
+    let steps: String = steps.collect();
+    let way = match record.direction {
+        LegDirection::In => "in",
+        LegDirection::Out => "out",
+    };
+    Some(format!(
+        "{way} {} of {}{joined} [{}] {} to {}: {} ({}){steps}{}{}",
+        number(&record.leg),
+        number(&record.call),
+        record.extension.as_deref().unwrap_or_default(),
+        record.from.number,
+        record.to,
+        record.outcome().as_str(),
+        record.cause,
+        record
+            .codec
+            .map_or(String::new(), |codec| format!(" {codec}")),
+        match record.quality {
+            Some(quality) => format!(" {} packets", quality.packets_received),
+            None => String::new(),
+        }
+    ))
 }
 
 /// Legs and places by their numbers alone: their names look like those of users and sounds.

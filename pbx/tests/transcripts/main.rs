@@ -12,6 +12,7 @@ mod login;
 mod moves;
 mod node;
 mod quota;
+mod records;
 mod watched;
 
 use tandem_pbx::PbxConfig;

@@ -41,7 +41,21 @@ impl Client {
 
     /// What is at `path`, given by its parts.
     pub(crate) fn get<T: DeserializeOwned>(&self, path: &[&str]) -> Result<T, String> {
-        understand(self.ask(Method::GET, path, None)?.1)
+        understand(self.ask(Method::GET, path, "", None)?.1)
+    }
+
+    /// The same with a query.
+    pub(crate) fn get_with<T: DeserializeOwned>(
+        &self,
+        path: &[&str],
+        query: &[(&str, String)],
+    ) -> Result<T, String> {
+        let query = query.iter().enumerate().map(|(n, (name, value))| {
+            let before = if n == 0 { '?' } else { '&' };
+            format!("{before}{name}={}", utf8_percent_encode(value, &RESERVED))
+        });
+        let query: String = query.collect();
+        understand(self.ask(Method::GET, path, &query, None)?.1)
     }
 
     /// Has something made or changed.
@@ -52,7 +66,10 @@ impl Client {
         body: &impl Serialize,
     ) -> Result<T, String> {
         let body = serde_json::to_vec(body).map_err(|e| e.to_string())?;
-        understand(self.ask(method, path, Some(("application/json", body)))?.1)
+        understand(
+            self.ask(method, path, "", Some(("application/json", body)))?
+                .1,
+        )
     }
 
     /// Has something done of which there is no more to say.
@@ -61,12 +78,12 @@ impl Client {
         method: Method,
         path: &[&str],
     ) -> Result<T, String> {
-        understand(self.ask(method, path, None)?.1)
+        understand(self.ask(method, path, "", None)?.1)
     }
 
     /// A WAV file that is at `path`, and whether some of it is missing.
     pub(crate) fn sound(&self, path: &[&str]) -> Result<(Vec<u8>, bool), String> {
-        let (headers, wav) = self.ask(Method::GET, path, None)?;
+        let (headers, wav) = self.ask(Method::GET, path, "", None)?;
         let is_incomplete = headers.get(INCOMPLETE).is_some_and(|said| said == "true");
         Ok((wav, is_incomplete))
     }
@@ -81,13 +98,17 @@ impl Client {
         if wav.len() > WAV_BYTES_MAX {
             return Err(format!("a WAV file of {} bytes is too large", wav.len()));
         }
-        understand(self.ask(Method::POST, path, Some(("audio/wav", wav)))?.1)
+        understand(
+            self.ask(Method::POST, path, "", Some(("audio/wav", wav)))?
+                .1,
+        )
     }
 
     fn ask(
         &self,
         method: Method,
         path: &[&str],
+        query: &str,
         body: Option<(&str, Vec<u8>)>,
     ) -> Result<(HeaderMap, Vec<u8>), String> {
         let path = path
@@ -96,7 +117,7 @@ impl Client {
         let path: String = path.collect();
         let mut request = Request::builder()
             .method(method)
-            .uri(format!("{ROOT}{path}"))
+            .uri(format!("{ROOT}{path}{query}"))
             .header(HOST, "node");
         let body = body.map(|(kind, bytes)| {
             let headers = request.headers_mut();

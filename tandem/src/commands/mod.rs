@@ -2,6 +2,7 @@
 //! `String` is printed behind `tandem: ` and the exit status is 1.
 
 pub(crate) mod backup;
+pub(crate) mod calls;
 pub(crate) mod group;
 pub(crate) mod lists;
 pub(crate) mod log;

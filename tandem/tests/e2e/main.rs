@@ -9,6 +9,7 @@ mod api;
 mod backup;
 mod bad_days;
 mod bindings;
+mod call_records;
 mod calls;
 mod cluster;
 mod command_line;
