@@ -115,6 +115,7 @@ impl Node {
                 self.pbx.handle(now, PbxInput::PinHashed { leg, hash });
             }
             Input::Admin(request) => self.pbx.handle(now, PbxInput::Admin(request)),
+            Input::Watch(is_watched) => self.pbx.handle(now, PbxInput::Watch(is_watched)),
             Input::Write { asker, registers } => self.write(asker, registers),
             Input::Configure(config, stop_grace) => {
                 let config = with_peers(*config, self.members.is_some());
@@ -269,6 +270,7 @@ impl Node {
             PbxOutput::CheckPin { leg, hash, pin } => Output::CheckPin { leg, hash, pin },
             PbxOutput::HashPin { leg, pin } => Output::HashPin { leg, pin },
             PbxOutput::Admin(reply) => Output::Admin(reply),
+            PbxOutput::Event(happened) => Output::Event(happened),
             PbxOutput::Stopped => {
                 self.stage = Stage::Ended;
                 Output::Stopped

@@ -328,6 +328,7 @@ impl Pbx {
             self.x.counters.end(leg.cause);
         }
         let record = CallRecord::of(leg, &self.x);
+        self.leg_over(leg, &record);
         let is_complete = record.quality.is_some() || leg.answered.is_none();
         if is_complete || self.records.records.len() >= WAITING_MAX {
             return self.x.write_record(&record);

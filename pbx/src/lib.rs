@@ -14,6 +14,7 @@ pub mod call_log;
 pub mod config;
 mod conflicts;
 pub mod counters;
+mod events;
 mod fetches;
 mod groups;
 mod guard;

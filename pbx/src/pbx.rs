@@ -24,6 +24,7 @@ use crate::call::watched::Watched;
 use crate::call_log;
 use crate::config::PbxConfig;
 use crate::counters::Counters;
+use crate::events::ToldLegs;
 use crate::imports::Imports;
 use crate::retention;
 use crate::returned;
@@ -39,6 +40,8 @@ pub struct Pbx {
     pub(crate) imports: Imports,
     /// Records of legs that wait for what the engine counted.
     pub(crate) records: call_log::Waiting,
+    /// Legs as whoever watches was told of them.
+    pub(crate) told: ToldLegs,
     stage: Stage,
 }
 
@@ -63,6 +66,7 @@ impl Pbx {
             watched: Watched::default(),
             imports: Imports::default(),
             records: call_log::Waiting::default(),
+            told: ToldLegs::new(),
             stage: Stage::Running,
         }
     }
@@ -88,10 +92,12 @@ impl Pbx {
                 retention::sweep(&mut self.x);
                 returned::sweep(&mut self.x);
             }
+            Input::Watch(is_watched) => self.on_watch(is_watched),
             Input::Drain => self.on_drain(),
             Input::Stop => self.on_stop(),
         }
         self.tell_watched();
+        self.tell_legs();
         self.check_stopped();
     }
 
@@ -117,6 +123,7 @@ impl Pbx {
         }
         self.write_due_records();
         self.tell_watched();
+        self.tell_legs();
         self.check_stopped();
     }
 
@@ -165,7 +172,10 @@ impl Pbx {
                 replaces,
             } => self.on_incoming(leg, caller, &dialed, replaces),
             SipEvent::Refer { leg, to, replaces } => self.refer(leg, &cut(&to), replaces),
-            SipEvent::Ringing { leg } => self.tell(leg, &LegEvent::Ringing),
+            SipEvent::Ringing { leg } => {
+                self.leg_rings(leg);
+                self.tell(leg, &LegEvent::Ringing);
+            }
             SipEvent::Progress { leg } => self.tell(leg, &LegEvent::Progress),
             SipEvent::Redirected { leg, to } => self.tell(leg, &LegEvent::Redirected(cut(&to))),
             SipEvent::Answered { leg, codec } => self.tell(leg, &LegEvent::Answered(codec)),

@@ -307,6 +307,8 @@ pub enum Input {
     Admin(AdminRequest),
     /// Time to look what is to be deleted and destroyed; every few seconds.
     Sweep,
+    /// Somebody wants to know what happens ([`Output::Event`]), or nobody does any more.
+    Watch(bool),
     /// The node is stopping: no new calls.
     Drain,
     /// The node stops now: end every call, seal every recording.
@@ -353,8 +355,19 @@ pub enum Output {
     HashPin { leg: LegId, pin: Arc<str> },
     /// An answer to an [`AdminRequest`].
     Admin(AdminReply),
+    /// Something happened; made only while somebody watches.
+    Event(Happened),
     /// After [`Input::Stop`]: every call has ended and every seal is durable.
     Stopped,
+}
+
+/// Something that happened, for whoever watches.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Happened {
+    /// For instance `leg.answer`; all of them are in `events.rs`.
+    pub kind: &'static str,
+    /// What it happened to, as in listings.
+    pub body: serde_json::Value,
 }
 
 /// A question or an order from an administrator, numbered so that its answer finds the asker.

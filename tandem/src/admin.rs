@@ -9,7 +9,7 @@
 //!   (`token`).
 //! - To: call control, by [`ControlHandle`]; sound is read from the log.
 //! - What goes in and out is in `bodies`, once, for both sides; what can go wrong, and how it is said, in
-//!   `fault`. Each verb is a route with its description beside it: `lists`, `call_log`, `users`, `groups`, `office`,
+//!   `fault`. Each verb is a route with its description beside it: `lists`, `call_log`, `events`, `users`, `groups`, `office`,
 //!   `mailboxes`, `sound`, `nodes`.
 //!
 //! Invariants: the description is made from the routes, so none is without it; an answer is the struct that
@@ -18,6 +18,7 @@
 pub(crate) mod bodies;
 pub(crate) mod call_log;
 mod client;
+mod events;
 mod fault;
 mod groups;
 mod lists;
@@ -50,6 +51,7 @@ use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityRequirement, Secur
 use utoipa_axum::router::OpenApiRouter;
 
 use crate::control::{Answer, Ask, ControlHandle};
+use crate::events::EventsDoor;
 use crate::secrets::Keeper;
 use fault::{Fault, Json};
 
@@ -74,6 +76,7 @@ pub(crate) const WAV_BYTES_MAX: usize = WAV_SECONDS_MAX as usize * 48_000 * 4 + 
 pub(crate) struct Answerer {
     pub(crate) control: ControlHandle,
     pub(crate) reader: SoundReader,
+    pub(crate) events: EventsDoor,
     /// The other nodes' way in, if this one belongs to a cluster.
     pub(crate) inviter: Option<Inviter>,
     pub(crate) keeper: Keeper,
@@ -122,6 +125,7 @@ fn verbs() -> (Router<Answerer>, OpenApi) {
     let all = OpenApiRouter::new()
         .merge(lists::routes())
         .merge(call_log::routes())
+        .merge(events::routes())
         .merge(users::routes())
         .merge(groups::routes())
         .merge(office::routes())

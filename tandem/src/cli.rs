@@ -30,6 +30,8 @@ enum Command {
     Status(Ask),
     /// Who talks; and the log of calls that have ended
     Calls(Calls),
+    /// What happens, as it happens: calls, phones, messages, settings, alarms
+    Events(Ask),
     /// Who is registered where
     Phones(Ask),
     /// Users: add, set, remove, list
@@ -483,6 +485,7 @@ pub(crate) fn run() -> ExitCode {
         Command::Check(file) => commands::serve::check(&file),
         Command::Status(ask) => commands::lists::status(&ask),
         Command::Calls(calls) => commands::calls::run(&calls),
+        Command::Events(ask) => commands::events::run(&ask),
         Command::Phones(ask) => commands::lists::phones(&ask),
         Command::User(user) => commands::user::run(&user),
         Command::Group(group) => commands::group::run(&group),

@@ -37,6 +37,7 @@ use crate::cluster::write_self;
 use crate::config::Config;
 use crate::control::{self, Answer, Ask, Clock, Control, ControlHandle, LogEvents, Parts};
 use crate::encryption_keys;
+use crate::events;
 use crate::membership::{LinkStart, Membership};
 use crate::metrics::Metrics;
 use crate::office::{self, Office};
@@ -170,11 +171,12 @@ fn start_on(
         snapshots,
     } = opened;
     let pins_done = handle.clone();
+    let epoch = ids.epoch();
     let start = LinkStart {
         config,
         log: &log,
         view: &view,
-        epoch: ids.epoch(),
+        epoch,
         found,
     };
     let name = membership.node;
@@ -203,7 +205,10 @@ fn start_on(
         keys: log.keyring().clone(),
         stop_grace: config.stop_grace(),
     };
+    let _inside = runtime.enter();
+    let (events, events_door) = events::start(name, epoch, handle.clone());
     let parts = Parts {
+        events,
         node: tandem_node::Node::new(node, view, ids, clock.now()),
         engine,
         log: log.clone(),
@@ -219,7 +224,6 @@ fn start_on(
         clock,
         name: name.to_string(),
     };
-    let _inside = runtime.enter();
     let asked = Asked {
         metrics: Metrics::of(&parts, handle),
         control: handle.clone(),
@@ -227,6 +231,7 @@ fn start_on(
     let answerer = Answerer {
         control: handle.clone(),
         reader: log.reader(),
+        events: events_door,
         inviter,
         keeper: Keeper {
             realm: config.sip.realm.clone(),

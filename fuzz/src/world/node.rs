@@ -407,7 +407,7 @@ impl Node {
             Output::Notice(Notice::Contradiction { peer, epoch }) => {
                 panic!("{} contradicts {peer} in epoch {epoch}", self.name)
             }
-            Output::Written { .. } | Output::Notice(_) => {}
+            Output::Written { .. } | Output::Notice(_) | Output::Event(_) => {}
             Output::Stopped => self.has_stopped = true,
         }
     }

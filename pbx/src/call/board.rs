@@ -35,6 +35,9 @@ pub(crate) struct Board {
     /// Users of whose legs something may have changed.
     #[serde(skip)]
     touched: BTreeSet<Id>,
+    /// Legs that may have changed, in the order in which they did; the same one several times.
+    #[serde(skip)]
+    touched_legs: Vec<LegId>,
 }
 
 /// Whose deadline it is.
@@ -79,12 +82,18 @@ impl Board {
         std::mem::take(&mut self.touched)
     }
 
+    /// The legs that may have changed since the last time.
+    pub(crate) fn take_touched_legs(&mut self) -> impl Iterator<Item = LegId> {
+        std::mem::take(&mut self.touched_legs).into_iter()
+    }
+
     /// Notes the deadline of a leg as it is now, and that it may have changed.
     pub(crate) fn note_leg(&mut self, id: LegId) {
         let Some(leg) = self.legs.get_mut(&id) else {
             return;
         };
         self.touched.extend(leg.party.user);
+        self.touched_legs.push(id);
         let deadline = leg.deadline();
         let noted = std::mem::replace(&mut leg.noted, deadline);
         self.note(TimerOf::Leg(id), noted, deadline);
@@ -115,6 +124,7 @@ impl Board {
     /// Puts a leg on.
     pub(crate) fn insert_leg(&mut self, leg: Leg) {
         self.touched.extend(leg.party.user);
+        self.touched_legs.push(leg.id);
         self.incoming += usize::from(leg.direction == Direction::In);
         if let Some(user) = leg.party.user {
             self.by_user.entry(user).or_default().insert(leg.id);

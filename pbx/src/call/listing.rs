@@ -64,7 +64,7 @@ fn row(x: &PbxState, key: Key, first: &Leg, legs: &[&Leg]) -> Value {
     })
 }
 
-fn leg_row(x: &PbxState, leg: &Leg) -> Value {
+pub(crate) fn leg_row(x: &PbxState, leg: &Leg) -> Value {
     json!({
         "leg": name(x, leg.id.0),
         "direction": leg.direction,
@@ -78,7 +78,7 @@ fn leg_row(x: &PbxState, leg: &Leg) -> Value {
 }
 
 /// A leg or a place, as it is named at every node and in every log.
-fn name(x: &PbxState, number: u64) -> Id {
+pub(crate) fn name(x: &PbxState, number: u64) -> Id {
     Id {
         node: x.node(),
         epoch: x.epoch(),
@@ -86,7 +86,7 @@ fn name(x: &PbxState, number: u64) -> Id {
     }
 }
 
-fn phase(leg: &Leg) -> &'static str {
+pub(crate) fn phase(leg: &Leg) -> &'static str {
     match &leg.place {
         Place::Waits(_) | Place::Rings(_) => "ringing",
         Place::Bridge(_) => "talking",

@@ -23,7 +23,7 @@ pub(crate) mod dial_request;
 mod groups;
 pub(crate) mod history;
 pub(crate) mod leg;
-mod listing;
+pub(crate) mod listing;
 pub(crate) mod moves;
 pub(crate) mod parking;
 mod pickup;

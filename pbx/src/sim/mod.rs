@@ -31,6 +31,7 @@
 //! | `watch EXT`, `unwatch EXT` | somebody watches a user's calls |
 //! | `dial EXT NUMBER` | has a user's phones rung, and then a number |
 //! | `records` | the call log is asked for; as they are written, those of legs that came in are shown |
+//! | `events on`, `events off` | somebody reads what happens |
 //! | `phone EXT`, `drain`, `stop`, `list EXT`, `import EXT MS` | the rest |
 
 mod happen;
@@ -277,6 +278,7 @@ impl World {
                 Some(user) => self.sip(SipEvent::PhoneCame { user }),
                 None => return false,
             },
+            ["events", on] => self.inbox.push_back(Input::Watch(on == "on")),
             ["drain"] => self.inbox.push_back(Input::Drain),
             ["stop"] => self.inbox.push_back(Input::Stop),
             ["watch", extension] | ["unwatch", extension] => match self.users.get(extension) {

@@ -12,7 +12,7 @@ use tandem_storage::seam::{Append, ChunkPlace};
 
 use crate::call_log::{self, CallRecord, LegDirection};
 use crate::counters::cause_name;
-use crate::seam::{AdminAnswer, Output, SipCommand};
+use crate::seam::{AdminAnswer, Happened, Output, SipCommand};
 
 /// What goes on and on is shown once.
 const RINGING: &str = "<ringing>";
@@ -86,8 +86,36 @@ impl Names {
                 Ok(AdminAnswer::Imported { id }) => format!("reply: imported {}", self.sound(*id)),
                 Err(why) => format!("reply: no, {why}"),
             },
+            Output::Event(Happened { kind, body }) => self.event(kind, body),
             Output::Stopped => "stopped".to_owned(),
         }
+    }
+
+    /// Of what happened, what does not change with the time of day.
+    fn event(&self, kind: &str, body: &Value) -> String {
+        let number = |name: &str| body[name].as_str().and_then(|id| id.parse::<Id>().ok());
+        let number = |name: &str| number(name).map_or(0, |id| id.number);
+        let text = |name: &str| body[name].as_str().unwrap_or_default();
+        if kind.starts_with("leg.") {
+            let end = match body.get("outcome") {
+                Some(_) => format!(", {} ({})", text("outcome"), text("cause")),
+                None => String::new(),
+            };
+            return format!(
+                "{kind} {} of {}: {} to {}, {}{end}",
+                number("leg"),
+                number("call"),
+                text("from"),
+                text("to"),
+                text("place")
+            );
+        }
+        let mut body = body.clone();
+        if let Some(fields) = body.as_object_mut() {
+            fields.remove("at");
+        }
+        body.sort_all_objects();
+        format!("{kind}: {}", self.text(&body.to_string()))
     }
 
     fn sip(&self, command: &SipCommand) -> String {

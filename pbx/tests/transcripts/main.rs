@@ -5,6 +5,7 @@
 mod calls;
 mod codes;
 mod deposit;
+mod events;
 mod greetings;
 mod groups;
 mod hearing;

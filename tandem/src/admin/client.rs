@@ -104,6 +104,40 @@ impl Client {
         )
     }
 
+    /// Hands on the data of each event at `path`, until `take` has enough (false) or the node ends.
+    pub(crate) fn follow(
+        &self,
+        path: &[&str],
+        take: impl FnMut(&str) -> bool,
+    ) -> Result<(), String> {
+        let request = request(Method::GET, path, "", None)?;
+        let stream = self.connect()?;
+        match runtime()?.block_on(follow(stream, request, take)) {
+            Ok(Some(refused)) => {
+                let ErrorBody { error } = understand(refused)?;
+                Err(error)
+            }
+            Ok(None) => Ok(()),
+            Err(e) => Err(self.went_away(&e.to_string())),
+        }
+    }
+
+    fn connect(&self) -> Result<std::os::unix::net::UnixStream, String> {
+        let socket = socket_path(&self.data);
+        // Where many ask, this waits for its turn.
+        std::os::unix::net::UnixStream::connect(&socket).map_err(|e| {
+            format!(
+                "no node is running on {} ({e}); start one, or say which with --data DIR",
+                self.data.display()
+            )
+        })
+    }
+
+    fn went_away(&self, why: &str) -> String {
+        let socket = socket_path(&self.data);
+        format!("the node at {} went away: {why}", socket.display())
+    }
+
     fn ask(
         &self,
         method: Method,
@@ -111,38 +145,11 @@ impl Client {
         query: &str,
         body: Option<(&str, Vec<u8>)>,
     ) -> Result<(HeaderMap, Vec<u8>), String> {
-        let path = path
-            .iter()
-            .map(|part| format!("/{}", utf8_percent_encode(part, &RESERVED)));
-        let path: String = path.collect();
-        let mut request = Request::builder()
-            .method(method)
-            .uri(format!("{ROOT}{path}{query}"))
-            .header(HOST, "node");
-        let body = body.map(|(kind, bytes)| {
-            let headers = request.headers_mut();
-            if let (Some(headers), Ok(kind)) = (headers, kind.parse()) {
-                headers.insert(CONTENT_TYPE, kind);
-            }
-            Body::from(bytes)
-        });
-        let request = request.body(body.unwrap_or_default());
-        let request = request.map_err(|e| format!("this cannot be asked: {e}"))?;
-        let socket = socket_path(&self.data);
-        // Where many ask, this waits for its turn.
-        let stream = std::os::unix::net::UnixStream::connect(&socket).map_err(|e| {
-            format!(
-                "no node is running on {} ({e}); start one, or say which with --data DIR",
-                self.data.display()
-            )
-        })?;
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_io()
-            .build();
-        let runtime = runtime.map_err(|e| e.to_string())?;
+        let request = request(method, path, query, body)?;
+        let stream = self.connect()?;
+        let runtime = runtime()?;
         let answer = runtime.block_on(exchange(stream, request));
-        let (is_done, headers, bytes) =
-            answer.map_err(|e| format!("the node at {} went away: {e}", socket.display()))?;
+        let (is_done, headers, bytes) = answer.map_err(|e| self.went_away(&e.to_string()))?;
         if is_done {
             return Ok((headers, bytes));
         }
@@ -151,7 +158,79 @@ impl Client {
     }
 }
 
-type Exchanged = Result<(bool, HeaderMap, Vec<u8>), Box<dyn std::error::Error + Send + Sync>>;
+fn request(
+    method: Method,
+    path: &[&str],
+    query: &str,
+    body: Option<(&str, Vec<u8>)>,
+) -> Result<Request<Body>, String> {
+    let path = path
+        .iter()
+        .map(|part| format!("/{}", utf8_percent_encode(part, &RESERVED)));
+    let path: String = path.collect();
+    let mut request = Request::builder()
+        .method(method)
+        .uri(format!("{ROOT}{path}{query}"))
+        .header(HOST, "node");
+    let body = body.map(|(kind, bytes)| {
+        let headers = request.headers_mut();
+        if let (Some(headers), Ok(kind)) = (headers, kind.parse()) {
+            headers.insert(CONTENT_TYPE, kind);
+        }
+        Body::from(bytes)
+    });
+    let request = request.body(body.unwrap_or_default());
+    request.map_err(|e| format!("this cannot be asked: {e}"))
+}
+
+fn runtime() -> Result<tokio::runtime::Runtime, String> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_io()
+        .build();
+    runtime.map_err(|e| e.to_string())
+}
+
+/// An event that is longer is none of ours.
+const EVENT_BYTES_MAX: usize = 1 << 20;
+
+type Failure = Box<dyn std::error::Error + Send + Sync>;
+
+/// Hands on the data of each event; if there are none to be had, what the node said instead.
+async fn follow(
+    stream: std::os::unix::net::UnixStream,
+    request: Request<Body>,
+    mut take: impl FnMut(&str) -> bool,
+) -> Result<Option<Vec<u8>>, Failure> {
+    stream.set_nonblocking(true)?;
+    let stream = TokioIo::new(UnixStream::from_std(stream)?);
+    let (mut sender, connection) = http1::handshake(stream).await?;
+    tokio::spawn(connection);
+    let (parts, mut body) = sender.send_request(request).await?.into_parts();
+    if !parts.status.is_success() {
+        return Ok(Some(body.collect().await?.to_bytes().to_vec()));
+    }
+    let mut unread = Vec::new();
+    while let Some(frame) = body.frame().await {
+        let Ok(some) = frame?.into_data() else {
+            continue;
+        };
+        unread.extend_from_slice(&some);
+        while let Some(end) = unread.windows(2).position(|two| two == b"\n\n") {
+            let event: Vec<u8> = unread.drain(..end + 2).collect();
+            let event = String::from_utf8_lossy(&event);
+            let data = event.lines().find_map(|line| line.strip_prefix("data: "));
+            if data.is_some_and(|data| !take(data)) {
+                return Ok(None);
+            }
+        }
+        if unread.len() > EVENT_BYTES_MAX {
+            return Err("an event has no end".into());
+        }
+    }
+    Err("it told nothing more".into())
+}
+
+type Exchanged = Result<(bool, HeaderMap, Vec<u8>), Failure>;
 
 async fn exchange(stream: std::os::unix::net::UnixStream, request: Request<Body>) -> Exchanged {
     stream.set_nonblocking(true)?;

@@ -18,8 +18,10 @@ use super::*;
 /// A node whose control thread has ended.
 fn answerer(dir: &Path) -> Answerer {
     let (control, _, _) = crate::control::queues();
+    let (_, events) = crate::events::start("a".parse().unwrap(), 1, control.clone());
     Answerer {
         control,
+        events,
         reader: SoundReader::new(dir),
         inviter: None,
         keeper: Keeper {

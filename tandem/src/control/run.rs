@@ -25,6 +25,7 @@ use super::{Answer, Ask, Clock, ControlHandle, In, Queues, Reply};
 use crate::alarms;
 use crate::backups::Backups;
 use crate::cluster::Cluster;
+use crate::events::Events;
 use crate::metrics::{Board, Counted};
 use crate::pins::{PinWork, Pins};
 use crate::status::{phones_json, status_json};
@@ -52,6 +53,8 @@ pub(crate) struct Parts {
     pub(crate) compaction: Compaction,
     /// The other nodes, if this one belongs to a cluster.
     pub(crate) cluster: Option<Cluster>,
+    /// Who reads what happens.
+    pub(crate) events: Events,
     /// Where what was counted is put for metrics.
     pub(crate) board: Arc<Board>,
     pub(crate) clock: Clock,
@@ -236,7 +239,13 @@ impl Control {
                     asker.send(result.map(|()| Answer::Done)).ok();
                 }
             }
-            Output::Notice(notice) => tell(&notice),
+            Output::Event(happened) => {
+                parts.events.publish(now.wall, happened.kind, happened.body);
+            }
+            Output::Notice(notice) => {
+                tell(&notice);
+                parts.events.notice(now.wall, &notice);
+            }
             Output::Stopped => self.has_stopped = true,
         }
     }

@@ -16,6 +16,7 @@ mod command_line;
 mod damage;
 mod destroyed;
 mod doors;
+mod events;
 mod first_hour;
 mod groups;
 mod mailbox;
