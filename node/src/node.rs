@@ -24,7 +24,7 @@ use tandem_storage::seam::{Append, LogEvent, Owner, Payload, Refusal, Token};
 use tandem_storage::site::Members;
 use tandem_storage::time::{Now, Time};
 
-use crate::seam::{Input, NodeConfig, Notice, Output};
+use crate::seam::{Input, NodeConfig, Notice, Output, SHELL_REGISTERS};
 use crate::users::Unlocker;
 
 /// How often call control looks for what is to be deleted.
@@ -316,6 +316,12 @@ impl Node {
             _ => (None, None),
         };
         self.pbx.handle(now, PbxInput::Log(event));
+        if let Some(key) = register.as_ref().filter(|k| k.starts_with(SHELL_REGISTERS)) {
+            let (key, value) = (key.clone(), self.pbx.view().register(key).map(Into::into));
+            // Before the answer to who wrote it, which may wait here already.
+            self.outputs
+                .push_front(Output::ShellRegister { key, value });
+        }
         if let (Some(members), Some(key)) = (&mut self.members, register)
             && members.see(self.pbx.view(), &key)
         {

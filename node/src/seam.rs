@@ -14,6 +14,9 @@ use tandem_storage::name::{Id, NodeName};
 use tandem_storage::seam::{Append, LogEvent, Token};
 use tandem_storage::site::Members;
 
+/// Registers whose keys begin with this are the shell's: [`Output::ShellRegister`] tells of them.
+pub const SHELL_REGISTERS: &str = "api-token/";
+
 /// How a node starts.
 #[derive(Clone, Debug)]
 pub struct NodeConfig {
@@ -117,6 +120,13 @@ pub enum Output {
     Members(Members),
     /// The answer to an [`AdminRequest`].
     Admin(AdminReply),
+    /// A register of the shell's ([`SHELL_REGISTERS`]) was set: this is its value now. Told before
+    /// whoever wrote it is answered.
+    ShellRegister {
+        key: Arc<str>,
+        /// `None`: there is none any more.
+        value: Option<Arc<str>>,
+    },
     /// Something happened; told only while somebody watches.
     Event(Happened),
     /// The answer to [`Input::Write`].

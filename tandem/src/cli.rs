@@ -7,6 +7,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::admin::tokens::Role;
 use crate::commands;
 use crate::config::PortRange;
 
@@ -40,6 +41,9 @@ enum Command {
     /// Groups of users under one extension: add, set, remove, list
     #[command(subcommand)]
     Group(Group),
+    /// Tokens for the API, each with a role: add, list, remove
+    #[command(subcommand)]
+    Token(Token),
     /// Click to dial: rings a user's phones, then the number
     Dial(Dial),
     /// What lost when nodes that were apart met again
@@ -224,6 +228,30 @@ pub(crate) enum Group {
     },
     /// All groups
     List(Ask),
+}
+
+/// `tandem token …`
+#[derive(Debug, Subcommand)]
+pub(crate) enum Token {
+    /// Make a token: prints it, once
+    Add {
+        /// What it is for: 1 to 32 characters of a-z, 0-9 and -
+        name: String,
+        /// What it may do
+        #[arg(long, value_name = "R")]
+        role: Role,
+        #[command(flatten)]
+        ask: Ask,
+    },
+    /// The tokens there are, without what they open with
+    List(Ask),
+    /// Remove a token; it opens nothing any more
+    Remove {
+        /// Which
+        name: String,
+        #[command(flatten)]
+        node: WhichNode,
+    },
 }
 
 /// `tandem office …`
@@ -489,6 +517,7 @@ pub(crate) fn run() -> ExitCode {
         Command::Phones(ask) => commands::lists::phones(&ask),
         Command::User(user) => commands::user::run(&user),
         Command::Group(group) => commands::group::run(&group),
+        Command::Token(token) => commands::token::run(&token),
         Command::Dial(dial) => commands::group::dial(&dial),
         Command::Conflicts(ask) => commands::lists::conflicts(&ask),
         Command::Mailbox(mailbox) => commands::mailbox::run(&mailbox),

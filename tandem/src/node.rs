@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use tandem_engine::Engine;
 use tandem_engine::seam::{EngineConfig, OpusConfig};
-use tandem_node::{Input, NodeConfig};
+use tandem_node::{Input, NodeConfig, SHELL_REGISTERS};
 use tandem_portal::Portal;
 use tandem_sip_shim::{ShimConfig, SipShell, SipShellConfig};
 use tandem_storage::compaction::ask::Question;
@@ -31,7 +31,7 @@ use tandem_storage::{
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 
-use crate::admin::{self, AdminServer, Answerer, Token};
+use crate::admin::{self, AdminServer, Answerer, Token, TokensKeeper};
 use crate::backups::Backups;
 use crate::cluster::write_self;
 use crate::config::Config;
@@ -208,6 +208,7 @@ fn start_on(
     let _inside = runtime.enter();
     let (events, events_door) = events::start(name, epoch, handle.clone());
     let parts = Parts {
+        tokens: TokensKeeper::new(view.registers(SHELL_REGISTERS)),
         events,
         node: tandem_node::Node::new(node, view, ids, clock.now()),
         engine,
@@ -232,6 +233,7 @@ fn start_on(
         control: handle.clone(),
         reader: log.reader(),
         events: events_door,
+        tokens: parts.tokens.tokens(),
         inviter,
         keeper: Keeper {
             realm: config.sip.realm.clone(),

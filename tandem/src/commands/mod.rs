@@ -16,6 +16,7 @@ pub(crate) mod serve;
 pub(crate) mod site;
 pub(crate) mod stopped;
 pub(crate) mod storage;
+pub(crate) mod token;
 pub(crate) mod user;
 
 use std::path::{Path, PathBuf};

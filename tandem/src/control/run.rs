@@ -22,6 +22,7 @@ use tandem_storage::time::{Now, Time};
 use tandem_storage::{Compaction, Log, Snapshots};
 
 use super::{Answer, Ask, Clock, ControlHandle, In, Queues, Reply};
+use crate::admin::TokensKeeper;
 use crate::alarms;
 use crate::backups::Backups;
 use crate::cluster::Cluster;
@@ -53,6 +54,8 @@ pub(crate) struct Parts {
     pub(crate) compaction: Compaction,
     /// The other nodes, if this one belongs to a cluster.
     pub(crate) cluster: Option<Cluster>,
+    /// Who may ask over HTTP, and what.
+    pub(crate) tokens: TokensKeeper,
     /// Who reads what happens.
     pub(crate) events: Events,
     /// Where what was counted is put for metrics.
@@ -239,6 +242,7 @@ impl Control {
                     asker.send(result.map(|()| Answer::Done)).ok();
                 }
             }
+            Output::ShellRegister { key, value } => parts.tokens.set(&key, value.as_deref()),
             Output::Event(happened) => {
                 parts.events.publish(now.wall, happened.kind, happened.body);
             }
