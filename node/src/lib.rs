@@ -24,5 +24,5 @@ mod tests;
 mod users;
 
 pub use node::Node;
-pub use seam::{Input, NodeConfig, Notice, Output};
+pub use seam::{Input, NodeConfig, Notice, Output, SHELL_REGISTERS};
 pub use users::HA1;

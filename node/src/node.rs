@@ -24,7 +24,7 @@ use tandem_storage::seam::{Append, LogEvent, Owner, Payload, Refusal, Token};
 use tandem_storage::site::Members;
 use tandem_storage::time::{Now, Time};
 
-use crate::seam::{Input, NodeConfig, Notice, Output};
+use crate::seam::{Input, NodeConfig, Notice, Output, SHELL_REGISTERS};
 use crate::users::Unlocker;
 
 /// How often call control looks for what is to be deleted.
@@ -115,6 +115,7 @@ impl Node {
                 self.pbx.handle(now, PbxInput::PinHashed { leg, hash });
             }
             Input::Admin(request) => self.pbx.handle(now, PbxInput::Admin(request)),
+            Input::Watch(is_watched) => self.pbx.handle(now, PbxInput::Watch(is_watched)),
             Input::Write { asker, registers } => self.write(asker, registers),
             Input::Configure(config, stop_grace) => {
                 let config = with_peers(*config, self.members.is_some());
@@ -269,6 +270,7 @@ impl Node {
             PbxOutput::CheckPin { leg, hash, pin } => Output::CheckPin { leg, hash, pin },
             PbxOutput::HashPin { leg, pin } => Output::HashPin { leg, pin },
             PbxOutput::Admin(reply) => Output::Admin(reply),
+            PbxOutput::Event(happened) => Output::Event(happened),
             PbxOutput::Stopped => {
                 self.stage = Stage::Ended;
                 Output::Stopped
@@ -314,6 +316,12 @@ impl Node {
             _ => (None, None),
         };
         self.pbx.handle(now, PbxInput::Log(event));
+        if let Some(key) = register.as_ref().filter(|k| k.starts_with(SHELL_REGISTERS)) {
+            let (key, value) = (key.clone(), self.pbx.view().register(key).map(Into::into));
+            // Before the answer to who wrote it, which may wait here already.
+            self.outputs
+                .push_front(Output::ShellRegister { key, value });
+        }
         if let (Some(members), Some(key)) = (&mut self.members, register)
             && members.see(self.pbx.view(), &key)
         {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tandem_engine::seam::{Command, Event, LegId};
 use tandem_pbx::PbxConfig;
-use tandem_pbx::seam::{AdminReply, AdminRequest};
+use tandem_pbx::seam::{AdminReply, AdminRequest, Happened};
 use tandem_sip_shim::{ShimConfig, WireIn, WireOut};
 use tandem_storage::cipher::{Keyring, Locked};
 use tandem_storage::gate::GateConfig;
@@ -13,6 +13,9 @@ use tandem_storage::link::{CloseReason, LinkEvent, Position};
 use tandem_storage::name::{Id, NodeName};
 use tandem_storage::seam::{Append, LogEvent, Token};
 use tandem_storage::site::Members;
+
+/// Registers whose keys begin with this are the shell's: [`Output::ShellRegister`] tells of them.
+pub const SHELL_REGISTERS: &str = "api-token/";
 
 /// How a node starts.
 #[derive(Clone, Debug)]
@@ -72,6 +75,8 @@ pub enum Input {
         /// Key and value; `None`: removed.
         registers: Vec<(String, Option<String>)>,
     },
+    /// Somebody wants to know what happens ([`Output::Event`]), or nobody does any more.
+    Watch(bool),
     /// New settings for call control, and for how long calls may go on after a stop.
     Configure(Box<PbxConfig>, Duration),
     /// Once: no new calls, and end when the last one has. Twice: end now.
@@ -115,6 +120,15 @@ pub enum Output {
     Members(Members),
     /// The answer to an [`AdminRequest`].
     Admin(AdminReply),
+    /// A register of the shell's ([`SHELL_REGISTERS`]) was set: this is its value now. Told before
+    /// whoever wrote it is answered.
+    ShellRegister {
+        key: Arc<str>,
+        /// `None`: there is none any more.
+        value: Option<Arc<str>>,
+    },
+    /// Something happened; told only while somebody watches.
+    Event(Happened),
     /// The answer to [`Input::Write`].
     Written {
         /// The asker's number.

@@ -11,7 +11,7 @@ use crate::pbx::Pbx;
 use crate::quota::{self, messages_max_key, quota_minutes_key};
 use crate::retention::{hold_key, keep_heard_key};
 use crate::seam::{AdminAnswer, AdminAsk, AdminReply, AdminRequest, MessageSummary, Output};
-use crate::state::{SAMPLES_PER_MS, Waiter};
+use crate::state::{PbxState, SAMPLES_PER_MS, Waiter};
 
 pub(crate) type Answer = Result<AdminAnswer, String>;
 
@@ -20,6 +20,11 @@ impl Pbx {
         let AdminRequest { asker, ask } = request;
         let answer = match ask {
             AdminAsk::Calls => Ok(AdminAnswer::Json(self.calls_json())),
+            AdminAsk::CallLog {
+                user,
+                since,
+                before,
+            } => self.call_log(user.as_deref(), since, before),
             AdminAsk::Users => Ok(AdminAnswer::Json(self.users_json())),
             AdminAsk::AddUser { account, pin_hash } => {
                 match self.add_user(asker, &account, &pin_hash) {
@@ -144,27 +149,7 @@ impl Pbx {
     }
 
     fn users_json(&self) -> Value {
-        let users = self
-            .x
-            .office
-            .users()
-            .filter_map(|id| self.x.office.user(id))
-            .map(|user| {
-                json!({
-                    "id": user.id,
-                    "extension": user.account.extension,
-                    "name": user.account.name,
-                    "dnd": user.settings.dnd,
-                    "forward": user.settings.forward,
-                    "forward_busy": user.settings.forward_busy,
-                    "forward_no_answer": user.settings.forward_no_answer,
-                    "forward_unreachable": user.settings.forward_unreachable,
-                    "reject_anonymous": user.settings.reject_anonymous,
-                    "blocked": user.settings.blocked,
-                    "conflict": self.x.office.in_conflict(user.id),
-                    "messages": lamp_json(self.x.mailboxes.lamp(user.id)),
-                })
-            });
+        let users = self.x.office.users().filter_map(|id| user_row(&self.x, id));
         users.collect()
     }
 
@@ -198,7 +183,9 @@ impl Pbx {
             .of(mailbox)
             .filter(|message| !message.deleted);
         Ok(AdminAnswer::Json(
-            messages.map(|message| self.message_json(message)).collect(),
+            messages
+                .map(|message| message_row(&self.x, message))
+                .collect(),
         ))
     }
 
@@ -206,7 +193,9 @@ impl Pbx {
         let mailbox = self.mailbox_of(extension)?;
         let messages = self.x.mailboxes.of(mailbox).filter(|m| m.deleted);
         Ok(AdminAnswer::Json(
-            messages.map(|message| self.message_json(message)).collect(),
+            messages
+                .map(|message| message_row(&self.x, message))
+                .collect(),
         ))
     }
 
@@ -294,21 +283,6 @@ impl Pbx {
         self.reply(asker, answer);
     }
 
-    fn message_json(&self, message: &Message) -> Value {
-        let from = mailbox::from(&self.x.view, message.id);
-        json!({
-            "id": message.id,
-            "at": message.at,
-            "from": { "number": from.number, "name": from.name },
-            "folder": message.folder().name(),
-            "heard": message.heard,
-            "urgent": message.urgent,
-            "cut_short": message.cut_short,
-            "incomplete": self.x.is_incomplete(message),
-            "length_ms": self.x.length(message) / SAMPLES_PER_MS,
-        })
-    }
-
     fn message(&self, extension: &str, id: Id) -> Answer {
         let mailbox = self.mailbox_of(extension)?;
         let message = self
@@ -335,6 +309,41 @@ impl Pbx {
             is_incomplete,
         })
     }
+}
+
+/// A user as it is listed.
+pub(crate) fn user_row(x: &PbxState, id: Id) -> Option<Value> {
+    let user = x.office.user(id)?;
+    Some(json!({
+        "id": user.id,
+        "extension": user.account.extension,
+        "name": user.account.name,
+        "dnd": user.settings.dnd,
+        "forward": user.settings.forward,
+        "forward_busy": user.settings.forward_busy,
+        "forward_no_answer": user.settings.forward_no_answer,
+        "forward_unreachable": user.settings.forward_unreachable,
+        "reject_anonymous": user.settings.reject_anonymous,
+        "blocked": user.settings.blocked,
+        "conflict": x.office.in_conflict(user.id),
+        "messages": lamp_json(x.mailboxes.lamp(user.id)),
+    }))
+}
+
+/// A message as it is listed.
+pub(crate) fn message_row(x: &PbxState, message: &Message) -> Value {
+    let from = mailbox::from(&x.view, message.id);
+    json!({
+        "id": message.id,
+        "at": message.at,
+        "from": { "number": from.number, "name": from.name },
+        "folder": message.folder().name(),
+        "heard": message.heard,
+        "urgent": message.urgent,
+        "cut_short": message.cut_short,
+        "incomplete": x.is_incomplete(message),
+        "length_ms": x.length(message) / SAMPLES_PER_MS,
+    })
 }
 
 fn lamp_json(lamp: MessageSummary) -> Value {

@@ -40,6 +40,7 @@ pub(crate) fn see(x: &mut PbxState, record: &Committed) {
         "lost_at": record.stamp.hlc.0 >> 16,
     });
     x.entry(TOPIC, &body);
+    x.event("conflict", |_| body);
 }
 
 /// All of them, newest first, and users who claim another's extension.

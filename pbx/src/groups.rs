@@ -14,7 +14,7 @@ use crate::office::group::{Group, Overflow, Strategy, group_key};
 use crate::office::{json, pin_key};
 use crate::pbx::Pbx;
 use crate::seam::{AdminAnswer, Caller, ClassOfService, GroupChange};
-use crate::state::Waiter;
+use crate::state::{PbxState, Waiter};
 use crate::users::{extension_fault, name_fault};
 
 /// The most members of a group.
@@ -142,24 +142,8 @@ impl Pbx {
     }
 
     pub(crate) fn groups_json(&self) -> Value {
-        let office = &self.x.office;
-        let rows = office.groups().map(|(id, group)| {
-            let members = group.members.iter().filter_map(|user| {
-                let extension = office.extension(*user)?;
-                let logged_in = !office.is_logged_out(id, *user);
-                Some(json!({ "extension": extension, "logged_in": logged_in }))
-            });
-            json!({
-                "id": id,
-                "extension": group.extension,
-                "name": group.name,
-                "members": members.collect::<Vec<Value>>(),
-                "strategy": group.strategy.name(),
-                "ring_s": group.ring_s,
-                "overflow": group.overflow.name(),
-            })
-        });
-        rows.collect()
+        let groups = self.x.office.groups();
+        groups.filter_map(|(id, _)| row(&self.x, id)).collect()
     }
 
     /// Rings a user's phones, and then calls the number for it.
@@ -187,4 +171,24 @@ impl Pbx {
         self.dial_first(shown, request, number);
         Ok(AdminAnswer::Done)
     }
+}
+
+/// A group as it is listed.
+pub(crate) fn row(x: &PbxState, id: Id) -> Option<Value> {
+    let office = &x.office;
+    let group = office.group(id)?;
+    let members = group.members.iter().filter_map(|user| {
+        let extension = office.extension(*user)?;
+        let logged_in = !office.is_logged_out(id, *user);
+        Some(json!({ "extension": extension, "logged_in": logged_in }))
+    });
+    Some(json!({
+        "id": id,
+        "extension": group.extension,
+        "name": group.name,
+        "members": members.collect::<Vec<Value>>(),
+        "strategy": group.strategy.name(),
+        "ring_s": group.ring_s,
+        "overflow": group.overflow.name(),
+    }))
 }

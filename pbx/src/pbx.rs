@@ -5,7 +5,7 @@
 //! that all of them share; what becomes of a leg is decided by the place it is in.
 //!
 //! Invariant: a leg is on the board from its first event until nothing of it is left to wait for; then
-//! a call that came in gets its line in the call log.
+//! it gets its record in the call log ([`crate::call_log`]).
 
 use tandem_engine::seam::{Event, LegId};
 use tandem_storage::View;
@@ -21,8 +21,10 @@ use crate::call::board::{Board, TimerOf};
 use crate::call::leg::{Direction, Leg};
 use crate::call::routing::{self, Dialer};
 use crate::call::watched::Watched;
+use crate::call_log;
 use crate::config::PbxConfig;
 use crate::counters::Counters;
+use crate::events::ToldLegs;
 use crate::imports::Imports;
 use crate::retention;
 use crate::returned;
@@ -36,6 +38,10 @@ pub struct Pbx {
     pub(crate) board: Board,
     pub(crate) watched: Watched,
     pub(crate) imports: Imports,
+    /// Records of legs that wait for what the engine counted.
+    pub(crate) records: call_log::Waiting,
+    /// Legs as whoever watches was told of them.
+    pub(crate) told: ToldLegs,
     stage: Stage,
 }
 
@@ -59,6 +65,8 @@ impl Pbx {
             board: Board::default(),
             watched: Watched::default(),
             imports: Imports::default(),
+            records: call_log::Waiting::default(),
+            told: ToldLegs::new(),
             stage: Stage::Running,
         }
     }
@@ -84,10 +92,12 @@ impl Pbx {
                 retention::sweep(&mut self.x);
                 returned::sweep(&mut self.x);
             }
+            Input::Watch(is_watched) => self.on_watch(is_watched),
             Input::Drain => self.on_drain(),
             Input::Stop => self.on_stop(),
         }
         self.tell_watched();
+        self.tell_legs();
         self.check_stopped();
     }
 
@@ -98,7 +108,8 @@ impl Pbx {
 
     /// When to call [`Pbx::tick`], at the latest.
     pub fn deadline(&self) -> Option<Time> {
-        self.board.deadline()
+        let deadlines = [self.board.deadline(), self.records.deadline()];
+        deadlines.into_iter().flatten().min()
     }
 
     /// Time has passed.
@@ -110,7 +121,9 @@ impl Pbx {
                 TimerOf::Dial(id) => self.dial_due(id),
             }
         }
+        self.write_due_records();
         self.tell_watched();
+        self.tell_legs();
         self.check_stopped();
     }
 
@@ -170,7 +183,10 @@ impl Pbx {
                 replaces,
                 referred_by,
             } => self.refer(leg, &cut(&to), replaces, referred_by),
-            SipEvent::Ringing { leg } => self.tell(leg, &LegEvent::Ringing),
+            SipEvent::Ringing { leg } => {
+                self.leg_rings(leg);
+                self.tell(leg, &LegEvent::Ringing);
+            }
             SipEvent::Progress { leg } => self.tell(leg, &LegEvent::Progress),
             SipEvent::Redirected { leg, to } => self.tell(leg, &LegEvent::Redirected(cut(&to))),
             SipEvent::Answered { leg, codec } => self.tell(leg, &LegEvent::Answered(codec)),
@@ -258,7 +274,7 @@ impl Pbx {
             ),
             Event::MediaTimeout { leg } => self.tell(leg, &LegEvent::Silent),
             Event::RoomFull { leg } => self.tell(leg, &LegEvent::RoomFull),
-            Event::Closed { .. } => {}
+            Event::Closed { leg, report } => self.media_closed(leg, report),
         }
     }
 
@@ -344,6 +360,7 @@ impl Pbx {
         if self.stage == Stage::Stopping
             && self.board.legs.is_empty()
             && self.imports.is_empty()
+            && self.records.is_empty()
             && self.x.all_answered()
         {
             self.stage = Stage::Stopped;

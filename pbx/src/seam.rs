@@ -12,7 +12,8 @@ use serde::{Deserialize, Serialize};
 use tandem_engine::seam::{Codec, Command, Event, LegId};
 use tandem_storage::link::Position;
 use tandem_storage::name::{Id, NodeName};
-use tandem_storage::seam::{Append, LogEvent, Token};
+use tandem_storage::seam::{Append, LogEvent, Stamp, Token};
+use tandem_storage::time::WallTime;
 
 use crate::office::file::OfficeFile;
 use crate::office::group::{Overflow, Strategy};
@@ -402,6 +403,8 @@ pub enum Input {
     Admin(AdminRequest),
     /// Time to look what is to be deleted and destroyed; every few seconds.
     Sweep,
+    /// Somebody wants to know what happens ([`Output::Event`]), or nobody does any more.
+    Watch(bool),
     /// The node is stopping: no new calls.
     Drain,
     /// The node stops now: end every call, seal every recording.
@@ -448,8 +451,19 @@ pub enum Output {
     HashPin { leg: LegId, pin: Arc<str> },
     /// An answer to an [`AdminRequest`].
     Admin(AdminReply),
+    /// Something happened; made only while somebody watches.
+    Event(Happened),
     /// After [`Input::Stop`]: every call has ended and every seal is durable.
     Stopped,
+}
+
+/// Something that happened, for whoever watches.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Happened {
+    /// For instance `leg.answer`; all of them are in `events.rs`.
+    pub kind: &'static str,
+    /// What it happened to, as in listings.
+    pub body: serde_json::Value,
 }
 
 /// A question or an order from an administrator, numbered so that its answer finds the asker.
@@ -529,6 +543,15 @@ pub struct RoomChange {
 pub enum AdminAsk {
     /// Calls, as JSON.
     Calls,
+    /// Records of legs that have ended, newest first, in parts.
+    CallLog {
+        /// Whose is looked up, by the extension; the records are not chosen by it.
+        user: Option<Arc<str>>,
+        /// That ended since then.
+        since: WallTime,
+        /// What is behind this one; `None`: the newest.
+        before: Option<Stamp>,
+    },
     /// Users and their lamps, as JSON.
     Users,
     /// Counts for status and metrics, as JSON.
@@ -645,6 +668,16 @@ pub struct AdminReply {
     pub answer: Result<AdminAnswer, String>,
 }
 
+/// Records of the call log, newest first, as they lie in the log ([`crate::call_log::CallRecord`]).
+#[derive(Clone, Debug)]
+pub struct CallLogPart {
+    /// The user who was looked up.
+    pub user: Option<Id>,
+    pub entries: Vec<(Stamp, Arc<str>)>,
+    /// There are no older ones.
+    pub is_last: bool,
+}
+
 /// An answer's form.
 #[derive(Clone, Debug)]
 pub enum AdminAnswer {
@@ -659,6 +692,8 @@ pub enum AdminAnswer {
         /// Some of it is damaged and cannot be had.
         is_incomplete: bool,
     },
+    /// Part of the call log.
+    CallLog(CallLogPart),
     /// It is durable.
     Done,
     /// The message an import became.

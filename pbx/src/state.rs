@@ -60,6 +60,8 @@ pub(crate) struct PbxState {
     pub(crate) counters: Counters,
     /// The log takes new sounds.
     pub(crate) can_record: bool,
+    /// Somebody reads what happens.
+    pub(crate) is_watched: bool,
     zone: TimeZone,
     ids: Ids,
     /// Lamps as last told.
@@ -93,6 +95,7 @@ impl PbxState {
             warned: Warned::default(),
             counters: Counters::default(),
             can_record: true,
+            is_watched: false,
             ids,
             lamps: BTreeMap::new(),
             waiting: BTreeMap::new(),
@@ -192,6 +195,7 @@ impl PbxState {
 
     /// A phone is somewhere else than before, or gone.
     pub(crate) fn phone_seen(&mut self, user: Id, slot: u32, seen: Option<Arc<str>>) {
+        self.phone_happened(user, slot, seen.is_some());
         let key: Arc<str> = format!("{}{user}/{slot}", phones_key(self.node())).into();
         if self.view.register(&key) != seen.as_deref() {
             self.append(Waiter::Nobody, Append::Register { key, value: seen });
@@ -253,11 +257,15 @@ impl PbxState {
                 self.lamp_changed(member);
             }
         }
+        if let Some(id) = id.filter(|_| key.starts_with("user/") || key.starts_with("group/")) {
+            self.office_happened(id, key);
+        }
         if let Some(greeting) = greeting_of(key, value.as_deref()) {
             // Small, few, and heard by callers wherever they come in: every node has them.
             self.fetch(greeting);
         }
         if let Some(mailbox) = self.mailboxes.apply(key, value.as_deref()) {
+            self.message_happened(key, value.as_deref());
             self.lamp_changed(mailbox);
             quota::changed(self, node, mailbox);
         }
@@ -285,6 +293,7 @@ impl PbxState {
             .sound(id)
             .and_then(|sound| self.mailboxes.sealed(&self.view, sound, samples_min));
         if let Some(mailbox) = changed {
+            self.message_sealed(id, mailbox);
             self.lamp_changed(mailbox);
             quota::changed(self, node, mailbox);
         }

@@ -38,7 +38,7 @@ use crate::seam::{
 use crate::time::WallTime;
 
 /// The entries of one topic that a view keeps.
-pub const ENTRIES_PER_TOPIC_MAX: usize = 1000;
+pub const ENTRIES_PER_TOPIC_MAX: usize = 20_000;
 /// The topics a view keeps entries of.
 pub const TOPICS_MAX: usize = 256;
 
@@ -348,6 +348,23 @@ impl View {
         entries
             .take(newest_max)
             .map(|(stamp, entry)| (*stamp, &*entry.body))
+    }
+
+    /// The entries of a topic from `since` on that are before a stamp, newest first.
+    pub fn entries_before(
+        &self,
+        topic: &str,
+        since: Hlc,
+        before: Option<Stamp>,
+    ) -> impl Iterator<Item = (Stamp, Arc<str>)> {
+        let before = before.map_or(Bound::Unbounded, Bound::Excluded);
+        let entries = self.topics.get(topic);
+        let entries = entries.map(|entries| entries.range((Bound::Unbounded, before)).rev());
+        entries
+            .into_iter()
+            .flatten()
+            .take_while(move |(stamp, _)| stamp.hlc >= since)
+            .map(|(stamp, entry)| (*stamp, entry.body.clone()))
     }
 
     /// Entries not kept because there were too many topics. They are in the log.

@@ -6,17 +6,19 @@
 //!
 //! - From: the command line (`client`), over a Unix socket in the data directory (`server`), which only the
 //!   user who runs the node can reach (mode 0600); programs elsewhere, over the portal's port, with a token
-//!   (`token`).
+//!   (`token`, `tokens`).
 //! - To: call control, by [`ControlHandle`]; sound is read from the log.
 //! - What goes in and out is in `bodies`, once, for both sides; what can go wrong, and how it is said, in
-//!   `fault`. Each verb is a route with its description beside it: `lists`, `users`, `groups`, `office`,
+//!   `fault`. Each verb is a route with its description beside it: `lists`, `call_log`, `events`, `users`, `groups`, `office`,
 //!   `mailboxes`, `sound`, `nodes`.
 //!
 //! Invariants: the description is made from the routes, so none is without it; an answer is the struct that
 //! the description shows; every body has a bound and a time by which it must have come.
 
 pub(crate) mod bodies;
+pub(crate) mod call_log;
 mod client;
+mod events;
 mod fault;
 mod groups;
 mod lists;
@@ -29,6 +31,7 @@ mod sound;
 #[cfg(test)]
 mod tests;
 mod token;
+pub(crate) mod tokens;
 mod users;
 
 use std::path::{Path, PathBuf};
@@ -50,12 +53,14 @@ use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityRequirement, Secur
 use utoipa_axum::router::OpenApiRouter;
 
 use crate::control::{Answer, Ask, ControlHandle};
+use crate::events::EventsDoor;
 use crate::secrets::Keeper;
 use fault::{Fault, Json};
 
 pub(crate) use client::Client;
 pub(crate) use server::AdminServer;
 pub(crate) use token::Token;
+pub(crate) use tokens::{Tokens, TokensKeeper};
 
 pub(crate) const NO_CLUSTER: &str =
     "this node belongs to no cluster yet; stop it, type tandem site init, and start it again";
@@ -74,6 +79,8 @@ pub(crate) const WAV_BYTES_MAX: usize = WAV_SECONDS_MAX as usize * 48_000 * 4 + 
 pub(crate) struct Answerer {
     pub(crate) control: ControlHandle,
     pub(crate) reader: SoundReader,
+    pub(crate) events: EventsDoor,
+    pub(crate) tokens: Tokens,
     /// The other nodes' way in, if this one belongs to a cluster.
     pub(crate) inviter: Option<Inviter>,
     pub(crate) keeper: Keeper,
@@ -97,9 +104,13 @@ pub(crate) fn is_running(data: &Path) -> bool {
     std::os::unix::net::UnixStream::connect(socket_path(data)).is_ok()
 }
 
-/// The API for the portal's port: all of it asks for the token, but what it is made of.
+/// The API for the portal's port: all of it asks for a token, but what it is made of.
 pub(crate) fn behind_token(answerer: Answerer, token: Token) -> Router {
-    let guard = middleware::from_fn_with_state(token, token::guard);
+    let guard = token::Guard {
+        file: token,
+        tokens: answerer.tokens.clone(),
+    };
+    let guard = middleware::from_fn_with_state(guard, token::guard);
     api(|verbs| verbs.with_state(answerer).route_layer(guard))
 }
 
@@ -121,13 +132,16 @@ fn api(finish: impl FnOnce(Router<Answerer>) -> Router) -> Router {
 fn verbs() -> (Router<Answerer>, OpenApi) {
     let all = OpenApiRouter::new()
         .merge(lists::routes())
+        .merge(call_log::routes())
+        .merge(events::routes())
         .merge(users::routes())
         .merge(groups::routes())
         .merge(rooms::routes())
         .merge(office::routes())
         .merge(mailboxes::routes())
         .merge(sound::routes())
-        .merge(nodes::routes());
+        .merge(nodes::routes())
+        .merge(tokens::routes());
     let root = OpenApiRouter::with_openapi(Description::openapi());
     let (verbs, mut description) = root.nest(ROOT, all).split_for_parts();
     let bearer = SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer));
@@ -151,8 +165,9 @@ fn described(description: &OpenApi) -> String {
     version = "1",
     license(name = "MIT OR Apache-2.0", identifier = "MIT OR Apache-2.0"),
     description = "What an administrator can ask of a running node. On the Unix socket `control.sock` in its \
-        data directory nothing else is needed; on the portal's port, the token in the file `api.token` there, \
-        as a bearer token. What cannot be done is answered with a status of 400 or more and \
+        data directory nothing else is needed; on the portal's port, a bearer token: the one in the file \
+        `api.token` there, which may do everything, or one that `tandem token add` made, by its role: read \
+        (status, lists, the call log, events), operate (and begin calls), administer (everything). What cannot be done is answered with a status of 400 or more and \
         `{\"error\": \"…\"}`."
 ))]
 struct Description;

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::admin::tokens::Role;
 use crate::commands;
 use crate::config::PortRange;
 
@@ -28,8 +29,10 @@ enum Command {
     Check(ConfigFile),
     /// One screen: calls, phones, messages, the log
     Status(Ask),
-    /// Who talks
-    Calls(Ask),
+    /// Who talks; and the log of calls that have ended
+    Calls(Calls),
+    /// What happens, as it happens: calls, phones, messages, settings, alarms
+    Events(Ask),
     /// Who is registered where
     Phones(Ask),
     /// Users: add, set, remove, list
@@ -43,6 +46,9 @@ enum Command {
     Room(Room),
     /// Who is in which room
     Rooms(Ask),
+    /// Tokens for the API, each with a role: add, list, remove
+    #[command(subcommand)]
+    Token(Token),
     /// Click to dial: rings a user's phones, then the number
     Dial(Dial),
     /// What lost when nodes that were apart met again
@@ -114,6 +120,42 @@ pub(crate) struct WhichNode {
     /// The node's data directory [default: the demo's, or /var/lib/tandem]
     #[arg(long, value_name = "DIR")]
     pub(crate) data: Option<PathBuf>,
+}
+
+/// `tandem calls`
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub(crate) struct Calls {
+    #[command(subcommand)]
+    pub(crate) which: Option<CallsOf>,
+    #[command(flatten)]
+    pub(crate) ask: Ask,
+}
+
+/// `tandem calls …`
+#[derive(Debug, Subcommand)]
+pub(crate) enum CallsOf {
+    /// Calls that have ended, newest first: a record for each leg
+    Log(CallLog),
+}
+
+/// `tandem calls log`
+#[derive(Debug, Args)]
+pub(crate) struct CallLog {
+    /// Of one user's lines
+    #[arg(long, value_name = "EXT")]
+    pub(crate) user: Option<String>,
+    /// That ended since then: 2026-11-22, "2026-11-22 14:00", or so long ago: 90m, 8h, 7d
+    #[arg(long, value_name = "TIME", value_parser = since)]
+    pub(crate) since: Option<jiff::Timestamp>,
+    /// So many at most [default: 50; with --csv or --json all that the node has in memory]
+    #[arg(long, value_name = "N", value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..))]
+    pub(crate) limit: Option<usize>,
+    /// As a table for programs (RFC 4180)
+    #[arg(long, conflicts_with = "json")]
+    pub(crate) csv: bool,
+    #[command(flatten)]
+    pub(crate) ask: Ask,
 }
 
 /// `tandem user …`
@@ -227,6 +269,30 @@ pub(crate) enum Room {
     },
     /// All rooms
     List(Ask),
+}
+
+/// `tandem token …`
+#[derive(Debug, Subcommand)]
+pub(crate) enum Token {
+    /// Make a token: prints it, once
+    Add {
+        /// What it is for: 1 to 32 characters of a-z, 0-9 and -
+        name: String,
+        /// What it may do
+        #[arg(long, value_name = "R")]
+        role: Role,
+        #[command(flatten)]
+        ask: Ask,
+    },
+    /// The tokens there are, without what they open with
+    List(Ask),
+    /// Remove a token; it opens nothing any more
+    Remove {
+        /// Which
+        name: String,
+        #[command(flatten)]
+        node: WhichNode,
+    },
 }
 
 /// `tandem office …`
@@ -487,12 +553,14 @@ pub(crate) fn run() -> ExitCode {
         Command::Run(file) => commands::serve::run(&file),
         Command::Check(file) => commands::serve::check(&file),
         Command::Status(ask) => commands::lists::status(&ask),
-        Command::Calls(ask) => commands::lists::calls(&ask),
+        Command::Calls(calls) => commands::calls::run(&calls),
+        Command::Events(ask) => commands::events::run(&ask),
         Command::Phones(ask) => commands::lists::phones(&ask),
         Command::User(user) => commands::user::run(&user),
         Command::Group(group) => commands::group::run(&group),
         Command::Room(room) => commands::room::run(&room),
         Command::Rooms(ask) => commands::room::members(&ask),
+        Command::Token(token) => commands::token::run(&token),
         Command::Dial(dial) => commands::group::dial(&dial),
         Command::Conflicts(ask) => commands::lists::conflicts(&ask),
         Command::Mailbox(mailbox) => commands::mailbox::run(&mailbox),
@@ -532,6 +600,30 @@ fn by_then(text: &str) -> Result<jiff::Timestamp, String> {
         Ok(day) if text.len() <= "2026-11-22".len() => day.at(23, 59, 59, 999_000_000),
         _ => text.parse::<jiff::civil::DateTime>().map_err(|_| wrong())?,
     };
+    let zoned = civil.to_zoned(jiff::tz::TimeZone::system());
+    zoned.map(|at| at.timestamp()).map_err(|_| wrong())
+}
+
+/// A time of this machine's clock, a day from its beginning; or how long ago.
+fn since(text: &str) -> Result<jiff::Timestamp, String> {
+    let wrong = || "not a time, as in 2026-11-22, \"2026-11-22 14:00\", 90m, 8h or 7d".to_owned();
+    if let Ok(at) = text.parse::<jiff::Timestamp>() {
+        return Ok(at);
+    }
+    let unit_s = match text.bytes().last() {
+        Some(b'm') => 60,
+        Some(b'h') => 3600,
+        Some(b'd') => 24 * 3600,
+        _ => 0,
+    };
+    if unit_s > 0 {
+        let number = text[..text.len() - 1].parse::<u32>();
+        let ago = number.map_err(|_| wrong())?;
+        let ago = jiff::SignedDuration::from_secs(i64::from(ago) * unit_s);
+        return jiff::Timestamp::now().checked_sub(ago).map_err(|_| wrong());
+    }
+    // A date alone is midnight.
+    let civil = text.parse::<jiff::civil::DateTime>().map_err(|_| wrong())?;
     let zoned = civil.to_zoned(jiff::tz::TimeZone::system());
     zoned.map(|at| at.timestamp()).map_err(|_| wrong())
 }

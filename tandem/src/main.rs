@@ -15,6 +15,7 @@ mod commands;
 mod config;
 mod control;
 mod encryption_keys;
+mod events;
 mod logging;
 mod membership;
 mod metrics;

@@ -33,7 +33,8 @@ use tandem_storage::recovery::Ending;
 use crate::backups::Noted;
 use crate::cluster::Cluster;
 use crate::control::{Clock, ControlHandle, Parts};
-use figures::{Figures, LinkFigures};
+use crate::events::EventCounts;
+use figures::{EventFigures, Figures, LinkFigures};
 
 pub(crate) use board::{Board, Counted};
 
@@ -50,6 +51,7 @@ pub(crate) struct Metrics {
     pins_overflow: Arc<AtomicU64>,
     backups: Noted,
     cluster: Option<Cluster>,
+    events: Arc<EventCounts>,
     clock: Clock,
 }
 
@@ -67,6 +69,7 @@ impl Metrics {
             pins_overflow: parts.pins.overflow(),
             backups: parts.backups.noted(),
             cluster: parts.cluster.clone(),
+            events: parts.events.counts(),
             clock: parts.clock,
         }
     }
@@ -98,6 +101,12 @@ impl Metrics {
             backups: self.backups.get(),
             link,
             portal_refused: refused,
+            events: EventFigures {
+                readers: self.events.readers.load(Ordering::Relaxed),
+                refused: self.events.refused.load(Ordering::Relaxed),
+                lost: self.events.lost.load(Ordering::Relaxed),
+                cut_off: self.events.cut_off.load(Ordering::Relaxed),
+            },
             wall_ms: self.clock.now().wall.0,
         };
         figures.page().text().map_err(|e| e.to_string())

@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use tandem_engine::Engine;
 use tandem_engine::seam::{EngineConfig, OpusConfig};
-use tandem_node::{Input, NodeConfig};
+use tandem_node::{Input, NodeConfig, SHELL_REGISTERS};
 use tandem_portal::Portal;
 use tandem_sip_shim::{ShimConfig, SipShell, SipShellConfig};
 use tandem_storage::compaction::ask::Question;
@@ -31,12 +31,13 @@ use tandem_storage::{
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 
-use crate::admin::{self, AdminServer, Answerer, Token};
+use crate::admin::{self, AdminServer, Answerer, Token, TokensKeeper};
 use crate::backups::Backups;
 use crate::cluster::write_self;
 use crate::config::Config;
 use crate::control::{self, Answer, Ask, Clock, Control, ControlHandle, LogEvents, Parts};
 use crate::encryption_keys;
+use crate::events;
 use crate::membership::{LinkStart, Membership};
 use crate::metrics::Metrics;
 use crate::office::{self, Office};
@@ -170,11 +171,12 @@ fn start_on(
         snapshots,
     } = opened;
     let pins_done = handle.clone();
+    let epoch = ids.epoch();
     let start = LinkStart {
         config,
         log: &log,
         view: &view,
-        epoch: ids.epoch(),
+        epoch,
         found,
     };
     let name = membership.node;
@@ -203,7 +205,11 @@ fn start_on(
         keys: log.keyring().clone(),
         stop_grace: config.stop_grace(),
     };
+    let _inside = runtime.enter();
+    let (events, events_door) = events::start(name, epoch, handle.clone());
     let parts = Parts {
+        tokens: TokensKeeper::new(view.registers(SHELL_REGISTERS)),
+        events,
         node: tandem_node::Node::new(node, view, ids, clock.now()),
         engine,
         log: log.clone(),
@@ -219,7 +225,6 @@ fn start_on(
         clock,
         name: name.to_string(),
     };
-    let _inside = runtime.enter();
     let asked = Asked {
         metrics: Metrics::of(&parts, handle),
         control: handle.clone(),
@@ -227,6 +232,8 @@ fn start_on(
     let answerer = Answerer {
         control: handle.clone(),
         reader: log.reader(),
+        events: events_door,
+        tokens: parts.tokens.tokens(),
         inviter,
         keeper: Keeper {
             realm: config.sip.realm.clone(),

@@ -407,7 +407,10 @@ impl Node {
             Output::Notice(Notice::Contradiction { peer, epoch }) => {
                 panic!("{} contradicts {peer} in epoch {epoch}", self.name)
             }
-            Output::Written { .. } | Output::Notice(_) => {}
+            Output::Written { .. }
+            | Output::Notice(_)
+            | Output::Event(_)
+            | Output::ShellRegister { .. } => {}
             Output::Stopped => self.has_stopped = true,
         }
     }

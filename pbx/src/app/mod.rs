@@ -243,6 +243,11 @@ impl App {
         }
     }
 
+    /// What it goes through, for its record: not the waiting between two places.
+    pub(crate) fn is_a_place(&self) -> bool {
+        !matches!(self, App::Answering { .. } | App::AwaitingSeal(_))
+    }
+
     /// For people.
     pub(crate) fn name(&self) -> &'static str {
         match self {

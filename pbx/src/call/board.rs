@@ -47,6 +47,9 @@ pub(crate) struct Board {
     /// Lines of whose legs something may have changed.
     #[serde(skip)]
     touched: BTreeSet<Watchable>,
+    /// Legs that may have changed, in the order in which they did; the same one several times.
+    #[serde(skip)]
+    touched_legs: Vec<LegId>,
 }
 
 /// Whose deadline it is.
@@ -91,6 +94,11 @@ impl Board {
         std::mem::take(&mut self.touched)
     }
 
+    /// The legs that may have changed since the last time.
+    pub(crate) fn take_touched_legs(&mut self) -> impl Iterator<Item = LegId> {
+        std::mem::take(&mut self.touched_legs).into_iter()
+    }
+
     /// Notes the deadline of a leg and the slot it is parked in as they are now, and that it may have
     /// changed.
     pub(crate) fn note_leg(&mut self, id: LegId) {
@@ -98,6 +106,7 @@ impl Board {
             return;
         };
         self.touched.extend(lines_of(leg));
+        self.touched_legs.push(id);
         let deadline = leg.deadline();
         let noted = std::mem::replace(&mut leg.noted, deadline);
         let slot = slot_of(leg);
@@ -150,6 +159,7 @@ impl Board {
     /// Puts a leg on.
     pub(crate) fn insert_leg(&mut self, leg: Leg) {
         self.touched.extend(lines_of(&leg));
+        self.touched_legs.push(leg.id);
         self.incoming += usize::from(leg.direction == Direction::In);
         for group in &leg.through {
             self.by_group.entry(*group).or_default().insert(leg.id);

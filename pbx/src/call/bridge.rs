@@ -40,6 +40,7 @@ impl Pbx {
             }
             self.board.note_leg(leg);
         }
+        self.note_met(a, b);
         self.x.media(Command::Bridge { a, b });
         let legs = vec![a, b];
         self.board.bridges.insert(id, Bridge { legs });

@@ -104,8 +104,11 @@ impl Pbx {
         let count = meeting.members.len();
         let is_meeting = meeting.pager.is_none();
         self.board.member_of.insert(id, conference);
+        let of = self.x.office.extension(meeting.of).cloned();
         if let Some(leg) = self.board.legs.get_mut(&id) {
-            leg.place = Place::App(Box::new(App::Room(app)));
+            let app = App::Room(app);
+            leg.history.went(self.x.now.wall, app.name(), of.as_ref());
+            leg.place = Place::App(Box::new(app));
         }
         self.update_member(id);
         match (before, count) {

@@ -18,6 +18,7 @@ use crate::app::{Next, Start};
 use crate::call::conference::ConferenceId;
 use crate::call::dial_request::{DialRequest, Otherwise, Trail};
 use crate::call::groups;
+use crate::call::history::{History, Party};
 use crate::call::leg::{Leg, LegState, Place};
 use crate::call::routing::{self, Dialer};
 use crate::pbx::Pbx;
@@ -113,6 +114,7 @@ impl Pbx {
             return;
         };
         leg.place = Place::Waits(id);
+        leg.history.rings(&self.x, &request);
         let shown = leg.party.clone();
         self.note_through(waits, &request.passed);
         self.board.note_leg(waits);
@@ -216,6 +218,11 @@ impl Pbx {
             return;
         };
         let leg = self.x.new_leg();
+        // Of a dial for nobody, the first who is rung is the call.
+        let of = dial.waits.or(dial.rings.first().copied());
+        let of = of.and_then(|leg| self.board.legs.get(&leg));
+        let mut history = History::first(of.map_or(leg, |leg| leg.history.call));
+        history.from = Some(Party::of(&dial.shown));
         dial.rings.push(leg);
         self.x.note_caller(user, &dial.shown);
         self.x.sip(SipCommand::Call {
@@ -232,6 +239,7 @@ impl Pbx {
         let dialed = party.number.clone();
         let mut called = Leg::outgoing(leg, party, dialed, &self.x);
         called.place = Place::Rings(id);
+        called.history = history;
         self.board.insert_leg(called);
     }
 

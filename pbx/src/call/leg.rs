@@ -7,7 +7,6 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
-use serde_json::json;
 use tandem_engine::seam::{Codec, Command, LegId, PlayId};
 use tandem_storage::name::Id;
 use tandem_storage::time::{Time, WallTime};
@@ -16,7 +15,7 @@ use crate::app::App;
 use crate::app::room::InRoom;
 use crate::call::bridge::BridgeId;
 use crate::call::dial::DialId;
-use crate::counters::cause_name;
+use crate::call::history::History;
 use crate::say::Say;
 use crate::seam::{Caller, Cause, Diversion, SipCommand};
 use crate::state::PbxState;
@@ -49,6 +48,8 @@ pub(crate) struct Leg {
     pub(crate) diversions: Vec<Diversion>,
     /// The groups that its call goes through, or went through to whom it talks with.
     pub(crate) through: Vec<Id>,
+    /// What it has been through.
+    pub(crate) history: History,
     /// Digits that came while none was wanted.
     typed: VecDeque<char>,
     /// The deadline that is noted for it outside.
@@ -135,6 +136,7 @@ impl Leg {
             place: Place::Between,
             diversions: Vec::new(),
             through: Vec::new(),
+            history: History::first(id),
             typed: VecDeque::new(),
             noted: None,
             noted_slot: None,
@@ -231,21 +233,5 @@ impl Leg {
             Place::App(app) => app.deadline(),
             _ => None,
         }
-    }
-
-    /// Its line in the call log, once it is over.
-    pub(crate) fn log(&self, x: &mut PbxState) {
-        x.counters.end(self.cause);
-        let party = &self.party;
-        let body = json!({
-            "from": { "number": party.number, "name": party.name, "user": party.user },
-            "to": self.dialed,
-            "started": self.started,
-            "answered": self.answered,
-            "ended": x.now.wall,
-            "cause": cause_name(self.cause),
-            "message": self.message,
-        });
-        x.entry("call", &body);
     }
 }

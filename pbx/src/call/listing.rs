@@ -67,7 +67,7 @@ fn row(x: &PbxState, key: Key, first: &Leg, legs: &[&Leg]) -> Value {
     })
 }
 
-fn leg_row(x: &PbxState, leg: &Leg) -> Value {
+pub(crate) fn leg_row(x: &PbxState, leg: &Leg) -> Value {
     json!({
         "leg": name(x, leg.id.0),
         "direction": leg.direction,
@@ -89,7 +89,7 @@ pub(crate) fn name(x: &PbxState, number: u64) -> Id {
     }
 }
 
-fn phase(leg: &Leg) -> &'static str {
+pub(crate) fn phase(leg: &Leg) -> &'static str {
     match &leg.place {
         Place::Waits(_) | Place::Rings(_) => "ringing",
         Place::Bridge(_) => "talking",

@@ -23,6 +23,7 @@ pub(crate) mod conference;
 pub(crate) mod dial;
 pub(crate) mod dial_request;
 mod groups;
+pub(crate) mod history;
 pub(crate) mod leg;
 pub(crate) mod listing;
 pub(crate) mod moves;

@@ -28,7 +28,7 @@ use tandem_engine::seam::LegId;
 
 use crate::app::{App, Next};
 use crate::call::LegEvent;
-use crate::call::leg::{Direction, LegState, Place};
+use crate::call::leg::{LegState, Place};
 use crate::pbx::Pbx;
 use crate::seam::Cause;
 
@@ -125,6 +125,9 @@ impl Pbx {
             };
             next = match next {
                 Next::Stay(app) => {
+                    if app.is_a_place() {
+                        leg.history.went(self.x.now.wall, app.name(), None);
+                    }
                     leg.place = Place::App(Box::new(app));
                     self.board.set_through(id, Vec::new());
                     return self.board.note_leg(id);
@@ -201,8 +204,6 @@ impl Pbx {
         if let Some(user) = leg.party.user.filter(|_| leg.answered.is_some()) {
             self.x.note_idle(user);
         }
-        if leg.direction == Direction::In {
-            leg.log(&mut self.x);
-        }
+        self.file_record(&leg);
     }
 }

@@ -18,6 +18,7 @@ use tandem_storage::time::Time;
 use crate::app::{App, Next};
 use crate::call::LegEvent;
 use crate::call::bridge::BridgeId;
+use crate::call::history;
 use crate::call::leg::{Leg, Place};
 use crate::call::parking::slot_of;
 use crate::call::routing::{self, Dialer};
@@ -120,6 +121,7 @@ impl Pbx {
         };
         let referred_by = referred_by.and_then(|said| named(&from.party, said));
         self.x.counters.transfers += 1;
+        self.note_transferred(moved, id);
         self.board.bridges.remove(&bridge);
         self.x.media(Command::Unbridge { leg: moved });
         self.await_outcome(id, OUTCOME_WAIT);
@@ -159,6 +161,7 @@ impl Pbx {
                 }
                 self.board.bridges.remove(&bridge);
                 self.board.bridges.remove(&second);
+                self.note_transferred(moved, id);
                 self.await_outcome(id, HANG_UP_WAIT);
                 self.board.set_through(moved, Vec::new());
                 self.bridge(moved, met);
@@ -166,6 +169,7 @@ impl Pbx {
             Place::Waits(dial) => {
                 self.board.bridges.remove(&bridge);
                 self.x.media(Command::Unbridge { leg: moved });
+                self.note_transferred(moved, id);
                 self.await_outcome(id, HANG_UP_WAIT);
                 self.wait_instead(dial, moved);
             }
@@ -185,6 +189,7 @@ impl Pbx {
                 let dialed = b.dialed.clone();
                 self.board.bridges.remove(&bridge);
                 self.x.media(Command::Unbridge { leg: moved });
+                self.note_transferred(moved, id);
                 self.await_outcome(id, HANG_UP_WAIT);
                 if let Some(leg) = self.board.legs.get_mut(&moved) {
                     leg.place = Place::Between;
@@ -195,6 +200,7 @@ impl Pbx {
             Place::Rings(_) | Place::Between => return Err(Cause::Declined),
         }
         self.x.counters.transfers += 1;
+        self.join_calls(moved, other);
         self.take_out(other, Cause::AnsweredElsewhere);
         self.transferred(id);
         Ok(())
@@ -219,6 +225,8 @@ impl Pbx {
         let until = self.x.after(wait);
         if let Some(leg) = self.board.legs.get_mut(&id) {
             let said = None;
+            leg.history
+                .went(self.x.now.wall, history::TRANSFERRING, None);
             leg.place = Place::App(Box::new(App::Transferring(Transferring { until, said })));
         }
         self.board.set_through(id, Vec::new());
@@ -267,6 +275,7 @@ impl Pbx {
             }
             Place::Waits(dial) if is_own => {
                 self.wait_instead(dial, id);
+                self.join_calls(id, replaced);
                 self.take_out(replaced, Cause::AnsweredElsewhere);
             }
             Place::Rings(dial) if new.party.user.is_some() => self.pick_up_from(dial, id),

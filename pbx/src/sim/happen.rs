@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use tandem_engine::TOKEN_CHUNK;
-use tandem_engine::seam::{Event, LegId, RecordEnd};
+use tandem_engine::seam::{Event, LegId, LegReport, RecordEnd};
 use tandem_storage::seam::{LogEvent, SoundCodec};
 
 use crate::office::group::{Overflow, Strategy};
@@ -225,7 +225,15 @@ impl World {
 
     pub(super) fn close(&mut self, leg: LegId) {
         self.recorded(leg, RecordEnd::Stopped);
-        self.legs.remove(&leg);
+        if self.legs.remove(&leg).is_some() {
+            let report = LegReport {
+                packets_received: 100,
+                packets_sent: 99,
+                ..LegReport::default()
+            };
+            let closed = Event::Closed { leg, report };
+            self.inbox.push_back(Input::Media(closed));
+        }
     }
 
     pub(super) fn room(&mut self, can_record: bool) {

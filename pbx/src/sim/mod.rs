@@ -31,6 +31,8 @@
 //! | `user EXT KEY=VALUE` | changes a user: `forward_busy=102`, `blocked=1,2` |
 //! | `watch EXT`, `unwatch EXT` | somebody watches a user's calls |
 //! | `dial EXT NUMBER` | has a user's phones rung, and then a number |
+//! | `records` | the call log is asked for; as they are written, those of legs that came in are shown |
+//! | `events on`, `events off` | somebody reads what happens |
 //! | `phone EXT`, `drain`, `stop`, `list EXT`, `import EXT MS` | the rest |
 
 mod happen;
@@ -293,6 +295,7 @@ impl World {
                 Some(user) => self.sip(SipEvent::PhoneCame { user }),
                 None => return false,
             },
+            ["events", on] => self.inbox.push_back(Input::Watch(on == "on")),
             ["drain"] => self.inbox.push_back(Input::Drain),
             ["stop"] => self.inbox.push_back(Input::Stop),
             ["watch", extension] | ["unwatch", extension] => {
@@ -305,6 +308,11 @@ impl World {
                 self.sip(SipEvent::Watched { what, is_watched });
             }
             ["calls"] => self.ask(AdminAsk::Calls),
+            ["records"] => self.ask(AdminAsk::CallLog {
+                user: None,
+                since: WallTime(0),
+                before: None,
+            }),
             ["dial", extension, number] => self.ask(AdminAsk::Dial {
                 extension: extension.into(),
                 number: number.into(),
@@ -365,9 +373,10 @@ impl World {
     fn settle(&mut self) {
         loop {
             while let Some(output) = self.pbx.poll() {
+                let line = self.names.show(&output);
                 // What can be watched is seen by whether it can.
-                if !matches!(output, Output::Sip(SipCommand::Watchable { .. })) {
-                    let line = self.names.show(&output);
+                let is_shown = !matches!(output, Output::Sip(SipCommand::Watchable { .. }));
+                if is_shown && !line.is_empty() {
                     self.said.push(line);
                 }
                 self.take(output);

@@ -10,8 +10,9 @@ use tandem_engine::seam::{Command, Member, PlayItem};
 use tandem_storage::name::Id;
 use tandem_storage::seam::{Append, ChunkPlace};
 
+use crate::call_log::{self, CallRecord, LegDirection};
 use crate::counters::cause_name;
-use crate::seam::{AdminAnswer, Output, SipCommand, Watchable};
+use crate::seam::{AdminAnswer, Happened, Output, SipCommand, Watchable};
 
 /// What goes on and on is shown once.
 const RINGING: &str = "<ringing>";
@@ -85,12 +86,44 @@ impl Names {
                     format!("reply: {}", self.text(&json.to_string()))
                 }
                 Ok(AdminAnswer::Sound { places, .. }) => format!("reply: {}", length(places)),
+                Ok(AdminAnswer::CallLog(part)) => {
+                    let bodies = part.entries.iter().filter_map(|(_, body)| record(body));
+                    format!("reply: {}", bodies.collect::<Vec<String>>().join(" | "))
+                }
                 Ok(AdminAnswer::Done) => "reply: done".to_owned(),
                 Ok(AdminAnswer::Imported { id }) => format!("reply: imported {}", self.sound(*id)),
                 Err(why) => format!("reply: no, {why}"),
             },
+            Output::Event(Happened { kind, body }) => self.event(kind, body),
             Output::Stopped => "stopped".to_owned(),
         }
+    }
+
+    /// Of what happened, what does not change with the time of day.
+    fn event(&self, kind: &str, body: &Value) -> String {
+        let number = |name: &str| body[name].as_str().and_then(|id| id.parse::<Id>().ok());
+        let number = |name: &str| number(name).map_or(0, |id| id.number);
+        let text = |name: &str| body[name].as_str().unwrap_or_default();
+        if kind.starts_with("leg.") {
+            let end = match body.get("outcome") {
+                Some(_) => format!(", {} ({})", text("outcome"), text("cause")),
+                None => String::new(),
+            };
+            return format!(
+                "{kind} {} of {}: {} to {}, {}{end}",
+                number("leg"),
+                number("call"),
+                text("from"),
+                text("to"),
+                text("place")
+            );
+        }
+        let mut body = body.clone();
+        if let Some(fields) = body.as_object_mut() {
+            fields.remove("at");
+        }
+        body.sort_all_objects();
+        format!("{kind}: {}", self.text(&body.to_string()))
     }
 
     fn sip(&self, command: &SipCommand) -> String {
@@ -241,6 +274,7 @@ impl Names {
                     .map_or("removed".to_owned(), |v| self.text(v));
                 format!("log set {} = {value}", self.text(key))
             }
+            Append::Entry { topic, body } if is_of_leg_out(topic, body) => String::new(),
             Append::Entry { topic, body } => format!("log {topic}: {}", self.entry(body)),
             Append::Replica { stamp, .. } => format!("log restates {stamp:?}"),
         }
@@ -293,6 +327,46 @@ impl Names {
         }
         shown + rest
     }
+}
+
+/// The record of a leg that went out: those are many, and shown when they are asked for.
+fn is_of_leg_out(topic: &str, body: &str) -> bool {
+    let record = CallRecord::parse(body).filter(|_| topic == call_log::TOPIC);
+    record.is_some_and(|record| record.direction == LegDirection::Out)
+}
+
+/// A record in words, less its times.
+fn record(body: &str) -> Option<String> {
+    let record = CallRecord::parse(body)?;
+    let number = |id: &Option<Id>| id.map_or(0, |id| id.number);
+    let joined = record.joined.iter().map(|id| format!("+{}", id.number));
+    let steps = record.through.iter().map(|step| {
+        let whom = step.whom.as_deref().unwrap_or_default();
+        format!(", {} {whom}", step.what).trim_end().to_owned()
+    });
+    let joined: String = joined.collect();
+    let steps: String = steps.collect();
+    let way = match record.direction {
+        LegDirection::In => "in",
+        LegDirection::Out => "out",
+    };
+    Some(format!(
+        "{way} {} of {}{joined} [{}] {} to {}: {} ({}){steps}{}{}",
+        number(&record.leg),
+        number(&record.call),
+        record.extension.as_deref().unwrap_or_default(),
+        record.from.number,
+        record.to,
+        record.outcome().as_str(),
+        record.cause,
+        record
+            .codec
+            .map_or(String::new(), |codec| format!(" {codec}")),
+        match record.quality {
+            Some(quality) => format!(" {} packets", quality.packets_received),
+            None => String::new(),
+        }
+    ))
 }
 
 /// Legs and places by their numbers alone: their names look like those of users and sounds.

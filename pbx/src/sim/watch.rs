@@ -14,7 +14,7 @@ impl World {
             Output::Stopped => self.stopped = true,
             Output::CheckPin { leg, .. } => self.owes(leg, Owes::Check),
             Output::HashPin { leg, .. } => self.owes(leg, Owes::Hash),
-            Output::User { .. } | Output::Admin(_) | Output::Fetch { .. } => {}
+            Output::User { .. } | Output::Admin(_) | Output::Event(_) | Output::Fetch { .. } => {}
         }
     }
 

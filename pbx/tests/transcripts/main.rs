@@ -5,6 +5,7 @@
 mod calls;
 mod codes;
 mod deposit;
+mod events;
 mod greetings;
 mod groups;
 mod hearing;
@@ -12,6 +13,7 @@ mod login;
 mod moves;
 mod node;
 mod quota;
+mod records;
 mod rooms;
 mod watched;
 

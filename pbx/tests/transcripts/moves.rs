@@ -129,8 +129,8 @@ fn an_attended_transfer_joins_the_far_ends() {
         > refer 1 with 3
         bridge 2 4
         end 3: answered_elsewhere
-        log call: 101 to 103, answered, answered_elsewhere
         refer result 1: done
+        log call: 101 to 103, answered, answered_elsewhere
         > ended 1 normal
         log call: 101 to 102, answered, normal
         > info 4 7
@@ -186,8 +186,8 @@ fn an_attended_transfer_to_the_machine_begins_it_anew_for_the_other() {
         unbridge 2
         play 2: vm/person-at-extension digits/1 digits/0 digits/3 vm/is-not-available vm/intro
         end 3: answered_elsewhere
-        log call: 101 to *103, answered, answered_elsewhere
         refer result 1: done
+        log call: 101 to *103, answered, answered_elsewhere
         > ended 1 normal
         log call: 101 to 102, answered, normal
         > ended 2 normal
@@ -292,8 +292,8 @@ fn another_phone_of_the_user_takes_the_call_over() {
         log call: 102 to 101, not answered, failed
         > ended 3 normal
         end 1: normal
-        log call: 101 to 102, answered, normal
         log call: 102 to 101, answered, normal
+        log call: 101 to 102, answered, normal
         ",
     );
 }
@@ -315,8 +315,8 @@ fn what_rings_is_picked_up_and_the_phone_told_so() {
         > answered 2
         > ended 1 normal
         end 3: normal
-        log call: 103 to **102, answered, normal
         log call: 101 to 102, answered, normal
+        log call: 103 to **102, answered, normal
         ",
     );
 }
@@ -344,8 +344,8 @@ fn of_two_who_pick_up_at_once_the_second_hears_that_nothing_rings() {
         log call: 5551234 to *8, not answered, forbidden
         > ended 3 normal
         end 1: normal
-        log call: 5551234 to 101, answered, normal
         log call: 103 to *8, answered, normal
+        log call: 5551234 to 101, answered, normal
         ",
     );
 }
@@ -382,8 +382,8 @@ fn who_is_on_hold_is_parked_and_fetched() {
         bridge 7 1
         > ended 7 normal
         end 1: normal
-        log call: 5551234 to 102, answered, normal
         log call: 103 to 681, answered, normal
+        log call: 5551234 to 102, answered, normal
         ",
     );
 }

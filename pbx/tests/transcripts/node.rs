@@ -130,8 +130,8 @@ fn stopping_keeps_what_is_being_said() {
         log call: 101 to 103, not answered, shutting_down
         end 5: shutting_down
         end 4: shutting_down
-        log call: 103 to 102, answered, shutting_down
         log seal S1: Whole {'urgent':false,'samples_speech':24000,'samples':24000}
+        log call: 103 to 102, answered, shutting_down
         > log go
         lamp 102: 1/0 (0/0)
         log call: 101 to *102, answered, shutting_down S1

@@ -30,8 +30,8 @@ fn a_watched_users_calls_are_told_when_they_change() {
         calls of 102: Confirmed from 101
         > ended 1 normal
         end 2: normal
-        log call: 101 to 102, answered, normal
         calls of 102:
+        log call: 101 to 102, answered, normal
         > unwatch 102
         > call 5 101 102
         call 6: 102 from 101
@@ -83,8 +83,8 @@ fn who_hears_messages_is_on_the_phone() {
         answer 1
         calls of 101: Confirmed to *97
         > ended 1 normal
-        log call: 101 to *97, answered, normal
         calls of 101:
+        log call: 101 to *97, answered, normal
         ",
     );
 }
@@ -104,8 +104,8 @@ fn nobody_learns_from_the_line_of_who_withholds_the_number_whom_it_calls() {
         calls of 101: Confirmed to
         > ended 1 normal
         end 2: normal
-        log call:  to 102, answered, normal
         calls of 101:
+        log call:  to 102, answered, normal
         ",
     );
 }
@@ -202,8 +202,8 @@ fn a_parking_slot_is_busy_with_who_is_parked_there() {
         calls of slot 1:
         > ended 3 normal
         end 1: normal
-        log call: 555 to 68, answered, normal
         log call: 103 to 681, answered, normal
+        log call: 555 to 68, answered, normal
         ",
     );
 }

@@ -41,7 +41,21 @@ impl Client {
 
     /// What is at `path`, given by its parts.
     pub(crate) fn get<T: DeserializeOwned>(&self, path: &[&str]) -> Result<T, String> {
-        understand(self.ask(Method::GET, path, None)?.1)
+        understand(self.ask(Method::GET, path, "", None)?.1)
+    }
+
+    /// The same with a query.
+    pub(crate) fn get_with<T: DeserializeOwned>(
+        &self,
+        path: &[&str],
+        query: &[(&str, String)],
+    ) -> Result<T, String> {
+        let query = query.iter().enumerate().map(|(n, (name, value))| {
+            let before = if n == 0 { '?' } else { '&' };
+            format!("{before}{name}={}", utf8_percent_encode(value, &RESERVED))
+        });
+        let query: String = query.collect();
+        understand(self.ask(Method::GET, path, &query, None)?.1)
     }
 
     /// Has something made or changed.
@@ -52,7 +66,10 @@ impl Client {
         body: &impl Serialize,
     ) -> Result<T, String> {
         let body = serde_json::to_vec(body).map_err(|e| e.to_string())?;
-        understand(self.ask(method, path, Some(("application/json", body)))?.1)
+        understand(
+            self.ask(method, path, "", Some(("application/json", body)))?
+                .1,
+        )
     }
 
     /// Has something done of which there is no more to say.
@@ -61,12 +78,12 @@ impl Client {
         method: Method,
         path: &[&str],
     ) -> Result<T, String> {
-        understand(self.ask(method, path, None)?.1)
+        understand(self.ask(method, path, "", None)?.1)
     }
 
     /// A WAV file that is at `path`, and whether some of it is missing.
     pub(crate) fn sound(&self, path: &[&str]) -> Result<(Vec<u8>, bool), String> {
-        let (headers, wav) = self.ask(Method::GET, path, None)?;
+        let (headers, wav) = self.ask(Method::GET, path, "", None)?;
         let is_incomplete = headers.get(INCOMPLETE).is_some_and(|said| said == "true");
         Ok((wav, is_incomplete))
     }
@@ -81,47 +98,58 @@ impl Client {
         if wav.len() > WAV_BYTES_MAX {
             return Err(format!("a WAV file of {} bytes is too large", wav.len()));
         }
-        understand(self.ask(Method::POST, path, Some(("audio/wav", wav)))?.1)
+        understand(
+            self.ask(Method::POST, path, "", Some(("audio/wav", wav)))?
+                .1,
+        )
+    }
+
+    /// Hands on the data of each event at `path`, until `take` has enough (false) or the node ends.
+    pub(crate) fn follow(
+        &self,
+        path: &[&str],
+        take: impl FnMut(&str) -> bool,
+    ) -> Result<(), String> {
+        let request = request(Method::GET, path, "", None)?;
+        let stream = self.connect()?;
+        match runtime()?.block_on(follow(stream, request, take)) {
+            Ok(Some(refused)) => {
+                let ErrorBody { error } = understand(refused)?;
+                Err(error)
+            }
+            Ok(None) => Ok(()),
+            Err(e) => Err(self.went_away(&e.to_string())),
+        }
+    }
+
+    fn connect(&self) -> Result<std::os::unix::net::UnixStream, String> {
+        let socket = socket_path(&self.data);
+        // Where many ask, this waits for its turn.
+        std::os::unix::net::UnixStream::connect(&socket).map_err(|e| {
+            format!(
+                "no node is running on {} ({e}); start one, or say which with --data DIR",
+                self.data.display()
+            )
+        })
+    }
+
+    fn went_away(&self, why: &str) -> String {
+        let socket = socket_path(&self.data);
+        format!("the node at {} went away: {why}", socket.display())
     }
 
     fn ask(
         &self,
         method: Method,
         path: &[&str],
+        query: &str,
         body: Option<(&str, Vec<u8>)>,
     ) -> Result<(HeaderMap, Vec<u8>), String> {
-        let path = path
-            .iter()
-            .map(|part| format!("/{}", utf8_percent_encode(part, &RESERVED)));
-        let path: String = path.collect();
-        let mut request = Request::builder()
-            .method(method)
-            .uri(format!("{ROOT}{path}"))
-            .header(HOST, "node");
-        let body = body.map(|(kind, bytes)| {
-            let headers = request.headers_mut();
-            if let (Some(headers), Ok(kind)) = (headers, kind.parse()) {
-                headers.insert(CONTENT_TYPE, kind);
-            }
-            Body::from(bytes)
-        });
-        let request = request.body(body.unwrap_or_default());
-        let request = request.map_err(|e| format!("this cannot be asked: {e}"))?;
-        let socket = socket_path(&self.data);
-        // Where many ask, this waits for its turn.
-        let stream = std::os::unix::net::UnixStream::connect(&socket).map_err(|e| {
-            format!(
-                "no node is running on {} ({e}); start one, or say which with --data DIR",
-                self.data.display()
-            )
-        })?;
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_io()
-            .build();
-        let runtime = runtime.map_err(|e| e.to_string())?;
+        let request = request(method, path, query, body)?;
+        let stream = self.connect()?;
+        let runtime = runtime()?;
         let answer = runtime.block_on(exchange(stream, request));
-        let (is_done, headers, bytes) =
-            answer.map_err(|e| format!("the node at {} went away: {e}", socket.display()))?;
+        let (is_done, headers, bytes) = answer.map_err(|e| self.went_away(&e.to_string()))?;
         if is_done {
             return Ok((headers, bytes));
         }
@@ -130,7 +158,79 @@ impl Client {
     }
 }
 
-type Exchanged = Result<(bool, HeaderMap, Vec<u8>), Box<dyn std::error::Error + Send + Sync>>;
+fn request(
+    method: Method,
+    path: &[&str],
+    query: &str,
+    body: Option<(&str, Vec<u8>)>,
+) -> Result<Request<Body>, String> {
+    let path = path
+        .iter()
+        .map(|part| format!("/{}", utf8_percent_encode(part, &RESERVED)));
+    let path: String = path.collect();
+    let mut request = Request::builder()
+        .method(method)
+        .uri(format!("{ROOT}{path}{query}"))
+        .header(HOST, "node");
+    let body = body.map(|(kind, bytes)| {
+        let headers = request.headers_mut();
+        if let (Some(headers), Ok(kind)) = (headers, kind.parse()) {
+            headers.insert(CONTENT_TYPE, kind);
+        }
+        Body::from(bytes)
+    });
+    let request = request.body(body.unwrap_or_default());
+    request.map_err(|e| format!("this cannot be asked: {e}"))
+}
+
+fn runtime() -> Result<tokio::runtime::Runtime, String> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_io()
+        .build();
+    runtime.map_err(|e| e.to_string())
+}
+
+/// An event that is longer is none of ours.
+const EVENT_BYTES_MAX: usize = 1 << 20;
+
+type Failure = Box<dyn std::error::Error + Send + Sync>;
+
+/// Hands on the data of each event; if there are none to be had, what the node said instead.
+async fn follow(
+    stream: std::os::unix::net::UnixStream,
+    request: Request<Body>,
+    mut take: impl FnMut(&str) -> bool,
+) -> Result<Option<Vec<u8>>, Failure> {
+    stream.set_nonblocking(true)?;
+    let stream = TokioIo::new(UnixStream::from_std(stream)?);
+    let (mut sender, connection) = http1::handshake(stream).await?;
+    tokio::spawn(connection);
+    let (parts, mut body) = sender.send_request(request).await?.into_parts();
+    if !parts.status.is_success() {
+        return Ok(Some(body.collect().await?.to_bytes().to_vec()));
+    }
+    let mut unread = Vec::new();
+    while let Some(frame) = body.frame().await {
+        let Ok(some) = frame?.into_data() else {
+            continue;
+        };
+        unread.extend_from_slice(&some);
+        while let Some(end) = unread.windows(2).position(|two| two == b"\n\n") {
+            let event: Vec<u8> = unread.drain(..end + 2).collect();
+            let event = String::from_utf8_lossy(&event);
+            let data = event.lines().find_map(|line| line.strip_prefix("data: "));
+            if data.is_some_and(|data| !take(data)) {
+                return Ok(None);
+            }
+        }
+        if unread.len() > EVENT_BYTES_MAX {
+            return Err("an event has no end".into());
+        }
+    }
+    Err("it told nothing more".into())
+}
+
+type Exchanged = Result<(bool, HeaderMap, Vec<u8>), Failure>;
 
 async fn exchange(stream: std::os::unix::net::UnixStream, request: Request<Body>) -> Exchanged {
     stream.set_nonblocking(true)?;

@@ -18,6 +18,7 @@ use hyper_util::service::TowerToHyperService;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Notify, Semaphore};
 
+use super::events::Endless;
 use super::fault::{ASKED_WITHIN, SOUND_WITHIN};
 use super::{Answerer, open, socket_path};
 
@@ -100,7 +101,13 @@ pub(super) async fn serve(stream: UnixStream, app: Router) {
         let (answer, answered) = (app.call(request), answered.clone());
         async move {
             let answer = answer.await;
-            answered.notify_one();
+            // One without an end is taken for as long as somebody reads.
+            if !answer
+                .as_ref()
+                .is_ok_and(|a| a.extensions().get::<Endless>().is_some())
+            {
+                answered.notify_one();
+            }
             answer
         }
     });

@@ -18,8 +18,11 @@ use super::*;
 /// A node whose control thread has ended.
 fn answerer(dir: &Path) -> Answerer {
     let (control, _, _) = crate::control::queues();
+    let (_, events) = crate::events::start("a".parse().unwrap(), 1, control.clone());
     Answerer {
         control,
+        events,
+        tokens: Tokens::default(),
         reader: SoundReader::new(dir),
         inviter: None,
         keeper: Keeper {
@@ -213,6 +216,42 @@ async fn on_the_portals_port_only_the_description_needs_no_token() {
     // Let in: it is the node that has ended.
     let (status, _) = ask("/api/v1/status", &right).await;
     assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
+}
+
+#[tokio::test]
+async fn a_token_opens_what_its_role_may() {
+    let dir = tempfile::tempdir().unwrap();
+    let token = "5".repeat(64);
+    let mut keeper = TokensKeeper::default();
+    let mut answerer = answerer(dir.path());
+    answerer.tokens = keeper.tokens();
+    let app = behind_token(answerer, Token::of(dir.path()));
+    let bearer = format!("Bearer {token}");
+    let headers = [("authorization", &*bearer)];
+    let ask = async |method: &str, path: &str| {
+        let (status, body) = ask_of(app.clone(), method, path, &headers, Body::empty()).await;
+        (status.as_u16(), body)
+    };
+    assert_eq!(ask("GET", "/api/v1/status").await.0, 401);
+    // What is let in meets a node that has ended.
+    for (role, read, operate, administer) in [
+        ("read", 503, 403, 403),
+        ("operate", 503, 400, 403),
+        ("administer", 503, 400, 503),
+    ] {
+        let register = tokens::register_of(role, &token);
+        keeper.set("api-token/crm", Some(&register));
+        assert_eq!(ask("GET", "/api/v1/status").await.0, read, "{role}");
+        assert_eq!(ask("POST", "/api/v1/calls").await.0, operate, "{role}");
+        let (status, body) = ask("DELETE", "/api/v1/users/101").await;
+        assert_eq!(status, administer, "{role}");
+        if status == 403 {
+            let expected = format!("the token crm may only {role}");
+            assert!(body.contains(&expected), "{body}");
+        }
+    }
+    keeper.set("api-token/crm", None);
+    assert_eq!(ask("GET", "/api/v1/status").await.0, 401);
 }
 
 #[tokio::test(start_paused = true)]

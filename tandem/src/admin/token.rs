@@ -1,5 +1,6 @@
-//! The token that opens the API on the portal's port: in the file `api.token` in the data directory, for the
-//! eyes of the user who runs the node. Made by chance at the first start.
+//! The guard of the API on the portal's port, and the token that opens all of it: in the file `api.token` in
+//! the data directory, for the eyes of the user who runs the node. Made by chance at the first start.
+//! Tokens that open less are in `tokens`.
 //!
 //! Invariants: a token that others could have read, or that could be guessed, opens nothing; compared in
 //! constant time; never logged.
@@ -18,6 +19,7 @@ use axum::response::{IntoResponse, Response};
 use subtle::ConstantTimeEq;
 
 use super::fault::Fault;
+use super::tokens::{Tokens, needed};
 
 /// Of one made by chance: 256 bits.
 const BYTES: usize = 32;
@@ -92,15 +94,35 @@ fn make(path: &Path) -> std::io::Result<String> {
     Ok(token)
 }
 
-/// Lets in who has the token.
-pub(super) async fn guard(State(token): State<Token>, request: Request, next: Next) -> Response {
+/// Who is let in.
+#[derive(Clone)]
+pub(super) struct Guard {
+    pub(super) file: Token,
+    pub(super) tokens: Tokens,
+}
+
+/// Lets in who has a token with the right that is needed.
+pub(super) async fn guard(State(guard): State<Guard>, request: Request, next: Next) -> Response {
     let given = request.headers().get(AUTHORIZATION);
     let given = given.and_then(|given| given.as_bytes().strip_prefix(b"Bearer "));
-    if given.is_some_and(|given| token.opens(given)) {
-        return next.run(request).await;
+    let needed = needed(request.method(), request.uri().path());
+    match given {
+        Some(given) if guard.file.opens(given) => return next.run(request).await,
+        Some(given) => match guard.tokens.find(given) {
+            Some((_, role)) if role >= needed => return next.run(request).await,
+            Some((name, role)) => {
+                let (needed, role) = (needed.as_str(), role.as_str());
+                let error = format!(
+                    "this needs a token that may {needed}; the token {name} may only {role}"
+                );
+                return Fault::new(StatusCode::FORBIDDEN, error).into_response();
+            }
+            None => {}
+        },
+        None => {}
     }
-    let error = "this needs the token in the file api.token in the node's data directory, as \
-                 Authorization: Bearer TOKEN";
+    let error = "this needs a token, as Authorization: Bearer TOKEN: the one in the file api.token in \
+                 the node's data directory, or one that tandem token add made";
     let mut refused = Fault::new(StatusCode::UNAUTHORIZED, error).into_response();
     let bearer = HeaderValue::from_static("Bearer");
     refused.headers_mut().insert(WWW_AUTHENTICATE, bearer);

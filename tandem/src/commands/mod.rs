@@ -2,6 +2,8 @@
 //! `String` is printed behind `tandem: ` and the exit status is 1.
 
 pub(crate) mod backup;
+pub(crate) mod calls;
+pub(crate) mod events;
 pub(crate) mod group;
 pub(crate) mod lists;
 pub(crate) mod log;
@@ -15,6 +17,7 @@ pub(crate) mod serve;
 pub(crate) mod site;
 pub(crate) mod stopped;
 pub(crate) mod storage;
+pub(crate) mod token;
 pub(crate) mod user;
 
 use std::path::{Path, PathBuf};

@@ -22,9 +22,11 @@ use tandem_storage::time::{Now, Time};
 use tandem_storage::{Compaction, Log, Snapshots};
 
 use super::{Answer, Ask, Clock, ControlHandle, In, Queues, Reply};
+use crate::admin::TokensKeeper;
 use crate::alarms;
 use crate::backups::Backups;
 use crate::cluster::Cluster;
+use crate::events::Events;
 use crate::metrics::{Board, Counted};
 use crate::pins::{PinWork, Pins};
 use crate::status::{phones_json, status_json};
@@ -52,6 +54,10 @@ pub(crate) struct Parts {
     pub(crate) compaction: Compaction,
     /// The other nodes, if this one belongs to a cluster.
     pub(crate) cluster: Option<Cluster>,
+    /// Who may ask over HTTP, and what.
+    pub(crate) tokens: TokensKeeper,
+    /// Who reads what happens.
+    pub(crate) events: Events,
     /// Where what was counted is put for metrics.
     pub(crate) board: Arc<Board>,
     pub(crate) clock: Clock,
@@ -236,7 +242,14 @@ impl Control {
                     asker.send(result.map(|()| Answer::Done)).ok();
                 }
             }
-            Output::Notice(notice) => tell(&notice),
+            Output::ShellRegister { key, value } => parts.tokens.set(&key, value.as_deref()),
+            Output::Event(happened) => {
+                parts.events.publish(now.wall, happened.kind, happened.body);
+            }
+            Output::Notice(notice) => {
+                tell(&notice);
+                parts.events.notice(now.wall, &notice);
+            }
             Output::Stopped => self.has_stopped = true,
         }
     }

@@ -38,6 +38,7 @@ pub(super) struct Figures {
     /// `None`: the node belongs to no cluster.
     pub(super) link: Option<LinkFigures>,
     pub(super) portal_refused: u64,
+    pub(super) events: EventFigures,
     /// Since 1970.
     pub(super) wall_ms: u64,
 }
@@ -47,6 +48,15 @@ pub(super) struct Figures {
 pub(super) struct LinkFigures {
     pub(super) status: LinkStatus,
     pub(super) stats: LinkStats,
+}
+
+/// Of those who read what happens.
+#[derive(Debug, Default)]
+pub(super) struct EventFigures {
+    pub(super) readers: u64,
+    pub(super) refused: u64,
+    pub(super) lost: u64,
+    pub(super) cut_off: u64,
 }
 
 impl Figures {
@@ -65,6 +75,10 @@ impl Figures {
             self.copies(&mut page);
         }
         page.counter("portal_refused", self.portal_refused);
+        page.gauge("events_readers", self.events.readers as usize);
+        page.counter("events_refused", self.events.refused);
+        page.counter("events_lost", self.events.lost);
+        page.counter("events_cut_off", self.events.cut_off);
         self.log(&mut page);
         page
     }

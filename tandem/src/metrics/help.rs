@@ -33,6 +33,10 @@ control_log_overflow: Writes refused because too many waited for room in the log
 pins_overflow: PINs not looked at because too many waited.
 mailboxes_paused: Mailboxes that take no PIN now, after wrong ones.
 portal_refused: HTTP connections closed at once because there were too many.
+events_readers: Readers of events now.
+events_refused: Readers of events for whom there was no place.
+events_lost: Events that found no room on their way to a reader, who is told how many.
+events_cut_off: Readers of events who took nothing for so long that they were cut off.
 ";
 
 /// Calls and messages: `Counters` of the pbx.

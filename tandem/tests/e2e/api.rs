@@ -159,3 +159,61 @@ fn on_the_portals_port_the_api_asks_for_the_token() {
     );
     assert_eq!(on_portal(&node, "GET /api/v1/nowhere", &right).status, 404);
 }
+
+#[test]
+fn tokens_open_what_their_role_may_and_nothing_once_they_are_removed() {
+    let mut node = Node::demo();
+    let made = node.cli(&["token", "add", "crm", "--role", "read"]);
+    assert_eq!(made.code, 0, "{}", made.err);
+    let bearer = |token: &str| format!("Authorization: Bearer {}\r\n", token.trim());
+    let reads = bearer(&made.out);
+    let operates = node.json(&["token", "add", "door", "--role", "operate"]);
+    let operates = bearer(operates["token"].as_str().unwrap());
+    let users = on_portal(&node, "GET /api/v1/users", &reads);
+    assert_eq!(
+        (users.status, users.json()),
+        (200, node.json(&["user", "list"]))
+    );
+    let refused = on_portal(&node, "DELETE /api/v1/users/101", &operates);
+    assert_eq!(refused.status, 403);
+    let error = refused.json()["error"].as_str().unwrap().to_owned();
+    assert_eq!(
+        error,
+        "this needs a token that may administer; the token door may only operate"
+    );
+    assert_eq!(on_portal(&node, "POST /api/v1/calls", &reads).status, 403);
+    // Let in, and then there is no body.
+    assert_eq!(
+        on_portal(&node, "POST /api/v1/calls", &operates).status,
+        400
+    );
+    let again = node.cli(&["token", "add", "crm", "--role", "administer"]);
+    assert!(
+        again.err.contains("there is a token crm already"),
+        "{}",
+        again.err
+    );
+    let listed = node.json(&["token", "list"]);
+    let listed: Vec<(&str, &str)> = listed
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|t| (t["name"].as_str().unwrap(), t["role"].as_str().unwrap()))
+        .collect();
+    assert_eq!(listed, [("crm", "read"), ("door", "operate")]);
+
+    // They last, hashed: what opens is nowhere on the disk.
+    node.kill();
+    node.start();
+    assert_eq!(on_portal(&node, "GET /api/v1/calls", &reads).status, 200);
+    let log = std::fs::read_dir(node.data().join("log")).unwrap();
+    let secret = made.out.trim().as_bytes();
+    for file in log {
+        let bytes = std::fs::read(file.unwrap().path()).unwrap();
+        assert!(!bytes.windows(secret.len()).any(|window| window == secret));
+    }
+    assert_eq!(node.cli(&["token", "remove", "crm"]).code, 0);
+    assert_eq!(on_portal(&node, "GET /api/v1/calls", &reads).status, 401);
+    let gone = node.cli(&["token", "remove", "crm"]);
+    assert!(gone.err.contains("there is no token crm"), "{}", gone.err);
+}
