@@ -147,6 +147,32 @@ fn who_writes_is_told_when_the_last_of_it_is_durable() {
 }
 
 #[test]
+fn a_register_of_the_shells_is_told_before_its_writer_is_answered() {
+    let mut w = World::new(config(None));
+    w.input(write(7, &["api-token/crm"]));
+    w.input(Input::Write {
+        asker: 8,
+        registers: vec![("api-token/crm".into(), None)],
+    });
+    let told: Vec<String> = w
+        .said
+        .iter()
+        .map(|output| match output {
+            Output::ShellRegister { key, value } => format!("{key} {value:?}"),
+            Output::Written { asker, .. } => format!("answer {asker}"),
+            other => format!("{other:?}"),
+        })
+        .collect();
+    let expected = [
+        "api-token/crm Some(\"1\")",
+        "answer 7",
+        "api-token/crm None",
+        "answer 8",
+    ];
+    assert_eq!(told, expected);
+}
+
+#[test]
 fn a_write_of_which_a_part_is_refused_is_refused() {
     let mut w = World::new(config(None));
     let long = "x".repeat(100_000);

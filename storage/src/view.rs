@@ -828,7 +828,7 @@ mod tests {
             .entries("call", 2)
             .map(|(_, body)| body.to_owned())
             .collect();
-        assert_eq!(bodies, ["1005", "1004"]);
+        assert_eq!(bodies, ["20005", "20004"]);
         assert_eq!(
             view.entries("call", usize::MAX).count(),
             ENTRIES_PER_TOPIC_MAX
