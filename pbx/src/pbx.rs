@@ -58,7 +58,8 @@ enum Stage {
 const NUMBER_LEN_MAX: usize = 64;
 
 impl Pbx {
-    /// Call control over what the view says. Its first outputs are all users and their lamps.
+    /// Call control over what the view says. Its first outputs are all users, their lamps, and what else
+    /// can be watched.
     pub fn new(config: PbxConfig, view: View, ids: Ids, now: Now) -> Pbx {
         Pbx {
             x: PbxState::new(config, view, ids, now),

@@ -12,9 +12,9 @@ use std::fmt::Write as _;
 
 use tandem_pbx::seam::{CallHistory, DIVERSIONS_MAX, Diversion, DiversionReason, Referrer};
 
+use crate::caller::{address, encoded};
 use crate::context::ShimContext;
 use crate::message::{Message, Name};
-use crate::outgoing::{address, encoded};
 use crate::uri::{NameAddr, Uri, param, percent_decode, split_list};
 
 /// The longest number and name that are passed on, in characters.

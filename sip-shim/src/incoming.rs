@@ -4,14 +4,12 @@
 //! the ACK. A media port is opened when call control wants the caller to hear something: who is refused
 //! costs none. Sources: RFC 3261 §13.3, RFC 3264, RFC 4028 §9.
 
-use std::sync::Arc;
-
 use tandem_engine::seam::{Codec, Command, LegId};
-use tandem_pbx::seam::{Caller, Cause, ClassOfService, SipEvent};
+use tandem_pbx::seam::{Cause, SipEvent};
 
-use crate::access::{Access, number_of};
 use crate::body;
 use crate::call::{Invite, Phase, Unconfirmed, Wants};
+use crate::caller::dialed;
 use crate::config::{ShimConfig, Trusted};
 use crate::dialog::Dialog;
 use crate::history;
@@ -23,11 +21,8 @@ use crate::sdp::{self, Session};
 use crate::server_transactions::ServerId;
 use crate::session::SessionTimer;
 use crate::shim::{Shim, ShimOutput};
-use crate::uri::{NameAddr, Uri};
+use crate::uri::NameAddr;
 use crate::wire::Flow;
-
-/// The longest number and name that are passed on, in characters.
-const CALLER_CHARS_MAX: usize = 64;
 
 impl Shim {
     pub(crate) fn on_invite(&mut self, server: ServerId, flow: Flow, request: Message) {
@@ -138,45 +133,6 @@ impl Shim {
         self.cx.counters.calls_refused_full += 1;
         let retry = self.retry_after();
         self.reply(server, request, &Answer::new(503).headers(&retry));
-    }
-
-    /// Who calls; `None` if the request was answered for want of proof. A gateway is believed; a phone
-    /// behind it is known by the address it registered from, any other phone by its password, whatever
-    /// its From says.
-    pub(crate) fn caller(
-        &mut self,
-        server: ServerId,
-        flow: Flow,
-        request: &Message,
-    ) -> Option<Caller> {
-        let extension = number_of(request, Name::From);
-        let trusted = self.cx.trusted(&flow, request).cloned();
-        let user = match trusted {
-            Some(trusted) => {
-                let now = self.cx.now.mono;
-                let known = self.registrar.is_phone_of(now, &extension, &flow);
-                match known {
-                    Some(user) => user.sip.clone(),
-                    None => return Some(stranger(request, &trusted)),
-                }
-            }
-            None => match self.authenticate(server, flow, request, None) {
-                Access::Granted(id) => self.registrar.user(id)?.sip.clone(),
-                Access::Refused => return None,
-            },
-        };
-        let caller = Caller {
-            user: Some(user.id),
-            number: user.extension,
-            name: user.name,
-            is_withheld: false,
-            class: ClassOfService::Internal,
-        };
-        Some(if wants_privacy(request) {
-            withheld(caller)
-        } else {
-            caller
-        })
     }
 
     pub(crate) fn on_media_opened(&mut self, leg: LegId, port: Option<u16>) {
@@ -515,86 +471,6 @@ pub(crate) fn read_offer(
 pub(crate) fn read_description(message: &Message) -> Option<Session> {
     let body = body::description(message).ok()??;
     sdp::parse(body).ok()
-}
-
-/// What was dialled.
-pub(crate) fn dialed(request: &Message) -> Option<Arc<str>> {
-    let number = Uri::parse(request.uri())?.number()?;
-    // It is shown to people, on terminals, too.
-    let fits = !number.is_empty()
-        && number.chars().count() <= CALLER_CHARS_MAX
-        && !number.chars().any(char::is_control);
-    fits.then(|| number.as_ref().into())
-}
-
-/// A caller that a gateway vouches for (RFC 3325), or names.
-fn stranger(request: &Message, gateway: &Trusted) -> Caller {
-    let asserted = request
-        .header(Name::PAssertedIdentity)
-        .and_then(NameAddr::parse);
-    let address = asserted.or_else(|| request.header(Name::From).and_then(NameAddr::parse));
-    let address = address.filter(|_| gateway.asserts_identity);
-    let (display, uri) = address.map_or((Default::default(), ""), |a| (a.display, a.uri));
-    let user = Uri::parse(uri).and_then(|u| u.number()).unwrap_or_default();
-    let dialable = |c: &char| c.is_ascii_digit() || matches!(c, '*' | '#' | '+');
-    let number: String = user
-        .chars()
-        .filter(dialable)
-        .take(CALLER_CHARS_MAX)
-        .collect();
-    let wordy = user.chars().any(|c| c.is_alphabetic());
-    let name = if display.is_empty() && wordy {
-        &user
-    } else {
-        &display
-    };
-    let name: String = name
-        .chars()
-        .filter(|c| !c.is_control())
-        .take(CALLER_CHARS_MAX)
-        .collect();
-    let caller = Caller {
-        user: None,
-        number: number.into(),
-        name: name.into(),
-        is_withheld: false,
-        class: gateway.class,
-    };
-    if wants_privacy(request) {
-        withheld(caller)
-    } else {
-        caller
-    }
-}
-
-/// Does the caller not want to be known? It says so (RFC 3323 §4.2), or gives the From of those who do (§4.1.1.3),
-/// whatever a gateway asserts beside it.
-fn wants_privacy(request: &Message) -> bool {
-    let hides = |value: &str| {
-        let value = value.trim();
-        ["id", "user", "header"]
-            .iter()
-            .any(|v| value.eq_ignore_ascii_case(v))
-    };
-    let mut values = request
-        .headers(Name::Privacy)
-        .flat_map(|v| v.split([';', ',']));
-    let from = request.header(Name::From).and_then(NameAddr::parse);
-    let is_anonymous = from.and_then(|a| Uri::parse(a.uri)).is_some_and(|uri| {
-        uri.user.eq_ignore_ascii_case("anonymous")
-            || uri.host.eq_ignore_ascii_case("anonymous.invalid")
-    });
-    is_anonymous || values.any(hides)
-}
-
-/// The same caller, of whom nobody is told.
-fn withheld(caller: Caller) -> Caller {
-    Caller {
-        number: "".into(),
-        name: "".into(),
-        is_withheld: true,
-        ..caller
-    }
 }
 
 /// How a call is refused.

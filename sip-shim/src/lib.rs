@@ -27,6 +27,7 @@ pub mod wire;
 mod access;
 mod body;
 mod call;
+mod caller;
 mod client_transactions;
 mod context;
 mod dialog_info;

@@ -10,11 +10,11 @@
 use std::fmt::Write as _;
 
 use tandem_engine::seam::{Command, Learning, LegId};
-use tandem_pbx::seam::{Caller, Cause, SipEvent};
+use tandem_pbx::seam::{Cause, SipEvent};
 
 use crate::call::{Fork, Out, Phase};
+use crate::caller::{caller_address, encoded};
 use crate::client_transactions::{Outcome, Owner, TransactionEvent, Why};
-use crate::context::ShimContext;
 use crate::dialog::Dialog;
 use crate::history;
 use crate::incoming::read_description;
@@ -487,49 +487,4 @@ fn rank(cause: Cause) -> u8 {
         Cause::Congestion => 4,
         _ => 5,
     }
-}
-
-/// The caller as a name-addr at this node.
-pub(crate) fn caller_address(cx: &ShimContext, caller: &Caller) -> String {
-    if caller.number.is_empty() && caller.name.is_empty() {
-        return "\"Anonymous\" <sip:anonymous@anonymous.invalid>".to_owned();
-    }
-    let number = if caller.number.is_empty() {
-        "unknown"
-    } else {
-        &*caller.number
-    };
-    address(cx, number, &caller.name, "")
-}
-
-/// A name-addr at this node; the URI has these parameters.
-pub(crate) fn address(cx: &ShimContext, number: &str, name: &str, params: &str) -> String {
-    let uri = format!("<sip:{}@{}{params}>", encoded(number), cx.host);
-    if name.is_empty() {
-        return uri;
-    }
-    let mut quoted = String::with_capacity(name.len() + 2);
-    for c in name.chars().filter(|c| !c.is_control()) {
-        if matches!(c, '"' | '\\') {
-            quoted.push('\\');
-        }
-        quoted.push(c);
-    }
-    format!("\"{quoted}\" {uri}")
-}
-
-/// Escapes what may not stand in the user part of a URI (RFC 3261 §25.1).
-pub(crate) fn encoded(user: &str) -> String {
-    let mut text = String::with_capacity(user.len());
-    for b in user.bytes() {
-        match b {
-            b if b.is_ascii_alphanumeric() || b"-_.!~*'()&=+$,".contains(&b) => {
-                text.push(char::from(b))
-            }
-            b => {
-                let _ = write!(text, "%{b:02X}");
-            }
-        }
-    }
-    text
 }

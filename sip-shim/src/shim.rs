@@ -6,8 +6,9 @@
 //! ```
 //!
 //! This file takes every input and decides whose it is: the registrar's (`access`), a
-//! new call's (`incoming`, `outgoing`), a running call's (`in_dialog`,
-//! `refresh`), the lamps' (`mwi`). Those are further parts of [`Shim`].
+//! new call's (`incoming`, `outgoing`, `reliable`), a running call's (`in_dialog`, `refer`,
+//! `refresh`), the watchers' (`subscriptions`, `mwi`, `dialog_info`), a text's (`texts`). Those are
+//! further parts of [`Shim`].
 //!
 //! Invariants: no clock, no socket, no chance but the seed's; every table has its maximum in
 //! [`ShimConfig`]; nothing that comes from outside makes it panic.

@@ -18,12 +18,11 @@ use std::time::Duration;
 use tandem_pbx::seam::{Caller, Cause, SipEvent};
 use tandem_storage::name::Id;
 
+use crate::caller::{caller_address, dialed, encoded};
 use crate::client_transactions::{Outcome, Owner};
 use crate::context::{NumberMap, TimerId};
-use crate::incoming::dialed;
 use crate::message::{Message, Method, Name};
 use crate::message_builder::{Answer, Request};
-use crate::outgoing::{caller_address, encoded};
 use crate::server_transactions::ServerId;
 use crate::shim::Shim;
 use crate::wire::Flow;

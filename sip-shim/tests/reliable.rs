@@ -36,17 +36,13 @@ fn rseq(text: &str) -> u32 {
     header(text, "RSeq").parse().unwrap()
 }
 
-fn like(leg: LegId) -> (LegId, Option<LegId>) {
-    (leg, None)
-}
-
 fn answer(w: &mut World) {
-    let (leg, like) = like(LEG);
+    let (leg, like) = (LEG, None);
     w.pbx(SipCommand::Answer { leg, like });
 }
 
 fn progress(w: &mut World) {
-    let (leg, like) = like(LEG);
+    let (leg, like) = (LEG, None);
     w.pbx(SipCommand::Progress { leg, like });
 }
 
@@ -238,7 +234,7 @@ fn a_phones_ringing_is_confirmed_in_order_and_once() {
 fn a_description_that_came_reliably_need_not_come_again() {
     let mut w = World::new();
     w.outgoing();
-    // With two phones behind one proxy nobody is heard early.
+    // Ringing is made by the caller's phone: what a 180 describes counts from the answer on.
     rings(&mut w, "180 Ringing", 1, &answer_sdp("10.0.0.2", "0"));
     w.respond_to(HOME, &w.last_like("PRACK"), "200 OK", "", "");
     w.out();
