@@ -67,6 +67,8 @@ pub struct PbxConfig {
     pub echo_prompt: bool,
     /// Which digits mean what to somebody who hears their messages.
     pub keys: KeyMap,
+    /// What a user presses in a call to transfer the other party; empty: nothing does.
+    pub transfer_keys: Arc<str>,
     /// Codes to dial.
     pub codes: Vec<StarCode>,
     /// There are other nodes: sound that one of them recorded may have to be fetched.
@@ -160,6 +162,7 @@ impl Default for PbxConfig {
             time_zone: "UTC".to_owned(),
             echo_prompt: true,
             keys: KeyMap::Comedian,
+            transfer_keys: "##".into(),
             codes: StarCode::defaults(),
             has_peers: false,
         }

@@ -30,6 +30,7 @@ words! {
     AT = "time/at";
     THE = "time/the";
     NO_ANSWER = "codes/no-answer";
+    TRANSFER_TO = "codes/transfer-to";
     ROOM_FIRST = "room/first";
     ROOM_ENTER_PIN = "room/enter-pin";
     ROOM_IS_LOCKED = "room/is-locked";

@@ -13,12 +13,13 @@ use tandem_storage::time::{Time, WallTime};
 
 use crate::app::App;
 use crate::app::room::InRoom;
-use crate::call::bridge::BridgeId;
+use crate::call::bridge::{BridgeId, KeysPressed};
 use crate::call::dial::DialId;
 use crate::call::history::History;
 use crate::say::Say;
 use crate::seam::{Caller, Cause, Diversion, SipCommand};
 use crate::state::PbxState;
+use crate::voicemail::question::Question;
 
 /// Digits typed ahead that are kept.
 const TYPED_MAX: usize = 32;
@@ -50,6 +51,9 @@ pub(crate) struct Leg {
     pub(crate) through: Vec<Id>,
     /// What it has been through.
     pub(crate) history: History,
+    /// It is asked where the one whom it talks with is to be transferred.
+    pub(crate) asking: Option<Question>,
+    pub(crate) keys_pressed: Option<KeysPressed>,
     /// Digits that came while none was wanted.
     typed: VecDeque<char>,
     /// The deadline that is noted for it outside.
@@ -137,6 +141,8 @@ impl Leg {
             diversions: Vec::new(),
             through: Vec::new(),
             history: History::first(id),
+            asking: None,
+            keys_pressed: None,
             typed: VecDeque::new(),
             noted: None,
             noted_slot: None,
@@ -231,6 +237,7 @@ impl Leg {
     pub(crate) fn deadline(&self) -> Option<Time> {
         match &self.place {
             Place::App(app) => app.deadline(),
+            Place::Bridge(_) => self.asking.as_ref().map(|question| question.until),
             _ => None,
         }
     }

@@ -7,7 +7,8 @@
 //! | give up | waits in a dial | – | over | end of those who ring |
 //! | nobody answers | waits in a dial | no step is left | the mailbox | answer |
 //! | forward (302) | rings in a dial | it goes on to somebody new | over; another rings | call |
-//! | hold, resume | bridge | – | stays | – |
+//! | hold, resume | bridge | – | stays | music for who is held; its end |
+//! | transfer by keys | bridge of two | a user presses them and a number | as a blind transfer; the transferor is hung up | play, unbridge |
 //! | transfer, blind | bridge of two | the number may be called | dial or application; the transferor waits | unbridge |
 //! | transfer, attended | bridge of two | both calls are the transferor's | bridge of the far ends | bridge; end of one |
 //! | transfer, attended | bridge of two | the second call rings | the first far end waits | unbridge |
@@ -52,6 +53,9 @@ impl Pbx {
                 leg.holds = *holds;
                 self.board.note_leg(id);
                 self.update_member(id);
+                if let Some(bridge) = self.bridge_of(id) {
+                    self.update_music(bridge);
+                }
             }
             LegEvent::Digit { digit, .. } if !leg.wants_digits() => {
                 leg.type_ahead(&mut self.x, *digit);

@@ -86,17 +86,23 @@ impl Pbx {
         }
     }
 
+    /// The bridge that a leg is in.
+    pub(crate) fn bridge_of(&self, leg: LegId) -> Option<BridgeId> {
+        match self.board.legs.get(&leg)?.place {
+            Place::Bridge(id) => Some(id),
+            _ => None,
+        }
+    }
+
     /// The one other leg that a leg is connected with.
     pub(crate) fn partner(&self, leg: LegId) -> Option<(BridgeId, LegId)> {
-        let Place::Bridge(id) = self.board.legs.get(&leg)?.place else {
-            return None;
-        };
+        let id = self.bridge_of(leg)?;
         let mut others = self.board.bridges.get(&id)?.others(leg);
         let other = others.next()?;
         others.next().is_none().then_some((id, other))
     }
 
-    fn transfer_blind(
+    pub(crate) fn transfer_blind(
         &mut self,
         id: LegId,
         to: &str,

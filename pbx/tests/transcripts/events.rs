@@ -36,8 +36,10 @@ fn a_call_from_its_beginning_to_its_end() {
         leg.move 4 of 3: 101 to 102, talking
         > confirmed 3
         > hold 3
+        play 4: <music>
         leg.hold 3 of 3: 101 to 102, talking
         > resume 3
+        hush 4
         leg.resume 3 of 3: 101 to 102, talking
         > refer 4 103
         unbridge 3

@@ -120,6 +120,7 @@ fn an_attended_transfer_joins_the_far_ends() {
         bridge 1 2
         > confirmed 1
         > hold 1
+        play 2: <music>
         > call 3 101 103
         call 4: 103 from 101
         > answered 4
@@ -361,6 +362,7 @@ fn who_is_on_hold_is_parked_and_fetched() {
         bridge 1 2
         > confirmed 1
         > hold 2
+        play 1: <music>
         > call 3 102 68
         unbridge 1
         end 2: normal
@@ -438,6 +440,7 @@ fn nobody_fetches_who_is_parked_so_it_rings_where_it_was_parked_and_then_the_mai
         bridge 1 2
         > confirmed 1
         > hold 2
+        play 1: <music>
         > refer 2 68
         unbridge 1
         play 1: <music>
@@ -474,6 +477,7 @@ fn the_parker_answers_the_recall() {
         bridge 1 2
         > confirmed 1
         > hold 2
+        play 1: <music>
         > refer 2 68
         unbridge 1
         play 1: <music>
@@ -512,6 +516,140 @@ fn a_call_says_where_it_has_been_and_who_transferred_it() {
         > wait 5000
         end 1: normal
         log call: 555 to 102, answered, normal
+        ",
+    );
+}
+
+#[test]
+fn who_is_held_hears_music_until_the_call_goes_on() {
+    check(
+        "
+        > call 1 101 102
+        call 2: 102 from 101
+        > answered 2
+        answer 1 like 2
+        bridge 1 2
+        > confirmed 1
+        > hold 2
+        play 1: <music>
+        > played 1
+        play 1: <music>
+        > hold 1
+        hush 1
+        > resume 2
+        play 2: <music>
+        > resume 1
+        hush 2
+        > hold 1
+        play 2: <music>
+        > ended 1 normal
+        end 2: normal
+        log call: 101 to 102, answered, normal
+        ",
+    );
+}
+
+#[test]
+fn a_user_transfers_with_keys_of_the_phone() {
+    check(
+        "
+        > call 1 ~5551234 102
+        call 2: 102 from 5551234
+        > answered 2
+        answer 1 like 2
+        bridge 1 2
+        > confirmed 1
+        > keys 2 #
+        > wait 3000
+        > keys 2 #
+        > keys 2 #
+        play 2: codes/transfer-to
+        play 1: <music>
+        > keys 2 103#
+        hush 2
+        unbridge 1
+        call 4: 103 from 5551234
+        play 2: vm/goodbye
+        > ringing 4
+        play 1: <ringing>
+        > played 2
+        end 2: normal
+        > answered 4
+        bridge 1 4
+        > keys 1 ##
+        > ended 1 normal
+        end 4: normal
+        log call: 5551234 to 103, answered, normal
+        ",
+    );
+}
+
+#[test]
+fn a_transfer_with_keys_to_nowhere_or_to_nobody_leaves_the_call() {
+    check(
+        "
+        > call 1 ~5551234 102
+        call 2: 102 from 5551234
+        > answered 2
+        answer 1 like 2
+        bridge 1 2
+        > confirmed 1
+        > keys 2 ##199#
+        play 2: codes/transfer-to
+        play 1: <music>
+        hush 2
+        play 2: codes/could-not
+        hush 1
+        > keys 2 ###
+        play 2: codes/transfer-to
+        play 1: <music>
+        hush 2
+        hush 1
+        > keys 2 ##
+        play 2: codes/transfer-to
+        play 1: <music>
+        > wait 100000
+        play 2: codes/transfer-to
+        > keys 2 ##68#
+        hush 2
+        hush 1
+        > played 2
+        > ended 1 normal
+        end 2: normal
+        log call: 5551234 to 102, answered, normal
+        ",
+    );
+}
+
+#[test]
+fn who_is_about_to_be_transferred_hangs_up() {
+    check(
+        "
+        > call 1 ~5551234 102
+        call 2: 102 from 5551234
+        > answered 2
+        answer 1 like 2
+        bridge 1 2
+        > confirmed 1
+        > keys 2 ##1
+        play 2: codes/transfer-to
+        play 1: <music>
+        hush 2
+        > ended 1 normal
+        end 2: normal
+        log call: 5551234 to 102, answered, normal
+        > call 3 101 102
+        call 4: 102 from 101
+        > answered 4
+        answer 3 like 4
+        bridge 3 4
+        > confirmed 3
+        > keys 3 ##
+        play 3: codes/transfer-to
+        play 4: <music>
+        > ended 3 normal
+        end 4: normal
+        log call: 101 to 102, answered, normal
         ",
     );
 }

@@ -18,8 +18,10 @@ fn a_watched_users_calls_are_told_when_they_change() {
         bridge 1 2
         calls of 102: Confirmed from 101
         > hold 2
+        play 1: <music>
         calls of 102: Confirmed from 101, holds
         > resume 2
+        hush 1
         calls of 102: Confirmed from 101
         > call 3 102 103
         call 4: 103 from 102

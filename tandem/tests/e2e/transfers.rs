@@ -179,3 +179,24 @@ fn what_rings_at_another_phone_is_picked_up() {
     c.wait_hang_up(&picked);
     assert_idle(&node);
 }
+
+#[test]
+fn a_user_without_a_key_for_it_transfers_with_the_digits() {
+    let node = Node::demo();
+    let (mut a, mut b) = pair(&node);
+    let mut c = third(&node);
+    let (ours, mut theirs) = connected(&mut a, &mut b);
+    assert_both_hear(&ours, &theirs);
+    let (from_a, from_b) = (ours.media.mark(), theirs.media.mark());
+    ours.media.press("##");
+    ours.media.wait_phrase(from_a, "codes/transfer-to", SOON);
+    theirs.media.wait_phrase(from_b, "music/hold", SOON);
+    ours.media.press("103#");
+    let mut at_third = c.wait_call();
+    a.wait_hang_up(&ours);
+    c.answer(&mut at_third);
+    assert_both_hear(&theirs, &at_third);
+    b.hang_up(&mut theirs);
+    c.wait_hang_up(&at_third);
+    assert_idle(&node);
+}

@@ -12,7 +12,10 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use super::node::Node;
-use super::{SOON, place, sound, until};
+use super::{SOON, place, sound};
+
+/// How often it is started before the test gives up.
+const START_TRIES: usize = 3;
 
 /// A running baresip.
 pub struct Baresip {
@@ -42,6 +45,34 @@ impl Baresip {
         codecs: &str,
         transport: &str,
     ) -> Baresip {
+        // Ports that were free a moment ago may be another test's by now: then it is begun anew.
+        let started = (0..START_TRIES)
+            .find_map(|_| Baresip::try_start(node, user, samples, codecs, transport));
+        let (child, control, dir) = started.expect("baresip's control port opens");
+        control
+            .set_read_timeout(Some(Duration::from_millis(100)))
+            .unwrap();
+        let mut phone = Baresip {
+            user: user.into(),
+            child,
+            control,
+            unread: Vec::new(),
+            events: Vec::new(),
+            seen: 0,
+            dir,
+        };
+        phone.wait_registered();
+        phone
+    }
+
+    /// `None`: it has ended, or its control port was never opened.
+    fn try_start(
+        node: &Node,
+        user: &str,
+        samples: &[i16],
+        codecs: &str,
+        transport: &str,
+    ) -> Option<(Child, TcpStream, TempDir)> {
         // It binds its RTP sockets to no address, so on loopback its packets come from this one.
         let ip = Ipv4Addr::LOCALHOST;
         let (port, control_port) = (place::free_port(ip), place::free_port(ip));
@@ -65,30 +96,28 @@ impl Baresip {
         write("contacts", "");
         write("config", &config(&dir, ip, port, control_port));
         let output = std::fs::File::create(dir.path().join("output.log")).unwrap();
-        let child = Command::new("baresip")
+        let mut child = Command::new("baresip")
             .args(["-4", "-f", &dir.path().display().to_string()])
             .stdin(Stdio::null())
             .stdout(output.try_clone().unwrap())
             .stderr(output)
             .spawn()
             .expect("baresip is installed (make test installs it)");
-        let control = until("baresip's control port opens", SOON, || {
-            TcpStream::connect(place::at(ip, control_port)).ok()
-        });
-        control
-            .set_read_timeout(Some(Duration::from_millis(100)))
-            .unwrap();
-        let mut phone = Baresip {
-            user: user.into(),
-            child,
-            control,
-            unread: Vec::new(),
-            events: Vec::new(),
-            seen: 0,
-            dir,
-        };
-        phone.wait_registered();
-        phone
+        let end = Instant::now() + SOON;
+        while Instant::now() < end && matches!(child.try_wait(), Ok(None)) {
+            if let Ok(control) = TcpStream::connect(place::at(ip, control_port)) {
+                return Some((child, control, dir));
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        let _ = child.kill();
+        let _ = child.wait();
+        let output = std::fs::read(dir.path().join("output.log")).unwrap_or_default();
+        eprintln!(
+            "baresip did not start:\n{}",
+            String::from_utf8_lossy(&output)
+        );
+        None
     }
 
     /// Its first registration may be over before the control port is connected: ask as well.
