@@ -140,6 +140,7 @@ criterion_group!(
     parts,
     packets,
     media::made,
+    media::rooms,
     signalling,
     records,
     followed,

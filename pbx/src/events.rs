@@ -17,6 +17,7 @@
 //! | `message.heard`, `message.unheard`, `message.restored` | likewise | the same |
 //! | `user.changed`, `user.removed` | a setting of a user | a user, as listed, and what was set |
 //! | `group.changed`, `group.removed` | likewise | a group |
+//! | `room.changed`, `room.removed` | likewise | a room: its id, extension and name |
 //! | `conflict` | something lost in a merge | as listed |
 //!
 //! Invariants: no PIN, password, digest or sound is in a body. Who withholds the number has none here
@@ -119,24 +120,30 @@ impl PbxState {
         }
     }
 
-    /// A register of a user or group was set; `id` is whose.
+    /// A register of a user, group or room was set; `id` is whose.
     pub(crate) fn office_happened(&mut self, id: Id, key: &str) {
         if !self.is_watched {
             return;
         }
         let mut parts = key.split('/');
-        let is_group = parts.next() == Some("group");
+        let of = parts.next().unwrap_or_default();
         // The value of a PIN is its hash: no value of a register is told, only what listings show.
         let what = parts.nth(1).unwrap_or("itself").to_owned();
-        let row = match is_group {
-            true => groups::row(self, id),
-            false => admin::user_row(self, id),
+        let row = match of {
+            "group" => groups::row(self, id),
+            "room" => self
+                .office
+                .room(id)
+                .map(|room| json!({ "id": id, "extension": room.extension, "name": room.name })),
+            _ => admin::user_row(self, id),
         };
-        let kind = match (is_group, row.is_some()) {
-            (true, true) => "group.changed",
-            (true, false) => "group.removed",
-            (false, true) => "user.changed",
-            (false, false) => "user.removed",
+        let kind = match (of, row.is_some()) {
+            ("group", true) => "group.changed",
+            ("group", false) => "group.removed",
+            ("room", true) => "room.changed",
+            ("room", false) => "room.removed",
+            (_, true) => "user.changed",
+            (_, false) => "user.removed",
         };
         self.event(kind, |_| {
             let mut body = row.unwrap_or_else(|| json!({ "id": id }));

@@ -129,15 +129,23 @@ impl PbxState {
         for (key, value) in self.view.registers("group/") {
             self.office.apply(key, Some(value));
         }
+        for (key, value) in self.view.registers("room/") {
+            self.office.apply(key, Some(value));
+        }
         for (key, value) in self.view.registers("mailbox/") {
             self.warned.apply(key, Some(value));
         }
         let samples_min = samples(self.config.message_min);
         self.mailboxes = Mailboxes::read(&self.view, samples_min);
-        for user in self.office.users().collect::<Vec<_>>() {
-            if let Some(pause) = self.view.register(&pause_key(user)) {
-                self.guard.restore(user, pause, self.now, &self.config);
+        let groups = self.office.groups().map(|(id, _)| id);
+        let rooms = self.office.rooms().map(|(id, _)| id);
+        let have_pins: Vec<Id> = self.office.users().chain(groups).chain(rooms).collect();
+        for id in have_pins {
+            if let Some(pause) = self.view.register(&pause_key(id)) {
+                self.guard.restore(id, pause, self.now, &self.config);
             }
+        }
+        for user in self.office.users().collect::<Vec<_>>() {
             self.tell_user(user);
             self.tell_lamp(user);
         }
@@ -257,7 +265,12 @@ impl PbxState {
                 self.lamp_changed(member);
             }
         }
-        if let Some(id) = id.filter(|_| key.starts_with("user/") || key.starts_with("group/")) {
+        let is_of_office = |_: &Id| {
+            ["user/", "group/", "room/"]
+                .iter()
+                .any(|p| key.starts_with(p))
+        };
+        if let Some(id) = id.filter(is_of_office) {
             self.office_happened(id, key);
         }
         if let Some(greeting) = greeting_of(key, value.as_deref()) {

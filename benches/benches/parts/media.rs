@@ -13,7 +13,7 @@ use tandem_engine::output::{Output, PACKET_BYTES_MAX, Slot};
 use tandem_engine::prompts::Prompts;
 use tandem_engine::rtp::{self, HEADER_BYTES, Header};
 use tandem_engine::seam::{
-    Codec, Command, Learning, LegId, MediaParams, PlayId, PlayItem, Receives,
+    Codec, Command, Learning, LegId, MediaParams, Member, PlayId, PlayItem, Receives, RoomId,
 };
 use tandem_engine::worker::Worker;
 use tandem_storage::time::Time;
@@ -48,6 +48,23 @@ pub(super) fn made(c: &mut Criterion) {
     c.bench_function("100 packets of silence played in mu-law, to arena", |b| {
         b.iter(|| playing.pass());
     });
+}
+
+/// 20 ms of rooms: a packet of each member comes in, the room is mixed, a packet goes to each.
+pub(super) fn rooms(c: &mut Criterion) {
+    for (name, members, rooms, talkers) in [
+        ("20 ms of a room of 1,000 in mu-law, 10 talk", 1000, 1, 10),
+        ("20 ms of a room of 200 in mu-law, all talk", 200, 1, 200),
+        ("20 ms of 300 rooms of 3 in mu-law, all talk", 900, 300, 900),
+    ] {
+        let mut stage = Stage::new(&vec![Codec::Pcmu; members]);
+        stage.join(rooms);
+        for _ in 0..20 {
+            stage.meet(talkers);
+        }
+        c.bench_function(name, |b| b.iter(|| stage.meet(talkers)));
+        assert_eq!(stage.meet(talkers), members, "one packet for each");
+    }
 }
 
 /// A worker, and where its packets go.
@@ -133,6 +150,41 @@ impl Stage {
             .on_rtp(self.now, *slot, Some(address()), &mut bytes);
         assert_eq!(forward, None);
         assert_eq!(self.send(), 1, "one packet for one");
+    }
+
+    /// All parties come into so many rooms.
+    fn join(&mut self, rooms: u64) {
+        for leg in 1..=self.parties.len() as u64 {
+            let command = Command::Join {
+                leg: LegId(leg),
+                room: RoomId(leg % rooms),
+                member: Member::TALKER,
+            };
+            self.worker.on_command(self.now, command);
+        }
+    }
+
+    /// A packet of each comes, the first so many of them with sound, and a packet time passes. Gives
+    /// the packets sent.
+    fn meet(&mut self, talkers: usize) -> usize {
+        for nth in 0..self.parties.len() {
+            let (slot, header) = &mut self.parties[nth];
+            let mut bytes = [0xff; HEADER_BYTES + PAYLOAD_BYTES];
+            if nth < talkers {
+                for (n, byte) in bytes[HEADER_BYTES..].iter_mut().enumerate() {
+                    *byte = if n / 8 % 2 == 0 { 0x18 } else { 0x98 } + (nth % 8) as u8;
+                }
+            }
+            rtp::write(header, bytes.first_chunk_mut().expect("room for a header"));
+            header.seq = header.seq.wrapping_add(1);
+            header.timestamp = header.timestamp.wrapping_add(PAYLOAD_BYTES as u32);
+            let from = Some(address());
+            let forward = self.worker.on_rtp(self.now, *slot, from, &mut bytes);
+            assert_eq!(forward, None);
+        }
+        self.now = self.now + PACKET;
+        self.worker.on_time(self.now);
+        self.send()
     }
 
     /// A packet time passes.

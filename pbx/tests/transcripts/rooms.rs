@@ -456,3 +456,34 @@ fn who_pages_nobody_hears_so() {
         ",
     );
 }
+
+#[test]
+fn rooms_and_their_pins_are_there_after_a_power_cut() {
+    check(
+        "
+        > room 801 pin=g lecture=true
+        log set room/S1/pin = 'g'
+        log set room/S1 = {'extension':'801','name':'Room 801','members_max':100,'is_lecture':true}
+        reply: done
+        > power cut
+        user 101: 101
+        lamp 101: 0/0 (0/0)
+        user 102: 102
+        lamp 102: 0/0 (0/0)
+        user 103: 103
+        lamp 103: 0/0 (0/0)
+        > call 1 101 801
+        answer 1
+        > confirmed 1
+        play 1: room/enter-pin
+        > keys 1 1#
+        hush 1
+        check pin 1: 1 g
+        > pin 1 right
+        join 1 room 1, muted
+        play 1: room/first <music>
+        > rooms
+        reply: [{'extension':'801','has_host_pin':false,'has_pin':true,'id':'S1','lecture':true,'locked':false,'members':[{'host':false,'leg':'#1','muted':true,'name':'','number':'101','since':1795341900000}],'members_max':100,'name':'Room 801'}]
+        ",
+    );
+}

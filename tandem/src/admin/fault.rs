@@ -51,9 +51,10 @@ impl Fault {
 }
 
 /// Something that was asked for by name is not there.
-const NOT_FOUND: [&str; 5] = [
+const NOT_FOUND: [&str; 6] = [
     "no user has the extension ",
     "no group has the extension ",
+    "no room has the extension ",
     "nobody has the number ",
     "there is no node ",
     "extension ",

@@ -84,7 +84,10 @@ pub(super) fn needed(method: &Method, path: &str) -> Role {
     let parts: Vec<&str> = path.unwrap_or_default().split('/').collect();
     let is_reading = method == Method::GET || method == Method::HEAD;
     match parts[..] {
-        ["status" | "calls" | "phones" | "users" | "groups" | "conflicts" | "nodes" | "events"]
+        [
+            "status" | "calls" | "phones" | "users" | "groups" | "rooms" | "conflicts" | "nodes"
+            | "events",
+        ]
         | ["calls", "log" | "log.csv"]
         | ["mailboxes", _, "messages" | "deleted" | "quota"]
             if is_reading =>

@@ -114,11 +114,13 @@ fn five_phones_with_four_codecs_in_one_room_each_hears_the_others_and_not_itself
 
 #[test]
 fn a_room_with_pins_a_host_and_a_lock() {
-    let node = Node::demo();
+    let mut node = Node::demo();
     does(
         &node,
         &["room", "add", "820", "Board", "pin=2468", "host_pin=8642"],
     );
+    node.kill();
+    node.start();
     let [mut host, mut guest, mut late] = ["101", "102", "103"].map(|extension| {
         let mut phone = Ua::of(&node, extension);
         phone.register();
