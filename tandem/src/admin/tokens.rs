@@ -396,6 +396,7 @@ mod tests {
             "read GET /mailboxes/{extension}/quota",
             "read GET /nodes",
             "read GET /phones",
+            "read GET /rooms",
             "read GET /status",
             "read GET /users",
         ];
