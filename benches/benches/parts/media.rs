@@ -63,7 +63,8 @@ pub(super) fn rooms(c: &mut Criterion) {
             stage.meet(talkers);
         }
         c.bench_function(name, |b| b.iter(|| stage.meet(talkers)));
-        assert_eq!(stage.meet(talkers), members, "one packet for each");
+        // Now and then a report goes with them.
+        assert!(stage.meet(talkers) >= members, "a packet for each");
     }
 }
 
