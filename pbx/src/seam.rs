@@ -6,6 +6,7 @@
 //! A call leg has one number everywhere ([`LegId`]). Legs that come in are numbered by the shim
 //! (odd), legs that go out by the pbx (even), so that neither asks the other.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -240,11 +241,11 @@ pub enum SipCommand {
         /// Prefer the codec agreed on this other leg.
         like: Option<LegId>,
     },
-    /// Call all phones of a user at once, as one leg: the first to answer wins.
+    /// Call somebody. All phones of a user are called at once, as one leg: the first to answer wins.
     Call {
         /// The new leg (even).
         leg: LegId,
-        user: Id,
+        target: Target,
         /// Who is calling.
         caller: Caller,
         /// On behalf of this leg: its codecs are offered first.
@@ -294,6 +295,52 @@ pub enum SipCommand {
         /// Its state.
         lamp: MessageSummary,
     },
+}
+
+/// Whom a call that goes out is for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// All phones of a user.
+    User(Id),
+    /// A number behind a host: a provider, a gateway.
+    Address(Arc<AddressTarget>),
+}
+
+/// A number behind a host. Of a host that says nothing to a call, or cannot be reached, the leg ends as
+/// [`Cause::Failed`]: another may be tried.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AddressTarget {
+    /// The host.
+    pub peer: SocketAddr,
+    /// How it is spoken to.
+    pub transport: AddressTransport,
+    /// What it is to call.
+    pub number: Arc<str>,
+    /// Shown, and asserted, in place of the caller's own number and name: what the host knows us by.
+    pub identity: Option<Arc<str>>,
+    /// With what its challenges are answered.
+    pub login: Option<Login>,
+}
+
+/// How a host is spoken to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AddressTransport {
+    Udp,
+    Tcp,
+}
+
+/// A name and a password that a host knows us by.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Login {
+    pub user: Arc<str>,
+    pub password: Arc<str>,
+}
+
+impl std::fmt::Debug for Login {
+    /// The password is shown to nobody.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Login").finish_non_exhaustive()
+    }
 }
 
 /// A line whose calls others may watch.

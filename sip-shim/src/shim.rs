@@ -211,14 +211,14 @@ impl Shim {
             SipCommand::Answer { leg, like } => self.answer(leg, like),
             SipCommand::Call {
                 leg,
-                user,
+                target,
                 caller,
                 like,
                 auto_answer,
                 history,
             } => {
                 let out = Out {
-                    user,
+                    target,
                     caller,
                     like,
                     auto_answer,

@@ -23,7 +23,7 @@ use crate::call::leg::{Leg, LegState, Place};
 use crate::call::routing::{self, Dialer};
 use crate::pbx::Pbx;
 use crate::say::Say;
-use crate::seam::{CallHistory, Caller, Cause, Diversion, DiversionReason, SipCommand};
+use crate::seam::{CallHistory, Caller, Cause, Diversion, DiversionReason, SipCommand, Target};
 use crate::voicemail::deposit::Reason;
 
 /// Who waits hears ringing after this long, though no phone has said yet that it rings.
@@ -227,7 +227,7 @@ impl Pbx {
         self.x.note_caller(user, &dial.shown);
         self.x.sip(SipCommand::Call {
             leg,
-            user,
+            target: Target::User(user),
             caller: dial.shown.clone(),
             like: dial.waits,
             auto_answer: dial.request.auto_answer,

@@ -12,7 +12,7 @@ use tandem_storage::seam::{Append, ChunkPlace};
 
 use crate::call_log::{self, CallRecord, LegDirection};
 use crate::counters::cause_name;
-use crate::seam::{AdminAnswer, Happened, Output, SipCommand, Watchable};
+use crate::seam::{AdminAnswer, Happened, Output, SipCommand, Target, Watchable};
 
 /// What goes on and on is shown once.
 const RINGING: &str = "<ringing>";
@@ -141,7 +141,7 @@ impl Names {
             }
             SipCommand::Call {
                 leg,
-                user,
+                target,
                 caller,
                 auto_answer,
                 history,
@@ -159,11 +159,13 @@ impl Names {
                 } else {
                     ""
                 };
+                let target = match target {
+                    Target::User(user) => self.user(*user),
+                    Target::Address(to) => format!("{} at {}", to.number, to.peer),
+                };
                 format!(
-                    "call {}: {} from {}{by_itself}{via}{referred}",
-                    leg.0,
-                    self.user(*user),
-                    caller.number
+                    "call {}: {target} from {}{by_itself}{via}{referred}",
+                    leg.0, caller.number
                 )
             }
             SipCommand::Text { number, target } => match target {

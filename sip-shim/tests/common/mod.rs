@@ -14,7 +14,8 @@ use std::time::Duration;
 
 use tandem_engine::seam::{Command, LegId};
 use tandem_pbx::seam::{
-    CallHistory, Caller, ClassOfService, MessageSummary, SipCommand, SipEvent, SipUser, Watchable,
+    CallHistory, Caller, ClassOfService, MessageSummary, SipCommand, SipEvent, SipUser, Target,
+    Watchable,
 };
 use tandem_sip_shim::validate::read_datagram;
 use tandem_sip_shim::{
@@ -303,7 +304,7 @@ impl World {
         };
         self.pbx(SipCommand::Call {
             leg: LegId(leg),
-            user: id(102),
+            target: Target::User(id(102)),
             caller,
             like: None,
             auto_answer: false,

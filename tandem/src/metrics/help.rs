@@ -89,6 +89,8 @@ sip_slowed: Requests dropped or refused because their source tries too often.
 sip_challenges_suppressed: Challenges not sent because their address has been sent too many.
 sip_calls_in: Calls that came in.
 sip_calls_out: Calls that went out, one for each phone.
+sip_challenges_answered: Challenges to calls of ours that were answered with a password.
+sip_logins_refused: Calls of ours that ended because our password was not taken, or we have none.
 sip_calls_refused_full: Calls refused because a table or the ports are full.
 sip_overload: Requests refused 503 because too many transactions are waiting.
 sip_overload_source: Requests refused 503 because too many transactions of their source are waiting.
