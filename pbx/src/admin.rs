@@ -76,6 +76,11 @@ impl Pbx {
                 Ok(()) => return,
                 Err(why) => Err(why),
             },
+            AdminAsk::Outward(ask) => match self.on_outward_ask(asker, ask) {
+                Ok(Some(rows)) => Ok(AdminAnswer::Json(rows)),
+                Ok(None) => return,
+                Err(why) => Err(why),
+            },
             AdminAsk::ExportOffice => Ok(AdminAnswer::Json(json!(self.x.office.export()))),
             AdminAsk::CompareOffice(file) => {
                 let told = self.x.compare_office(&file);
@@ -325,6 +330,11 @@ pub(crate) fn user_row(x: &PbxState, id: Id) -> Option<Value> {
         "forward_unreachable": user.settings.forward_unreachable,
         "reject_anonymous": user.settings.reject_anonymous,
         "blocked": user.settings.blocked,
+        "class": user.settings.class(),
+        "forward_outside": user.settings.forward_outside,
+        "rings_also": user.settings.rings_also,
+        "works_at": user.settings.works_at,
+        "caller_id": user.settings.caller_id,
         "conflict": x.office.in_conflict(user.id),
         "messages": lamp_json(x.mailboxes.lamp(user.id)),
     }))

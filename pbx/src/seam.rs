@@ -6,7 +6,6 @@
 //! A call leg has one number everywhere ([`LegId`]). Legs that come in are numbered by the shim
 //! (odd), legs that go out by the pbx (even), so that neither asks the other.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -18,6 +17,11 @@ use tandem_storage::time::WallTime;
 
 use crate::office::file::OfficeFile;
 use crate::office::group::{Overflow, Strategy};
+pub use crate::seam::outward::{
+    AddressTarget, AddressTransport, Login, OutwardAsk, RouteChange, Target, TrunkChange, TrunkHost,
+};
+
+mod outward;
 
 /// Who is calling, as far as it was proved.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -35,14 +39,43 @@ pub struct Caller {
     pub class: ClassOfService,
 }
 
-/// What a leg may reach.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+/// What a leg may reach; each class all of the one before it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum ClassOfService {
     /// What anybody in the street may: users, leaving messages, the echo, the clock.
     #[default]
     Public,
-    /// Mailboxes as well, with their PIN.
+    /// Mailboxes as well, with their PIN; and numbers for emergencies.
     Internal,
+    /// Numbers outside.
+    Outward,
+    /// Dear ones, too.
+    International,
+}
+
+impl ClassOfService {
+    const OF_USERS: [ClassOfService; 3] = [
+        ClassOfService::Internal,
+        ClassOfService::Outward,
+        ClassOfService::International,
+    ];
+
+    /// As it is written.
+    pub fn name(self) -> &'static str {
+        match self {
+            ClassOfService::Public => "public",
+            ClassOfService::Internal => "internal",
+            ClassOfService::Outward => "outward",
+            ClassOfService::International => "international",
+        }
+    }
+
+    /// Reads what was written for a user.
+    pub fn parse(text: &str) -> Option<ClassOfService> {
+        let mut all = ClassOfService::OF_USERS.into_iter();
+        all.find(|class| class.name() == text)
+    }
 }
 
 /// So many times a call was sent on are known of it; the last ones.
@@ -143,6 +176,8 @@ pub enum SipEvent {
         replaces: Option<LegId>,
         /// Where it has been, as far as a peer that is believed says; at most [`DIVERSIONS_MAX`].
         diversions: Vec<Diversion>,
+        /// The trunk by which it came: then `dialed` is a number of the trunk.
+        trunk: Option<Id>,
     },
     /// A leg that goes out rings.
     Ringing { leg: LegId },
@@ -277,6 +312,8 @@ pub enum SipCommand {
         /// What was told of it last.
         seen: Arc<str>,
     },
+    /// A trunk is at this host (`Some`), or there is no such trunk any more.
+    Trunk { id: Id, host: Option<TrunkHost> },
     /// A line that is no user's can be watched (`Some`), or no longer (`None`).
     Watchable {
         what: Watchable,
@@ -295,52 +332,6 @@ pub enum SipCommand {
         /// Its state.
         lamp: MessageSummary,
     },
-}
-
-/// Whom a call that goes out is for.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Target {
-    /// All phones of a user.
-    User(Id),
-    /// A number behind a host: a provider, a gateway.
-    Address(Arc<AddressTarget>),
-}
-
-/// A number behind a host. Of a host that says nothing to a call, or cannot be reached, the leg ends as
-/// [`Cause::Failed`]: another may be tried.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct AddressTarget {
-    /// The host.
-    pub peer: SocketAddr,
-    /// How it is spoken to.
-    pub transport: AddressTransport,
-    /// What it is to call.
-    pub number: Arc<str>,
-    /// Shown, and asserted, in place of the caller's own number and name: what the host knows us by.
-    pub identity: Option<Arc<str>>,
-    /// With what its challenges are answered.
-    pub login: Option<Login>,
-}
-
-/// How a host is spoken to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum AddressTransport {
-    Udp,
-    Tcp,
-}
-
-/// A name and a password that a host knows us by.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Login {
-    pub user: Arc<str>,
-    pub password: Arc<str>,
-}
-
-impl std::fmt::Debug for Login {
-    /// The password is shown to nobody.
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Login").finish_non_exhaustive()
-    }
 }
 
 /// A line whose calls others may watch.
@@ -547,6 +538,16 @@ pub struct UserChange {
     pub reject_anonymous: Option<bool>,
     /// Numbers whose calls are refused, all of them.
     pub blocked: Option<Vec<Arc<str>>>,
+    /// What the user may call.
+    pub class: Option<ClassOfService>,
+    /// The user's calls may be forwarded to numbers outside.
+    pub forward_outside: Option<bool>,
+    /// Numbers outside that ring with the user's phones, all of them.
+    pub rings_also: Option<Vec<Arc<str>>>,
+    /// The number outside that is the user's phone for now; `Some(None)`: no longer.
+    pub works_at: Option<Option<Arc<str>>>,
+    /// Shown to who is called outside; `Some(None)`: what the trunk knows the user by.
+    pub caller_id: Option<Option<Arc<str>>>,
 }
 
 /// What is to be different about a group; `None`: as it was.
@@ -648,6 +649,8 @@ pub enum AdminAsk {
     },
     /// Remove a room; who is in it stays. Answered when it is durable.
     RemoveRoom { extension: Arc<str> },
+    /// Trunks and routes.
+    Outward(OutwardAsk),
     /// The office as a file, as JSON ([`OfficeFile`]).
     ExportOffice,
     /// What a file would change, as JSON: `faults` and `changes`.

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use tandem_engine::seam::LegId;
 use tandem_pbx::seam::{
     AddressTarget, AddressTransport, CallHistory, Caller, Cause, ClassOfService, Login, SipCommand,
-    Target,
+    SipEvent, Target, TrunkHost,
 };
 use tandem_sip_shim::{Flow, Transport};
 
@@ -302,4 +302,68 @@ fn a_host_may_be_spoken_to_by_tcp() {
         connection: 0,
     };
     assert_eq!(flow, expected);
+}
+
+fn trunk(w: &mut World, number: u64, peer: &str) {
+    let host = TrunkHost {
+        peer: peer.parse().unwrap(),
+        transport: AddressTransport::Udp,
+    };
+    w.pbx(SipCommand::Trunk {
+        id: id(number),
+        host: Some(host),
+    });
+}
+
+/// A call from this address; how it is answered, or told.
+fn comes(w: &mut World, from: &str) -> String {
+    w.out();
+    w.receive(from, &invite(1, "").replace("10.7.0.1:5060", from));
+    w.out().pop().unwrap()
+}
+
+#[test]
+fn a_call_from_a_trunks_host_comes_by_the_trunk_and_may_do_what_strangers_may() {
+    let mut w = World::new();
+    trunk(&mut w, 7, PROVIDER);
+    assert_eq!(
+        comes(&mut w, PROVIDER),
+        "pbx: Incoming 1: 555 \"Gate\" -> 102 by 7"
+    );
+    let event = w.events.last().unwrap();
+    let SipEvent::Incoming { caller, .. } = event else {
+        panic!("{event:?}");
+    };
+    assert_eq!(caller.class, ClassOfService::Public);
+    // Providers send from other ports, too.
+    let mut w = World::new();
+    trunk(&mut w, 7, PROVIDER);
+    let elsewhere = "192.0.2.20:40000";
+    assert!(comes(&mut w, elsewhere).ends_with("by 7"));
+}
+
+#[test]
+fn a_trunk_that_is_gone_is_a_stranger() {
+    let mut w = World::new();
+    trunk(&mut w, 7, PROVIDER);
+    w.pbx(SipCommand::Trunk {
+        id: id(7),
+        host: None,
+    });
+    assert_eq!(comes(&mut w, PROVIDER), "192.0.2.20:5080: 401 (1 INVITE)");
+    let mut w = World::new();
+    trunk(&mut w, 7, PROVIDER);
+    let other = "192.0.2.21:5080";
+    assert_eq!(comes(&mut w, other), "192.0.2.21:5080: 401 (1 INVITE)");
+}
+
+#[test]
+fn beside_a_gateway_only_the_trunks_very_address_is_the_trunk() {
+    let there = "10.7.0.3:5090";
+    let mut w = World::new();
+    trunk(&mut w, 7, there);
+    assert!(comes(&mut w, there).ends_with("by 7"));
+    let mut w = World::new();
+    trunk(&mut w, 7, there);
+    assert!(comes(&mut w, "10.7.0.3:5060").ends_with("-> 102"));
 }

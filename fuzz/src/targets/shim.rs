@@ -261,6 +261,7 @@ impl Story {
                 dialed,
                 replaces,
                 diversions,
+                ..
             } => {
                 assert!(diversions.len() <= DIVERSIONS_MAX);
                 assert!(replaces.is_none_or(|replaced| self.legs.contains(&replaced)));

@@ -161,7 +161,12 @@ impl Names {
                 };
                 let target = match target {
                     Target::User(user) => self.user(*user),
-                    Target::Address(to) => format!("{} at {}", to.number, to.peer),
+                    Target::Address(to) => {
+                        let shown = to.identity.as_ref();
+                        let shown = shown.map(|number| format!(" as {number}"));
+                        let shown = shown.unwrap_or_default();
+                        format!("{} at {}{shown}", to.number, to.peer)
+                    }
                 };
                 format!(
                     "call {}: {target} from {}{by_itself}{via}{referred}",
@@ -179,6 +184,10 @@ impl Names {
             SipCommand::End { leg, cause } => format!("end {}: {}", leg.0, cause_name(*cause)),
             SipCommand::Phone { user, slot, seen } => {
                 format!("phone {} {slot}: {seen}", self.user(*user))
+            }
+            SipCommand::Trunk { id, host } => {
+                let at = host.map_or("gone".to_owned(), |host| host.peer.to_string());
+                format!("trunk {}: {at}", self.text(&id.to_string()))
             }
             SipCommand::Watchable { what, label } => {
                 let extension = label.as_ref().map_or("gone", |label| &*label.extension);

@@ -446,8 +446,10 @@ fn event_line(event: &SipEvent) -> String {
             caller,
             dialed,
             replaces,
+            trunk,
             ..
         } => {
+            let by = trunk.map_or(String::new(), |id| format!(" by {}", id.number));
             let over = replaces.map_or(String::new(), |leg| format!(" over {}", leg.0));
             let who = caller
                 .user
@@ -455,7 +457,7 @@ fn event_line(event: &SipEvent) -> String {
                 .unwrap_or_default();
             let Caller { number, name, .. } = caller;
             format!(
-                "pbx: Incoming {}: {number} \"{name}\"{who} -> {dialed}{over}",
+                "pbx: Incoming {}: {number} \"{name}\"{who} -> {dialed}{over}{by}",
                 leg.0
             )
         }

@@ -86,7 +86,13 @@ impl Figures {
     fn control(&self, page: &mut Page) {
         let counted = &self.counted;
         let link = self.link.as_ref().map(|link| &link.status);
-        let alarms = alarms(&self.log, &self.log_found, link, counted.users_locked);
+        let alarms = alarms(
+            &self.log,
+            &self.log_found,
+            link,
+            counted.users_locked,
+            &counted.toll_alarms,
+        );
         page.gauge("calls", counted.calls);
         page.gauge("phones", counted.phones);
         page.gauge("alarms", alarms.len());

@@ -46,6 +46,9 @@ pbx_calls_answered: Calls that were answered, by a person or by the mailbox.
 pbx_ended: Calls by how they ended.
 pbx_refused_full: Calls refused because there were too many.
 pbx_calls_out_answered: Of calls that went out, answered.
+pbx_calls_outward: Calls to numbers outside.
+pbx_calls_outward_refused: Calls to numbers outside that were one too many for whoever made them.
+pbx_trunks_full: Calls that a trunk had no line free for.
 pbx_calls_unwanted: Calls that the user called does not want: anonymous ones, blocked numbers.
 pbx_transfers: Transfers, blind and attended.
 pbx_transfers_refused: Transfers that were asked for and not made.
