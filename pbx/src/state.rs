@@ -176,6 +176,7 @@ impl PbxState {
             Some(TrunkHost {
                 peer: trunk.address()?,
                 transport: trunk.transport,
+                is_any_port: trunk.is_any_port(),
             })
         });
         self.sip(SipCommand::Trunk { id, host });
