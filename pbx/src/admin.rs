@@ -76,6 +76,13 @@ impl Pbx {
                 Ok(()) => return,
                 Err(why) => Err(why),
             },
+            AdminAsk::Recordings => Ok(AdminAnswer::Json(self.recordings_json())),
+            AdminAsk::Recording { id } => self.recording_json(id),
+            AdminAsk::RecordingTracks { id } => self.recording_tracks(id),
+            AdminAsk::DeleteRecording { id } => match self.delete_recording(asker, id) {
+                Ok(()) => return,
+                Err(why) => Err(why),
+            },
             AdminAsk::ExportOffice => Ok(AdminAnswer::Json(json!(self.x.office.export()))),
             AdminAsk::CompareOffice(file) => {
                 let told = self.x.compare_office(&file);
@@ -161,6 +168,7 @@ impl Pbx {
             "legs": self.legs_len(),
             "users": self.x.office.users().count(),
             "can_record": self.x.can_record,
+            "recordings": self.x.recordings.len(),
             "registers_unreadable": self.x.office.unreadable + self.x.guard.unreadable,
         })
     }
@@ -325,6 +333,7 @@ pub(crate) fn user_row(x: &PbxState, id: Id) -> Option<Value> {
         "forward_unreachable": user.settings.forward_unreachable,
         "reject_anonymous": user.settings.reject_anonymous,
         "blocked": user.settings.blocked,
+        "record": user.settings.record,
         "conflict": x.office.in_conflict(user.id),
         "messages": lamp_json(x.mailboxes.lamp(user.id)),
     }))

@@ -10,8 +10,8 @@ use tandem_storage::name::Id;
 
 use crate::config::PbxConfig;
 use crate::office::{
-    self, Account, Entry, ForwardCase, account_key, blocked_key, dnd_key, forward_case_key,
-    forward_key, json, pin_key, reject_anonymous_key,
+    self, Account, Entry, ForwardCase, RecordWish, account_key, blocked_key, dnd_key,
+    forward_case_key, forward_key, json, pin_key, record_key, reject_anonymous_key,
 };
 use crate::pbx::Pbx;
 use crate::seam::UserChange;
@@ -179,6 +179,10 @@ impl Pbx {
             }
             let value = (!blocked.is_empty()).then(|| json(&blocked));
             registers.push((blocked_key(user), value));
+        }
+        if let Some(wish) = change.record {
+            let value = (wish != RecordWish::default()).then(|| json(wish.name()));
+            registers.push((record_key(user), value));
         }
         Ok(registers)
     }

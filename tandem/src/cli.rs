@@ -178,7 +178,7 @@ pub(crate) enum User {
     },
     /// Change a user: name=…, extension=…, password=…, pin=…, dnd=on|off, forward=EXT (or forward= for
     /// no longer; likewise forward_busy, forward_no_answer, forward_unreachable), reject_anonymous=on|off,
-    /// blocked=NUMBER,NUMBER
+    /// blocked=NUMBER,NUMBER, record=never|on-demand|always
     Set {
         /// Whom, by extension
         extension: String,

@@ -15,9 +15,9 @@ use serde::{Deserialize, Serialize};
 use tandem_storage::name::Id;
 
 use crate::groups::MEMBERS_MAX;
-use crate::office::Office;
 use crate::office::group::{Overflow, Strategy};
 use crate::office::room::Room;
+use crate::office::{Office, RecordWish};
 use crate::users::{BLOCKED_MAX, extension_fault, name_fault};
 
 /// The most users and groups together.
@@ -92,6 +92,9 @@ pub struct UserEntry {
     /// Numbers whose calls are refused.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub blocked: Vec<Arc<str>>,
+    /// `never` or `always`; `None`: on demand.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub record: Option<Arc<str>>,
 }
 
 /// One group. What is left out is as for any new group.
@@ -250,6 +253,8 @@ impl Office {
                 forward_unreachable: settings.forward_unreachable,
                 reject_anonymous: settings.reject_anonymous,
                 blocked: settings.blocked,
+                record: (settings.record != RecordWish::default())
+                    .then(|| settings.record.name().into()),
             });
         }
         for (id, group) in self.groups() {
@@ -418,6 +423,14 @@ impl Office {
                     }
                     Some(_) => {}
                 }
+            }
+            let record = user
+                .record
+                .as_deref()
+                .filter(|wish| RecordWish::named(wish).is_none());
+            if let Some(wish) = record {
+                let what = format!("'{wish}' is not never, on-demand or always");
+                fault("record", what);
             }
             let hashes = [&user.ha1_md5, &user.ha1_sha256, &user.pin_hash];
             if hashes.iter().any(|hash| is_too_long(hash)) {

@@ -12,6 +12,7 @@
 //! | `user/ID/forward` | string: the extension all calls go to |
 //! | `user/ID/forward_busy`, `…_no_answer`, `…_unreachable` | string: where calls go in that case |
 //! | `user/ID/reject_anonymous` | `true`: no calls of who withholds the number |
+//! | `user/ID/record` | string: `never`, `always`; removed: on demand |
 //! | `user/ID/blocked` | list of strings: numbers whose calls are refused |
 //! | `user/ID/greeting/unavailable`, `…/busy`, `…/temporary`, `…/name` | string: a sound's id |
 //!
@@ -62,6 +63,36 @@ pub enum ForwardCase {
     Unreachable,
 }
 
+/// Whether a user's calls are recorded.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RecordWish {
+    /// Not even if somebody asks for it.
+    Never,
+    /// When one of the parties asks for it.
+    #[default]
+    OnDemand,
+    /// All of them.
+    Always,
+}
+
+impl RecordWish {
+    /// As in its register.
+    pub fn name(self) -> &'static str {
+        match self {
+            RecordWish::Never => "never",
+            RecordWish::OnDemand => "on-demand",
+            RecordWish::Always => "always",
+        }
+    }
+
+    /// The one of this name.
+    pub fn named(name: &str) -> Option<RecordWish> {
+        let all = [RecordWish::Never, RecordWish::OnDemand, RecordWish::Always];
+        all.into_iter().find(|wish| wish.name() == name)
+    }
+}
+
 /// Who answers to an extension.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Entry {
@@ -104,6 +135,7 @@ pub(crate) struct Settings {
     pub(crate) forward_unreachable: Option<Arc<str>>,
     pub(crate) reject_anonymous: bool,
     pub(crate) blocked: Vec<Arc<str>>,
+    pub(crate) record: RecordWish,
     pub(crate) greetings: BTreeMap<Greeting, Id>,
 }
 
@@ -168,6 +200,11 @@ pub fn reject_anonymous_key(id: Id) -> Arc<str> {
 /// The register that says whose calls a user refuses.
 pub fn blocked_key(id: Id) -> Arc<str> {
     format!("user/{id}/blocked").into()
+}
+
+/// The register that says whether a user's calls are recorded.
+pub fn record_key(id: Id) -> Arc<str> {
+    format!("user/{id}/record").into()
 }
 
 /// A value as the text of a register.
@@ -377,6 +414,12 @@ impl Office {
                 settings.blocked = match value {
                     Some(value) => serde_json::from_str(value).ok()?,
                     None => Vec::new(),
+                };
+            }
+            ("record", None) => {
+                settings.record = match text()? {
+                    Some(name) => RecordWish::named(&name)?,
+                    None => RecordWish::default(),
                 };
             }
             ("greeting", Some(which)) => {

@@ -13,6 +13,7 @@ mod login;
 mod moves;
 mod node;
 mod quota;
+mod recordings;
 mod records;
 mod rooms;
 mod watched;

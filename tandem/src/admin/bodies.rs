@@ -219,6 +219,8 @@ pub(crate) struct User {
     pub(crate) reject_anonymous: bool,
     /// Numbers whose calls are refused.
     pub(crate) blocked: Vec<String>,
+    /// Whether calls are recorded: never, on-demand or always.
+    pub(crate) record: String,
     /// Another user has this extension.
     pub(crate) conflict: bool,
     pub(crate) messages: MessageSummary,
@@ -313,6 +315,9 @@ pub(crate) struct UserSettings {
     /// Numbers whose calls are refused, all of them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) blocked: Option<Vec<String>>,
+    /// Whether calls are recorded: never, on-demand or always.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) record: Option<String>,
 }
 
 /// Users under one extension.

@@ -76,6 +76,9 @@ fn print_users(users: Vec<admin::bodies::User>) {
         if !user.blocked.is_empty() {
             marks.push(format!("blocked: {}", user.blocked.join(" ")));
         }
+        if user.record != "on-demand" {
+            marks.push(format!("recorded: {}", user.record));
+        }
         if user.conflict {
             marks.push("another user has this extension".into());
         }
@@ -105,6 +108,7 @@ fn parse(typed: &[String]) -> Result<UserSettings, String> {
             "forward_no_answer" => settings.forward_no_answer = extension(value),
             "forward_unreachable" => settings.forward_unreachable = extension(value),
             "reject_anonymous" => settings.reject_anonymous = Some(on_or_off(key, value)?),
+            "record" => settings.record = text(),
             "blocked" => {
                 let numbers = value.split(',').map(str::trim);
                 let numbers = numbers.filter(|number| !number.is_empty());
@@ -114,7 +118,7 @@ fn parse(typed: &[String]) -> Result<UserSettings, String> {
                 return Err(format!(
                     "'{key}' cannot be set; what can: name, extension, password, pin, dnd (on, off), forward, forward_busy, \
                      forward_no_answer, forward_unreachable (an extension, or nothing), reject_anonymous (on, off), \
-                     blocked (numbers)"
+                     blocked (numbers), record (never, on-demand, always)"
                 ));
             }
         }
