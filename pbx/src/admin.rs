@@ -81,6 +81,13 @@ impl Pbx {
                 Ok(None) => return,
                 Err(why) => Err(why),
             },
+            AdminAsk::Recordings => Ok(AdminAnswer::Json(self.recordings_json())),
+            AdminAsk::Recording { id } => self.recording_json(id),
+            AdminAsk::RecordingTracks { id } => self.recording_tracks(id),
+            AdminAsk::DeleteRecording { id } => match self.delete_recording(asker, id) {
+                Ok(()) => return,
+                Err(why) => Err(why),
+            },
             AdminAsk::ExportOffice => Ok(AdminAnswer::Json(json!(self.x.office.export()))),
             AdminAsk::CompareOffice(file) => {
                 let told = self.x.compare_office(&file);
@@ -166,6 +173,7 @@ impl Pbx {
             "legs": self.legs_len(),
             "users": self.x.office.users().count(),
             "can_record": self.x.can_record,
+            "recordings": self.x.recordings.len(),
             "registers_unreadable": self.x.office.unreadable + self.x.guard.unreadable,
         })
     }
@@ -335,6 +343,7 @@ pub(crate) fn user_row(x: &PbxState, id: Id) -> Option<Value> {
         "rings_also": user.settings.rings_also,
         "works_at": user.settings.works_at,
         "caller_id": user.settings.caller_id,
+        "record": user.settings.record,
         "conflict": x.office.in_conflict(user.id),
         "messages": lamp_json(x.mailboxes.lamp(user.id)),
     }))

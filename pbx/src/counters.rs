@@ -58,6 +58,16 @@ pub struct Counters {
     pub pin_pauses: u64,
     /// Deleted messages destroyed after their time.
     pub messages_destroyed: u64,
+    /// Recordings of calls that a user asked for, or that policy wants.
+    pub recordings_wanted: u64,
+    /// Recordings that have begun in the log.
+    pub recordings_begun: u64,
+    /// Recordings that were wanted and could not begin.
+    pub recordings_refused: u64,
+    /// Recordings of which something is missing at the end.
+    pub recordings_cut_short: u64,
+    /// Recordings destroyed after their time.
+    pub recordings_destroyed: u64,
     /// Mails asked for, because a mailbox was nearly full.
     pub quota_warnings: u64,
     /// Messages imported by an administrator.

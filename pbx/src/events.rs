@@ -15,6 +15,7 @@
 //! | `phone.registered`, `phone.gone` | a phone is somewhere new, or nowhere | its user and its number there |
 //! | `message.new`, `.changed`, `.deleted`, `.destroyed` | as it says | a message, as in its mailbox's list |
 //! | `message.heard`, `message.unheard`, `message.restored` | likewise | the same |
+//! | `recording.begin`, `.pause`, `.resume`, `.end`, `.deleted` | as it says | a recording, as in its list |
 //! | `user.changed`, `user.removed` | a setting of a user | a user, as listed, and what was set |
 //! | `group.changed`, `group.removed` | likewise | a group |
 //! | `room.changed`, `room.removed` | likewise | a room: its id, extension and name |
@@ -173,12 +174,11 @@ impl Pbx {
     }
 
     /// Tells how the legs changed that were touched since the last time.
-    pub(crate) fn tell_legs(&mut self) {
-        let touched = self.board.take_touched_legs();
+    pub(crate) fn tell_legs(&mut self, touched: BTreeSet<LegId>) {
         if !self.x.is_watched {
             return;
         }
-        for id in touched.into_iter().collect::<BTreeSet<LegId>>() {
+        for id in touched {
             let Some(leg) = self.board.legs.get(&id) else {
                 continue;
             };

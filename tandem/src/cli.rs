@@ -187,7 +187,8 @@ pub(crate) enum User {
     /// Change a user: name=…, extension=…, password=…, pin=…, dnd=on|off, forward=EXT (or forward= for
     /// no longer; likewise forward_busy, forward_no_answer, forward_unreachable), reject_anonymous=on|off,
     /// blocked=NUMBER,NUMBER, class=internal|outward|international, forward_outside=on|off,
-    /// rings_also=NUMBER,NUMBER, works_at=NUMBER, caller_id=NUMBER
+    /// rings_also=NUMBER,NUMBER, works_at=NUMBER, caller_id=NUMBER,
+    /// record=never|on-demand|always
     Set {
         /// Whom, by extension
         extension: String,

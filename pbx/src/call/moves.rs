@@ -7,6 +7,7 @@
 //! | give up | waits in a dial | – | over | end of those who ring |
 //! | nobody answers | waits in a dial | no step is left | the mailbox | answer |
 //! | forward (302) | rings in a dial | it goes on to somebody new | over; another rings | call |
+//! | record, pause by keys | bridge | nobody in it is never recorded | stays | taps; a beep |
 //! | hold, resume | bridge | – | stays | music for who is held; its end |
 //! | transfer by keys | bridge of two | a user presses them and a number | as a blind transfer; the transferor is hung up | play, unbridge |
 //! | transfer, blind | bridge of two | the number may be called | dial or application; the transferor waits | unbridge |
@@ -202,6 +203,7 @@ impl Pbx {
     pub(crate) fn over(&mut self, id: LegId) {
         self.x.hears_nothing(id);
         self.leave_conference(id);
+        self.recorded_leg_over(id);
         let Some(leg) = self.board.remove_leg(id) else {
             return;
         };

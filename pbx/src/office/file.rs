@@ -18,9 +18,9 @@ use tandem_storage::name::Id;
 pub use self::outside::{RouteEntry, TrunkEntry};
 use self::outside::{check_outside, leads_outside, user_faults};
 use crate::groups::MEMBERS_MAX;
-use crate::office::Office;
 use crate::office::group::{Overflow, Strategy};
 use crate::office::room::Room;
+use crate::office::{Office, RecordWish};
 use crate::users::{BLOCKED_MAX, extension_fault, name_fault};
 
 /// The most users and groups together.
@@ -116,6 +116,9 @@ pub struct UserEntry {
     /// Shown to who is called outside.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub caller_id: Option<Arc<str>>,
+    /// `never` or `always`; `None`: on demand.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub record: Option<Arc<str>>,
 }
 
 /// One group. What is left out is as for any new group.
@@ -279,6 +282,8 @@ impl Office {
                 rings_also: settings.rings_also,
                 works_at: settings.works_at,
                 caller_id: settings.caller_id,
+                record: (settings.record != RecordWish::default())
+                    .then(|| settings.record.name().into()),
             });
         }
         for (id, group) in self.groups() {
@@ -460,6 +465,14 @@ impl Office {
             }
             for (key, what) in user_faults(file, &named.extensions, user) {
                 fault(key, what);
+            }
+            let record = user
+                .record
+                .as_deref()
+                .filter(|wish| RecordWish::named(wish).is_none());
+            if let Some(wish) = record {
+                let what = format!("'{wish}' is not never, on-demand or always");
+                fault("record", what);
             }
             let hashes = [&user.ha1_md5, &user.ha1_sha256, &user.pin_hash];
             if hashes.iter().any(|hash| is_too_long(hash)) {

@@ -12,6 +12,7 @@
 //! | `user/ID/forward` | string: the extension all calls go to |
 //! | `user/ID/forward_busy`, `…_no_answer`, `…_unreachable` | string: where calls go in that case |
 //! | `user/ID/reject_anonymous` | `true`: no calls of who withholds the number |
+//! | `user/ID/record` | string: `never`, `always`; removed: on demand |
 //! | `user/ID/blocked` | list of strings: numbers whose calls are refused |
 //! | `user/ID/class` | string: what the user may call ([`ClassOfService`]) |
 //! | `user/ID/forward_outside` | `true`: calls may be forwarded to numbers outside |
@@ -70,6 +71,36 @@ pub enum ForwardCase {
     Unreachable,
 }
 
+/// Whether a user's calls are recorded.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RecordWish {
+    /// Not even if somebody asks for it.
+    Never,
+    /// When one of the parties asks for it.
+    #[default]
+    OnDemand,
+    /// All of them.
+    Always,
+}
+
+impl RecordWish {
+    /// As in its register.
+    pub fn name(self) -> &'static str {
+        match self {
+            RecordWish::Never => "never",
+            RecordWish::OnDemand => "on-demand",
+            RecordWish::Always => "always",
+        }
+    }
+
+    /// The one of this name.
+    pub fn named(name: &str) -> Option<RecordWish> {
+        let all = [RecordWish::Never, RecordWish::OnDemand, RecordWish::Always];
+        all.into_iter().find(|wish| wish.name() == name)
+    }
+}
+
 /// Who answers to an extension.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Entry {
@@ -118,6 +149,7 @@ pub(crate) struct Settings {
     pub(crate) rings_also: Vec<Arc<str>>,
     pub(crate) works_at: Option<Arc<str>>,
     pub(crate) caller_id: Option<Arc<str>>,
+    pub(crate) record: RecordWish,
     pub(crate) greetings: BTreeMap<Greeting, Id>,
 }
 
@@ -208,6 +240,11 @@ pub fn works_at_key(id: Id) -> Arc<str> {
 /// The register that says which number of a user is shown outside.
 pub fn caller_id_key(id: Id) -> Arc<str> {
     format!("user/{id}/caller_id").into()
+}
+
+/// The register that says whether a user's calls are recorded.
+pub fn record_key(id: Id) -> Arc<str> {
+    format!("user/{id}/record").into()
 }
 
 /// A value as the text of a register.
@@ -444,6 +481,12 @@ impl Office {
             ("rings_also", None) => settings.rings_also = list(value)?,
             ("works_at", None) => settings.works_at = text()?,
             ("caller_id", None) => settings.caller_id = text()?,
+            ("record", None) => {
+                settings.record = match text()? {
+                    Some(name) => RecordWish::named(&name)?,
+                    None => RecordWish::default(),
+                };
+            }
             ("greeting", Some(which)) => {
                 let greeting = Greeting::ALL.into_iter().find(|g| g.name() == which)?;
                 match text()? {

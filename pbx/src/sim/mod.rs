@@ -20,6 +20,7 @@
 //! | `played LEG` | what is being played to the leg ends |
 //! | `speak LEG MS` | time passes in which the leg's recording grows |
 //! | `recorded LEG CAUSE` | the recording ends: `silence`, `limit` |
+//! | `recordings` | those of calls are asked for |
 //! | `vanish LEG` | the leg falls silent |
 //! | `wait MS` | time passes, timers run |
 //! | `pin LEG right`, `pin LEG wrong`, `hash LEG ok`, `hash LEG failed` | the PIN helper answers |
@@ -99,6 +100,7 @@ pub struct World {
 struct Leg {
     play: Option<PlayId>,
     recording: Option<Recording>,
+    taps: Vec<Recording>,
     /// What call control waits for, from this leg's phone or from the PIN helper.
     owes: Option<Owes>,
 }
@@ -318,6 +320,7 @@ impl World {
                 since: WallTime(0),
                 before: None,
             }),
+            ["recordings"] => self.ask(AdminAsk::Recordings),
             ["dial", extension, number] => self.ask(AdminAsk::Dial {
                 extension: extension.into(),
                 number: number.into(),
@@ -421,6 +424,8 @@ impl World {
                 .find(|(_, leg)| sound.is_some() && recording(leg) == sound);
             if let Some(leg) = leg.map(|(leg, _)| *leg) {
                 self.recorded(leg, RecordEnd::LogRefused);
+            } else if let Some(sound) = sound {
+                self.tap_ended(sound, RecordEnd::LogRefused);
             }
         }
         self.pbx.handle(self.now, Input::Log(event));

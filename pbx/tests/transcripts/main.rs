@@ -14,6 +14,7 @@ mod moves;
 mod node;
 mod outward;
 mod quota;
+mod recordings;
 mod records;
 mod rooms;
 mod watched;

@@ -229,6 +229,8 @@ pub(crate) struct User {
     pub(crate) works_at: Option<String>,
     /// Shown to who is called outside.
     pub(crate) caller_id: Option<String>,
+    /// Whether calls are recorded: never, on-demand or always.
+    pub(crate) record: String,
     /// Another user has this extension.
     pub(crate) conflict: bool,
     pub(crate) messages: MessageSummary,
@@ -348,6 +350,9 @@ pub(crate) struct UserSettings {
     )]
     #[schema(value_type = Option<String>)]
     pub(crate) caller_id: Option<Option<String>>,
+    /// Whether calls are recorded: never, on-demand or always.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) record: Option<String>,
 }
 
 /// Users under one extension.

@@ -441,7 +441,7 @@ mod tests {
     fn every_column_has_its_cell() {
         let body = r#"{"leg":"a.1.2","call":"a.1.1","direction":"out","user":"a.1.9","extension":"102",
             "from":{"number":"101","name":"Reception, front","user":null},"to":"102",
-            "started":1000,"answered":2000,"ended":5000,"cause":"normal","outcome":"answered",
+            "started":1000,"answered":2000,"ended":5000,"cause":"normal","outcome":"answered","trunk":"carrier",
             "through":[{"at":2000,"what":"talking","whom":"101"}],"codec":"PCMA",
             "quality":{"packets_received":150,"packets_lost":-1,"packets_sent":151,"jitter_us":90,
             "round_trip_us":0}}"#;
@@ -449,7 +449,7 @@ mod tests {
         assert_eq!(
             csv_row(&record),
             "a.1.2,a.1.1,,out,102,101,\"Reception, front\",102,,,1970-01-01T00:00:01Z,\
-             1970-01-01T00:00:02Z,1970-01-01T00:00:05Z,3,answered,normal,talking 101,,PCMA,150,-1,151,90,0\r\n"
+             1970-01-01T00:00:02Z,1970-01-01T00:00:05Z,3,answered,normal,talking 101,,PCMA,150,-1,151,90,0,carrier\r\n"
         );
         let header = csv_header();
         let columns = header.trim_end().split(',').count();

@@ -3,7 +3,7 @@
 
 use axum::extract::State;
 use axum::http::StatusCode;
-use tandem_pbx::office::Account;
+use tandem_pbx::office::{Account, RecordWish};
 use tandem_pbx::seam::{AdminAsk, ClassOfService, UserChange};
 use tandem_pbx::users::{extension_fault, name_fault};
 use utoipa_axum::router::OpenApiRouter;
@@ -125,7 +125,12 @@ fn class(text: &str) -> Result<ClassOfService, String> {
 
 /// A user to be changed.
 fn set(keeper: &Keeper, extension: String, to: UserSettings) -> Result<AdminAsk, String> {
+    let record = to.record.map(|wish| {
+        let wrong = || format!("record is never, on-demand or always, not '{wish}'");
+        RecordWish::named(&wish).ok_or_else(wrong)
+    });
     let mut change = UserChange {
+        record: record.transpose()?,
         name: to.name.map(Into::into),
         extension: to.extension.map(Into::into),
         dnd: to.dnd,

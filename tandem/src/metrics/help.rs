@@ -65,6 +65,11 @@ pbx_logins: Mailboxes opened with the right PIN.
 pbx_pin_wrong: Wrong PINs.
 pbx_pin_pauses: Times a mailbox paused after wrong PINs.
 pbx_messages_destroyed: Deleted messages destroyed after their time.
+pbx_recordings_wanted: Recordings of calls that a user asked for, or that policy wants.
+pbx_recordings_begun: Recordings that have begun in the log.
+pbx_recordings_refused: Recordings that were wanted and could not begin.
+pbx_recordings_cut_short: Recordings of which something is missing at the end.
+pbx_recordings_destroyed: Recordings destroyed after their time.
 pbx_quota_warnings: Mails asked for, because a mailbox was nearly full.
 pbx_imports: Messages imported by an administrator.
 pbx_log_refused: Records the log refused, of any kind.
