@@ -91,5 +91,6 @@ fn all_alarms(parts: &Parts, log: &LogStats) -> Vec<String> {
         &parts.log_found,
         link.as_ref(),
         parts.node.users_locked(),
+        parts.node.pbx().counters().recordings_missed,
     )
 }

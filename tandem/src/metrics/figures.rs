@@ -86,8 +86,15 @@ impl Figures {
     fn control(&self, page: &mut Page) {
         let counted = &self.counted;
         let link = self.link.as_ref().map(|link| &link.status);
-        let alarms = alarms(&self.log, &self.log_found, link, counted.users_locked);
+        let alarms = alarms(
+            &self.log,
+            &self.log_found,
+            link,
+            counted.users_locked,
+            counted.pbx.recordings_missed,
+        );
         page.gauge("calls", counted.calls);
+        page.gauge("recordings", counted.recordings);
         page.gauge("phones", counted.phones);
         page.gauge("alarms", alarms.len());
         page.seconds("control_figures_age_seconds", self.counted_age);
