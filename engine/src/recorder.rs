@@ -185,6 +185,13 @@ impl Recorder {
         }
     }
 
+    /// A packet without sound came.
+    pub fn note_other(&mut self, seq: u16) {
+        if let Some(book) = &mut self.book {
+            book.other(seq);
+        }
+    }
+
     /// A packet came too late.
     pub fn note_late(&mut self) {
         if let Some(book) = &mut self.book {

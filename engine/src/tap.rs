@@ -21,6 +21,8 @@ use crate::seam::{TapGap, TapPackets, TapPause};
 pub const GAPS_MAX: usize = 64;
 /// Pauses that are named; from then on the last one goes on.
 pub const PAUSES_MAX: usize = 64;
+/// Packets without sound that are kept in mind: five seconds of a key.
+const OTHERS_MAX: usize = 256;
 /// Packets after which the party's clock is looked at: five seconds.
 const WINDOW: u32 = 250;
 /// A move of less than this, in samples, is left alone: one millisecond.
@@ -38,6 +40,8 @@ pub struct Book {
     /// Where the pause began that goes on.
     paused_at: Option<u64>,
     seq_next: Option<u16>,
+    /// Packets since the last of sound that are none: keys, comfort noise.
+    others: Vec<u16>,
     /// Where the last packet ended.
     placed_end: u64,
     drift: Drift,
@@ -102,6 +106,7 @@ impl Book {
     /// What comes has numbers and a clock of its own.
     pub fn new_source(&mut self) {
         self.seq_next = None;
+        self.others.clear();
         self.drift = Drift::default();
     }
 
@@ -110,14 +115,26 @@ impl Book {
         self.packets.late += 1;
     }
 
+    /// A packet without sound came: it is not missing.
+    pub fn other(&mut self, seq: u16) {
+        if self.others.len() < OTHERS_MAX && !self.others.contains(&seq) {
+            self.others.push(seq);
+        }
+    }
+
     /// This packet is the next to be put in its place.
     pub fn placed(&mut self, seq: u16) {
-        let missing = self.seq_next.map_or(0, |next| seq.wrapping_sub(next));
+        let next = self.seq_next.unwrap_or(seq);
+        let between = seq.wrapping_sub(next);
+        let others = self
+            .others
+            .extract_if(.., |other| other.wrapping_sub(next) < between);
+        let missing = between - others.count() as u16;
         self.seq_next = Some(seq.wrapping_add(1));
         self.packets.come += 1;
         self.packets.expected += 1;
         // What is further on than half the circle lies behind.
-        if missing == 0 || missing > u16::MAX / 2 {
+        if missing == 0 || between > u16::MAX / 2 {
             return;
         }
         self.packets.expected += u64::from(missing);

@@ -955,3 +955,34 @@ fn a_tap_outlives_a_change_of_codec_and_a_leg_has_several() {
         assert!((said - 8000).abs() < 400, "{said}");
     }
 }
+
+#[test]
+fn keys_pressed_while_tapped_are_not_missing() {
+    let mut w = World::new();
+    w.leg(1, |_| {});
+    w.command(tap(1, 1, SoundCodec::Pcmu));
+    for n in 0..100u16 {
+        w.run(20);
+        if (40..50).contains(&n) {
+            let end = if n > 46 { 0x80 } else { 0 };
+            let header = Header {
+                payload_type: 101,
+                timestamp: 160 * 40,
+                ..sound_header(n)
+            };
+            w.packet(1, addr(1), header, &[11, end, 1, 0x40]);
+        } else if n != 70 {
+            w.packet(1, addr(1), sound_header(n), &[0x20; 160]);
+        }
+    }
+    w.command(Command::Close { leg: LegId(1) });
+    let done = reports(w.events());
+    let packets = TapPackets {
+        expected: 90,
+        come: 89,
+        late: 0,
+        concealed: 1,
+    };
+    assert_eq!(done[0].1.packets, packets);
+    assert_eq!(done[0].1.samples, 16_000);
+}

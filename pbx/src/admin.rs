@@ -81,7 +81,9 @@ impl Pbx {
                 Ok(None) => return,
                 Err(why) => Err(why),
             },
-            AdminAsk::Recordings => Ok(AdminAnswer::Json(self.recordings_json())),
+            AdminAsk::Recordings { before, limit } => {
+                Ok(AdminAnswer::Json(self.recordings_json(before, limit)))
+            }
             AdminAsk::Recording { id } => self.recording_json(id),
             AdminAsk::RecordingTracks { id } => self.recording_tracks(id),
             AdminAsk::DeleteRecording { id } => match self.delete_recording(asker, id) {

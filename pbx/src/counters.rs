@@ -64,6 +64,8 @@ pub struct Counters {
     pub recordings_begun: u64,
     /// Recordings that were wanted and could not begin.
     pub recordings_refused: u64,
+    /// Of these, recordings of calls that policy wants recorded.
+    pub recordings_missed: u64,
     /// Recordings of which something is missing at the end.
     pub recordings_cut_short: u64,
     /// Recordings destroyed after their time.

@@ -169,6 +169,11 @@ impl Pbx {
         self.board.calls_len()
     }
 
+    /// Recordings of calls that there are.
+    pub fn recordings_len(&self) -> usize {
+        self.x.recordings.len()
+    }
+
     /// Legs there are now.
     pub fn legs_len(&self) -> usize {
         self.board.legs.len()

@@ -41,6 +41,9 @@ use crate::state::{PbxState, SAMPLES_PER_MS, Waiter};
 const KIND: &str = "recording";
 const BEGINNING: &str = "{\"kind\":\"recording\"";
 
+/// Recordings that are told of at once: reading more takes longer than call control may.
+pub const PAGE_MAX: usize = 200;
+
 /// Why a call is recorded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -95,8 +98,10 @@ pub(crate) struct TrackAbout {
     /// Who asked for it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) by: Option<Id>,
-    /// When the recording began: where its time line begins.
+    /// When the recording began.
     pub(crate) began: WallTime,
+    /// Where the track begins on its time line.
+    pub(crate) from_ms: u64,
 }
 
 impl TrackAbout {
@@ -104,7 +109,8 @@ impl TrackAbout {
     pub(crate) fn new(
         (recording, track, side): (Id, u32, Side),
         (who, call): (Party, Id),
-        (why, by, began): (Why, Option<Id>, WallTime),
+        (why, by): (Why, Option<Id>),
+        (began, from_ms): (WallTime, u64),
     ) -> TrackAbout {
         TrackAbout {
             kind: Cow::Borrowed(KIND),
@@ -116,6 +122,7 @@ impl TrackAbout {
             why,
             by,
             began,
+            from_ms,
         }
     }
 
@@ -317,11 +324,6 @@ impl Track<'_> {
         said.max(self.sound.samples())
     }
 
-    /// Where it begins on the time line.
-    fn starts_at_ms(&self) -> u64 {
-        self.sound.at.0.saturating_sub(self.about.began.0)
-    }
-
     fn row(&self) -> Value {
         let packets = self.sealed.as_ref().map(|s| s.packets).unwrap_or_default();
         json!({
@@ -329,7 +331,7 @@ impl Track<'_> {
             "side": self.about.side.name(),
             "number": self.about.who.number,
             "name": self.about.who.name,
-            "from_ms": self.starts_at_ms(),
+            "from_ms": self.about.from_ms,
             "length_ms": self.samples() / SAMPLES_PER_MS,
             "cut_short": self.is_cut_short(),
             "packets": {
@@ -374,7 +376,7 @@ impl PbxState {
             (false, true) => "cut short",
             (false, false) => "ended",
         };
-        let end = |track: &Track<'_>| track.starts_at_ms() + track.samples() / SAMPLES_PER_MS;
+        let end = |track: &Track<'_>| track.about.from_ms + track.samples() / SAMPLES_PER_MS;
         let packets = tracks.iter().filter_map(|track| track.sealed.as_ref());
         let packets = total(packets.map(|sealed| sealed.packets));
         let by = first.by.and_then(|by| self.office.extension(by));
@@ -418,12 +420,19 @@ pub(crate) fn total(packets: impl Iterator<Item = TapPackets>) -> TapPackets {
 }
 
 impl Pbx {
-    /// All of them, the newest first.
-    pub(crate) fn recordings_json(&self) -> Value {
+    /// A page of them, the newest first: those before one, or the newest of all.
+    pub(crate) fn recordings_json(&self, before: Option<Id>, limit: usize) -> Value {
         let index = &self.x.recordings;
-        let there = index.by_age.iter().rev().map(|(_, id)| *id);
+        let began = before.and_then(|id| Some((index.recordings.get(&id)?.began, id)));
+        let older = match (before, began) {
+            (Some(_), None) => return json!([]),
+            (_, Some(before)) => index.by_age.range(..before),
+            (None, None) => index.by_age.range(..),
+        };
+        let there = older.rev().map(|(_, id)| *id);
         let there = there.filter(|id| !index.deleted.contains(id));
-        there.filter_map(|id| self.x.recording_row(id)).collect()
+        let rows = there.filter_map(|id| self.x.recording_row(id));
+        rows.take(limit.min(PAGE_MAX)).collect()
     }
 
     pub(crate) fn recording_json(&self, id: Id) -> Result<AdminAnswer, String> {
@@ -432,20 +441,26 @@ impl Pbx {
         Ok(AdminAnswer::Json(row))
     }
 
-    /// Where its samples lie.
-    pub(crate) fn recording_tracks(&self, id: Id) -> Result<AdminAnswer, String> {
+    /// Where its samples lie; what is not here is asked for where it is.
+    pub(crate) fn recording_tracks(&mut self, id: Id) -> Result<AdminAnswer, String> {
         self.there(id)?;
+        let tracks = self.x.tracks_of(id);
+        let lacking = tracks.iter().filter(|t| t.sound.samples() < t.samples());
+        for sound in lacking.map(|t| t.sound.id).collect::<Vec<Id>>() {
+            self.x.fetch(sound);
+        }
         let x = &self.x;
         let tracks = x.tracks_of(id).into_iter().map(|track| TrackSound {
             number: track.about.track,
             side: track.about.side,
             sound: track.sound.id,
-            from_ms: track.starts_at_ms(),
+            from_ms: track.about.from_ms,
             codec: track.sound.codec,
             pieces: x.view.pieces(track.sound.id).collect(),
             seal: track.sound.seal.as_ref().map(|(kind, _)| *kind),
             sealed: track.sealed,
             is_elsewhere: x.others_may_have(track.sound.id),
+            is_coming: x.is_coming(track.sound.id),
         });
         Ok(AdminAnswer::Tracks {
             tracks: tracks.collect(),

@@ -701,8 +701,13 @@ pub enum AdminAsk {
         kept: Box<crate::backup_message::BackupMessage>,
         samples: Arc<[u8]>,
     },
-    /// Recordings of calls, as JSON.
-    Recordings,
+    /// Recordings of calls, the newest first, as JSON.
+    Recordings {
+        /// Those that are behind this one; `None`: the newest.
+        before: Option<Id>,
+        /// So many at most; never more than [`PAGE_MAX`](crate::recordings::PAGE_MAX).
+        limit: usize,
+    },
     /// One of them.
     Recording { id: Id },
     /// Where the samples of its tracks lie.
@@ -757,6 +762,8 @@ pub struct TrackSound {
     pub sealed: Option<crate::recordings::TrackSealed>,
     /// What is not here may be at another node.
     pub is_elsewhere: bool,
+    /// It was asked for there, and has not all come.
+    pub is_coming: bool,
 }
 
 /// An answer's form.

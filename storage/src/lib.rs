@@ -33,6 +33,7 @@ mod shell;
 pub mod sim;
 pub mod snapshot;
 pub mod time;
+pub mod tracks;
 pub mod view;
 pub mod wav;
 pub mod writer;

@@ -10,7 +10,7 @@
 //! - To: call control, by [`ControlHandle`]; sound is read from the log.
 //! - What goes in and out is in `bodies`, once, for both sides; what can go wrong, and how it is said, in
 //!   `fault`. Each verb is a route with its description beside it: `lists`, `call_log`, `events`, `users`, `groups`, `office`,
-//!   `mailboxes`, `sound`, `nodes`.
+//!   `mailboxes`, `sound`, `recordings`, `nodes`.
 //!
 //! Invariants: the description is made from the routes, so none is without it; an answer is the struct that
 //! the description shows; every body has a bound and a time by which it must have come.
@@ -26,6 +26,7 @@ mod mailboxes;
 mod nodes;
 mod office;
 pub(crate) mod outward;
+mod recordings;
 mod rooms;
 mod server;
 mod sound;
@@ -142,6 +143,7 @@ fn verbs() -> (Router<Answerer>, OpenApi) {
         .merge(office::routes())
         .merge(mailboxes::routes())
         .merge(sound::routes())
+        .merge(recordings::routes())
         .merge(nodes::routes())
         .merge(tokens::routes());
     let root = OpenApiRouter::with_openapi(Description::openapi());

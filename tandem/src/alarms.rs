@@ -8,13 +8,15 @@ use tandem_storage::recovery::Ending;
 const CLOCK_OFF_MS_MAX: u64 = 5000;
 
 /// All that is wrong now. `found`: what the log was like when it was opened; `users_locked`: users whose
-/// passwords are locked with a key that is not here; `toll`: who calls outside more than it may, in words.
+/// passwords are locked with a key that is not here; `toll`: who calls outside more than it may, in words;
+/// `recordings_missed`: calls that policy wants recorded and that are not.
 pub(crate) fn alarms(
     log: &LogStats,
     found: &Ending,
     link: Option<&LinkStatus>,
     users_locked: usize,
     toll: &[String],
+    recordings_missed: u64,
 ) -> Vec<String> {
     let mut alarms = toll.to_vec();
     if log.is_poisoned {
@@ -32,6 +34,11 @@ pub(crate) fn alarms(
     if users_locked > 0 {
         alarms.push(format!(
             "the phones of {users_locked} users cannot log in here: their passwords are locked with a key that this node does not have"
+        ));
+    }
+    if recordings_missed > 0 {
+        alarms.push(format!(
+            "{recordings_missed} calls that are to be recorded were not, since this node was started: the log took no sound"
         ));
     }
     alarms

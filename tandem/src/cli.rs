@@ -73,8 +73,9 @@ enum Command {
     /// The PBX as one TOML file: export, apply
     #[command(subcommand)]
     Office(Office),
-    /// Call recordings
-    Recording(NotYet),
+    /// Recordings of calls: list, show, verify, export, delete
+    #[command(subcommand)]
+    Recording(Recording),
     /// Back up a running node
     Backup(Backup),
     /// Restore a backup to an empty data directory, or one mailbox to a node
@@ -422,6 +423,49 @@ pub(crate) enum Mailbox {
     },
 }
 
+/// `tandem recording …`
+#[derive(Debug, Subcommand)]
+pub(crate) enum Recording {
+    /// All recordings, the newest first
+    List(Ask),
+    /// One recording: its parties, and what was counted of their packets
+    Show {
+        /// Which, from the list
+        id: String,
+        #[command(flatten)]
+        ask: Ask,
+    },
+    /// Reads all of it: says whole, or names each gap and why; exit 1 if it is not whole
+    Verify {
+        /// Which, from the list
+        id: String,
+        #[command(flatten)]
+        ask: Ask,
+    },
+    /// Write a recording to a WAV file, the parties left and right
+    Export {
+        /// Which, from the list
+        id: String,
+        /// Where to
+        file: PathBuf,
+        /// A file for each party: of call.wav, call-1.wav and so on
+        #[arg(long)]
+        tracks: bool,
+        /// Even if there is such a file already
+        #[arg(long)]
+        overwrite: bool,
+        #[command(flatten)]
+        node: WhichNode,
+    },
+    /// Delete a recording
+    Delete {
+        /// Which, from the list
+        id: String,
+        #[command(flatten)]
+        node: WhichNode,
+    },
+}
+
 /// `tandem log …`
 #[derive(Debug, Subcommand)]
 pub(crate) enum Log {
@@ -549,13 +593,6 @@ pub(crate) struct SiteJoin {
     pub(crate) node: WhichNode,
 }
 
-/// A command of a later release.
-#[derive(Debug, Args)]
-pub(crate) struct NotYet {
-    #[arg(trailing_var_arg = true, allow_hyphen_values = true, hide = true)]
-    _words: Vec<String>,
-}
-
 /// Reads the command line and carries it out.
 pub(crate) fn run() -> ExitCode {
     let outcome = match Cli::parse().command {
@@ -579,7 +616,7 @@ pub(crate) fn run() -> ExitCode {
         Command::Log(log) => commands::log::run(&log),
         Command::Storage(storage) => commands::storage::run(&storage),
         Command::Office(office) => commands::office::run(&office),
-        Command::Recording(_) => not_yet("recording"),
+        Command::Recording(recording) => commands::recording::run(&recording),
         Command::Backup(backup) => commands::backup::run(&backup),
         Command::Restore(restore) => commands::restore::run(&restore),
         Command::Site(site) => commands::site::run(&site),
@@ -638,8 +675,4 @@ fn since(text: &str) -> Result<jiff::Timestamp, String> {
     let civil = text.parse::<jiff::civil::DateTime>().map_err(|_| wrong())?;
     let zoned = civil.to_zoned(jiff::tz::TimeZone::system());
     zoned.map(|at| at.timestamp()).map_err(|_| wrong())
-}
-
-fn not_yet(command: &str) -> Result<(), String> {
-    Err(format!("'tandem {command}' is not yet in this release"))
 }

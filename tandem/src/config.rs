@@ -21,7 +21,8 @@ use faults::{FAULTS_MAX, line_of, line_of_key, without_line};
 
 pub(crate) use faults::Fault;
 pub(crate) use sections::{
-    Backup, Calls, Link, Media, Node, PortRange, Portal, Rtp, Sip, Storage, TrustedPeer, Voicemail,
+    Backup, Calls, Link, Media, Node, PortRange, Portal, Recording, Rtp, Sip, Storage, TrustedPeer,
+    Voicemail,
 };
 
 /// Gives the values that are wrong: key as `section.name`, and why.
@@ -42,6 +43,7 @@ pub(crate) struct Config {
     pub(crate) backup: Backup,
     pub(crate) calls: Calls,
     pub(crate) voicemail: Voicemail,
+    pub(crate) recording: Recording,
 }
 
 impl Config {
@@ -143,6 +145,10 @@ impl Config {
             messages_max: usize::try_from(self.voicemail.messages_max).unwrap_or(usize::MAX),
             quota: Duration::from_secs(self.voicemail.quota_minutes.saturating_mul(60)),
             pin_pause: Duration::from_secs(self.voicemail.pin_pause_s),
+            recordings_for: days(self.recording.keep_days),
+            recording_max: Duration::from_secs(self.recording.max_minutes.saturating_mul(60)),
+            recording_beep: self.recording.beep,
+            record_keys: self.recording.keys.as_str().into(),
             time_zone: self.node.time_zone.clone(),
             keys: match self.voicemail.keys.as_str() {
                 "intuity" => KeyMap::Intuity,

@@ -100,6 +100,7 @@ impl Office {
                     "pick up what rings at EXT; at somebody of my group",
                 ),
                 ("68, 68N", "park whom I hold; fetch who is parked at N"),
+                ("*3 in a call", "record it; pause; go on"),
                 (
                     "*69, *80EXT",
                     "call back who called last; EXT's phone answers by itself",

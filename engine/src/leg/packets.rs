@@ -71,6 +71,8 @@ impl Leg {
             }
             None => {
                 taken.direct = !self.regenerate_dtmf;
+                let seq = taken.header.seq;
+                self.recorders().for_each(|r| r.note_other(seq));
                 taken.digit = self.on_event(&taken, order, bytes, context);
             }
         }
@@ -169,6 +171,7 @@ impl Leg {
         if self.reception.ssrc() == Some(header.ssrc) {
             self.reception
                 .on_packet(now, header.ssrc, header.seq, header.timestamp);
+            self.recorders().for_each(|r| r.note_other(header.seq));
         }
         context.counters.packets_unused += 1;
         self.on_heard(now);

@@ -54,8 +54,8 @@ pub(crate) struct Recordings {
 #[derive(Debug, Serialize, Deserialize)]
 struct UnderWay {
     began: WallTime,
-    /// It may go on so long.
-    until: Time,
+    /// The same by the clock that nobody sets.
+    began_at: Time,
     why: Why,
     by: Option<Id>,
     is_paused: bool,
@@ -134,7 +134,6 @@ impl Pbx {
             _ => self.begin_recording(bridge, Why::Asked, user),
         };
         if !began && let Some(leg) = self.board.legs.get(&by) {
-            self.x.counters.recordings_refused += 1;
             leg.say(&mut self.x, Say::one(words::COULD_NOT));
         }
     }
@@ -160,9 +159,7 @@ impl Pbx {
                 }
             }
             (None, RecordWish::Always) => {
-                if !self.begin_recording(bridge, Why::Policy, None) {
-                    self.x.counters.recordings_refused += 1;
-                }
+                self.begin_recording(bridge, Why::Policy, None);
             }
             (None, _) => {}
         }
@@ -198,12 +195,13 @@ impl Pbx {
         self.x.counters.recordings_wanted += 1;
         let legs = self.legs_in(bridge);
         if !self.x.can_record || legs.is_empty() {
+            self.recording_missed(why);
             return false;
         }
         let id = self.x.new_id();
         let recording = UnderWay {
             began: self.x.now.wall,
-            until: self.x.after(self.x.config.recording_max),
+            began_at: self.x.now.mono,
             why,
             by,
             is_paused: false,
@@ -216,6 +214,12 @@ impl Pbx {
         }
         self.beep(bridge, &Say::recording_began());
         true
+    }
+
+    /// What was wanted is not there.
+    fn recording_missed(&mut self, why: Why) {
+        self.x.counters.recordings_refused += 1;
+        self.x.counters.recordings_missed += u64::from(why == Why::Policy);
     }
 
     fn pause_recording(&mut self, bridge: BridgeId, id: Id) {
@@ -282,12 +286,14 @@ impl Pbx {
             others.find_map(codec_of)
         });
         let codec = codec.unwrap_or(SoundCodec::Pcmu);
+        let passed = self.x.now.mono.since(recording.began_at);
         let about = TrackAbout::new(
             (id, number, side),
             (Party::of(&it.party), name(&self.x, it.history.call.0)),
-            (recording.why, recording.by, recording.began),
+            (recording.why, recording.by),
+            (recording.began, passed.as_millis() as u64),
         );
-        let (is_paused, until) = (recording.is_paused, recording.until);
+        let is_paused = recording.is_paused;
         let sound = match number {
             1 => id,
             _ => self.x.new_id(),
@@ -299,7 +305,7 @@ impl Pbx {
             about: json(&about),
         };
         self.x.append(Waiter::Track(sound), append);
-        let limit = until.since(self.x.now.mono);
+        let limit = self.x.config.recording_max.saturating_sub(passed);
         self.x.media(Command::Tap {
             leg,
             sound,
@@ -467,12 +473,13 @@ impl Pbx {
             sha256: hashes.map(|hashes| hex(&Sha256::digest(hashes.concat())).into()),
         };
         let is_cut = sealed.iter().any(|one| !one.is_whole());
-        let is_void = recording.is_void;
+        let (is_void, why) = (recording.is_void, recording.why);
+        for track in &recording.tracks {
+            recordings.of_track.remove(&track.sound);
+        }
         recordings.under_way.remove(&id);
-        recordings.of_track.retain(|_, of| *of != id);
         if is_void {
-            self.x.counters.recordings_refused += 1;
-            return;
+            return self.recording_missed(why);
         }
         self.x.counters.recordings_cut_short += u64::from(is_cut);
         self.x

@@ -320,7 +320,10 @@ impl World {
                 since: WallTime(0),
                 before: None,
             }),
-            ["recordings"] => self.ask(AdminAsk::Recordings),
+            ["recordings"] => self.ask(AdminAsk::Recordings {
+                before: None,
+                limit: 100,
+            }),
             ["dial", extension, number] => self.ask(AdminAsk::Dial {
                 extension: extension.into(),
                 number: number.into(),

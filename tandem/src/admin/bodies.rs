@@ -614,6 +614,102 @@ pub(crate) struct QuotaSettings {
     pub(crate) messages: Option<u32>,
 }
 
+/// A call that was recorded, or is.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub(crate) struct Recording {
+    /// node.epoch.number.
+    pub(crate) id: String,
+    /// The call, by its first leg.
+    pub(crate) call: String,
+    /// asked: somebody pressed the keys for it; policy: one of the parties is always recorded.
+    pub(crate) why: String,
+    /// Who asked, by extension.
+    pub(crate) by: Option<String>,
+    pub(crate) began: u64,
+    /// Null: it is under way, or the node stopped before.
+    pub(crate) ended: Option<u64>,
+    pub(crate) length_ms: Option<u64>,
+    /// recording, ended or cut short.
+    pub(crate) state: String,
+    /// Of all tracks.
+    pub(crate) packets: RecordingPackets,
+    /// The hash over its tracks; null: there is none.
+    pub(crate) sha256: Option<String>,
+    pub(crate) tracks: Vec<RecordingTrack>,
+}
+
+/// What one party said in a call that was recorded.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub(crate) struct RecordingTrack {
+    /// From 1.
+    pub(crate) track: u32,
+    /// left or right.
+    pub(crate) side: String,
+    pub(crate) number: String,
+    pub(crate) name: String,
+    /// Where it begins, from the beginning of the recording.
+    pub(crate) from_ms: u64,
+    pub(crate) length_ms: u64,
+    pub(crate) cut_short: bool,
+    pub(crate) packets: RecordingPackets,
+}
+
+/// The packets of parties who were recorded.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub(crate) struct RecordingPackets {
+    pub(crate) expected: u64,
+    /// In time.
+    pub(crate) come: u64,
+    /// Too late, or twice.
+    pub(crate) late: u64,
+    /// In whose place something else is heard.
+    pub(crate) concealed: u64,
+}
+
+/// Whether a recording is whole.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub(crate) struct RecordingVerified {
+    pub(crate) id: String,
+    /// Nothing is missing, and all is as it was written.
+    pub(crate) whole: bool,
+    /// What is wrong with it as a whole.
+    pub(crate) faults: Vec<String>,
+    /// The hash over its tracks, as they were read.
+    pub(crate) sha256: String,
+    pub(crate) tracks: Vec<TrackVerified>,
+}
+
+/// Whether a track is whole.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub(crate) struct TrackVerified {
+    pub(crate) track: u32,
+    /// left or right.
+    pub(crate) side: String,
+    pub(crate) length_ms: u64,
+    /// Of its samples, as they were read.
+    pub(crate) sha256: String,
+    pub(crate) gaps: Vec<RecordingGap>,
+    /// Where it was paused, as somebody asked.
+    pub(crate) pauses: Vec<RecordingPause>,
+}
+
+/// Where something of a track is missing.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub(crate) struct RecordingGap {
+    /// From the beginning of the track.
+    pub(crate) from_ms: u64,
+    pub(crate) to_ms: u64,
+    pub(crate) why: String,
+}
+
+/// Where a track was paused.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub(crate) struct RecordingPause {
+    /// From the beginning of the track.
+    pub(crate) from_ms: u64,
+    pub(crate) to_ms: u64,
+}
+
 /// A node of the cluster.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub(crate) struct Node {

@@ -83,7 +83,12 @@ impl Client {
 
     /// A WAV file that is at `path`, and whether some of it is missing.
     pub(crate) fn sound(&self, path: &[&str]) -> Result<(Vec<u8>, bool), String> {
-        let (headers, wav) = self.ask(Method::GET, path, "", None)?;
+        self.sound_with(path, "")
+    }
+
+    /// The same of what a query says more of.
+    pub(crate) fn sound_with(&self, path: &[&str], query: &str) -> Result<(Vec<u8>, bool), String> {
+        let (headers, wav) = self.ask(Method::GET, path, query, None)?;
         let is_incomplete = headers.get(INCOMPLETE).is_some_and(|said| said == "true");
         Ok((wav, is_incomplete))
     }

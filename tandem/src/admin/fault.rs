@@ -51,7 +51,8 @@ impl Fault {
 }
 
 /// Something that was asked for by name is not there.
-const NOT_FOUND: [&str; 8] = [
+const NOT_FOUND: [&str; 9] = [
+    "there is no recording ",
     "no user has the extension ",
     "no group has the extension ",
     "no room has the extension ",

@@ -90,6 +90,8 @@ pub(super) fn needed(method: &Method, path: &str) -> Role {
         ]
         | ["calls", "log" | "log.csv"]
         | ["mailboxes", _, "messages" | "deleted" | "quota"]
+        | ["recordings"]
+        | ["recordings", _]
             if is_reading =>
         {
             Role::Read
@@ -396,6 +398,8 @@ mod tests {
             "read GET /mailboxes/{extension}/quota",
             "read GET /nodes",
             "read GET /phones",
+            "read GET /recordings",
+            "read GET /recordings/{id}",
             "read GET /rooms",
             "read GET /routes",
             "read GET /status",

@@ -10,6 +10,7 @@ pub(crate) mod log;
 pub(crate) mod mailbox;
 pub(crate) mod office;
 pub(crate) mod progress;
+pub(crate) mod recording;
 pub(crate) mod restore;
 pub(crate) mod restore_mailbox;
 pub(crate) mod room;

@@ -78,6 +78,16 @@ impl Config {
         if !(0.0..=3650.0).contains(&undelete_days) {
             wrong.push(("voicemail.undelete_days", "must be 0 to 3650".into()));
         }
+        if !(0.0..=tandem_pbx::DAYS_MAX).contains(&self.recording.keep_days) {
+            let most = tandem_pbx::DAYS_MAX;
+            wrong.push(("recording.keep_days", format!("must be 0 to {most}")));
+        }
+        let keys = &self.recording.keys;
+        let are_keys = keys.chars().all(|key| "0123456789*#ABCD".contains(key));
+        if keys.len() > 8 || !are_keys || keys.len() == 1 {
+            let what = "must be 2 to 8 of 0-9, *, # and A-D, or nothing";
+            wrong.push(("recording.keys", what.into()));
+        }
         if self.voicemail.message_min_ms >= self.voicemail.message_max_s.saturating_mul(1000) {
             let what = "the shortest message must be shorter than message_max_s".into();
             wrong.push(("voicemail.message_min_ms", what));
@@ -168,7 +178,7 @@ impl Config {
     }
 
     /// Numbers, and the least and the most that each can be.
-    fn bounds(&self) -> [(&'static str, u64, u64, u64); 26] {
+    fn bounds(&self) -> [(&'static str, u64, u64, u64); 27] {
         [
             ("sip.port", u64::from(self.sip.port), 1, 65_535),
             (
@@ -233,6 +243,12 @@ impl Config {
                 1_000_000,
             ),
             ("voicemail.silence_s", self.voicemail.silence_s, 1, 3600),
+            (
+                "recording.max_minutes",
+                self.recording.max_minutes,
+                1,
+                24 * 60,
+            ),
             (
                 "storage.scrub_every_days",
                 self.storage.scrub_every_days,

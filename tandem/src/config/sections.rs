@@ -241,6 +241,21 @@ pub(crate) struct Calls {
     pub(crate) outside_a_day: u64,
 }
 
+/// `[recording]`: of calls.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[cfg_attr(test, derive(serde::Serialize))]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Recording {
+    /// A recording is deleted after so many days, and then destroyed as a message is. Fractions count.
+    pub(crate) keep_days: f64,
+    /// The longest recording, in minutes.
+    pub(crate) max_minutes: u64,
+    /// Both parties hear a tone when it begins, pauses and goes on.
+    pub(crate) beep: bool,
+    /// What a user presses in a call to record it, to pause, and to go on; nothing: no keys do.
+    pub(crate) keys: String,
+}
+
 /// `[voicemail]`.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[cfg_attr(test, derive(serde::Serialize))]
@@ -425,6 +440,17 @@ impl Default for Calls {
             outside_at_once: 5,
             outside_an_hour: 60,
             outside_a_day: 300,
+        }
+    }
+}
+
+impl Default for Recording {
+    fn default() -> Self {
+        Recording {
+            keep_days: 365.0,
+            max_minutes: 240,
+            beep: true,
+            keys: "*3".into(),
         }
     }
 }

@@ -309,6 +309,7 @@ impl Control {
         let node = &self.parts.node;
         Counted {
             calls: node.pbx().calls_len(),
+            recordings: node.pbx().recordings_len(),
             phones: node.shim().phones_len(now),
             users_locked: node.users_locked(),
             toll_alarms: node.pbx().toll_alarms(),

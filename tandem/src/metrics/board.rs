@@ -27,6 +27,7 @@ const LOOK_EVERY: Duration = Duration::from_micros(500);
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Counted {
     pub(crate) calls: usize,
+    pub(crate) recordings: usize,
     pub(crate) phones: usize,
     /// Users whose passwords are locked with a key that is not here.
     pub(crate) users_locked: usize,

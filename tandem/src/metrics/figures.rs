@@ -92,8 +92,10 @@ impl Figures {
             link,
             counted.users_locked,
             &counted.toll_alarms,
+            counted.pbx.recordings_missed,
         );
         page.gauge("calls", counted.calls);
+        page.gauge("recordings", counted.recordings);
         page.gauge("phones", counted.phones);
         page.gauge("alarms", alarms.len());
         page.seconds("control_figures_age_seconds", self.counted_age);

@@ -23,6 +23,7 @@ const HELP: [&str; 7] = [NODE, PBX, SIP, MEDIA, LOG, BACKUPS, LINK];
 const NODE: &str = "\
 build_info: The program's version and the node's name; always 1.
 calls: Calls now, in whatever phase.
+recordings: Recordings of calls that there are, those under way included.
 phones: Phones that are registered now.
 alarms: Things that somebody should see to, as tandem status lists them.
 control_figures_age_seconds: How long ago call control gave its figures; it is busy or hangs if this grows.
@@ -68,6 +69,7 @@ pbx_messages_destroyed: Deleted messages destroyed after their time.
 pbx_recordings_wanted: Recordings of calls that a user asked for, or that policy wants.
 pbx_recordings_begun: Recordings that have begun in the log.
 pbx_recordings_refused: Recordings that were wanted and could not begin.
+pbx_recordings_missed: Of these, recordings of calls that policy wants recorded.
 pbx_recordings_cut_short: Recordings of which something is missing at the end.
 pbx_recordings_destroyed: Recordings destroyed after their time.
 pbx_quota_warnings: Mails asked for, because a mailbox was nearly full.

@@ -29,6 +29,7 @@ mod pins;
 mod privacy;
 mod prompts;
 mod pulled_plug;
+mod recordings;
 mod restored_mailbox;
 mod retention;
 mod rooms;
