@@ -81,6 +81,11 @@ impl Pbx {
                 Ok(None) => return,
                 Err(why) => Err(why),
             },
+            AdminAsk::Schedule(ask) => match self.on_schedule_ask(asker, ask) {
+                Ok(Some(rows)) => Ok(AdminAnswer::Json(rows)),
+                Ok(None) => return,
+                Err(why) => Err(why),
+            },
             AdminAsk::ExportOffice => Ok(AdminAnswer::Json(json!(self.x.office.export()))),
             AdminAsk::CompareOffice(file) => {
                 let told = self.x.compare_office(&file);

@@ -19,6 +19,7 @@
 //! | `group.changed`, `group.removed` | likewise | a group |
 //! | `room.changed`, `room.removed` | likewise | a room: its id, extension and name |
 //! | `trunk.changed`, `trunk.removed`, `route.changed`, `route.removed` | likewise | as `tandem trunk list` and `tandem route list` |
+//! | `schedule.changed`, `schedule.removed` | likewise | a schedule, as `tandem schedule list` has it |
 //! | `conflict` | something lost in a merge | as listed |
 //!
 //! Invariants: no PIN, password, digest or sound is in a body. Who withholds the number has none here
@@ -37,6 +38,7 @@ use crate::call_log::CallRecord;
 use crate::groups;
 use crate::mailbox::Message;
 use crate::pbx::Pbx;
+use crate::schedules;
 use crate::seam::{Happened, Output};
 use crate::state::PbxState;
 use crate::trunks;
@@ -139,6 +141,7 @@ impl PbxState {
                 .map(|room| json!({ "id": id, "extension": room.extension, "name": room.name })),
             "trunk" => trunks::trunk_row(self, id),
             "route" => trunks::route_row(self, id),
+            "schedule" => schedules::row(self, id),
             _ => admin::user_row(self, id),
         };
         let kind = match (of, row.is_some()) {
@@ -150,6 +153,8 @@ impl PbxState {
             ("trunk", false) => "trunk.removed",
             ("route", true) => "route.changed",
             ("route", false) => "route.removed",
+            ("schedule", true) => "schedule.changed",
+            ("schedule", false) => "schedule.removed",
             (_, true) => "user.changed",
             (_, false) => "user.removed",
         };

@@ -21,7 +21,10 @@ pub use crate::seam::outward::{
     AddressTarget, AddressTransport, Login, OutwardAsk, RouteChange, Target, TrunkChange, TrunkHost,
 };
 
+pub use crate::seam::schedules::{ScheduleAsk, ScheduleChange};
+
 mod outward;
+mod schedules;
 
 /// Who is calling, as far as it was proved.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -651,6 +654,8 @@ pub enum AdminAsk {
     RemoveRoom { extension: Arc<str> },
     /// Trunks and routes.
     Outward(OutwardAsk),
+    /// When the office is open.
+    Schedule(ScheduleAsk),
     /// The office as a file, as JSON ([`OfficeFile`]).
     ExportOffice,
     /// What a file would change, as JSON: `faults` and `changes`.

@@ -27,6 +27,7 @@ mod nodes;
 mod office;
 pub(crate) mod outward;
 mod rooms;
+pub(crate) mod schedules;
 mod server;
 mod sound;
 #[cfg(test)]
@@ -139,6 +140,7 @@ fn verbs() -> (Router<Answerer>, OpenApi) {
         .merge(groups::routes())
         .merge(rooms::routes())
         .merge(outward::routes())
+        .merge(schedules::routes())
         .merge(office::routes())
         .merge(mailboxes::routes())
         .merge(sound::routes())

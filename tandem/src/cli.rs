@@ -12,6 +12,7 @@ use crate::commands;
 use crate::config::PortRange;
 
 pub(crate) mod outward;
+pub(crate) mod schedule;
 
 /// A telephone system that does not stop.
 #[derive(Debug, Parser)]
@@ -54,6 +55,9 @@ enum Command {
     /// Which numbers go over which trunks: add, set, remove, list
     #[command(subcommand)]
     Route(outward::Route),
+    /// When the office is open: add, set, remove, list
+    #[command(subcommand)]
+    Schedule(schedule::Schedule),
     /// Tokens for the API, each with a role: add, list, remove
     #[command(subcommand)]
     Token(Token),
@@ -307,7 +311,7 @@ pub(crate) enum Token {
 /// `tandem office …`
 #[derive(Debug, Subcommand)]
 pub(crate) enum Office {
-    /// Write all users, groups, rooms, trunks and routes to a file
+    /// Write all users, groups, rooms, trunks, routes and schedules to a file
     Export {
         /// Where to [default: standard output]
         file: Option<PathBuf>,
@@ -571,6 +575,7 @@ pub(crate) fn run() -> ExitCode {
         Command::Rooms(ask) => commands::room::members(&ask),
         Command::Trunk(trunk) => commands::trunk::run(&trunk),
         Command::Route(route) => commands::trunk::run_route(&route),
+        Command::Schedule(schedule) => commands::schedule::run(&schedule),
         Command::Token(token) => commands::token::run(&token),
         Command::Dial(dial) => commands::group::dial(&dial),
         Command::Conflicts(ask) => commands::lists::conflicts(&ask),

@@ -117,6 +117,11 @@ fn service(service: Service, rest: &str, office: &Office) -> Option<Route> {
             };
             Route::Change(Change::Group(group, service == Service::GroupLogin))
         }
+        Service::SwitchSchedule => {
+            let number = rest.parse().ok().filter(|_| !rest.starts_with('+'));
+            let schedule = office.schedules.numbered(number?)?;
+            Route::Change(Change::Schedule(schedule))
+        }
         Service::ForwardCaseOn(case) if !rest.is_empty() => {
             Route::Change(Change::ForwardIn(case, Some(rest.into())))
         }

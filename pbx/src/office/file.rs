@@ -6,6 +6,7 @@
 
 mod differences;
 mod outside;
+mod schedule;
 #[cfg(test)]
 mod tests;
 
@@ -17,6 +18,8 @@ use tandem_storage::name::Id;
 
 pub use self::outside::{RouteEntry, TrunkEntry};
 use self::outside::{check_outside, leads_outside, user_faults};
+pub use self::schedule::ScheduleEntry;
+use self::schedule::check_schedules;
 use crate::groups::MEMBERS_MAX;
 use crate::office::Office;
 use crate::office::group::{Overflow, Strategy};
@@ -52,6 +55,9 @@ pub struct OfficeFile {
     /// Routes, the one that says most first.
     #[serde(default)]
     pub route: Vec<RouteEntry>,
+    /// Schedules, in the order of their names.
+    #[serde(default)]
+    pub schedule: Vec<ScheduleEntry>,
 }
 
 /// One user. What is left out is as for any new user.
@@ -211,7 +217,7 @@ impl Default for RoomEntry {
 /// Something that is wrong with a file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Fault {
-    /// `user`, `group`, `room`, `trunk` or `route`.
+    /// `user`, `group`, `room`, `trunk`, `route` or `schedule`.
     pub table: String,
     /// Which of them, from 0.
     pub index: usize,
@@ -312,6 +318,7 @@ impl Office {
             });
         }
         self.export_outside(&mut file);
+        self.export_schedules(&mut file);
         file.room.sort_by(|a, b| a.extension.cmp(&b.extension));
         file.user.sort_by(|a, b| a.extension.cmp(&b.extension));
         file.group.sort_by(|a, b| a.extension.cmp(&b.extension));
@@ -329,7 +336,9 @@ impl Office {
         }
         let named = self.names(file, new_id, &mut faults);
         let trunks = self.trunk_ids(file, new_id);
+        let schedules = self.schedule_ids(file, new_id);
         check_outside(file, &named.extensions, &trunks, &mut faults);
+        check_schedules(file, &self.schedules, &mut faults);
         self.check_users(file, &named, &mut faults);
         check_groups(file, &named, &mut faults);
         check_rooms(file, &mut faults);
@@ -338,6 +347,7 @@ impl Office {
         }
         let mut told = self.differences(file, &named);
         self.outside_differs(&mut told, file, &trunks, new_id);
+        self.schedules_differ(&mut told, file, &schedules);
         if told.registers.len() > REGISTERS_MAX {
             let mut faults = Faults::default();
             let what = format!(

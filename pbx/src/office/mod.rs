@@ -21,7 +21,7 @@
 //! | `user/ID/greeting/unavailable`, `…/busy`, `…/temporary`, `…/name` | string: a sound's id |
 //!
 //! Groups and rooms are beside them ([`group`], [`room`]); all of them share the extensions. Lines to the
-//! world have a file of their own ([`outside`]).
+//! world have a file of their own ([`outside`]), and so has when the office is open ([`schedule`]).
 //!
 //! A user's identity is its [`Id`]; the extension is only a value it has. A mailbox belongs to
 //! the identity, so swapping two extensions swaps no mailboxes. Should two claim one
@@ -37,12 +37,14 @@ use tandem_storage::name::Id;
 use crate::office::group::Group;
 use crate::office::outside::Outside;
 use crate::office::room::Room;
+use crate::office::schedule::Schedules;
 use crate::seam::{ClassOfService, SipUser};
 
 pub mod file;
 pub mod group;
 pub mod outside;
 pub mod room;
+pub mod schedule;
 #[cfg(test)]
 mod tests;
 
@@ -129,6 +131,7 @@ pub(crate) struct Office {
     groups: BTreeMap<Id, Group>,
     rooms: BTreeMap<Id, Room>,
     pub(crate) outside: Outside,
+    pub(crate) schedules: Schedules,
     /// The groups that each user is a member of.
     groups_of: BTreeMap<Id, BTreeSet<Id>>,
     /// Group and member: has logged out.
@@ -280,14 +283,15 @@ impl Greeting {
 
 impl Office {
     /// Takes in a register. Returns the user or group that changed (not merely a setting of it), or the
-    /// trunk or route, with any setting of it.
+    /// trunk, route or schedule, with any setting of it.
     pub(crate) fn apply(&mut self, key: &str, value: Option<&str>) -> Option<Id> {
-        let outside = match key.split_once('/')? {
+        let apart = match key.split_once('/')? {
             ("trunk", rest) => Some(self.outside.apply_trunk(rest, value)),
             ("route", rest) => Some(self.outside.apply_route(rest, value)),
+            ("schedule", rest) => Some(self.schedules.apply(rest, value)),
             _ => None,
         };
-        if let Some(id) = outside {
+        if let Some(id) = apart {
             self.unreadable += u64::from(id.is_none());
             return id;
         }

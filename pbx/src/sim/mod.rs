@@ -27,6 +27,7 @@
 //! | `power cut` | everything that is not durable is lost; the node starts again |
 //! | `group EXT KEY=VALUE …` | an administrator makes or changes a group |
 //! | `room EXT KEY=VALUE …`, `rooms` | the same of a room; who is in which |
+//! | `schedule NAME KEY=VALUE …`, `schedule NAME removed`, `schedules` | the same of a schedule; `_` for a space |
 //! | `register KEY VALUE` | another writes it into the log |
 //! | `user EXT KEY=VALUE` | changes a user: `forward_busy=102`, `blocked=1,2` |
 //! | `watch EXT`, `unwatch EXT` | somebody watches a user's calls |
@@ -38,6 +39,7 @@
 mod happen;
 mod log;
 mod outside;
+mod schedules;
 mod show;
 mod stir;
 mod watch;
@@ -58,8 +60,8 @@ use crate::call::board::Board;
 use crate::config::PbxConfig;
 use crate::office::{Account, new_user};
 use crate::seam::{
-    AdminAsk, Diversion, DiversionReason, Input, Output, OutwardAsk, SipCommand, SipEvent,
-    Watchable,
+    AdminAsk, Diversion, DiversionReason, Input, Output, OutwardAsk, ScheduleAsk, SipCommand,
+    SipEvent, Watchable,
 };
 use crate::sim::log::WorldLog;
 use crate::sim::show::Names;
@@ -331,6 +333,8 @@ impl World {
             ["group", extension, ref settings @ ..] => self.group(extension, settings),
             ["trunk", name, ref settings @ ..] => self.trunk(name, settings),
             ["route", pattern, ref settings @ ..] => self.route(pattern, settings),
+            ["schedule", name, ref settings @ ..] => self.schedule(name, settings),
+            ["schedules"] => self.ask(AdminAsk::Schedule(ScheduleAsk::List)),
             ["trunks"] => self.ask(AdminAsk::Outward(OutwardAsk::Trunks)),
             ["call", leg, from, dialed, "by", trunk] => {
                 self.comes_by(trunk);

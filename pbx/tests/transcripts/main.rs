@@ -16,6 +16,7 @@ mod outward;
 mod quota;
 mod records;
 mod rooms;
+mod schedules;
 mod watched;
 
 use tandem_pbx::PbxConfig;

@@ -478,7 +478,7 @@ pub(crate) struct OfficeDifference {
 /// Something that is wrong with an office file.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub(crate) struct OfficeFault {
-    /// user, group, room, trunk or route.
+    /// user, group, room, trunk, route or schedule.
     pub(crate) table: String,
     /// Which of them, from 0.
     pub(crate) index: usize,

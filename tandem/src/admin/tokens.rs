@@ -86,7 +86,7 @@ pub(super) fn needed(method: &Method, path: &str) -> Role {
     match parts[..] {
         [
             "status" | "calls" | "phones" | "users" | "groups" | "rooms" | "trunks" | "routes"
-            | "conflicts" | "nodes" | "events",
+            | "schedules" | "conflicts" | "nodes" | "events",
         ]
         | ["calls", "log" | "log.csv"]
         | ["mailboxes", _, "messages" | "deleted" | "quota"]
@@ -398,6 +398,7 @@ mod tests {
             "read GET /phones",
             "read GET /rooms",
             "read GET /routes",
+            "read GET /schedules",
             "read GET /status",
             "read GET /trunks",
             "read GET /users",

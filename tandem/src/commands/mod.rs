@@ -13,6 +13,7 @@ pub(crate) mod progress;
 pub(crate) mod restore;
 pub(crate) mod restore_mailbox;
 pub(crate) mod room;
+pub(crate) mod schedule;
 pub(crate) mod serve;
 pub(crate) mod site;
 pub(crate) mod stopped;

@@ -22,7 +22,7 @@ const FILE_BYTES_MAX: u64 = 16 << 20;
 
 /// What stands at the head of an exported file.
 const HEAD: &str = "\
-# The office: users, groups, rooms, trunks and routes. `tandem office apply FILE` makes it so; who is not in the file is removed.
+# The office: users, groups, rooms, trunks, routes and schedules. `tandem office apply FILE` makes it so; who is not in the file is removed.
 # An id says who somebody is, whatever the extension. In place of the hashes one can write password = \"…\"
 # and pin = \"…\".
 
@@ -198,6 +198,15 @@ const ROUTE_KEYS: [(&str, Kind); 5] = [
     ("kind", Kind::Text),
 ];
 
+const SCHEDULE_KEYS: [(&str, Kind); 6] = [
+    ("name", Kind::Text),
+    ("number", Kind::Number),
+    ("hours", Kind::Texts),
+    ("holidays", Kind::Texts),
+    ("time_zone", Kind::Text),
+    ("override", Kind::Text),
+];
+
 /// Reads a file; every fault with its line.
 fn read(text: &str) -> Result<Read, Vec<(usize, String)>> {
     let breaks = text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n');
@@ -221,9 +230,11 @@ fn read(text: &str) -> Result<Read, Vec<(usize, String)>> {
             "room" => &ROOM_KEYS,
             "trunk" => &TRUNK_KEYS,
             "route" => &ROUTE_KEYS,
+            "schedule" => &SCHEDULE_KEYS,
             other => {
                 let what = format!(
-                    "there is no '{other}' in an office; there are [[user]], [[group]], [[room]], [[trunk]] and [[route]]"
+                    "there is no '{other}' in an office; there are [[user]], [[group]], [[room]], [[trunk]], [[route]] \
+                     and [[schedule]]"
                 );
                 reader.fault(line, what);
                 continue;
@@ -289,6 +300,7 @@ impl Reader<'_> {
             let needed: &[&str] = match table {
                 "trunk" => &["name", "host"],
                 "route" => &["pattern", "trunks"],
+                "schedule" => &["name"],
                 _ => &["extension", "name"],
             };
             for needed in needed {

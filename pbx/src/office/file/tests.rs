@@ -327,3 +327,82 @@ fn faults_of_trunks_and_routes_are_told_where_they_are() {
         "{not_outside}"
     );
 }
+
+fn scheduled_file() -> OfficeFile {
+    let (office, _) = office(2);
+    let mut file = office.export();
+    for (name, number) in [("day", None), ("shop", Some(1))] {
+        file.schedule.push(ScheduleEntry {
+            name: name.into(),
+            number,
+            hours: vec!["mon-fri 09:00-17:00".into()],
+            ..ScheduleEntry::default()
+        });
+    }
+    file
+}
+
+#[test]
+fn schedules_come_and_go_with_a_file_and_have_numbers_of_their_own() {
+    let (office, mut ids) = office(2);
+    let file = scheduled_file();
+    let told = office.compare(&file, &mut || ids.next_id());
+    let lines = [
+        "+ schedule day mon-fri 09:00-17:00",
+        "+ schedule shop mon-fri 09:00-17:00",
+    ];
+    assert_eq!(
+        (told.faults.len(), told.changes.as_slice()),
+        (0, &lines.map(str::to_owned)[..])
+    );
+    let office = applied(office, &told);
+    let mut exported = office.export();
+    assert_eq!(exported.schedule[0].number, Some(2));
+    let told = office.compare(&exported, &mut || ids.next_id());
+    assert_eq!(told, Comparison::default());
+    // Who does not say a number keeps it.
+    exported.schedule[0].number = None;
+    exported.schedule[0].hours = vec!["daily 08:00-18:00".into()];
+    exported.schedule[0].switched = "closed".into();
+    exported.schedule[1].holidays = vec!["12-25".into()];
+    let told = office.compare(&exported, &mut || ids.next_id());
+    let lines = [
+        "~ schedule day: hours mon-fri 09:00-17:00 -> daily 08:00-18:00, override clock -> closed",
+        "~ schedule shop: holidays",
+    ];
+    assert_eq!(told.changes, lines);
+    let office = applied(office, &told);
+    assert_eq!(office.export().schedule[0].number, Some(2));
+    exported.schedule.clear();
+    let told = office.compare(&exported, &mut || ids.next_id());
+    assert_eq!(told.changes, ["- schedule day", "- schedule shop"]);
+    let office = applied(office, &told);
+    assert!(office.export().schedule.is_empty());
+}
+
+#[test]
+fn faults_of_schedules_are_told_where_they_are() {
+    let (office, mut ids) = office(2);
+    let mut faulty = |change: fn(&mut ScheduleEntry)| {
+        let mut file = scheduled_file();
+        change(&mut file.schedule[0]);
+        let told = office.compare(&file, &mut || ids.next_id());
+        let fault = told.faults.first().expect("a fault");
+        assert_eq!(fault.table, "schedule");
+        format!("{}: {}", fault.key, fault.what)
+    };
+    assert_eq!(
+        faulty(|day| day.name = "shop".into()),
+        "name: the schedule shop is there twice"
+    );
+    assert_eq!(
+        faulty(|day| day.number = Some(1)),
+        "number: two schedules have the number 1"
+    );
+    assert_eq!(
+        faulty(|day| day.switched = "night".into()),
+        "override: 'night' is none of open, closed, clock"
+    );
+    let hours = faulty(|day| day.hours = vec!["mon 9".into()]);
+    assert!(hours.starts_with("hours: 'mon 9' are no hours"), "{hours}");
+}
