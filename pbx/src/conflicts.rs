@@ -15,7 +15,7 @@ const TOPIC: &str = "conflicts";
 /// The newest are listed.
 const LISTED_MAX: usize = 200;
 /// What people set; what nodes and phones write for themselves is no conflict.
-const SET_BY_PEOPLE: [&str; 7] = [
+const SET_BY_PEOPLE: [&str; 8] = [
     "user/",
     "group/",
     "room/",
@@ -23,6 +23,7 @@ const SET_BY_PEOPLE: [&str; 7] = [
     "trunk/",
     "route/",
     "schedule/",
+    "blocked/",
 ];
 
 /// Looks at a record before the view takes it in.

@@ -20,6 +20,7 @@
 //! | `room.changed`, `room.removed` | likewise | a room: its id, extension and name |
 //! | `trunk.changed`, `trunk.removed`, `route.changed`, `route.removed` | likewise | as `tandem trunk list` and `tandem route list` |
 //! | `schedule.changed`, `schedule.removed` | likewise | a schedule, as `tandem schedule list` has it |
+//! | `blocked.added`, `blocked.removed` | the company refuses a number's calls, or no longer | the number |
 //! | `conflict` | something lost in a merge | as listed |
 //!
 //! Invariants: no PIN, password, digest or sound is in a body. Who withholds the number has none here
@@ -88,6 +89,15 @@ impl PbxState {
             kind,
             |x| json!({ "extension": x.office.extension(user), "phone": slot }),
         );
+    }
+
+    /// The company refuses the calls of a number, or no longer.
+    pub(crate) fn blocking_happened(&mut self, number: &str, is_blocked: bool) {
+        let kind = match is_blocked {
+            true => "blocked.added",
+            false => "blocked.removed",
+        };
+        self.event(kind, |_| json!({ "number": number }));
     }
 
     /// A message's register was set.

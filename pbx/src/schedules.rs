@@ -137,8 +137,10 @@ impl PbxState {
 }
 
 /// The groups that go by a schedule, by extension.
-pub(crate) fn groups_by(_: &PbxState, _: Id) -> Vec<Arc<str>> {
-    Vec::new()
+pub(crate) fn groups_by(x: &PbxState, schedule: Id) -> Vec<Arc<str>> {
+    let groups = x.office.groups().map(|(_, group)| group);
+    let by = groups.filter(|group| group.schedule == Some(schedule));
+    by.map(|group| group.extension.clone()).collect()
 }
 
 /// The text of the register that says who says whether it is open.

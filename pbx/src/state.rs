@@ -135,7 +135,7 @@ impl PbxState {
         for (key, value) in self.view.registers("room/") {
             self.office.apply(key, Some(value));
         }
-        for prefix in ["trunk/", "route/", "schedule/"] {
+        for prefix in ["trunk/", "route/", "schedule/", "blocked/"] {
             for (key, value) in self.view.registers(prefix) {
                 self.office.apply(key, Some(value));
             }
@@ -307,6 +307,9 @@ impl PbxState {
         };
         if let Some(id) = id.filter(is_of_office) {
             self.office_happened(id, key);
+        }
+        if let Some(number) = key.strip_prefix("blocked/") {
+            self.blocking_happened(number, value.is_some());
         }
         if let Some(greeting) = greeting_of(key, value.as_deref()) {
             // Small, few, and heard by callers wherever they come in: every node has them.

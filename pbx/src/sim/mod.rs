@@ -30,6 +30,7 @@
 //! | `schedule NAME KEY=VALUE …`, `schedule NAME removed`, `schedules` | the same of a schedule; `_` for a space |
 //! | `register KEY VALUE` | another writes it into the log |
 //! | `user EXT KEY=VALUE` | changes a user: `forward_busy=102`, `blocked=1,2` |
+//! | `block NUMBER`, `unblock NUMBER` | the company refuses its calls |
 //! | `watch EXT`, `unwatch EXT` | somebody watches a user's calls |
 //! | `dial EXT NUMBER` | has a user's phones rung, and then a number |
 //! | `records` | the call log is asked for; as they are written, those of legs that came in are shown |
@@ -334,6 +335,10 @@ impl World {
             ["trunk", name, ref settings @ ..] => self.trunk(name, settings),
             ["route", pattern, ref settings @ ..] => self.route(pattern, settings),
             ["schedule", name, ref settings @ ..] => self.schedule(name, settings),
+            ["block", number] | ["unblock", number] => self.ask(AdminAsk::Block {
+                number: number.into(),
+                is_blocked: words[0] == "block",
+            }),
             ["schedules"] => self.ask(AdminAsk::Schedule(ScheduleAsk::List)),
             ["trunks"] => self.ask(AdminAsk::Outward(OutwardAsk::Trunks)),
             ["call", leg, from, dialed, "by", trunk] => {

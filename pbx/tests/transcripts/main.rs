@@ -17,6 +17,7 @@ mod quota;
 mod records;
 mod rooms;
 mod schedules;
+mod unwanted;
 mod watched;
 
 use tandem_pbx::PbxConfig;

@@ -144,3 +144,117 @@ fn who_watches_hears_of_it() {
         ",
     );
 }
+
+#[test]
+fn a_closed_group_rings_nobody_and_its_calls_go_where_night_says() {
+    check(
+        "
+        > schedule day hours=mon-fri_09:00-17:00
+        log set schedule/S1 = {'name':'day','number':1,'hours':['mon-fri 09:00-17:00'],'holidays':[],'time_zone':null}
+        reply: done
+        > group 600 members=102,103 schedule=day
+        log set group/S2 = {'extension':'600','name':'Group 600','members':['102','103'],'strategy':'all','ring_s':20,'overflow':'mailbox','schedule':'S1'}
+        reply: done
+        > call 1 101 600
+        answer 1
+        > confirmed 1
+        play 1: vm/person-at-extension digits/6 digits/0 digits/0 vm/is-not-available vm/intro
+        > ended 1 normal
+        log call: 101 to 600, answered, normal
+        > group 600 night=101
+        log set group/S2 = {'extension':'600','name':'Group 600','members':['102','103'],'strategy':'all','ring_s':20,'overflow':'mailbox','schedule':'S1','night':{'number':'101'}}
+        reply: done
+        > call 3 ~5551234 600
+        call 2: 101 from 5551234, via 600 TimeOfDay
+        > ended 2 busy
+        answer 3
+        > confirmed 3
+        play 3: vm/person-at-extension digits/1 digits/0 digits/1 vm/is-on-the-phone vm/intro
+        > ended 3 normal
+        log call: 5551234 to 600, answered, normal
+        > group 600 night=busy
+        log set group/S2 = {'extension':'600','name':'Group 600','members':['102','103'],'strategy':'all','ring_s':20,'overflow':'mailbox','schedule':'S1','night':'busy'}
+        reply: done
+        > call 5 ~5551234 600
+        end 5: busy
+        log call: 5551234 to 600, not answered, busy
+        > call 7 101 *281
+        answer 7
+        > confirmed 7
+        log set schedule/S1/override = 'open'
+        play 7: codes/office-open vm/goodbye
+        > ended 7 normal
+        log call: 101 to *281, answered, normal
+        > call 9 ~5551234 600
+        call 4: 102 from 5551234
+        call 6: 103 from 5551234
+        > ended 9 cancelled
+        end 4: cancelled
+        end 6: cancelled
+        log call: 5551234 to 600, not answered, cancelled
+        > schedule day removed
+        reply: no, group 600 goes by the schedule day; tandem group set 600 schedule= ends that
+        ",
+    );
+}
+
+#[test]
+fn a_closed_group_is_closed_after_a_restart_and_open_when_its_schedule_is_gone() {
+    check(
+        "
+        > schedule day override=closed
+        log set schedule/S1/override = 'closed'
+        log set schedule/S1 = {'name':'day','number':1,'hours':[],'holidays':[],'time_zone':null}
+        reply: done
+        > group 600 members=102 schedule=day night=busy
+        log set group/S2 = {'extension':'600','name':'Group 600','members':['102'],'strategy':'all','ring_s':20,'overflow':'mailbox','schedule':'S1','night':'busy'}
+        reply: done
+        > power cut
+        user 101: 101
+        lamp 101: 0/0 (0/0)
+        user 102: 102
+        lamp 102: 0/0 (0/0)
+        user 103: 103
+        lamp 103: 0/0 (0/0)
+        > call 1 101 600
+        end 1: busy
+        log call: 101 to 600, not answered, busy
+        > user 103 forward=600
+        log set user/103/forward = '600'
+        reply: done
+        > call 3 101 103
+        answer 3
+        > ended 3 normal
+        log call: 101 to 103, answered, normal
+        ",
+    );
+}
+
+#[test]
+fn closed_groups_that_lead_to_each_other_come_to_an_end() {
+    check(
+        "
+        > schedule day override=closed
+        log set schedule/S1/override = 'closed'
+        log set schedule/S1 = {'name':'day','number':1,'hours':[],'holidays':[],'time_zone':null}
+        reply: done
+        > group 600 schedule=day
+        log set group/S2 = {'extension':'600','name':'Group 600','members':[],'strategy':'all','ring_s':20,'overflow':'mailbox','schedule':'S1'}
+        reply: done
+        > group 601 schedule=day night=600
+        log set group/S3 = {'extension':'601','name':'Group 601','members':[],'strategy':'all','ring_s':20,'overflow':'mailbox','schedule':'S1','night':{'number':'600'}}
+        reply: done
+        > group 600 night=601
+        log set group/S2 = {'extension':'600','name':'Group 600','members':[],'strategy':'all','ring_s':20,'overflow':'mailbox','schedule':'S1','night':{'number':'601'}}
+        reply: done
+        > call 1 101 600
+        answer 1
+        > confirmed 1
+        play 1: vm/person-at-extension digits/6 digits/0 digits/0 vm/is-not-available vm/intro
+        > ended 1 normal
+        log call: 101 to 600, answered, normal
+        > group 602 schedule=night
+        reply: no, no schedule is called night
+        ",
+    );
+}

@@ -51,7 +51,7 @@ impl Fault {
 }
 
 /// Something that was asked for by name is not there.
-const NOT_FOUND: [&str; 9] = [
+const NOT_FOUND: [&str; 10] = [
     "no user has the extension ",
     "no group has the extension ",
     "no room has the extension ",
@@ -59,6 +59,7 @@ const NOT_FOUND: [&str; 9] = [
     "no route has the pattern ",
     "no schedule is called ",
     "nobody has the number ",
+    "nobody has blocked ",
     "there is no node ",
     "extension ",
 ];

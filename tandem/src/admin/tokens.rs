@@ -86,7 +86,7 @@ pub(super) fn needed(method: &Method, path: &str) -> Role {
     match parts[..] {
         [
             "status" | "calls" | "phones" | "users" | "groups" | "rooms" | "trunks" | "routes"
-            | "schedules" | "conflicts" | "nodes" | "events",
+            | "schedules" | "blocked" | "conflicts" | "nodes" | "events",
         ]
         | ["calls", "log" | "log.csv"]
         | ["mailboxes", _, "messages" | "deleted" | "quota"]
@@ -385,6 +385,7 @@ mod tests {
         open.sort();
         let expected = [
             "operate POST /calls",
+            "read GET /blocked",
             "read GET /calls",
             "read GET /calls/log",
             "read GET /calls/log.csv",

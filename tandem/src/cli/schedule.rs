@@ -1,4 +1,4 @@
-//! `tandem schedule …`.
+//! `tandem schedule …` and `tandem block …`: when calls are taken, and whose are not.
 
 use clap::Subcommand;
 
@@ -37,5 +37,26 @@ pub(crate) enum Schedule {
         node: WhichNode,
     },
     /// All schedules, and whether each is open now
+    List(Ask),
+}
+
+/// `tandem block …`
+#[derive(Debug, Subcommand)]
+pub(crate) enum Block {
+    /// Refuse the calls of a number from outside
+    Add {
+        /// As it is shown when it calls
+        number: String,
+        #[command(flatten)]
+        node: WhichNode,
+    },
+    /// Refuse them no longer
+    Remove {
+        /// Which
+        number: String,
+        #[command(flatten)]
+        node: WhichNode,
+    },
+    /// All of them
     List(Ask),
 }

@@ -132,7 +132,7 @@ enum Kind {
     Pairs,
 }
 
-const USER_KEYS: [(&str, Kind); 20] = [
+const USER_KEYS: [(&str, Kind); 22] = [
     ("id", Kind::Text),
     ("extension", Kind::Text),
     ("name", Kind::Text),
@@ -142,19 +142,21 @@ const USER_KEYS: [(&str, Kind); 20] = [
     ("password", Kind::Text),
     ("pin", Kind::Text),
     ("dnd", Kind::Flag),
+    ("dnd_except", Kind::Texts),
     ("forward", Kind::Text),
     ("forward_busy", Kind::Text),
     ("forward_no_answer", Kind::Text),
     ("forward_unreachable", Kind::Text),
     ("reject_anonymous", Kind::Flag),
     ("blocked", Kind::Texts),
+    ("blocked_to_mailbox", Kind::Flag),
     ("class", Kind::Text),
     ("forward_outside", Kind::Flag),
     ("rings_also", Kind::Texts),
     ("works_at", Kind::Text),
     ("caller_id", Kind::Text),
 ];
-const GROUP_KEYS: [(&str, Kind); 9] = [
+const GROUP_KEYS: [(&str, Kind); 11] = [
     ("id", Kind::Text),
     ("extension", Kind::Text),
     ("name", Kind::Text),
@@ -162,6 +164,8 @@ const GROUP_KEYS: [(&str, Kind); 9] = [
     ("strategy", Kind::Text),
     ("ring_s", Kind::Number),
     ("overflow", Kind::Text),
+    ("schedule", Kind::Text),
+    ("night", Kind::Text),
     ("pin_hash", Kind::Text),
     ("pin", Kind::Text),
 ];
@@ -224,6 +228,18 @@ fn read(text: &str) -> Result<Read, Vec<(usize, String)>> {
     let mut office = serde_json::Map::new();
     for (key, value) in document.get_ref() {
         let line = line_at(key.span().start);
+        if &**key.get_ref() == "blocked" {
+            match Kind::Texts.read(value.get_ref()) {
+                Ok(numbers) => drop(office.insert("blocked".to_owned(), numbers)),
+                Err(wanted) => reader.fault(line, format!("blocked is {wanted}")),
+            }
+            for (index, number) in value.get_ref().as_array().into_iter().flatten().enumerate() {
+                let line = line_at(number.span().start);
+                let entry = ("blocked".to_owned(), index);
+                reader.lines.insert(entry, (line, BTreeMap::new()));
+            }
+            continue;
+        }
         let keys: &[(&str, Kind)] = match &**key.get_ref() {
             "user" => &USER_KEYS,
             "group" => &GROUP_KEYS,
@@ -233,7 +249,7 @@ fn read(text: &str) -> Result<Read, Vec<(usize, String)>> {
             "schedule" => &SCHEDULE_KEYS,
             other => {
                 let what = format!(
-                    "there is no '{other}' in an office; there are [[user]], [[group]], [[room]], [[trunk]], [[route]] \
+                    "there is no '{other}' in an office; there are blocked, [[user]], [[group]], [[room]], [[trunk]], [[route]] \
                      and [[schedule]]"
                 );
                 reader.fault(line, what);
@@ -366,6 +382,15 @@ mod tests {
         assert_eq!(super::read(&again).unwrap().office, read.office);
         assert_eq!(read.line("user", 0, "blocked"), 8);
         assert_eq!(read.line("group", 0, "extension"), 11);
+        let text = "blocked = [\n  \"5\",\n  \"6\",\n]\n";
+        let read = super::read(text).unwrap();
+        assert_eq!(
+            (read.office.blocked.len(), read.line("blocked", 1, "")),
+            (2, 3)
+        );
+        let again = toml::to_string(&read.office).unwrap();
+        assert_eq!(super::read(&again).unwrap().office, read.office);
+        assert_eq!(super::read("blocked = 5\n").unwrap_err()[0].0, 1);
     }
 
     #[test]

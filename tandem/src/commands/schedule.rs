@@ -1,10 +1,11 @@
-//! `tandem schedule add | set | remove | list`.
+//! `tandem schedule add | set | remove | list`, and `tandem block add | remove | list`.
 
 use axum::http::Method;
 
 use crate::admin::Client;
+use crate::admin::bodies::NewBlocked;
 use crate::admin::schedules::{self, ScheduleSettings};
-use crate::cli::schedule::Schedule;
+use crate::cli::schedule::{Block, Schedule};
 use crate::commands::lists::{print_table, show};
 
 pub(crate) fn run(schedule: &Schedule) -> Result<(), String> {
@@ -32,6 +33,23 @@ pub(crate) fn run(schedule: &Schedule) -> Result<(), String> {
             Client::of(node.data()).carry_out(Method::DELETE, &["schedules", name])
         }
         Schedule::List(how) => show(how, &["schedules"], print_schedules),
+    }
+}
+
+pub(crate) fn block(block: &Block) -> Result<(), String> {
+    match block {
+        Block::Add { number, node } => {
+            let number = number.clone();
+            let node = Client::of(node.data());
+            node.send(Method::POST, &["blocked"], &NewBlocked { number })
+        }
+        Block::Remove { number, node } => {
+            Client::of(node.data()).carry_out(Method::DELETE, &["blocked", number])
+        }
+        Block::List(how) => show(how, &["blocked"], |numbers: Vec<String>| {
+            let rows = numbers.into_iter().map(|number| vec![number]);
+            print_table(&["NUMBER"], rows, "no number is blocked");
+        }),
     }
 }
 
