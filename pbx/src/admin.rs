@@ -90,6 +90,21 @@ impl Pbx {
                 Ok(()) => return,
                 Err(why) => Err(why),
             },
+            AdminAsk::Schedule(ask) => match self.on_schedule_ask(asker, ask) {
+                Ok(Some(rows)) => Ok(AdminAnswer::Json(rows)),
+                Ok(None) => return,
+                Err(why) => Err(why),
+            },
+            AdminAsk::Blocked => {
+                let numbers = self.x.office.blocked();
+                Ok(AdminAnswer::Json(numbers.map(|number| &**number).collect()))
+            }
+            AdminAsk::Block { number, is_blocked } => {
+                match self.block(asker, &number, is_blocked) {
+                    Ok(()) => return,
+                    Err(why) => Err(why),
+                }
+            }
             AdminAsk::ExportOffice => Ok(AdminAnswer::Json(json!(self.x.office.export()))),
             AdminAsk::CompareOffice(file) => {
                 let told = self.x.compare_office(&file);
@@ -334,12 +349,14 @@ pub(crate) fn user_row(x: &PbxState, id: Id) -> Option<Value> {
         "extension": user.account.extension,
         "name": user.account.name,
         "dnd": user.settings.dnd,
+        "dnd_except": user.settings.dnd_except,
         "forward": user.settings.forward,
         "forward_busy": user.settings.forward_busy,
         "forward_no_answer": user.settings.forward_no_answer,
         "forward_unreachable": user.settings.forward_unreachable,
         "reject_anonymous": user.settings.reject_anonymous,
         "blocked": user.settings.blocked,
+        "blocked_to_mailbox": user.settings.blocked_to_mailbox,
         "class": user.settings.class(),
         "forward_outside": user.settings.forward_outside,
         "rings_also": user.settings.rings_also,

@@ -157,7 +157,7 @@ impl Outcome {
             "busy" => Outcome::Busy,
             "no_answer" => Outcome::NoAnswer,
             "not_registered" => Outcome::Unreachable,
-            "declined" | "forbidden" => Outcome::Refused,
+            "declined" | "blocked" | "anonymity_disallowed" | "forbidden" => Outcome::Refused,
             "normal" | "cancelled" => Outcome::Cancelled,
             "answered_elsewhere" => Outcome::AnsweredElsewhere,
             "no_such_number" => Outcome::NoSuchNumber,

@@ -142,6 +142,8 @@ pub enum Service {
     WorkAt,
     /// My phones are my phones again.
     WorkHere,
+    /// Open the office, or close it: the schedule whose number follows.
+    SwitchSchedule,
     /// Log in to the group whose extension follows, or to all my groups.
     GroupLogin,
     /// Log out.
@@ -254,6 +256,7 @@ impl StarCode {
             ("*87", Service::RejectAnonymousOff),
             ("*75", Service::WorkAt),
             ("*76", Service::WorkHere),
+            ("*28", Service::SwitchSchedule),
             ("*45", Service::GroupLogin),
             ("*46", Service::GroupLogout),
             ("*69", Service::CallBack),

@@ -15,7 +15,16 @@ const TOPIC: &str = "conflicts";
 /// The newest are listed.
 const LISTED_MAX: usize = 200;
 /// What people set; what nodes and phones write for themselves is no conflict.
-const SET_BY_PEOPLE: [&str; 6] = ["user/", "group/", "room/", "mailbox/", "trunk/", "route/"];
+const SET_BY_PEOPLE: [&str; 8] = [
+    "user/",
+    "group/",
+    "room/",
+    "mailbox/",
+    "trunk/",
+    "route/",
+    "schedule/",
+    "blocked/",
+];
 
 /// Looks at a record before the view takes it in.
 pub(crate) fn see(x: &mut PbxState, record: &Committed) {
@@ -78,6 +87,9 @@ pub(crate) fn list(x: &PbxState) -> Value {
             };
             let setting = parts.next().unwrap_or(whole);
             row["what"] = format!("{setting} of {extension}").into();
+        } else if let Some(schedule) = user.and_then(|id| x.office.schedules.get(id)) {
+            let setting = parts.next().unwrap_or("name, hours or holidays");
+            row["what"] = format!("{setting} of {}", schedule.name).into();
         }
         rows.push(row);
     }

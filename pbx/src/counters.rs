@@ -96,6 +96,8 @@ pub fn cause_name(cause: Cause) -> &'static str {
         Cause::AnsweredElsewhere => "answered_elsewhere",
         Cause::Busy => "busy",
         Cause::Declined => "declined",
+        Cause::Blocked => "blocked",
+        Cause::AnonymityDisallowed => "anonymity_disallowed",
         Cause::NoAnswer => "no_answer",
         Cause::NotRegistered => "not_registered",
         Cause::NoSuchNumber => "no_such_number",

@@ -20,6 +20,8 @@
 //! | `group.changed`, `group.removed` | likewise | a group |
 //! | `room.changed`, `room.removed` | likewise | a room: its id, extension and name |
 //! | `trunk.changed`, `trunk.removed`, `route.changed`, `route.removed` | likewise | as `tandem trunk list` and `tandem route list` |
+//! | `schedule.changed`, `schedule.removed` | likewise | a schedule, as `tandem schedule list` has it |
+//! | `blocked.added`, `blocked.removed` | the company refuses a number's calls, or no longer | the number |
 //! | `conflict` | something lost in a merge | as listed |
 //!
 //! Invariants: no PIN, password, digest or sound is in a body. Who withholds the number has none here
@@ -38,6 +40,7 @@ use crate::call_log::CallRecord;
 use crate::groups;
 use crate::mailbox::Message;
 use crate::pbx::Pbx;
+use crate::schedules;
 use crate::seam::{Happened, Output};
 use crate::state::PbxState;
 use crate::trunks;
@@ -87,6 +90,15 @@ impl PbxState {
             kind,
             |x| json!({ "extension": x.office.extension(user), "phone": slot }),
         );
+    }
+
+    /// The company refuses the calls of a number, or no longer.
+    pub(crate) fn blocking_happened(&mut self, number: &str, is_blocked: bool) {
+        let kind = match is_blocked {
+            true => "blocked.added",
+            false => "blocked.removed",
+        };
+        self.event(kind, |_| json!({ "number": number }));
     }
 
     /// A message's register was set.
@@ -140,6 +152,7 @@ impl PbxState {
                 .map(|room| json!({ "id": id, "extension": room.extension, "name": room.name })),
             "trunk" => trunks::trunk_row(self, id),
             "route" => trunks::route_row(self, id),
+            "schedule" => schedules::row(self, id),
             _ => admin::user_row(self, id),
         };
         let kind = match (of, row.is_some()) {
@@ -151,6 +164,8 @@ impl PbxState {
             ("trunk", false) => "trunk.removed",
             ("route", true) => "route.changed",
             ("route", false) => "route.removed",
+            ("schedule", true) => "schedule.changed",
+            ("schedule", false) => "schedule.removed",
             (_, true) => "user.changed",
             (_, false) => "user.removed",
         };

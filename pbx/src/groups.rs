@@ -39,6 +39,8 @@ impl Pbx {
             strategy: Strategy::All,
             ring_s: RING_S_DEFAULT,
             overflow: Overflow::Mailbox,
+            schedule: None,
+            night: Overflow::Mailbox,
         };
         let id = self.x.new_id();
         self.write_group(asker, id, group, change)
@@ -103,6 +105,14 @@ impl Pbx {
         if let Some(overflow) = change.overflow {
             self.check_overflow(&overflow)?;
             group.overflow = overflow;
+        }
+        if let Some(name) = change.schedule {
+            let schedule = name.map(|name| self.x.schedule_of(&name));
+            group.schedule = schedule.transpose()?;
+        }
+        if let Some(night) = change.night {
+            self.check_overflow(&night)?;
+            group.night = night;
         }
         if let Some(hash) = change.pin_hash {
             let pin = Some(json(&hash));
@@ -173,6 +183,13 @@ impl Pbx {
     }
 }
 
+impl PbxState {
+    /// Calls to the group ring its members now. Where its schedule is gone, they always do.
+    pub(crate) fn is_group_open(&self, group: &Group) -> bool {
+        group.schedule.is_none_or(|schedule| self.is_open(schedule))
+    }
+}
+
 /// A group as it is listed.
 pub(crate) fn row(x: &PbxState, id: Id) -> Option<Value> {
     let office = &x.office;
@@ -190,5 +207,8 @@ pub(crate) fn row(x: &PbxState, id: Id) -> Option<Value> {
         "strategy": group.strategy.name(),
         "ring_s": group.ring_s,
         "overflow": group.overflow.name(),
+        "schedule": group.schedule.and_then(|id| office.schedules.get(id)).map(|s| &*s.name),
+        "night": group.night.name(),
+        "open": x.is_group_open(group),
     }))
 }

@@ -28,6 +28,7 @@ pub mod retention;
 mod returned;
 mod rooms;
 mod say;
+mod schedules;
 pub mod seam;
 #[cfg(any(test, feature = "sim"))]
 pub mod sim;

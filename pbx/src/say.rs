@@ -7,6 +7,7 @@
 
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
@@ -230,9 +231,13 @@ pub(crate) fn zone(name: &str) -> Option<TimeZone> {
 
 /// What a clock on the wall shows.
 pub(crate) fn local(at: WallTime, zone: &TimeZone) -> DateTime {
+    zone.to_datetime(timestamp(at))
+}
+
+/// The same time as the calendar counts it.
+pub(crate) fn timestamp(at: WallTime) -> Timestamp {
     let at_ms = i64::try_from(at.0).unwrap_or(i64::MAX);
-    let at = jiff::Timestamp::from_millisecond(at_ms).unwrap_or(jiff::Timestamp::MAX);
-    zone.to_datetime(at)
+    Timestamp::from_millisecond(at_ms).unwrap_or(Timestamp::MAX)
 }
 
 #[cfg(test)]

@@ -21,7 +21,10 @@ pub use crate::seam::outward::{
     AddressTarget, AddressTransport, Login, OutwardAsk, RouteChange, Target, TrunkChange, TrunkHost,
 };
 
+pub use crate::seam::schedules::{ScheduleAsk, ScheduleChange};
+
 mod outward;
+mod schedules;
 
 /// Who is calling, as far as it was proved.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -107,6 +110,8 @@ pub enum DiversionReason {
     Unreachable,
     /// The phone said so (302).
     Deflected,
+    /// The line is closed at this time.
+    TimeOfDay,
     /// Something else, or it was not said.
     Other,
 }
@@ -142,6 +147,10 @@ pub enum Cause {
     Busy,
     /// The party declined (603).
     Declined,
+    /// Who is called, or the company, wants no calls from this number (603).
+    Blocked,
+    /// Who is called wants no calls of who withholds the number (433, RFC 5079).
+    AnonymityDisallowed,
     /// It rang and nobody answered (408, 480, our own timer).
     NoAnswer,
     /// The user has no phone registered.
@@ -526,6 +535,8 @@ pub struct UserChange {
     pub pin_hash: Option<Arc<str>>,
     /// No calls are wanted.
     pub dnd: Option<bool>,
+    /// Numbers and extensions that ring all the same, all of them.
+    pub dnd_except: Option<Vec<Arc<str>>>,
     /// The extension all calls go to; `Some(None)`: no longer.
     pub forward: Option<Option<Arc<str>>>,
     /// The same while the user is on the phone.
@@ -538,6 +549,8 @@ pub struct UserChange {
     pub reject_anonymous: Option<bool>,
     /// Numbers whose calls are refused, all of them.
     pub blocked: Option<Vec<Arc<str>>>,
+    /// They come to the mailbox.
+    pub blocked_to_mailbox: Option<bool>,
     /// What the user may call.
     pub class: Option<ClassOfService>,
     /// The user's calls may be forwarded to numbers outside.
@@ -567,6 +580,10 @@ pub struct GroupChange {
     pub ring_s: Option<u16>,
     /// What follows if nobody answers.
     pub overflow: Option<Overflow>,
+    /// By name, when it is open; `Some(None)`: always.
+    pub schedule: Option<Option<Arc<str>>>,
+    /// What follows while it is closed.
+    pub night: Option<Overflow>,
     /// Argon2 hash of the PIN of its mailbox, PHC form.
     pub pin_hash: Option<Arc<str>>,
 }
@@ -653,6 +670,16 @@ pub enum AdminAsk {
     RemoveRoom { extension: Arc<str> },
     /// Trunks and routes.
     Outward(OutwardAsk),
+    /// When the office is open.
+    Schedule(ScheduleAsk),
+    /// Numbers whose calls the company refuses, as JSON.
+    Blocked,
+    /// Refuse the calls of a number from outside, or no longer. Answered when it is durable.
+    Block {
+        number: Arc<str>,
+        /// They are refused.
+        is_blocked: bool,
+    },
     /// The office as a file, as JSON ([`OfficeFile`]).
     ExportOffice,
     /// What a file would change, as JSON: `faults` and `changes`.

@@ -140,7 +140,7 @@ impl PbxState {
         for (key, value) in self.view.registers("room/") {
             self.office.apply(key, Some(value));
         }
-        for prefix in ["trunk/", "route/"] {
+        for prefix in ["trunk/", "route/", "schedule/", "blocked/"] {
             for (key, value) in self.view.registers(prefix) {
                 self.office.apply(key, Some(value));
             }
@@ -278,14 +278,16 @@ impl PbxState {
         let members = |office: &Office, id: Id| office.group(id).map(|g| g.members.clone());
         let members_before = id.and_then(|id| members(&self.office, id));
         let changed = self.office.apply(key, value.as_deref());
-        let is_outside = key.starts_with("trunk/") || key.starts_with("route/");
+        let is_apart = ["trunk/", "route/", "schedule/"]
+            .iter()
+            .any(|prefix| key.starts_with(prefix));
         if key.starts_with("trunk/")
             && !key.ends_with("/password")
             && let Some(id) = changed
         {
             self.tell_trunk(id);
         }
-        if let Some(id) = changed.filter(|_| !is_outside) {
+        if let Some(id) = changed.filter(|_| !is_apart) {
             let after = self.office.extension(id).cloned();
             let members = [members_before, members(&self.office, id)];
             let extensions = [before, after];
@@ -310,12 +312,16 @@ impl PbxState {
             }
         }
         let is_of_office = |_: &Id| {
-            ["user/", "group/", "room/", "trunk/", "route/"]
-                .iter()
-                .any(|p| key.starts_with(p))
+            is_apart
+                || ["user/", "group/", "room/"]
+                    .iter()
+                    .any(|p| key.starts_with(p))
         };
         if let Some(id) = id.filter(is_of_office) {
             self.office_happened(id, key);
+        }
+        if let Some(number) = key.strip_prefix("blocked/") {
+            self.blocking_happened(number, value.is_some());
         }
         if let Some(greeting) = greeting_of(key, value.as_deref()) {
             // Small, few, and heard by callers wherever they come in: every node has them.
@@ -545,6 +551,18 @@ impl PbxState {
 
     pub(crate) fn after(&self, wait: Duration) -> Time {
         self.now.mono + wait
+    }
+
+    /// A schedule says that the office is open now.
+    pub(crate) fn is_open(&self, schedule: Id) -> bool {
+        let schedules = &self.office.schedules;
+        schedules.is_open(schedule, self.now.wall, &self.zone)
+    }
+
+    /// The same if nobody had switched it by hand.
+    pub(crate) fn is_open_by_clock(&self, schedule: Id) -> bool {
+        let schedules = &self.office.schedules;
+        schedules.is_open_by_clock(schedule, self.now.wall, &self.zone)
     }
 
     /// What a clock on the office wall shows at this time.

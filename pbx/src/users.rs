@@ -10,9 +10,10 @@ use tandem_storage::name::Id;
 
 use crate::config::PbxConfig;
 use crate::office::{
-    self, Account, Entry, ForwardCase, RecordWish, account_key, blocked_key, caller_id_key,
-    class_key, dnd_key, forward_case_key, forward_key, forward_outside_key, json, pin_key,
-    record_key, reject_anonymous_key, rings_also_key, works_at_key,
+    self, Account, Entry, ForwardCase, RecordWish, account_key, blocked_key,
+    blocked_to_mailbox_key, caller_id_key, class_key, company_blocked_key, dnd_except_key, dnd_key,
+    forward_case_key, forward_key, forward_outside_key, json, pin_key, record_key,
+    reject_anonymous_key, rings_also_key, works_at_key,
 };
 use crate::pbx::Pbx;
 use crate::seam::UserChange;
@@ -26,6 +27,10 @@ const NAME_CHARS_MAX: usize = 64;
 
 /// The most numbers that a user can block.
 pub(crate) const BLOCKED_MAX: usize = 200;
+/// The most numbers that ring though a user wants no calls.
+pub(crate) const DND_EXCEPT_MAX: usize = 200;
+/// The most numbers that the company can block.
+pub(crate) const COMPANY_BLOCKED_MAX: usize = 10_000;
 /// The most numbers outside that ring with a user's phones.
 pub(crate) const RINGS_ALSO_MAX: usize = 5;
 
@@ -83,6 +88,15 @@ fn is_row(pin: &str) -> bool {
     [-1, 0, 1]
         .iter()
         .any(|step| steps.iter().all(|s| s == step))
+}
+
+/// What is wrong with a list of numbers, if anything.
+pub(crate) fn numbers_fault(numbers: &[Arc<str>], most: usize) -> Option<String> {
+    let wrong = numbers.iter().find(|number| !is_phone_number(number));
+    match numbers.len() > most {
+        true => Some(format!("at most {most} numbers can be named")),
+        false => wrong.map(|number| number_fault(number)),
+    }
 }
 
 /// A register and its text; `None`: it is removed.
@@ -156,6 +170,12 @@ impl Pbx {
         if let Some(on) = change.dnd {
             registers.push((dnd_key(user), on.then(|| json(&true))));
         }
+        if let Some(numbers) = change.dnd_except {
+            let fault = numbers_fault(&numbers, DND_EXCEPT_MAX);
+            fault.map_or(Ok(()), Err)?;
+            let value = (!numbers.is_empty()).then(|| json(&numbers));
+            registers.push((dnd_except_key(user), value));
+        }
         let forwards = [
             (forward_key(user), change.forward),
             (in_case(ForwardCase::Busy), change.forward_busy),
@@ -181,6 +201,9 @@ impl Pbx {
             }
             let value = (!blocked.is_empty()).then(|| json(&blocked));
             registers.push((blocked_key(user), value));
+        }
+        if let Some(on) = change.blocked_to_mailbox {
+            registers.push((blocked_to_mailbox_key(user), on.then(|| json(&true))));
         }
         if let Some(class) = change.class {
             registers.push((class_key(user), Some(json(&class))));
@@ -235,6 +258,28 @@ impl Pbx {
         self.x.append_register(Waiter::Nobody, pin_key(user), None);
         self.x
             .append_register(Waiter::Asker(asker), account_key(user), None);
+        Ok(())
+    }
+
+    /// The company refuses the calls of a number from outside, or no longer.
+    pub(crate) fn block(&mut self, asker: u64, number: &str, on: bool) -> Result<(), String> {
+        let is_there = self.x.office.blocked().any(|blocked| &**blocked == number);
+        match (on, is_there) {
+            (true, true) => return Err(format!("{number} is blocked already")),
+            (false, false) => return Err(format!("nobody has blocked {number}")),
+            _ => {}
+        }
+        if on && self.x.office.blocked().len() >= COMPANY_BLOCKED_MAX {
+            return Err(format!(
+                "at most {COMPANY_BLOCKED_MAX} numbers can be blocked"
+            ));
+        }
+        if on && !is_phone_number(number) {
+            return Err(number_fault(number));
+        }
+        let key = company_blocked_key(number);
+        let value = on.then(|| json(&true));
+        self.x.append_register(Waiter::Asker(asker), key, value);
         Ok(())
     }
 

@@ -150,6 +150,8 @@ words! {
     FORWARD_UNREACHABLE_ON = "codes/forward-unreachable-on";
     ANONYMOUS_REJECTED = "codes/anonymous-rejected";
     ANONYMOUS_ACCEPTED = "codes/anonymous-accepted";
+    OFFICE_OPEN = "codes/office-open";
+    OFFICE_CLOSED = "codes/office-closed";
     LOGGED_IN = "codes/logged-in";
     LOGGED_OUT = "codes/logged-out";
     NOTHING_RINGS = "codes/nothing-rings";

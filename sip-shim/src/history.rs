@@ -195,13 +195,14 @@ fn write_entry(text: &mut String, entry: &str, index: &mut String) {
     let _ = write!(text, "History-Info: {entry};index={index}{from}\r\n");
 }
 
-const REASONS: [(&str, u16, DiversionReason); 6] = [
+const REASONS: [(&str, u16, DiversionReason); 7] = [
     ("unconditional", 302, DiversionReason::Unconditional),
     ("user-busy", 486, DiversionReason::Busy),
     ("no-answer", 408, DiversionReason::NoAnswer),
     ("unavailable", 503, DiversionReason::Unreachable),
     ("deflection", 480, DiversionReason::Deflected),
     ("unknown", 404, DiversionReason::Other),
+    ("time-of-day", 404, DiversionReason::TimeOfDay),
 ];
 
 fn reason_named(name: &str) -> DiversionReason {

@@ -484,7 +484,8 @@ pub(crate) fn read_description(message: &Message) -> Option<Session> {
 pub(crate) fn status_of(cause: Cause) -> u16 {
     match cause {
         Cause::Busy => 486,
-        Cause::Declined => 603,
+        Cause::Declined | Cause::Blocked => 603,
+        Cause::AnonymityDisallowed => 433,
         Cause::Cancelled | Cause::AnsweredElsewhere => 487,
         Cause::NoSuchNumber => 404,
         Cause::Forbidden => 403,

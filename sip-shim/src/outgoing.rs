@@ -598,6 +598,7 @@ fn cause_of(status: u16) -> Cause {
     match status {
         486 | 600 => Cause::Busy,
         603 | 607 | 608 => Cause::Declined,
+        433 => Cause::AnonymityDisallowed,
         408 | 480 | 487 => Cause::NoAnswer,
         404 | 410 | 484 | 604 => Cause::NoSuchNumber,
         403 => Cause::Forbidden,
@@ -611,7 +612,7 @@ fn cause_of(status: u16) -> Cause {
 fn rank(cause: Cause) -> u8 {
     match cause {
         Cause::Busy => 0,
-        Cause::Declined => 1,
+        Cause::Declined | Cause::AnonymityDisallowed => 1,
         Cause::NoAnswer => 2,
         Cause::NotAcceptable => 3,
         Cause::Congestion => 4,

@@ -127,6 +127,8 @@ fn refusals_have_their_status() {
     let cases = [
         (Cause::Busy, "486"),
         (Cause::Declined, "603"),
+        (Cause::Blocked, "603"),
+        (Cause::AnonymityDisallowed, "433"),
         (Cause::NoAnswer, "480"),
         (Cause::NotRegistered, "480"),
         (Cause::NoSuchNumber, "404"),

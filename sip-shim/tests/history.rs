@@ -100,6 +100,23 @@ fn who_is_not_to_be_known_is_not_named() {
 }
 
 #[test]
+fn a_line_that_is_closed_says_so() {
+    let diversions = [diversion("600", DiversionReason::TimeOfDay)];
+    let invite = called(CallHistory {
+        diversions: diversions.into(),
+        referred_by: None,
+    });
+    assert_eq!(
+        all(&invite, "Diversion"),
+        ["<sip:600@10.0.0.9:5060>;reason=time-of-day"]
+    );
+    assert_eq!(
+        all(&invite, "History-Info")[1],
+        "<sip:102@10.0.0.9:5060;cause=404>;index=1.1;mp=1"
+    );
+}
+
+#[test]
 fn a_call_that_went_straight_has_no_history() {
     let invite = called(CallHistory::default());
     for name in ["Diversion", "History-Info", "Referred-By"] {

@@ -28,6 +28,7 @@ mod office;
 pub(crate) mod outward;
 mod recordings;
 mod rooms;
+pub(crate) mod schedules;
 mod server;
 mod sound;
 #[cfg(test)]
@@ -140,6 +141,7 @@ fn verbs() -> (Router<Answerer>, OpenApi) {
         .merge(groups::routes())
         .merge(rooms::routes())
         .merge(outward::routes())
+        .merge(schedules::routes())
         .merge(office::routes())
         .merge(mailboxes::routes())
         .merge(sound::routes())

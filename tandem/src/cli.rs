@@ -12,6 +12,7 @@ use crate::commands;
 use crate::config::PortRange;
 
 pub(crate) mod outward;
+pub(crate) mod schedule;
 
 /// A telephone system that does not stop.
 #[derive(Debug, Parser)]
@@ -54,6 +55,12 @@ enum Command {
     /// Which numbers go over which trunks: add, set, remove, list
     #[command(subcommand)]
     Route(outward::Route),
+    /// When the office is open: add, set, remove, list
+    #[command(subcommand)]
+    Schedule(schedule::Schedule),
+    /// Numbers whose calls from outside are refused: add, remove, list
+    #[command(subcommand)]
+    Block(schedule::Block),
     /// Tokens for the API, each with a role: add, list, remove
     #[command(subcommand)]
     Token(Token),
@@ -185,9 +192,10 @@ pub(crate) enum User {
         #[command(flatten)]
         ask: Ask,
     },
-    /// Change a user: name=…, extension=…, password=…, pin=…, dnd=on|off, forward=EXT (or forward= for
-    /// no longer; likewise forward_busy, forward_no_answer, forward_unreachable), reject_anonymous=on|off,
-    /// blocked=NUMBER,NUMBER, class=internal|outward|international, forward_outside=on|off,
+    /// Change a user: name=…, extension=…, password=…, pin=…, dnd=on|off, dnd_except=NUMBER,NUMBER,
+    /// forward=EXT (or forward= for no longer; likewise forward_busy, forward_no_answer,
+    /// forward_unreachable), reject_anonymous=on|off, blocked=NUMBER,NUMBER,
+    /// blocked_to_mailbox=on|off, class=internal|outward|international, forward_outside=on|off,
     /// rings_also=NUMBER,NUMBER, works_at=NUMBER, caller_id=NUMBER,
     /// record=never|on-demand|always
     Set {
@@ -219,7 +227,8 @@ pub(crate) enum Group {
         extension: String,
         /// For displays
         name: String,
-        /// members=EXT,EXT, strategy=all|in_order|rotating|longest_idle|page|page_two_way, ring_s=N, overflow=mailbox|busy|EXT, pin=N
+        /// members=EXT,EXT, strategy=all|in_order|rotating|longest_idle|page|page_two_way, ring_s=N, overflow=mailbox|busy|EXT,
+        /// schedule=NAME (or schedule= for always open), night=mailbox|busy|EXT (while it is closed), pin=N
         #[arg(value_name = "KEY=VALUE")]
         settings: Vec<String>,
         #[command(flatten)]
@@ -309,7 +318,7 @@ pub(crate) enum Token {
 /// `tandem office …`
 #[derive(Debug, Subcommand)]
 pub(crate) enum Office {
-    /// Write all users, groups, rooms, trunks and routes to a file
+    /// Write all users, groups, rooms, trunks, routes and schedules to a file
     Export {
         /// Where to [default: standard output]
         file: Option<PathBuf>,
@@ -609,6 +618,8 @@ pub(crate) fn run() -> ExitCode {
         Command::Rooms(ask) => commands::room::members(&ask),
         Command::Trunk(trunk) => commands::trunk::run(&trunk),
         Command::Route(route) => commands::trunk::run_route(&route),
+        Command::Schedule(schedule) => commands::schedule::run(&schedule),
+        Command::Block(block) => commands::schedule::block(&block),
         Command::Token(token) => commands::token::run(&token),
         Command::Dial(dial) => commands::group::dial(&dial),
         Command::Conflicts(ask) => commands::lists::conflicts(&ask),

@@ -138,6 +138,8 @@ impl Office {
                 strategy: group.strategy,
                 ring_s: RING_S,
                 overflow: Overflow::Mailbox,
+                schedule: None,
+                night: Overflow::Mailbox,
             };
             let value = serde_json::to_string(&group).map_err(|e| e.to_string())?;
             registers.push((group_key(ids.next_id()).to_string(), value));

@@ -105,6 +105,8 @@ impl Start {
                 strategy: Strategy::All,
                 ring_s: 15,
                 overflow: Overflow::Mailbox,
+                schedule: None,
+                night: Overflow::Mailbox,
             };
             let group = serde_json::to_string(&group).expect("plain data");
             office.push((group_key(ids.next_id()).to_string(), Some(group)));

@@ -16,8 +16,10 @@ use crate::call::outward;
 use crate::call::routing::forward_target;
 use crate::call::{Leg, LegEvent};
 use crate::office::group::logged_out_key;
+use crate::office::schedule::override_key;
 use crate::office::{self, ForwardCase};
 use crate::say::Say;
+use crate::schedules::override_value;
 use crate::seam::Cause;
 use crate::state::{PbxState, Waiter};
 use crate::words::{self, Word};
@@ -58,6 +60,8 @@ pub(crate) enum Change {
     RejectAnonymous(bool),
     /// The number outside that is the user's phone for now.
     WorkAt(Option<Arc<str>>),
+    /// Open if it is closed, closed if it is open.
+    Schedule(Id),
     /// Logged in to this group, or to all of the user's.
     Group(Option<Id>, bool),
 }
@@ -231,6 +235,15 @@ impl Change {
                     x.register(waiter, key, (!is_in).then_some(&true)),
                     Say::one(word),
                 )
+            }
+            Change::Schedule(schedule) => {
+                let word = match x.is_open(schedule) {
+                    true => words::OFFICE_CLOSED,
+                    false => words::OFFICE_OPEN,
+                };
+                let value = override_value(x.switched(schedule));
+                let token = x.append_register(waiter, override_key(schedule), value);
+                (token, Say::one(word))
             }
             Change::WorkAt(to) => {
                 if let Some(to) = &to {

@@ -86,6 +86,7 @@ impl Dial {
         Trail {
             passed: self.request.passed.clone(),
             diversions: self.diversions.clone(),
+            caller: Some(self.shown.clone()),
         }
     }
 

@@ -9,7 +9,7 @@ use tandem_storage::name::Id;
 
 use crate::call::outward::OutsideCall;
 use crate::call::parking::Parking;
-use crate::seam::{Cause, Diversion, Referrer};
+use crate::seam::{Caller, Cause, Diversion, Referrer};
 
 /// What is to be tried, and what follows if nobody answers.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -34,6 +34,8 @@ pub(crate) struct Trail {
     pub(crate) passed: Vec<Id>,
     /// The lines that it was sent on from, elsewhere included, the first one first.
     pub(crate) diversions: Vec<Diversion>,
+    /// Who calls, as those who are rung are shown; `None`: nobody whom anybody could not want.
+    pub(crate) caller: Option<Caller>,
 }
 
 /// Who is rung at once, and for how long.
@@ -74,14 +76,16 @@ impl DialRequest {
     pub(crate) fn user(called: Id, passed: Vec<Id>, ring_for: Duration) -> DialRequest {
         let trail = Trail {
             passed,
-            diversions: Vec::new(),
+            ..Trail::default()
         };
         DialRequest::user_by(called, trail, ring_for)
     }
 
     /// The same for a call that may have been elsewhere before.
     pub(crate) fn user_by(called: Id, trail: Trail, ring_for: Duration) -> DialRequest {
-        let Trail { passed, diversions } = trail;
+        let Trail {
+            passed, diversions, ..
+        } = trail;
         let user = passed.last().copied().unwrap_or(called);
         let step = Step {
             targets: vec![DialTarget::User(user)],

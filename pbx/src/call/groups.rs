@@ -20,9 +20,13 @@ use crate::voicemail::deposit::Reason;
 
 /// A call to a user.
 pub(crate) fn call_user(x: &mut PbxState, dialer: &Dialer<'_>, called: Id) -> Next {
-    if is_unwanted(x, dialer.party, called) {
+    if let Some(cause) = unwanted(x, dialer.party, called) {
         x.counters.calls_unwanted += 1;
-        return Next::End(Cause::Declined);
+        let to_mailbox = x.office.settings(called).blocked_to_mailbox;
+        if cause == Cause::Blocked && to_mailbox {
+            return Next::Start(Start::Deposit(called, Reason::Unavailable));
+        }
+        return Next::End(cause);
     }
     match to_user(x, called, Trail::from(dialer)) {
         Some(request) => Next::Dial(request),
@@ -30,13 +34,28 @@ pub(crate) fn call_user(x: &mut PbxState, dialer: &Dialer<'_>, called: Id) -> Ne
     }
 }
 
-/// A user does not want to hear from this caller.
-pub(crate) fn is_unwanted(x: &PbxState, caller: &Caller, called: Id) -> bool {
+/// Why a user does not want to hear from this caller.
+pub(crate) fn unwanted(x: &PbxState, caller: &Caller, called: Id) -> Option<Cause> {
     let settings = x.office.settings(called);
     match caller.is_withheld {
-        true => settings.reject_anonymous,
-        false => settings.blocked.contains(&caller.number),
+        true => settings
+            .reject_anonymous
+            .then_some(Cause::AnonymityDisallowed),
+        false => {
+            let is_blocked = settings.blocked.contains(&caller.number);
+            is_blocked.then_some(Cause::Blocked)
+        }
     }
+}
+
+/// A user's phones ring for this call: the user wants calls, or at least this caller's.
+fn rings(x: &PbxState, user: Id, trail: &Trail) -> bool {
+    let settings = x.office.settings(user);
+    let Some(caller) = &trail.caller else {
+        return !settings.dnd;
+    };
+    let is_exception = !caller.is_withheld && settings.dnd_except.contains(&caller.number);
+    (!settings.dnd || is_exception) && unwanted(x, caller, user).is_none()
 }
 
 /// A call to a group.
@@ -65,6 +84,7 @@ impl Trail {
         Trail {
             passed: Vec::new(),
             diversions: dialer.diversions.to_vec(),
+            caller: Some(dialer.party.clone()),
         }
     }
 
@@ -83,7 +103,7 @@ impl Trail {
 }
 
 /// A user's phones, or those of whom the user's calls go to. `None`: nobody's phone rings (do not
-/// disturb, a circle, an extension that is no more).
+/// disturb, a caller who is not wanted, a circle, an extension that is no more).
 fn to_user(x: &mut PbxState, user: Id, mut trail: Trail) -> Option<DialRequest> {
     let called = user;
     let mut at = user;
@@ -93,7 +113,7 @@ fn to_user(x: &mut PbxState, user: Id, mut trail: Trail) -> Option<DialRequest> 
         }
         let settings = x.office.settings(at);
         let Some(forward) = settings.forward else {
-            let rings = !settings.dnd;
+            let rings = rings(x, at, &trail);
             return rings.then(|| DialRequest::user_by(called, trail, x.config.ring_for));
         };
         trail.divert(x, at, DiversionReason::Unconditional);
@@ -126,10 +146,12 @@ fn to_group(x: &mut PbxState, id: Id, mut trail: Trail) -> Option<DialRequest> {
         return None;
     }
     let group = x.office.group(id)?.clone();
+    if !group.strategy.is_page() && !x.is_group_open(&group) {
+        return Some(at_night(x, id, group.night, trail));
+    }
     let wanted = |user: &Id| {
-        let settings = x.office.settings(*user);
         let is_there = x.office.account(*user).is_some() && !x.office.is_logged_out(id, *user);
-        is_there && !settings.dnd
+        is_there && rings(x, *user, &trail)
     };
     let mut members: Vec<Id> = group.members.iter().copied().filter(wanted).collect();
     match group.strategy {
@@ -140,7 +162,9 @@ fn to_group(x: &mut PbxState, id: Id, mut trail: Trail) -> Option<DialRequest> {
         Strategy::LongestIdle => members.sort_by_key(|user| x.idle_since(*user)),
     }
     let ring_for = std::time::Duration::from_secs(group.ring_s.into());
-    let Trail { passed, diversions } = trail;
+    let Trail {
+        passed, diversions, ..
+    } = trail;
     let step = |targets: Vec<Id>| Step {
         targets: targets.into_iter().map(DialTarget::User).collect(),
         diversions: diversions.clone(),
@@ -163,6 +187,34 @@ fn to_group(x: &mut PbxState, id: Id, mut trail: Trail) -> Option<DialRequest> {
         otherwise,
         referred_by: None,
     })
+}
+
+/// A closed group rings nobody: the call goes where it does at night.
+fn at_night(x: &mut PbxState, id: Id, night: Overflow, mut trail: Trail) -> DialRequest {
+    let passed = trail.passed.clone();
+    let otherwise = match night {
+        Overflow::Mailbox => Otherwise::Mailbox(id),
+        Overflow::Busy => Otherwise::End(Cause::Busy),
+        Overflow::Number(to) => {
+            trail.divert(x, id, DiversionReason::TimeOfDay);
+            if let Some(request) = onward(x, &to, trail) {
+                return request;
+            }
+            // It has been there, or nobody there wants calls.
+            match x.office.mailbox(&to) {
+                Some(mailbox) => Otherwise::Mailbox(mailbox),
+                None => Otherwise::End(Cause::NoAnswer),
+            }
+        }
+    };
+    DialRequest {
+        steps: VecDeque::new(),
+        passed,
+        skips_busy: true,
+        auto_answer: false,
+        otherwise,
+        referred_by: None,
+    }
 }
 
 /// Why a call is sent on in a case of forwarding.

@@ -49,7 +49,9 @@ pub(crate) fn to_route(
     trail: Trail,
 ) -> Option<DialRequest> {
     let route = x.office.outside.route(route)?;
-    let Trail { passed, diversions } = trail;
+    let Trail {
+        passed, diversions, ..
+    } = trail;
     let steps = calls(route, dialed, by).map(|call| Step {
         targets: vec![DialTarget::Outside(call)],
         diversions: diversions.clone(),
@@ -137,6 +139,10 @@ pub(crate) fn target(x: &PbxState, call: &OutsideCall) -> Option<Target> {
 pub(crate) fn is_final(cause: Cause) -> bool {
     matches!(
         cause,
-        Cause::Busy | Cause::Declined | Cause::NoAnswer | Cause::NoSuchNumber
+        Cause::Busy
+            | Cause::Declined
+            | Cause::AnonymityDisallowed
+            | Cause::NoAnswer
+            | Cause::NoSuchNumber
     )
 }

@@ -117,6 +117,11 @@ fn service(service: Service, rest: &str, office: &Office) -> Option<Route> {
             };
             Route::Change(Change::Group(group, service == Service::GroupLogin))
         }
+        Service::SwitchSchedule => {
+            let number = rest.parse().ok().filter(|_| !rest.starts_with('+'));
+            let schedule = office.schedules.numbered(number?)?;
+            Route::Change(Change::Schedule(schedule))
+        }
         Service::ForwardCaseOn(case) if !rest.is_empty() => {
             Route::Change(Change::ForwardIn(case, Some(rest.into())))
         }
@@ -151,6 +156,11 @@ pub(crate) fn start(dialer: &Dialer<'_>, x: &mut PbxState) -> Next {
     };
     if !may(dialer, &route, &x.office) {
         return Next::End(Cause::Forbidden);
+    }
+    // Whom a user called, or lets in, is not kept out by it.
+    if !dialer.for_another && x.office.blocks(dialer.party) {
+        x.counters.calls_unwanted += 1;
+        return Next::End(Cause::Blocked);
     }
     let start = match route {
         // Nobody is rung at the phone it speaks from.
@@ -216,8 +226,8 @@ fn intercom(user: Id, x: &PbxState) -> DialRequest {
 /// A number outside is called, by the trunks of its route.
 fn call_outside(dialer: &Dialer<'_>, route: Id, x: &mut PbxState) -> Next {
     let trail = Trail {
-        passed: Vec::new(),
         diversions: dialer.diversions.to_vec(),
+        ..Trail::default()
     };
     match outward::to_route(x, route, dialer.dialed, dialer.payer, trail) {
         Some(request) => Next::Dial(request),

@@ -24,9 +24,9 @@ impl Pbx {
         let Some(Entry::User(user)) = self.x.office.entry(to) else {
             return Err(Cause::NoSuchNumber);
         };
-        match groups::is_unwanted(&self.x, caller, user) {
-            true => Err(Cause::Declined),
-            false => Ok(user),
+        match groups::unwanted(&self.x, caller, user) {
+            Some(_) => Err(Cause::Declined),
+            None => Ok(user),
         }
     }
 }

@@ -6,6 +6,7 @@
 
 mod differences;
 mod outside;
+mod schedule;
 #[cfg(test)]
 mod tests;
 
@@ -17,11 +18,16 @@ use tandem_storage::name::Id;
 
 pub use self::outside::{RouteEntry, TrunkEntry};
 use self::outside::{check_outside, leads_outside, user_faults};
+pub use self::schedule::ScheduleEntry;
+use self::schedule::check_schedules;
 use crate::groups::MEMBERS_MAX;
 use crate::office::group::{Overflow, Strategy};
 use crate::office::room::Room;
 use crate::office::{Office, RecordWish};
-use crate::users::{BLOCKED_MAX, extension_fault, name_fault};
+use crate::trunks::{is_phone_number, number_fault};
+use crate::users::{
+    BLOCKED_MAX, COMPANY_BLOCKED_MAX, DND_EXCEPT_MAX, extension_fault, name_fault, numbers_fault,
+};
 
 /// The most users and groups together.
 pub const ENTRIES_MAX: usize = 20_000;
@@ -37,6 +43,9 @@ pub const FAULTS_MAX: usize = 200;
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct OfficeFile {
+    /// Numbers whose calls from outside the company refuses.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub blocked: Vec<Arc<str>>,
     /// Users, in the order of their extensions.
     #[serde(default)]
     pub user: Vec<UserEntry>,
@@ -52,6 +61,9 @@ pub struct OfficeFile {
     /// Routes, the one that says most first.
     #[serde(default)]
     pub route: Vec<RouteEntry>,
+    /// Schedules, in the order of their names.
+    #[serde(default)]
+    pub schedule: Vec<ScheduleEntry>,
 }
 
 /// One user. What is left out is as for any new user.
@@ -83,6 +95,9 @@ pub struct UserEntry {
     /// No calls are wanted.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub dnd: bool,
+    /// Numbers and extensions that ring all the same.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub dnd_except: Vec<Arc<str>>,
     /// Where all calls go.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub forward: Option<Arc<str>>,
@@ -101,6 +116,9 @@ pub struct UserEntry {
     /// Numbers whose calls are refused.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub blocked: Vec<Arc<str>>,
+    /// They come to the mailbox.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub blocked_to_mailbox: bool,
     /// What the user may call: `internal`, `outward`, `international`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub class: Option<Arc<str>>,
@@ -140,12 +158,22 @@ pub struct GroupEntry {
     pub ring_s: u16,
     /// `mailbox`, `busy`, or an extension.
     pub overflow: Arc<str>,
+    /// By name, when it is open; `None`: always.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub schedule: Option<Arc<str>>,
+    /// Where calls go while it is closed, as `overflow`.
+    #[serde(skip_serializing_if = "is_mailbox")]
+    pub night: Arc<str>,
     /// Argon2 hash of its mailbox's PIN, PHC form; `None`: as it is.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pin_hash: Option<Arc<str>>,
     /// In plain, as typed: whoever reads the file puts the hash in its place.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pin: Option<Arc<str>>,
+}
+
+fn is_mailbox(night: &str) -> bool {
+    night == Overflow::Mailbox.name()
 }
 
 impl Default for GroupEntry {
@@ -158,6 +186,8 @@ impl Default for GroupEntry {
             strategy: Strategy::All.name().into(),
             ring_s: 20,
             overflow: Overflow::Mailbox.name().into(),
+            schedule: None,
+            night: Overflow::Mailbox.name().into(),
             pin_hash: None,
             pin: None,
         }
@@ -214,7 +244,7 @@ impl Default for RoomEntry {
 /// Something that is wrong with a file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Fault {
-    /// `user`, `group`, `room`, `trunk` or `route`.
+    /// `user`, `group`, `room`, `trunk`, `route`, `schedule` or `blocked`.
     pub table: String,
     /// Which of them, from 0.
     pub index: usize,
@@ -242,6 +272,8 @@ struct Named {
     rooms: Vec<(Id, bool)>,
     /// Every extension of the file.
     extensions: BTreeMap<Arc<str>, Id>,
+    /// Every schedule of the file, by name.
+    schedules: BTreeMap<Arc<str>, Id>,
 }
 
 impl Named {
@@ -271,12 +303,14 @@ impl Office {
                 password: None,
                 pin: None,
                 dnd: settings.dnd,
+                dnd_except: settings.dnd_except,
                 forward: settings.forward,
                 forward_busy: settings.forward_busy,
                 forward_no_answer: settings.forward_no_answer,
                 forward_unreachable: settings.forward_unreachable,
                 reject_anonymous: settings.reject_anonymous,
                 blocked: settings.blocked,
+                blocked_to_mailbox: settings.blocked_to_mailbox,
                 class: settings.class.map(|class| class.name().into()),
                 forward_outside: settings.forward_outside,
                 rings_also: settings.rings_also,
@@ -298,6 +332,11 @@ impl Office {
                 strategy: group.strategy.name().into(),
                 ring_s: group.ring_s,
                 overflow: group.overflow.name().into(),
+                schedule: group.schedule.and_then(|id| {
+                    let schedule = self.schedules.get(id)?;
+                    Some(schedule.name.clone())
+                }),
+                night: group.night.name().into(),
                 pin_hash: self.settings(id).pin,
                 pin: None,
             });
@@ -316,7 +355,9 @@ impl Office {
                 host_pin: None,
             });
         }
+        file.blocked = self.blocked().cloned().collect();
         self.export_outside(&mut file);
+        self.export_schedules(&mut file);
         file.room.sort_by(|a, b| a.extension.cmp(&b.extension));
         file.user.sort_by(|a, b| a.extension.cmp(&b.extension));
         file.group.sort_by(|a, b| a.extension.cmp(&b.extension));
@@ -335,14 +376,17 @@ impl Office {
         let named = self.names(file, new_id, &mut faults);
         let trunks = self.trunk_ids(file, new_id);
         check_outside(file, &named.extensions, &trunks, &mut faults);
+        check_schedules(file, &self.schedules, &mut faults);
         self.check_users(file, &named, &mut faults);
         check_groups(file, &named, &mut faults);
+        check_blocked(file, &mut faults);
         check_rooms(file, &mut faults);
         if !faults.0.is_empty() {
             return faults.into_comparison();
         }
         let mut told = self.differences(file, &named);
         self.outside_differs(&mut told, file, &trunks, new_id);
+        self.schedules_differ(&mut told, file, &named.schedules);
         if told.registers.len() > REGISTERS_MAX {
             let mut faults = Faults::default();
             let what = format!(
@@ -367,6 +411,7 @@ impl Office {
             groups: Vec::new(),
             rooms: Vec::new(),
             extensions: BTreeMap::new(),
+            schedules: self.schedule_ids(file, new_id),
         };
         let mut taken = BTreeSet::new();
         let ids = file.user.iter().map(|u| &u.id);
@@ -491,6 +536,9 @@ impl Office {
                     format!("a number is at most {NUMBER_BYTES_MAX} bytes long"),
                 );
             }
+            if let Some(what) = numbers_fault(&user.dnd_except, DND_EXCEPT_MAX) {
+                fault("dnd_except", what);
+            }
             if user.blocked.len() > BLOCKED_MAX {
                 fault(
                     "blocked",
@@ -498,6 +546,21 @@ impl Office {
                 );
             }
         }
+    }
+}
+
+fn check_blocked(file: &OfficeFile, faults: &mut Faults) {
+    let mut seen = BTreeSet::new();
+    for (index, number) in file.blocked.iter().enumerate() {
+        if !is_phone_number(number) {
+            faults.add("blocked", index, "", number_fault(number));
+        } else if !seen.insert(number) {
+            faults.add("blocked", index, "", format!("{number} is there twice"));
+        }
+    }
+    if seen.len() > COMPANY_BLOCKED_MAX {
+        let what = format!("at most {COMPANY_BLOCKED_MAX} numbers can be blocked");
+        faults.add("blocked", 0, "", what);
     }
 }
 
@@ -542,16 +605,23 @@ fn check_groups(file: &OfficeFile, named: &Named, faults: &mut Faults) {
                 format!("it can ring 3 to 300 seconds, not {ring_s}"),
             );
         }
-        if let Overflow::Number(to) = Overflow::parse(&group.overflow)
-            && named
-                .extensions
-                .get(&to)
-                .is_none_or(|id| named.is_room(*id))
+        for (key, leads) in [("overflow", &group.overflow), ("night", &group.night)] {
+            if let Overflow::Number(to) = Overflow::parse(leads)
+                && named
+                    .extensions
+                    .get(&to)
+                    .is_none_or(|id| named.is_room(*id))
+            {
+                fault(
+                    key,
+                    format!("'{to}' is not mailbox, busy, or an extension of the file"),
+                );
+            }
+        }
+        if let Some(name) = group.schedule.as_ref()
+            && !named.schedules.contains_key(name)
         {
-            fault(
-                "overflow",
-                format!("'{to}' is not mailbox, busy, or an extension of the file"),
-            );
+            fault("schedule", format!("no schedule is called {name}"));
         }
     }
 }

@@ -6,6 +6,9 @@
 //! | `group/ID/pin` | string: Argon2 hash of the PIN of its mailbox, PHC form |
 //! | `group/ID/out/USER` | `true`: this member has logged out |
 //!
+//! A group may go by a schedule ([`super::schedule`]): while that is closed nobody of it is rung, and calls
+//! go where `night` says.
+//!
 //! Who logs in and out does so apart from the rest, so that it is not lost when an administrator changes
 //! the group on another node at the same time.
 
@@ -29,6 +32,12 @@ pub struct Group {
     pub ring_s: u16,
     /// What follows if nobody answers.
     pub overflow: Overflow,
+    /// When it is open; `None`: always.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub schedule: Option<Id>,
+    /// What follows at once while it is closed.
+    #[serde(default, skip_serializing_if = "Overflow::is_mailbox")]
+    pub night: Overflow,
 }
 
 /// Who of a group is rung when.
@@ -50,7 +59,7 @@ pub enum Strategy {
     PageTwoWay,
 }
 
-/// Where a call to a group goes that nobody answers.
+/// Where a call to a group goes that nobody answers, or that comes while it is closed.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Overflow {
@@ -97,6 +106,10 @@ impl Strategy {
 }
 
 impl Overflow {
+    fn is_mailbox(&self) -> bool {
+        *self == Overflow::Mailbox
+    }
+
     /// As it is typed: `mailbox`, `busy`, or a number.
     pub fn name(&self) -> &str {
         match self {

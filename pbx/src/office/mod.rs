@@ -9,20 +9,23 @@
 //! | `user/ID` | [`Account`]: extension, name, password digests |
 //! | `user/ID/pin` | string: Argon2 hash of the PIN, PHC form |
 //! | `user/ID/dnd` | `true`; removed: calls are welcome |
+//! | `user/ID/dnd_except` | list of strings: numbers and extensions that ring all the same |
 //! | `user/ID/forward` | string: the extension all calls go to |
 //! | `user/ID/forward_busy`, `…_no_answer`, `…_unreachable` | string: where calls go in that case |
 //! | `user/ID/reject_anonymous` | `true`: no calls of who withholds the number |
 //! | `user/ID/record` | string: `never`, `always`; removed: on demand |
 //! | `user/ID/blocked` | list of strings: numbers whose calls are refused |
+//! | `user/ID/blocked_to_mailbox` | `true`: they come to the mailbox |
 //! | `user/ID/class` | string: what the user may call ([`ClassOfService`]) |
 //! | `user/ID/forward_outside` | `true`: calls may be forwarded to numbers outside |
 //! | `user/ID/rings_also` | list of strings: numbers outside that ring with the phones |
 //! | `user/ID/works_at` | string: the number outside that is the user's phone for now |
 //! | `user/ID/caller_id` | string: shown to who is called outside |
 //! | `user/ID/greeting/unavailable`, `…/busy`, `…/temporary`, `…/name` | string: a sound's id |
+//! | `blocked/NUMBER` | `true`: the company refuses calls of this number from outside |
 //!
 //! Groups and rooms are beside them ([`group`], [`room`]); all of them share the extensions. Lines to the
-//! world have a file of their own ([`outside`]).
+//! world have a file of their own ([`outside`]), and so has when the office is open ([`schedule`]).
 //!
 //! A user's identity is its [`Id`]; the extension is only a value it has. A mailbox belongs to
 //! the identity, so swapping two extensions swaps no mailboxes. Should two claim one
@@ -38,12 +41,14 @@ use tandem_storage::name::Id;
 use crate::office::group::Group;
 use crate::office::outside::Outside;
 use crate::office::room::Room;
-use crate::seam::{ClassOfService, SipUser};
+use crate::office::schedule::Schedules;
+use crate::seam::{Caller, ClassOfService, SipUser};
 
 pub mod file;
 pub mod group;
 pub mod outside;
 pub mod room;
+pub mod schedule;
 #[cfg(test)]
 mod tests;
 
@@ -137,12 +142,14 @@ pub(crate) struct Settings {
     /// Of a room: that of its hosts.
     pub(crate) host_pin: Option<Arc<str>>,
     pub(crate) dnd: bool,
+    pub(crate) dnd_except: Vec<Arc<str>>,
     pub(crate) forward: Option<Arc<str>>,
     pub(crate) forward_busy: Option<Arc<str>>,
     pub(crate) forward_no_answer: Option<Arc<str>>,
     pub(crate) forward_unreachable: Option<Arc<str>>,
     pub(crate) reject_anonymous: bool,
     pub(crate) blocked: Vec<Arc<str>>,
+    pub(crate) blocked_to_mailbox: bool,
     /// `None`: as for any user.
     pub(crate) class: Option<ClassOfService>,
     pub(crate) forward_outside: bool,
@@ -161,6 +168,9 @@ pub(crate) struct Office {
     groups: BTreeMap<Id, Group>,
     rooms: BTreeMap<Id, Room>,
     pub(crate) outside: Outside,
+    pub(crate) schedules: Schedules,
+    /// Numbers whose calls from outside are refused.
+    blocked: BTreeSet<Arc<str>>,
     /// The groups that each user is a member of.
     groups_of: BTreeMap<Id, BTreeSet<Id>>,
     /// Group and member: has logged out.
@@ -193,6 +203,16 @@ pub fn dnd_key(id: Id) -> Arc<str> {
     format!("user/{id}/dnd").into()
 }
 
+/// The register that says who rings though a user wants no calls.
+pub fn dnd_except_key(id: Id) -> Arc<str> {
+    format!("user/{id}/dnd_except").into()
+}
+
+/// The register that says that the company refuses the calls of a number.
+pub fn company_blocked_key(number: &str) -> Arc<str> {
+    format!("blocked/{number}").into()
+}
+
 /// The register that says where a user's calls go instead.
 pub fn forward_key(id: Id) -> Arc<str> {
     format!("user/{id}/forward").into()
@@ -215,6 +235,11 @@ pub fn reject_anonymous_key(id: Id) -> Arc<str> {
 /// The register that says whose calls a user refuses.
 pub fn blocked_key(id: Id) -> Arc<str> {
     format!("user/{id}/blocked").into()
+}
+
+/// The register that says that those whom a user refuses come to the mailbox.
+pub fn blocked_to_mailbox_key(id: Id) -> Arc<str> {
+    format!("user/{id}/blocked_to_mailbox").into()
 }
 
 /// The register that says what a user may call.
@@ -317,14 +342,22 @@ impl Greeting {
 
 impl Office {
     /// Takes in a register. Returns the user or group that changed (not merely a setting of it), or the
-    /// trunk or route, with any setting of it.
+    /// trunk, route or schedule, with any setting of it.
     pub(crate) fn apply(&mut self, key: &str, value: Option<&str>) -> Option<Id> {
-        let outside = match key.split_once('/')? {
+        if let Some(number) = key.strip_prefix("blocked/") {
+            match value {
+                Some("true") => self.blocked.insert(number.into()),
+                _ => self.blocked.remove(number),
+            };
+            return None;
+        }
+        let apart = match key.split_once('/')? {
             ("trunk", rest) => Some(self.outside.apply_trunk(rest, value)),
             ("route", rest) => Some(self.outside.apply_route(rest, value)),
+            ("schedule", rest) => Some(self.schedules.apply(rest, value)),
             _ => None,
         };
-        if let Some(id) = outside {
+        if let Some(id) = apart {
             self.unreadable += u64::from(id.is_none());
             return id;
         }
@@ -474,6 +507,8 @@ impl Office {
             ("forward_unreachable", None) => settings.forward_unreachable = text()?,
             ("reject_anonymous", None) => settings.reject_anonymous = value == Some("true"),
             ("blocked", None) => settings.blocked = list(value)?,
+            ("blocked_to_mailbox", None) => settings.blocked_to_mailbox = value == Some("true"),
+            ("dnd_except", None) => settings.dnd_except = list(value)?,
             ("class", None) => {
                 settings.class = value.map(serde_json::from_str).transpose().ok()?;
             }
@@ -566,6 +601,16 @@ impl Office {
     pub(crate) fn room_in_conflict(&self, id: Id) -> bool {
         let room = self.rooms.get(&id);
         room.is_some_and(|room| self.entry(&room.extension) != Some(Entry::Room(id)))
+    }
+
+    /// The company refuses the calls of who calls from outside.
+    pub(crate) fn blocks(&self, caller: &Caller) -> bool {
+        caller.user.is_none() && !caller.is_withheld && self.blocked.contains(&caller.number)
+    }
+
+    /// Numbers whose calls from outside are refused.
+    pub(crate) fn blocked(&self) -> impl ExactSizeIterator<Item = &Arc<str>> {
+        self.blocked.iter()
     }
 
     /// A group.

@@ -39,6 +39,10 @@ impl World {
                 "strategy" => change.strategy = Strategy::parse(value),
                 "ring_s" => change.ring_s = value.parse().ok(),
                 "overflow" => change.overflow = Some(Overflow::parse(value)),
+                "schedule" => {
+                    change.schedule = Some(Some(value).filter(|v| !v.is_empty()).map(Into::into))
+                }
+                "night" => change.night = Some(Overflow::parse(value)),
                 _ => self.faults.push(format!("a group has no {key}")),
             }
         }
@@ -90,6 +94,13 @@ impl World {
             "works_at" => change.works_at = to(),
             "caller_id" => change.caller_id = to(),
             "record" => change.record = RecordWish::named(value),
+            "dnd" => change.dnd = Some(value == "on"),
+            "reject_anonymous" => change.reject_anonymous = Some(value == "on"),
+            "blocked_to_mailbox" => change.blocked_to_mailbox = Some(value == "on"),
+            "dnd_except" => {
+                let numbers = value.split(',').filter(|number| !number.is_empty());
+                change.dnd_except = Some(numbers.map(Into::into).collect());
+            }
             "blocked" => change.blocked = Some(value.split(',').map(Into::into).collect()),
             _ => self.faults.push(format!("a user has no {key}")),
         }

@@ -1,7 +1,7 @@
 //! The log of this world: the real one on a disk made of memory, which can be held, filled up, poisoned,
 //! cut off; and a look at the promises that call control keeps towards it.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use tandem_storage::View;
 use tandem_storage::block::ChunkBlock;
@@ -26,6 +26,8 @@ pub(super) struct WorldLog {
     node: NodeName,
     /// What was refused at the door.
     refused: VecDeque<Token>,
+    /// Sounds of which something was refused.
+    holed: BTreeSet<Id>,
     /// The sounds of chunks that were not answered, in order.
     chunks: VecDeque<(Token, Id)>,
     /// How each sound that began was sealed.
@@ -50,6 +52,7 @@ impl WorldLog {
             log: opened.log,
             node,
             refused: VecDeque::new(),
+            holed: BTreeSet::new(),
             chunks: VecDeque::new(),
             sounds: BTreeMap::new(),
         };
@@ -70,7 +73,11 @@ impl WorldLog {
             _ => None,
         };
         match sound {
-            Some(_) if self.full => self.refused.push_back(token),
+            // As in the log itself, a sound of which something was refused does not go on.
+            Some(id) if self.full || self.holed.contains(&id) => {
+                self.holed.insert(id);
+                self.refused.push_back(token);
+            }
             _ => self.log.submit(now, token, append),
         }
     }

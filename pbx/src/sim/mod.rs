@@ -28,8 +28,10 @@
 //! | `power cut` | everything that is not durable is lost; the node starts again |
 //! | `group EXT KEY=VALUE …` | an administrator makes or changes a group |
 //! | `room EXT KEY=VALUE …`, `rooms` | the same of a room; who is in which |
+//! | `schedule NAME KEY=VALUE …`, `schedule NAME removed`, `schedules` | the same of a schedule; `_` for a space |
 //! | `register KEY VALUE` | another writes it into the log |
 //! | `user EXT KEY=VALUE` | changes a user: `forward_busy=102`, `blocked=1,2` |
+//! | `block NUMBER`, `unblock NUMBER` | the company refuses its calls |
 //! | `watch EXT`, `unwatch EXT` | somebody watches a user's calls |
 //! | `dial EXT NUMBER` | has a user's phones rung, and then a number |
 //! | `records` | the call log is asked for; as they are written, those of legs that came in are shown |
@@ -39,6 +41,7 @@
 mod happen;
 mod log;
 mod outside;
+mod schedules;
 mod show;
 mod stir;
 mod watch;
@@ -59,8 +62,8 @@ use crate::call::board::Board;
 use crate::config::PbxConfig;
 use crate::office::{Account, new_user};
 use crate::seam::{
-    AdminAsk, Diversion, DiversionReason, Input, Output, OutwardAsk, SipCommand, SipEvent,
-    Watchable,
+    AdminAsk, Diversion, DiversionReason, Input, Output, OutwardAsk, ScheduleAsk, SipCommand,
+    SipEvent, Watchable,
 };
 use crate::sim::log::WorldLog;
 use crate::sim::show::Names;
@@ -337,6 +340,12 @@ impl World {
             ["group", extension, ref settings @ ..] => self.group(extension, settings),
             ["trunk", name, ref settings @ ..] => self.trunk(name, settings),
             ["route", pattern, ref settings @ ..] => self.route(pattern, settings),
+            ["schedule", name, ref settings @ ..] => self.schedule(name, settings),
+            ["block", number] | ["unblock", number] => self.ask(AdminAsk::Block {
+                number: number.into(),
+                is_blocked: words[0] == "block",
+            }),
+            ["schedules"] => self.ask(AdminAsk::Schedule(ScheduleAsk::List)),
             ["trunks"] => self.ask(AdminAsk::Outward(OutwardAsk::Trunks)),
             ["call", leg, from, dialed, "by", trunk] => {
                 self.comes_by(trunk);

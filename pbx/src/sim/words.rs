@@ -21,12 +21,14 @@ pub(super) fn cause_of(name: &str) -> Cause {
         .unwrap_or(Cause::Failed)
 }
 
-const CAUSES: [Cause; 14] = [
+const CAUSES: [Cause; 16] = [
     Cause::Normal,
     Cause::Cancelled,
     Cause::AnsweredElsewhere,
     Cause::Busy,
     Cause::Declined,
+    Cause::Blocked,
+    Cause::AnonymityDisallowed,
     Cause::NoAnswer,
     Cause::NotRegistered,
     Cause::NoSuchNumber,

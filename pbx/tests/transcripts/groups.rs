@@ -277,7 +277,7 @@ fn calls_go_elsewhere_when_busy_not_answered_or_unreachable() {
 }
 
 #[test]
-fn who_withholds_the_number_or_is_blocked_is_declined() {
+fn who_withholds_the_number_or_is_blocked_is_refused() {
     check(
         "
         > call 1 102 *77
@@ -288,14 +288,14 @@ fn who_withholds_the_number_or_is_blocked_is_declined() {
         > ended 1 normal
         log call: 102 to *77, answered, normal
         > call 3 ~anonymous 102
-        end 3: declined
-        log call:  to 102, not answered, declined
+        end 3: anonymity_disallowed
+        log call:  to 102, not answered, anonymity_disallowed
         > user 103 blocked=5551234,5550000
         log set user/103/blocked = ['5551234','5550000']
         reply: done
         > call 5 ~5551234 103
-        end 5: declined
-        log call: 5551234 to 103, not answered, declined
+        end 5: blocked
+        log call: 5551234 to 103, not answered, blocked
         > call 7 ~5559999 103
         call 2: 103 from 5559999
         > ended 7 cancelled

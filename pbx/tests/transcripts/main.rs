@@ -17,6 +17,8 @@ mod quota;
 mod recordings;
 mod records;
 mod rooms;
+mod schedules;
+mod unwanted;
 mod watched;
 
 use tandem_pbx::PbxConfig;

@@ -207,6 +207,8 @@ pub(crate) struct User {
     pub(crate) extension: String,
     pub(crate) name: String,
     pub(crate) dnd: bool,
+    /// Numbers and extensions that ring all the same.
+    pub(crate) dnd_except: Vec<String>,
     /// Where all calls go.
     pub(crate) forward: Option<String>,
     /// Where they go while the user is on the phone.
@@ -219,6 +221,8 @@ pub(crate) struct User {
     pub(crate) reject_anonymous: bool,
     /// Numbers whose calls are refused.
     pub(crate) blocked: Vec<String>,
+    /// They come to the mailbox.
+    pub(crate) blocked_to_mailbox: bool,
     /// What the user may call: internal, outward or international.
     pub(crate) class: String,
     /// Calls may be forwarded to numbers outside.
@@ -234,6 +238,13 @@ pub(crate) struct User {
     /// Another user has this extension.
     pub(crate) conflict: bool,
     pub(crate) messages: MessageSummary,
+}
+
+/// A number whose calls from outside the company is to refuse.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct NewBlocked {
+    pub(crate) number: String,
 }
 
 /// Messages of a mailbox, counted.
@@ -287,6 +298,9 @@ pub(crate) struct UserSettings {
     /// No calls are wanted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) dnd: Option<bool>,
+    /// Numbers and extensions that ring all the same, all of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) dnd_except: Option<Vec<String>>,
     /// The extension all calls go to; null: no longer.
     #[serde(
         default,
@@ -325,6 +339,9 @@ pub(crate) struct UserSettings {
     /// Numbers whose calls are refused, all of them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) blocked: Option<Vec<String>>,
+    /// They come to the mailbox.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) blocked_to_mailbox: Option<bool>,
     /// What the user may call: internal, outward or international.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) class: Option<String>,
@@ -368,6 +385,12 @@ pub(crate) struct Group {
     pub(crate) ring_s: u16,
     /// mailbox, busy, or a number.
     pub(crate) overflow: String,
+    /// By name, when it is open; null: always.
+    pub(crate) schedule: Option<String>,
+    /// Where calls go while it is closed: mailbox, busy, or a number.
+    pub(crate) night: String,
+    /// Now.
+    pub(crate) open: bool,
 }
 
 /// A user in a group.
@@ -400,6 +423,17 @@ pub(crate) struct GroupSettings {
     /// What follows if nobody answers: mailbox, busy, or a number.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) overflow: Option<String>,
+    /// By name, when it is open; null: always.
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "null_counts"
+    )]
+    #[schema(value_type = Option<String>)]
+    pub(crate) schedule: Option<Option<String>>,
+    /// Where calls go while it is closed: mailbox, busy, or a number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) night: Option<String>,
     /// Of its mailbox.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) pin: Option<String>,
@@ -483,7 +517,7 @@ pub(crate) struct OfficeDifference {
 /// Something that is wrong with an office file.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub(crate) struct OfficeFault {
-    /// user, group, room, trunk or route.
+    /// user, group, room, trunk, route, schedule or blocked.
     pub(crate) table: String,
     /// Which of them, from 0.
     pub(crate) index: usize,

@@ -51,14 +51,16 @@ impl Fault {
 }
 
 /// Something that was asked for by name is not there.
-const NOT_FOUND: [&str; 9] = [
+const NOT_FOUND: [&str; 11] = [
     "there is no recording ",
     "no user has the extension ",
     "no group has the extension ",
     "no room has the extension ",
     "no trunk is called ",
     "no route has the pattern ",
+    "no schedule is called ",
     "nobody has the number ",
+    "nobody has blocked ",
     "there is no node ",
     "extension ",
 ];

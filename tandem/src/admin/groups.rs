@@ -143,6 +143,8 @@ fn change(keeper: &Keeper, extension: &str, to: GroupSettings) -> Result<GroupCh
         strategy: strategy.transpose()?,
         ring_s: to.ring_s,
         overflow: to.overflow.as_deref().map(Overflow::parse),
+        schedule: to.schedule.map(|name| name.map(Into::into)),
+        night: to.night.as_deref().map(Overflow::parse),
         pin_hash,
     })
 }

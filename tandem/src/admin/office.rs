@@ -25,7 +25,7 @@ pub(super) fn routes() -> OpenApiRouter<Answerer> {
         .routes(routes!(difference))
 }
 
-/// The office: every user, group and room, secrets as hashes
+/// The office: every user, group, room, trunk, route and schedule, secrets as hashes
 #[utoipa::path(
     get, path = "/office", tag = "office",
     responses(

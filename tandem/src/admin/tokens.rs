@@ -86,7 +86,7 @@ pub(super) fn needed(method: &Method, path: &str) -> Role {
     match parts[..] {
         [
             "status" | "calls" | "phones" | "users" | "groups" | "rooms" | "trunks" | "routes"
-            | "conflicts" | "nodes" | "events",
+            | "schedules" | "blocked" | "conflicts" | "nodes" | "events",
         ]
         | ["calls", "log" | "log.csv"]
         | ["mailboxes", _, "messages" | "deleted" | "quota"]
@@ -387,6 +387,7 @@ mod tests {
         open.sort();
         let expected = [
             "operate POST /calls",
+            "read GET /blocked",
             "read GET /calls",
             "read GET /calls/log",
             "read GET /calls/log.csv",
@@ -402,6 +403,7 @@ mod tests {
             "read GET /recordings/{id}",
             "read GET /rooms",
             "read GET /routes",
+            "read GET /schedules",
             "read GET /status",
             "read GET /trunks",
             "read GET /users",

@@ -9,7 +9,7 @@ use tandem_pbx::users::{extension_fault, name_fault};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::bodies::{ErrorBody, NewUser, User, UserMade, UserSettings};
+use super::bodies::{ErrorBody, NewBlocked, NewUser, User, UserMade, UserSettings};
 use super::fault::{Fault, Json, Named};
 use super::{Answerer, blocking};
 use crate::control::Ask;
@@ -19,6 +19,8 @@ pub(super) fn routes() -> OpenApiRouter<Answerer> {
     OpenApiRouter::new()
         .routes(routes!(list_users, add_user))
         .routes(routes!(set_user, remove_user))
+        .routes(routes!(list_blocked, add_blocked))
+        .routes(routes!(remove_blocked))
 }
 
 /// All users
@@ -87,6 +89,57 @@ async fn remove_user(
     answerer.carry_out(AdminAsk::RemoveUser { extension }).await
 }
 
+/// Numbers whose calls from outside the company refuses
+#[utoipa::path(
+    get, path = "/blocked", tag = "users",
+    responses(
+        (status = 200, description = "Numbers", body = [String]),
+        (status = "default", description = "Why not", body = ErrorBody),
+    )
+)]
+async fn list_blocked(State(answerer): State<Answerer>) -> Result<Json<Vec<String>>, Fault> {
+    answerer.show(Ask::Pbx(AdminAsk::Blocked)).await
+}
+
+/// Refuse the calls of a number from outside
+#[utoipa::path(
+    post, path = "/blocked", tag = "users", request_body = NewBlocked,
+    responses(
+        (status = 201, description = "It is durable"),
+        (status = "default", description = "Why not", body = ErrorBody),
+    )
+)]
+async fn add_blocked(
+    State(answerer): State<Answerer>,
+    Json(new): Json<NewBlocked>,
+) -> Result<StatusCode, Fault> {
+    let number = new.number.into();
+    let is_blocked = true;
+    let ask = AdminAsk::Block { number, is_blocked };
+    answerer.carry_out(ask).await?;
+    Ok(StatusCode::CREATED)
+}
+
+/// Refuse the calls of a number no longer
+#[utoipa::path(
+    delete, path = "/blocked/{number}", tag = "users",
+    params(("number" = String, Path, description = "Which")),
+    responses(
+        (status = 204, description = "It is durable"),
+        (status = "default", description = "Why not", body = ErrorBody),
+    )
+)]
+async fn remove_blocked(
+    State(answerer): State<Answerer>,
+    Named(number): Named<String>,
+) -> Result<StatusCode, Fault> {
+    let number = number.into();
+    let is_blocked = false;
+    answerer
+        .carry_out(AdminAsk::Block { number, is_blocked })
+        .await
+}
+
 /// A user to be made, and what is told of it to whoever asked.
 fn add(keeper: &Keeper, user: NewUser) -> Result<(AdminAsk, UserMade), String> {
     let NewUser {
@@ -134,6 +187,9 @@ fn set(keeper: &Keeper, extension: String, to: UserSettings) -> Result<AdminAsk,
         name: to.name.map(Into::into),
         extension: to.extension.map(Into::into),
         dnd: to.dnd,
+        dnd_except: to
+            .dnd_except
+            .map(|all| all.into_iter().map(Into::into).collect()),
         forward: to.forward.map(|to| to.map(Into::into)),
         forward_busy: to.forward_busy.map(|to| to.map(Into::into)),
         forward_no_answer: to.forward_no_answer.map(|to| to.map(Into::into)),
@@ -142,6 +198,7 @@ fn set(keeper: &Keeper, extension: String, to: UserSettings) -> Result<AdminAsk,
         blocked: to
             .blocked
             .map(|all| all.into_iter().map(Into::into).collect()),
+        blocked_to_mailbox: to.blocked_to_mailbox,
         class: to.class.map(|text| class(&text)).transpose()?,
         forward_outside: to.forward_outside,
         rings_also: to

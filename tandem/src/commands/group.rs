@@ -62,9 +62,21 @@ fn print_groups(groups: Vec<bodies::Group>) {
             members.join(" "),
             format!("{}, {} s", group.strategy, group.ring_s),
             group.overflow,
+            match group.schedule {
+                None => String::new(),
+                Some(name) if group.open => format!("open by {name}"),
+                Some(name) => format!("closed by {name}: {}", group.night),
+            },
         ]
     });
-    let header = ["GROUP", "NAME", "MEMBERS (LOGGED OUT)", "RINGS", "THEN"];
+    let header = [
+        "GROUP",
+        "NAME",
+        "MEMBERS (LOGGED OUT)",
+        "RINGS",
+        "THEN",
+        "NOW",
+    ];
     print_table(
         &header,
         rows,
@@ -95,11 +107,14 @@ fn parse(typed: &[String]) -> Result<GroupSettings, String> {
                 settings.ring_s = Some(ring_s.map_err(wrong)?);
             }
             "overflow" => settings.overflow = text(),
+            "schedule" => settings.schedule = Some(text().filter(|name| !name.is_empty())),
+            "night" => settings.night = text(),
             "pin" => settings.pin = text(),
             _ => {
                 return Err(format!(
                     "'{key}' cannot be set; what can: name, extension, members (EXT,EXT), strategy \
-                     (all, in_order, rotating, longest_idle), ring_s, overflow (mailbox, busy, EXT), pin"
+                     (all, in_order, rotating, longest_idle), ring_s, overflow (mailbox, busy, EXT), \
+                     schedule (a name, or nothing), night (mailbox, busy, EXT), pin"
                 ));
             }
         }
@@ -118,11 +133,20 @@ mod tests {
 
     #[test]
     fn what_is_typed_is_what_is_asked() {
-        let settings = parsed(&["members=102, 103", "ring_s=15", "overflow=busy"]).unwrap();
+        let settings = parsed(&[
+            "members=102, 103",
+            "ring_s=15",
+            "overflow=busy",
+            "schedule=",
+            "night=101",
+        ])
+        .unwrap();
         let wanted = GroupSettings {
             members: Some(vec!["102".into(), "103".into()]),
             ring_s: Some(15),
             overflow: Some("busy".into()),
+            schedule: Some(None),
+            night: Some("101".into()),
             ..GroupSettings::default()
         };
         assert_eq!(settings, wanted);

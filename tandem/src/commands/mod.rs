@@ -14,6 +14,7 @@ pub(crate) mod recording;
 pub(crate) mod restore;
 pub(crate) mod restore_mailbox;
 pub(crate) mod room;
+pub(crate) mod schedule;
 pub(crate) mod serve;
 pub(crate) mod site;
 pub(crate) mod stopped;

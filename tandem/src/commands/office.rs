@@ -22,7 +22,7 @@ const FILE_BYTES_MAX: u64 = 16 << 20;
 
 /// What stands at the head of an exported file.
 const HEAD: &str = "\
-# The office: users, groups, rooms, trunks and routes. `tandem office apply FILE` makes it so; who is not in the file is removed.
+# The office: users, groups, rooms, trunks, routes and schedules. `tandem office apply FILE` makes it so; who is not in the file is removed.
 # An id says who somebody is, whatever the extension. In place of the hashes one can write password = \"…\"
 # and pin = \"…\".
 
@@ -132,7 +132,7 @@ enum Kind {
     Pairs,
 }
 
-const USER_KEYS: [(&str, Kind); 20] = [
+const USER_KEYS: [(&str, Kind); 22] = [
     ("id", Kind::Text),
     ("extension", Kind::Text),
     ("name", Kind::Text),
@@ -142,19 +142,21 @@ const USER_KEYS: [(&str, Kind); 20] = [
     ("password", Kind::Text),
     ("pin", Kind::Text),
     ("dnd", Kind::Flag),
+    ("dnd_except", Kind::Texts),
     ("forward", Kind::Text),
     ("forward_busy", Kind::Text),
     ("forward_no_answer", Kind::Text),
     ("forward_unreachable", Kind::Text),
     ("reject_anonymous", Kind::Flag),
     ("blocked", Kind::Texts),
+    ("blocked_to_mailbox", Kind::Flag),
     ("class", Kind::Text),
     ("forward_outside", Kind::Flag),
     ("rings_also", Kind::Texts),
     ("works_at", Kind::Text),
     ("caller_id", Kind::Text),
 ];
-const GROUP_KEYS: [(&str, Kind); 9] = [
+const GROUP_KEYS: [(&str, Kind); 11] = [
     ("id", Kind::Text),
     ("extension", Kind::Text),
     ("name", Kind::Text),
@@ -162,6 +164,8 @@ const GROUP_KEYS: [(&str, Kind); 9] = [
     ("strategy", Kind::Text),
     ("ring_s", Kind::Number),
     ("overflow", Kind::Text),
+    ("schedule", Kind::Text),
+    ("night", Kind::Text),
     ("pin_hash", Kind::Text),
     ("pin", Kind::Text),
 ];
@@ -198,6 +202,15 @@ const ROUTE_KEYS: [(&str, Kind); 5] = [
     ("kind", Kind::Text),
 ];
 
+const SCHEDULE_KEYS: [(&str, Kind); 6] = [
+    ("name", Kind::Text),
+    ("number", Kind::Number),
+    ("hours", Kind::Texts),
+    ("holidays", Kind::Texts),
+    ("time_zone", Kind::Text),
+    ("override", Kind::Text),
+];
+
 /// Reads a file; every fault with its line.
 fn read(text: &str) -> Result<Read, Vec<(usize, String)>> {
     let breaks = text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n');
@@ -215,15 +228,29 @@ fn read(text: &str) -> Result<Read, Vec<(usize, String)>> {
     let mut office = serde_json::Map::new();
     for (key, value) in document.get_ref() {
         let line = line_at(key.span().start);
+        if &**key.get_ref() == "blocked" {
+            match Kind::Texts.read(value.get_ref()) {
+                Ok(numbers) => drop(office.insert("blocked".to_owned(), numbers)),
+                Err(wanted) => reader.fault(line, format!("blocked is {wanted}")),
+            }
+            for (index, number) in value.get_ref().as_array().into_iter().flatten().enumerate() {
+                let line = line_at(number.span().start);
+                let entry = ("blocked".to_owned(), index);
+                reader.lines.insert(entry, (line, BTreeMap::new()));
+            }
+            continue;
+        }
         let keys: &[(&str, Kind)] = match &**key.get_ref() {
             "user" => &USER_KEYS,
             "group" => &GROUP_KEYS,
             "room" => &ROOM_KEYS,
             "trunk" => &TRUNK_KEYS,
             "route" => &ROUTE_KEYS,
+            "schedule" => &SCHEDULE_KEYS,
             other => {
                 let what = format!(
-                    "there is no '{other}' in an office; there are [[user]], [[group]], [[room]], [[trunk]] and [[route]]"
+                    "there is no '{other}' in an office; there are blocked, [[user]], [[group]], [[room]], [[trunk]], [[route]] \
+                     and [[schedule]]"
                 );
                 reader.fault(line, what);
                 continue;
@@ -289,6 +316,7 @@ impl Reader<'_> {
             let needed: &[&str] = match table {
                 "trunk" => &["name", "host"],
                 "route" => &["pattern", "trunks"],
+                "schedule" => &["name"],
                 _ => &["extension", "name"],
             };
             for needed in needed {
@@ -354,6 +382,15 @@ mod tests {
         assert_eq!(super::read(&again).unwrap().office, read.office);
         assert_eq!(read.line("user", 0, "blocked"), 8);
         assert_eq!(read.line("group", 0, "extension"), 11);
+        let text = "blocked = [\n  \"5\",\n  \"6\",\n]\n";
+        let read = super::read(text).unwrap();
+        assert_eq!(
+            (read.office.blocked.len(), read.line("blocked", 1, "")),
+            (2, 3)
+        );
+        let again = toml::to_string(&read.office).unwrap();
+        assert_eq!(super::read(&again).unwrap().office, read.office);
+        assert_eq!(super::read("blocked = 5\n").unwrap_err()[0].0, 1);
     }
 
     #[test]

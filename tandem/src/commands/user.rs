@@ -58,7 +58,11 @@ fn print_users(users: Vec<admin::bodies::User>) {
     let rows = users.into_iter().map(|user| {
         let mut marks = Vec::new();
         if user.dnd {
-            marks.push("do not disturb".to_owned());
+            let mut mark = "do not disturb".to_owned();
+            if !user.dnd_except.is_empty() {
+                mark = format!("{mark} but {}", user.dnd_except.join(" "));
+            }
+            marks.push(mark);
         }
         if let Some(to) = user.forward {
             marks.push(format!("forwarded to {to}"));
@@ -74,7 +78,12 @@ fn print_users(users: Vec<admin::bodies::User>) {
             marks.push("no anonymous calls".to_owned());
         }
         if !user.blocked.is_empty() {
-            marks.push(format!("blocked: {}", user.blocked.join(" ")));
+            let to = if user.blocked_to_mailbox {
+                "blocked, to the mailbox"
+            } else {
+                "blocked"
+            };
+            marks.push(format!("{to}: {}", user.blocked.join(" ")));
         }
         if user.class != "outward" {
             marks.push(format!("class: {}", user.class));
@@ -111,6 +120,7 @@ fn parse(typed: &[String]) -> Result<UserSettings, String> {
             "extension" => settings.extension = text(),
             "password" => settings.password = text(),
             "pin" => settings.pin = text(),
+            "dnd_except" => settings.dnd_except = Some(list(value)),
             "dnd" => settings.dnd = Some(on_or_off(key, value)?),
             "forward" => settings.forward = extension(value),
             "forward_busy" => settings.forward_busy = extension(value),
@@ -118,6 +128,7 @@ fn parse(typed: &[String]) -> Result<UserSettings, String> {
             "forward_unreachable" => settings.forward_unreachable = extension(value),
             "reject_anonymous" => settings.reject_anonymous = Some(on_or_off(key, value)?),
             "blocked" => settings.blocked = Some(list(value)),
+            "blocked_to_mailbox" => settings.blocked_to_mailbox = Some(on_or_off(key, value)?),
             "class" => settings.class = text(),
             "forward_outside" => settings.forward_outside = Some(on_or_off(key, value)?),
             "rings_also" => settings.rings_also = Some(list(value)),
@@ -126,9 +137,9 @@ fn parse(typed: &[String]) -> Result<UserSettings, String> {
             "record" => settings.record = text(),
             _ => {
                 return Err(format!(
-                    "'{key}' cannot be set; what can: name, extension, password, pin, dnd (on, off), forward, forward_busy, \
+                    "'{key}' cannot be set; what can: name, extension, password, pin, dnd (on, off), dnd_except (numbers), forward, forward_busy, \
                      forward_no_answer, forward_unreachable (an extension, or nothing), reject_anonymous (on, off), \
-                     blocked (numbers), class (internal, outward, international), forward_outside (on, off), \
+                     blocked (numbers), blocked_to_mailbox (on, off), class (internal, outward, international), forward_outside (on, off), \
                      rings_also (numbers), works_at, caller_id (a number, or nothing), record (never, on-demand, always)"
                 ));
             }

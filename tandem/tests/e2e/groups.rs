@@ -5,18 +5,18 @@ use crate::kit::node::Node;
 use crate::kit::ua::Ua;
 use crate::kit::{SOON, until};
 
-fn does(node: &Node, args: &[&str]) {
+pub fn does(node: &Node, args: &[&str]) {
     let said = node.cli(args);
     assert_eq!(said.code, 0, "{}", said.err);
 }
 
-fn fails(node: &Node, args: &[&str]) -> String {
+pub fn fails(node: &Node, args: &[&str]) -> String {
     let said = node.cli(args);
     assert_eq!(said.code, 1, "{}", said.err);
     said.err
 }
 
-fn phones<const N: usize>(node: &Node, extensions: [&str; N]) -> [Ua; N] {
+pub fn phones<const N: usize>(node: &Node, extensions: [&str; N]) -> [Ua; N] {
     extensions.map(|extension| {
         let mut phone = Ua::of(node, extension);
         phone.register();

@@ -34,5 +34,6 @@ mod restored_mailbox;
 mod retention;
 mod rooms;
 mod scenarios;
+mod schedules;
 mod site;
 mod transfers;

@@ -10,9 +10,10 @@ use super::{Comparison, GroupEntry, Named, OfficeFile, RoomEntry, UserEntry, for
 use crate::office::group::{Group, Overflow, Strategy, group_key};
 use crate::office::room::{Room, host_pin_key, room_key, room_pin_key};
 use crate::office::{
-    Account, ForwardCase, Office, RecordWish, Settings, account_key, blocked_key, caller_id_key,
-    class_key, dnd_key, forward_case_key, forward_key, forward_outside_key, json, pin_key,
-    record_key, reject_anonymous_key, rings_also_key, works_at_key,
+    Account, ForwardCase, Office, RecordWish, Settings, account_key, blocked_key,
+    blocked_to_mailbox_key, caller_id_key, class_key, company_blocked_key, dnd_except_key, dnd_key,
+    forward_case_key, forward_key, forward_outside_key, json, pin_key, record_key,
+    reject_anonymous_key, rings_also_key, works_at_key,
 };
 use crate::seam::ClassOfService;
 
@@ -35,6 +36,19 @@ impl Office {
             .chain(&named.rooms)
             .map(|n| n.0)
             .collect();
+        let blocked: BTreeSet<&Arc<str>> = file.blocked.iter().collect();
+        for number in blocked
+            .iter()
+            .filter(|number| !self.blocked.contains(**number))
+        {
+            told.changes.push(format!("+ blocked {number}"));
+            let value = Some(json(&true));
+            told.registers.push((company_blocked_key(number), value));
+        }
+        for number in self.blocked().filter(|number| !blocked.contains(number)) {
+            told.changes.push(format!("- blocked {number}"));
+            told.registers.push((company_blocked_key(number), None));
+        }
         let gone = self.users().filter(|id| !kept.contains(id));
         for (id, account) in gone.filter_map(|id| Some((id, self.account(id)?))) {
             let Account {
@@ -94,6 +108,14 @@ impl Office {
             diff.set(pin_key(id), Some(json(hash)));
         }
         diff.flag("dnd", settings.dnd, user.dnd, dnd_key(id));
+        if settings.dnd_except != user.dnd_except {
+            diff.say("exceptions from dnd");
+            let value = (!user.dnd_except.is_empty()).then(|| json(&user.dnd_except));
+            diff.set(dnd_except_key(id), value);
+        }
+        let key = blocked_to_mailbox_key(id);
+        let (old, new) = (settings.blocked_to_mailbox, user.blocked_to_mailbox);
+        diff.flag("blocked_to_mailbox", old, new, key);
         let key = reject_anonymous_key(id);
         diff.flag(
             "reject_anonymous",
@@ -214,6 +236,11 @@ impl Office {
             strategy: Strategy::parse(&entry.strategy).unwrap_or_default(),
             ring_s: entry.ring_s,
             overflow: Overflow::parse(&entry.overflow),
+            schedule: {
+                let name = entry.schedule.as_ref();
+                name.and_then(|name| named.schedules.get(name).copied())
+            },
+            night: Overflow::parse(&entry.night),
         };
         let mut diff = Differences::new(told);
         if let Some(old) = self.group(id) {
@@ -226,6 +253,10 @@ impl Office {
             diff.see("strategy", old.strategy.name(), group.strategy.name());
             diff.see("ring_s", &old.ring_s, &group.ring_s);
             diff.see("overflow", old.overflow.name(), group.overflow.name());
+            let was = old.schedule.and_then(|id| self.schedules.get(id));
+            let was = was.map_or("none", |schedule| &*schedule.name);
+            diff.see("schedule", was, entry.schedule.as_deref().unwrap_or("none"));
+            diff.see("night", old.night.name(), group.night.name());
         }
         if self.group(id) != Some(&group) {
             diff.set(group_key(id), Some(json(&group)));

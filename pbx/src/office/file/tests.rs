@@ -327,3 +327,161 @@ fn faults_of_trunks_and_routes_are_told_where_they_are() {
         "{not_outside}"
     );
 }
+
+fn scheduled_file() -> OfficeFile {
+    let (office, _) = office(2);
+    let mut file = office.export();
+    for (name, number) in [("day", None), ("shop", Some(1))] {
+        file.schedule.push(ScheduleEntry {
+            name: name.into(),
+            number,
+            hours: vec!["mon-fri 09:00-17:00".into()],
+            ..ScheduleEntry::default()
+        });
+    }
+    file
+}
+
+#[test]
+fn schedules_come_and_go_with_a_file_and_have_numbers_of_their_own() {
+    let (office, mut ids) = office(2);
+    let file = scheduled_file();
+    let told = office.compare(&file, &mut || ids.next_id());
+    let lines = [
+        "+ schedule day mon-fri 09:00-17:00",
+        "+ schedule shop mon-fri 09:00-17:00",
+    ];
+    assert_eq!(
+        (told.faults.len(), told.changes.as_slice()),
+        (0, &lines.map(str::to_owned)[..])
+    );
+    let office = applied(office, &told);
+    let mut exported = office.export();
+    assert_eq!(exported.schedule[0].number, Some(2));
+    let told = office.compare(&exported, &mut || ids.next_id());
+    assert_eq!(told, Comparison::default());
+    // Who does not say a number keeps it.
+    exported.schedule[0].number = None;
+    exported.schedule[0].hours = vec!["daily 08:00-18:00".into()];
+    exported.schedule[0].switched = "closed".into();
+    exported.schedule[1].holidays = vec!["12-25".into()];
+    let told = office.compare(&exported, &mut || ids.next_id());
+    let lines = [
+        "~ schedule day: hours mon-fri 09:00-17:00 -> daily 08:00-18:00, override clock -> closed",
+        "~ schedule shop: holidays",
+    ];
+    assert_eq!(told.changes, lines);
+    let office = applied(office, &told);
+    assert_eq!(office.export().schedule[0].number, Some(2));
+    exported.schedule.clear();
+    let told = office.compare(&exported, &mut || ids.next_id());
+    assert_eq!(told.changes, ["- schedule day", "- schedule shop"]);
+    let office = applied(office, &told);
+    assert!(office.export().schedule.is_empty());
+}
+
+#[test]
+fn faults_of_schedules_are_told_where_they_are() {
+    let (office, mut ids) = office(2);
+    let mut faulty = |change: fn(&mut ScheduleEntry)| {
+        let mut file = scheduled_file();
+        change(&mut file.schedule[0]);
+        let told = office.compare(&file, &mut || ids.next_id());
+        let fault = told.faults.first().expect("a fault");
+        assert_eq!(fault.table, "schedule");
+        format!("{}: {}", fault.key, fault.what)
+    };
+    assert_eq!(
+        faulty(|day| day.name = "shop".into()),
+        "name: the schedule shop is there twice"
+    );
+    assert_eq!(
+        faulty(|day| day.number = Some(1)),
+        "number: two schedules have the number 1"
+    );
+    assert_eq!(
+        faulty(|day| day.switched = "night".into()),
+        "override: 'night' is none of open, closed, clock"
+    );
+    let hours = faulty(|day| day.hours = vec!["mon 9".into()]);
+    assert!(hours.starts_with("hours: 'mon 9' are no hours"), "{hours}");
+}
+
+#[test]
+fn a_group_goes_by_a_schedule_of_the_file() {
+    let (office, mut ids) = office(2);
+    let mut file = scheduled_file();
+    file.group.push(GroupEntry {
+        extension: "600".into(),
+        name: "G".into(),
+        schedule: Some("night".into()),
+        night: "nowhere".into(),
+        ..GroupEntry::default()
+    });
+    let told = office.compare(&file, &mut || ids.next_id());
+    let faults: Vec<&str> = told.faults.iter().map(|fault| &*fault.what).collect();
+    assert_eq!(
+        faults,
+        [
+            "'nowhere' is not mailbox, busy, or an extension of the file",
+            "no schedule is called night",
+        ]
+    );
+    (file.group[0].schedule, file.group[0].night) = (Some("shop".into()), "10000".into());
+    let told = office.compare(&file, &mut || ids.next_id());
+    assert_eq!(told.faults, []);
+    let office = applied(office, &told);
+    let mut exported = office.export();
+    let told = office.compare(&exported, &mut || ids.next_id());
+    assert_eq!(told, Comparison::default());
+    assert_eq!(exported.group[0].schedule.as_deref(), Some("shop"));
+    exported.group[0].schedule = None;
+    exported.group[0].night = "busy".into();
+    let told = office.compare(&exported, &mut || ids.next_id());
+    assert_eq!(
+        told.changes,
+        ["~ group 600: schedule shop -> none, night 10000 -> busy"]
+    );
+}
+
+#[test]
+fn a_group_of_an_earlier_release_has_no_schedule() {
+    let mut office = Office::default();
+    let text = r#"{"extension":"600","name":"G","members":[],"strategy":"all","ring_s":20,"overflow":"busy"}"#;
+    office.apply("group/a.1.9", Some(text));
+    let (_, group) = office.groups().next().unwrap();
+    assert_eq!((group.schedule, &group.night), (None, &Overflow::Mailbox));
+}
+
+#[test]
+fn whose_calls_are_wanted_comes_and_goes_with_a_file() {
+    let (office, mut ids) = office(2);
+    let mut file = office.export();
+    file.blocked = vec!["+4930".into(), "5".into()];
+    file.user[0].dnd_except = vec!["10001".into()];
+    file.user[0].blocked_to_mailbox = true;
+    let told = office.compare(&file, &mut || ids.next_id());
+    let lines = [
+        "~ user 10000: exceptions from dnd, blocked_to_mailbox on",
+        "+ blocked +4930",
+        "+ blocked 5",
+    ];
+    assert_eq!(told.changes, lines);
+    let office = applied(office, &told);
+    let mut exported = office.export();
+    let told = office.compare(&exported, &mut || ids.next_id());
+    assert_eq!(told, Comparison::default());
+    exported.blocked = vec!["5".into(), "x".into(), "5".into()];
+    exported.user[1].dnd_except = vec!["".into()];
+    let told = office.compare(&exported, &mut || ids.next_id());
+    let places = told.faults.iter().map(|f| (&*f.table, f.index, &*f.key));
+    let places: Vec<(&str, usize, &str)> = places.collect();
+    assert_eq!(
+        places,
+        [
+            ("user", 1, "dnd_except"),
+            ("blocked", 1, ""),
+            ("blocked", 2, "")
+        ]
+    );
+}

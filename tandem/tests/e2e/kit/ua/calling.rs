@@ -24,6 +24,13 @@ impl Ua {
         self.dial_saying(number, media, Some(offer), &extra)
     }
 
+    /// Dials and does not want to be known (RFC 3323).
+    pub fn dial_withheld(&mut self, number: &str) -> Call {
+        let media = Media::at(ipv4(self.local));
+        let offer = self.offer(&media, 1, "sendrecv");
+        self.dial_saying(number, media, Some(offer), "Privacy: id\r\n")
+    }
+
     pub(super) fn dial_with(&mut self, number: &str, media: Media, offer: Option<Sdp>) -> Call {
         self.dial_saying(number, media, offer, "")
     }
