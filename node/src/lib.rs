@@ -25,4 +25,4 @@ mod users;
 
 pub use node::Node;
 pub use seam::{Input, NodeConfig, Notice, Output, SHELL_REGISTERS};
-pub use users::HA1;
+pub use users::{HA1, TRUNK_PASSWORD};

@@ -11,7 +11,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-use tandem_pbx::seam::{Input as PbxInput, Output as PbxOutput};
+use tandem_pbx::seam::{Input as PbxInput, Output as PbxOutput, SipCommand, Target};
 use tandem_pbx::{Pbx, PbxConfig};
 use tandem_sip_shim::{Shim, ShimInput, ShimOutput};
 use tandem_storage::View;
@@ -243,7 +243,16 @@ impl Node {
 
     fn on_pbx(&mut self, now: Now, output: PbxOutput) {
         let output = match output {
-            PbxOutput::Sip(command) => return self.shim.handle(now, ShimInput::Pbx(command)),
+            PbxOutput::Sip(mut command) => {
+                if let SipCommand::Call {
+                    target: Target::Address(to),
+                    ..
+                } = &mut command
+                {
+                    *to = self.users.unlock_login(to);
+                }
+                return self.shim.handle(now, ShimInput::Pbx(command));
+            }
             PbxOutput::User { id, user } => {
                 let (user, locked) = self.users.unlock(id, user);
                 if let Some(why) = locked {

@@ -1,15 +1,17 @@
-//! Users as the SIP shim is told of them: with the digests of their passwords, which the log keeps locked
-//! where sound is encrypted.
+//! Users, and calls to trunks, as the SIP shim is told of them: with digests and passwords, which the log
+//! keeps locked where sound is encrypted.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use tandem_pbx::seam::SipUser;
+use tandem_pbx::seam::{AddressTarget, Login, SipUser};
 use tandem_storage::cipher::{Keyring, Locked};
 use tandem_storage::name::Id;
 
 /// The kind of secret that a password's digest is ([`Keyring::lock`]).
 pub const HA1: &str = "ha1";
+/// The kind of secret that a trunk's password is.
+pub const TRUNK_PASSWORD: &str = "trunk";
 
 /// Unlocks users, and knows whom it could not unlock.
 #[derive(Debug)]
@@ -50,6 +52,23 @@ impl Unlocker {
             ha1_md5: unlock(&user.ha1_md5)?,
             ha1_sha256: unlock(&user.ha1_sha256)?,
             ..user
+        })
+    }
+
+    /// Where a call goes, with the password in plain. One that is locked with a key that is not here is left
+    /// out: the host says then that it wants one.
+    pub(crate) fn unlock_login(&self, to: &Arc<AddressTarget>) -> Arc<AddressTarget> {
+        let Some(login) = &to.login else {
+            return to.clone();
+        };
+        let password = self.keys.unlock(TRUNK_PASSWORD, &login.password);
+        let login = password.ok().map(|password| Login {
+            user: login.user.clone(),
+            password: password.as_str().into(),
+        });
+        Arc::new(AddressTarget {
+            login,
+            ..AddressTarget::clone(to)
         })
     }
 

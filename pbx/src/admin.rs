@@ -79,6 +79,11 @@ impl Pbx {
             AdminAsk::Recordings { before, limit } => {
                 Ok(AdminAnswer::Json(self.recordings_json(before, limit)))
             }
+            AdminAsk::Outward(ask) => match self.on_outward_ask(asker, ask) {
+                Ok(Some(rows)) => Ok(AdminAnswer::Json(rows)),
+                Ok(None) => return,
+                Err(why) => Err(why),
+            },
             AdminAsk::Recording { id } => self.recording_json(id),
             AdminAsk::RecordingTracks { id } => self.recording_tracks(id),
             AdminAsk::DeleteRecording { id } => match self.delete_recording(asker, id) {
@@ -335,6 +340,11 @@ pub(crate) fn user_row(x: &PbxState, id: Id) -> Option<Value> {
         "forward_unreachable": user.settings.forward_unreachable,
         "reject_anonymous": user.settings.reject_anonymous,
         "blocked": user.settings.blocked,
+        "class": user.settings.class(),
+        "forward_outside": user.settings.forward_outside,
+        "rings_also": user.settings.rings_also,
+        "works_at": user.settings.works_at,
+        "caller_id": user.settings.caller_id,
         "record": user.settings.record,
         "conflict": x.office.in_conflict(user.id),
         "messages": lamp_json(x.mailboxes.lamp(user.id)),

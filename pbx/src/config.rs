@@ -13,6 +13,10 @@ use crate::voicemail::keys::KeyMap;
 pub struct PbxConfig {
     /// How long a phone rings before the mailbox takes the call.
     pub ring_for: Duration,
+    /// How long a number outside rings.
+    pub outward_ring_for: Duration,
+    /// How many calls outside each user has.
+    pub outward_limits: OutwardLimits,
     /// How long somebody is parked before it rings where it was parked from.
     pub park_for: Duration,
     /// The most calls at once; more are refused with [`Cause::Congestion`](crate::seam::Cause).
@@ -83,6 +87,17 @@ pub struct PbxConfig {
     pub has_peers: bool,
 }
 
+/// How many calls outside one user has; for calls of gateways, all together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OutwardLimits {
+    /// Under way at once.
+    pub at_once: usize,
+    /// Begun within an hour of the clock.
+    pub an_hour: u32,
+    /// Begun within 24 hours of the clock.
+    pub a_day: u32,
+}
+
 /// A code and what it does.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StarCode {
@@ -123,6 +138,10 @@ pub enum Service {
     RejectAnonymousOn,
     /// They are welcome again.
     RejectAnonymousOff,
+    /// The number outside that follows is my phone.
+    WorkAt,
+    /// My phones are my phones again.
+    WorkHere,
     /// Log in to the group whose extension follows, or to all my groups.
     GroupLogin,
     /// Log out.
@@ -143,6 +162,12 @@ impl Default for PbxConfig {
     fn default() -> PbxConfig {
         PbxConfig {
             ring_for: Duration::from_secs(20),
+            outward_ring_for: Duration::from_secs(120),
+            outward_limits: OutwardLimits {
+                at_once: 5,
+                an_hour: 60,
+                a_day: 300,
+            },
             park_for: Duration::from_secs(120),
             calls_max: 20_000,
             hops_max: 5,
@@ -227,6 +252,8 @@ impl StarCode {
             ("*95", Service::ForwardCaseOff(ForwardCase::Unreachable)),
             ("*77", Service::RejectAnonymousOn),
             ("*87", Service::RejectAnonymousOff),
+            ("*75", Service::WorkAt),
+            ("*76", Service::WorkHere),
             ("*45", Service::GroupLogin),
             ("*46", Service::GroupLogout),
             ("*69", Service::CallBack),

@@ -15,7 +15,7 @@ const TOPIC: &str = "conflicts";
 /// The newest are listed.
 const LISTED_MAX: usize = 200;
 /// What people set; what nodes and phones write for themselves is no conflict.
-const SET_BY_PEOPLE: [&str; 4] = ["user/", "group/", "room/", "mailbox/"];
+const SET_BY_PEOPLE: [&str; 6] = ["user/", "group/", "room/", "mailbox/", "trunk/", "route/"];
 
 /// Looks at a record before the view takes it in.
 pub(crate) fn see(x: &mut PbxState, record: &Committed) {

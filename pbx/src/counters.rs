@@ -20,6 +20,12 @@ pub struct Counters {
     pub refused_full: u64,
     /// Of calls that went out, answered.
     pub calls_out_answered: u64,
+    /// Calls to numbers outside.
+    pub calls_outward: u64,
+    /// Calls to numbers outside that were one too many for whoever made them.
+    pub calls_outward_refused: u64,
+    /// Calls that a trunk had no line free for.
+    pub trunks_full: u64,
     /// Calls that the user called does not want: anonymous ones, blocked numbers.
     pub calls_unwanted: u64,
     /// Transfers, blind and attended.

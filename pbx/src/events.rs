@@ -19,6 +19,7 @@
 //! | `user.changed`, `user.removed` | a setting of a user | a user, as listed, and what was set |
 //! | `group.changed`, `group.removed` | likewise | a group |
 //! | `room.changed`, `room.removed` | likewise | a room: its id, extension and name |
+//! | `trunk.changed`, `trunk.removed`, `route.changed`, `route.removed` | likewise | as `tandem trunk list` and `tandem route list` |
 //! | `conflict` | something lost in a merge | as listed |
 //!
 //! Invariants: no PIN, password, digest or sound is in a body. Who withholds the number has none here
@@ -39,6 +40,7 @@ use crate::mailbox::Message;
 use crate::pbx::Pbx;
 use crate::seam::{Happened, Output};
 use crate::state::PbxState;
+use crate::trunks;
 
 /// A leg as it was told last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -136,6 +138,8 @@ impl PbxState {
                 .office
                 .room(id)
                 .map(|room| json!({ "id": id, "extension": room.extension, "name": room.name })),
+            "trunk" => trunks::trunk_row(self, id),
+            "route" => trunks::route_row(self, id),
             _ => admin::user_row(self, id),
         };
         let kind = match (of, row.is_some()) {
@@ -143,6 +147,10 @@ impl PbxState {
             ("group", false) => "group.removed",
             ("room", true) => "room.changed",
             ("room", false) => "room.removed",
+            ("trunk", true) => "trunk.changed",
+            ("trunk", false) => "trunk.removed",
+            ("route", true) => "route.changed",
+            ("route", false) => "route.removed",
             (_, true) => "user.changed",
             (_, false) => "user.removed",
         };

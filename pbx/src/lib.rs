@@ -32,6 +32,8 @@ pub mod seam;
 #[cfg(any(test, feature = "sim"))]
 pub mod sim;
 mod state;
+mod toll;
+mod trunks;
 pub mod users;
 mod voicemail;
 mod words;

@@ -21,6 +21,7 @@ use crate::app::Next;
 use crate::call::LegEvent;
 use crate::call::board::{Board, TimerOf};
 use crate::call::leg::{Direction, Leg};
+use crate::call::outward::OutsideLeg;
 use crate::call::routing::{self, Dialer};
 use crate::call::watched::Watched;
 use crate::call_log;
@@ -96,6 +97,7 @@ impl Pbx {
                 retention::sweep(&mut self.x);
                 recordings::sweep(&mut self.x);
                 returned::sweep(&mut self.x);
+                self.x.sweep_toll();
             }
             Input::Watch(is_watched) => self.on_watch(is_watched),
             Input::Drain => self.on_drain(),
@@ -177,6 +179,11 @@ impl Pbx {
         self.board.legs.len()
     }
 
+    /// Who calls outside more than is allowed, in words.
+    pub fn toll_alarms(&self) -> Vec<String> {
+        self.x.toll_alarms()
+    }
+
     /// Mailboxes that take no PIN now, after wrong ones.
     pub fn mailboxes_paused(&self, now: Time) -> usize {
         self.x.guard.paused_count(now)
@@ -195,8 +202,11 @@ impl Pbx {
                 dialed,
                 replaces,
                 diversions,
+                trunk,
             } => {
-                let mut incoming = Leg::incoming(leg, known(caller), cut(&dialed), &self.x);
+                let caller = self.with_class(known(caller));
+                let mut incoming = Leg::incoming(leg, caller, cut(&dialed), &self.x);
+                incoming.outside = trunk.map(|trunk| OutsideLeg { trunk, by: None });
                 incoming.diversions = diversions;
                 incoming.diversions.truncate(DIVERSIONS_MAX);
                 self.on_incoming(incoming, replaces);
@@ -225,7 +235,29 @@ impl Pbx {
         }
     }
 
-    fn on_incoming(&mut self, incoming: Leg, replaces: Option<LegId>) {
+    /// A user may call what the office says.
+    fn with_class(&self, caller: Caller) -> Caller {
+        let user = caller.user.map(|user| self.x.office.settings(user).class());
+        Caller {
+            class: user.unwrap_or(caller.class),
+            ..caller
+        }
+    }
+
+    /// Where a call goes that comes in: by a trunk to whatever its number is for.
+    fn next_of(&mut self, incoming: &mut Leg) -> Next {
+        if let Some(OutsideLeg { trunk, .. }) = incoming.outside.clone() {
+            let Some((trunk, extension)) = self.x.office.outside.meant(trunk, &incoming.dialed)
+            else {
+                return Next::End(Cause::NoSuchNumber);
+            };
+            incoming.outside = Some(OutsideLeg { trunk, by: None });
+            incoming.dialed = extension;
+        }
+        routing::start(&Dialer::of(incoming), &mut self.x)
+    }
+
+    fn on_incoming(&mut self, mut incoming: Leg, replaces: Option<LegId>) {
         let leg = incoming.id;
         if self.board.legs.contains_key(&leg) {
             self.x.counters.events_stray += 1;
@@ -237,7 +269,7 @@ impl Pbx {
             return self.x.sip(SipCommand::End { leg, cause });
         }
         let next = match replaces {
-            None => Some(routing::start(&Dialer::of(&incoming), &mut self.x)),
+            None => Some(self.next_of(&mut incoming)),
             Some(_) => None,
         };
         self.board.insert_leg(incoming);

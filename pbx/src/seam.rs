@@ -17,6 +17,11 @@ use tandem_storage::time::WallTime;
 
 use crate::office::file::OfficeFile;
 use crate::office::group::{Overflow, Strategy};
+pub use crate::seam::outward::{
+    AddressTarget, AddressTransport, Login, OutwardAsk, RouteChange, Target, TrunkChange, TrunkHost,
+};
+
+mod outward;
 
 /// Who is calling, as far as it was proved.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -34,14 +39,43 @@ pub struct Caller {
     pub class: ClassOfService,
 }
 
-/// What a leg may reach.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+/// What a leg may reach; each class all of the one before it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum ClassOfService {
     /// What anybody in the street may: users, leaving messages, the echo, the clock.
     #[default]
     Public,
-    /// Mailboxes as well, with their PIN.
+    /// Mailboxes as well, with their PIN; and numbers for emergencies.
     Internal,
+    /// Numbers outside.
+    Outward,
+    /// Dear ones, too.
+    International,
+}
+
+impl ClassOfService {
+    const OF_USERS: [ClassOfService; 3] = [
+        ClassOfService::Internal,
+        ClassOfService::Outward,
+        ClassOfService::International,
+    ];
+
+    /// As it is written.
+    pub fn name(self) -> &'static str {
+        match self {
+            ClassOfService::Public => "public",
+            ClassOfService::Internal => "internal",
+            ClassOfService::Outward => "outward",
+            ClassOfService::International => "international",
+        }
+    }
+
+    /// Reads what was written for a user.
+    pub fn parse(text: &str) -> Option<ClassOfService> {
+        let mut all = ClassOfService::OF_USERS.into_iter();
+        all.find(|class| class.name() == text)
+    }
 }
 
 /// So many times a call was sent on are known of it; the last ones.
@@ -142,6 +176,8 @@ pub enum SipEvent {
         replaces: Option<LegId>,
         /// Where it has been, as far as a peer that is believed says; at most [`DIVERSIONS_MAX`].
         diversions: Vec<Diversion>,
+        /// The trunk by which it came: then `dialed` is a number of the trunk.
+        trunk: Option<Id>,
     },
     /// A leg that goes out rings.
     Ringing { leg: LegId },
@@ -240,11 +276,11 @@ pub enum SipCommand {
         /// Prefer the codec agreed on this other leg.
         like: Option<LegId>,
     },
-    /// Call all phones of a user at once, as one leg: the first to answer wins.
+    /// Call somebody. All phones of a user are called at once, as one leg: the first to answer wins.
     Call {
         /// The new leg (even).
         leg: LegId,
-        user: Id,
+        target: Target,
         /// Who is calling.
         caller: Caller,
         /// On behalf of this leg: its codecs are offered first.
@@ -276,6 +312,8 @@ pub enum SipCommand {
         /// What was told of it last.
         seen: Arc<str>,
     },
+    /// A trunk is at this host (`Some`), or there is no such trunk any more.
+    Trunk { id: Id, host: Option<TrunkHost> },
     /// A line that is no user's can be watched (`Some`), or no longer (`None`).
     Watchable {
         what: Watchable,
@@ -500,6 +538,16 @@ pub struct UserChange {
     pub reject_anonymous: Option<bool>,
     /// Numbers whose calls are refused, all of them.
     pub blocked: Option<Vec<Arc<str>>>,
+    /// What the user may call.
+    pub class: Option<ClassOfService>,
+    /// The user's calls may be forwarded to numbers outside.
+    pub forward_outside: Option<bool>,
+    /// Numbers outside that ring with the user's phones, all of them.
+    pub rings_also: Option<Vec<Arc<str>>>,
+    /// The number outside that is the user's phone for now; `Some(None)`: no longer.
+    pub works_at: Option<Option<Arc<str>>>,
+    /// Shown to who is called outside; `Some(None)`: what the trunk knows the user by.
+    pub caller_id: Option<Option<Arc<str>>>,
     /// Whether calls are recorded.
     pub record: Option<crate::office::RecordWish>,
 }
@@ -603,6 +651,8 @@ pub enum AdminAsk {
     },
     /// Remove a room; who is in it stays. Answered when it is durable.
     RemoveRoom { extension: Arc<str> },
+    /// Trunks and routes.
+    Outward(OutwardAsk),
     /// The office as a file, as JSON ([`OfficeFile`]).
     ExportOffice,
     /// What a file would change, as JSON: `faults` and `changes`.

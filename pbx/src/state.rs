@@ -32,7 +32,8 @@ use crate::quota::{self, Warned};
 use crate::recordings::{self, RecordingIndex};
 use crate::returned::Returned;
 use crate::say;
-use crate::seam::{Caller, Label, MessageSummary, Output, SipCommand, Watchable};
+use crate::seam::{Caller, Label, MessageSummary, Output, SipCommand, TrunkHost, Watchable};
+use crate::toll::Toll;
 
 /// Who waits for the log's answer to a token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,6 +62,7 @@ pub(crate) struct PbxState {
     pub(crate) recordings: RecordingIndex,
     pub(crate) guard: Guard,
     pub(crate) warned: Warned,
+    pub(crate) toll: Toll,
     pub(crate) counters: Counters,
     /// The log takes new sounds.
     pub(crate) can_record: bool,
@@ -98,6 +100,7 @@ impl PbxState {
             recordings: RecordingIndex::default(),
             guard: Guard::default(),
             warned: Warned::default(),
+            toll: Toll::default(),
             counters: Counters::default(),
             can_record: true,
             is_watched: false,
@@ -137,6 +140,11 @@ impl PbxState {
         for (key, value) in self.view.registers("room/") {
             self.office.apply(key, Some(value));
         }
+        for prefix in ["trunk/", "route/"] {
+            for (key, value) in self.view.registers(prefix) {
+                self.office.apply(key, Some(value));
+            }
+        }
         for (key, value) in self.view.registers("mailbox/") {
             self.warned.apply(key, Some(value));
         }
@@ -159,8 +167,25 @@ impl PbxState {
         for group in groups {
             self.tell_group(group);
         }
+        let trunks: Vec<Id> = self.office.outside.trunks().map(|(id, _)| id).collect();
+        for trunk in trunks {
+            self.tell_trunk(trunk);
+        }
         self.tell_slots();
         self.tell_phones();
+    }
+
+    /// Calls from a trunk's host come by the trunk.
+    fn tell_trunk(&mut self, id: Id) {
+        let trunk = self.office.outside.trunk(id);
+        let host = trunk.and_then(|trunk| {
+            Some(TrunkHost {
+                peer: trunk.address()?,
+                transport: trunk.transport,
+                is_any_port: trunk.is_any_port(),
+            })
+        });
+        self.sip(SipCommand::Trunk { id, host });
     }
 
     /// Who subscribes to a group's number watches it.
@@ -252,7 +277,15 @@ impl PbxState {
         let before = id.and_then(|id| self.office.extension(id).cloned());
         let members = |office: &Office, id: Id| office.group(id).map(|g| g.members.clone());
         let members_before = id.and_then(|id| members(&self.office, id));
-        if let Some(id) = self.office.apply(key, value.as_deref()) {
+        let changed = self.office.apply(key, value.as_deref());
+        let is_outside = key.starts_with("trunk/") || key.starts_with("route/");
+        if key.starts_with("trunk/")
+            && !key.ends_with("/password")
+            && let Some(id) = changed
+        {
+            self.tell_trunk(id);
+        }
+        if let Some(id) = changed.filter(|_| !is_outside) {
             let after = self.office.extension(id).cloned();
             let members = [members_before, members(&self.office, id)];
             let extensions = [before, after];
@@ -277,7 +310,7 @@ impl PbxState {
             }
         }
         let is_of_office = |_: &Id| {
-            ["user/", "group/", "room/"]
+            ["user/", "group/", "room/", "trunk/", "route/"]
                 .iter()
                 .any(|p| key.starts_with(p))
         };

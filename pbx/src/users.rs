@@ -10,12 +10,14 @@ use tandem_storage::name::Id;
 
 use crate::config::PbxConfig;
 use crate::office::{
-    self, Account, Entry, ForwardCase, RecordWish, account_key, blocked_key, dnd_key,
-    forward_case_key, forward_key, json, pin_key, record_key, reject_anonymous_key,
+    self, Account, Entry, ForwardCase, RecordWish, account_key, blocked_key, caller_id_key,
+    class_key, dnd_key, forward_case_key, forward_key, forward_outside_key, json, pin_key,
+    record_key, reject_anonymous_key, rings_also_key, works_at_key,
 };
 use crate::pbx::Pbx;
 use crate::seam::UserChange;
 use crate::state::Waiter;
+use crate::trunks::{is_phone_number, number_fault};
 
 /// Extensions are so many digits.
 const EXTENSION_DIGITS: std::ops::RangeInclusive<usize> = 2..=10;
@@ -24,6 +26,8 @@ const NAME_CHARS_MAX: usize = 64;
 
 /// The most numbers that a user can block.
 pub(crate) const BLOCKED_MAX: usize = 200;
+/// The most numbers outside that ring with a user's phones.
+pub(crate) const RINGS_ALSO_MAX: usize = 5;
 
 /// What is wrong with an extension, for the one who typed it.
 pub fn extension_fault(extension: &str) -> Option<String> {
@@ -163,10 +167,8 @@ impl Pbx {
         ];
         for (key, forward) in forwards {
             let Some(forward) = forward else { continue };
-            if let Some(to) = &forward
-                && self.mailbox_of(to)? == user
-            {
-                return Err("calls cannot be forwarded to where they come from".into());
+            if let Some(to) = &forward {
+                self.check_forward(user, to, change.forward_outside)?;
             }
             registers.push((key, forward.map(|to| json(&to))));
         }
@@ -180,11 +182,52 @@ impl Pbx {
             let value = (!blocked.is_empty()).then(|| json(&blocked));
             registers.push((blocked_key(user), value));
         }
+        if let Some(class) = change.class {
+            registers.push((class_key(user), Some(json(&class))));
+        }
+        if let Some(on) = change.forward_outside {
+            registers.push((forward_outside_key(user), on.then(|| json(&true))));
+        }
+        if let Some(numbers) = change.rings_also {
+            if numbers.len() > RINGS_ALSO_MAX {
+                return Err(format!("at most {RINGS_ALSO_MAX} numbers can ring as well"));
+            }
+            let mut faults = numbers
+                .iter()
+                .filter_map(|n| self.x.outside_number_fault(n));
+            faults.next().map_or(Ok(()), Err)?;
+            let value = (!numbers.is_empty()).then(|| json(&numbers));
+            registers.push((rings_also_key(user), value));
+        }
+        if let Some(number) = change.works_at {
+            let fault = number.as_ref().and_then(|n| self.x.outside_number_fault(n));
+            fault.map_or(Ok(()), Err)?;
+            registers.push((works_at_key(user), number.map(|n| json(&n))));
+        }
+        if let Some(number) = change.caller_id {
+            let wrong = number.as_ref().filter(|number| !is_phone_number(number));
+            wrong.map_or(Ok(()), |number| Err(number_fault(number)))?;
+            registers.push((caller_id_key(user), number.map(|n| json(&n))));
+        }
         if let Some(wish) = change.record {
             let value = (wish != RecordWish::default()).then(|| json(wish.name()));
             registers.push((record_key(user), value));
         }
         Ok(registers)
+    }
+
+    /// Calls may be forwarded to another's extension, or outside where that is allowed.
+    fn check_forward(&self, user: Id, to: &str, outside: Option<bool>) -> Result<(), String> {
+        let may = outside.unwrap_or(self.x.office.settings(user).forward_outside);
+        if self.x.office.mailbox(to).is_none() && self.x.outside_number_fault(to).is_none() {
+            let say =
+                "calls of this user may not be forwarded outside; forward_outside=on lets them";
+            return may.then_some(()).ok_or_else(|| say.to_owned());
+        }
+        match self.mailbox_of(to)? == user {
+            true => Err("calls cannot be forwarded to where they come from".into()),
+            false => Ok(()),
+        }
     }
 
     pub(crate) fn remove_user(&mut self, asker: u64, extension: &str) -> Result<(), String> {

@@ -7,8 +7,9 @@ use rand_chacha::ChaCha8Rng;
 use tandem_pbx::sim::World;
 use tandem_pbx::{KeyMap, PbxConfig};
 
-/// Plays a world; how many transfers, pickups, parkings, comings into rooms and pages there were in it.
-fn run(seed: u64, config: PbxConfig) -> [u64; 5] {
+/// Plays a world; how many transfers, pickups, parkings, comings into rooms, pages and calls
+/// outside there were in it.
+fn run(seed: u64, config: PbxConfig) -> [u64; 7] {
     let mut dice = ChaCha8Rng::seed_from_u64(seed);
     let mut world = World::new(config, &["101", "102", "103"]);
     let mut story = Vec::new();
@@ -38,19 +39,21 @@ fn run(seed: u64, config: PbxConfig) -> [u64; 5] {
         seen.parked,
         rooms[0],
         rooms[1],
+        seen.calls_outward,
+        seen.recordings_begun,
     ]
 }
 
 #[test]
 fn a_hundred_random_worlds_keep_every_promise() {
-    let mut seen = [0; 5];
+    let mut seen = [0; 7];
     for seed in 0..100 {
         let moves = run(seed, PbxConfig::default());
         seen.iter_mut()
             .zip(moves)
             .for_each(|(all, one)| *all += one);
     }
-    // Transfers, pickups, parkings, comings into rooms, pages.
+    // Transfers, pickups, parkings, comings into rooms, pages, calls outside, recordings.
     assert!(
         seen.iter().all(|moves| *moves > 20),
         "too few moves: {seen:?}"

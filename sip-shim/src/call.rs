@@ -11,9 +11,10 @@
 use std::collections::BTreeMap;
 
 use tandem_engine::seam::LegId;
-use tandem_pbx::seam::{CallHistory, Caller};
+use tandem_pbx::seam::{CallHistory, Caller, Target};
 use tandem_storage::name::Id;
 
+use crate::client_digest::Proofs;
 use crate::context::{LazyTimer, NumberMap};
 use crate::dialog::Dialog;
 use crate::message::Message;
@@ -106,7 +107,7 @@ pub(crate) struct Invite {
 /// A call that goes out.
 #[derive(Debug)]
 pub(crate) struct Out {
-    pub(crate) user: Id,
+    pub(crate) target: Target,
     pub(crate) caller: Caller,
     pub(crate) like: Option<LegId>,
     /// The phones are asked to answer by themselves.
@@ -117,7 +118,7 @@ pub(crate) struct Out {
     pub(crate) ringing: bool,
 }
 
-/// One phone of it.
+/// One phone of it, or the host.
 #[derive(Debug)]
 pub(crate) struct Fork {
     pub(crate) branch: u64,
@@ -129,6 +130,10 @@ pub(crate) struct Fork {
     pub(crate) tag: u64,
     pub(crate) call_id: Box<str>,
     pub(crate) cseq: u32,
+    /// What a proxy on the way wants a session to last at least; it may say so once.
+    pub(crate) min_se_s: Option<u32>,
+    /// Answers to its challenges.
+    pub(crate) proofs: Proofs,
     /// Its early dialogs whose responses we have confirmed.
     pub(crate) early: Vec<Early>,
     /// How it ended, once it has.

@@ -73,13 +73,22 @@ pub(crate) fn dialed(request: &Message) -> Option<Arc<str>> {
     fits.then(|| number.as_ref().into())
 }
 
+/// A caller from the world, as the trunk's host names it.
+pub(crate) fn caller_by_trunk(request: &Message) -> Caller {
+    named(request, true, ClassOfService::Public)
+}
+
 /// A caller that a gateway vouches for (RFC 3325), or names.
 fn stranger(request: &Message, gateway: &Trusted) -> Caller {
+    named(request, gateway.asserts_identity, gateway.class)
+}
+
+fn named(request: &Message, is_believed: bool, class: ClassOfService) -> Caller {
     let asserted = request
         .header(Name::PAssertedIdentity)
         .and_then(NameAddr::parse);
     let address = asserted.or_else(|| request.header(Name::From).and_then(NameAddr::parse));
-    let address = address.filter(|_| gateway.asserts_identity);
+    let address = address.filter(|_| is_believed);
     let (display, uri) = address.map_or((Default::default(), ""), |a| (a.display, a.uri));
     let user = Uri::parse(uri).and_then(|u| u.number()).unwrap_or_default();
     let dialable = |c: &char| c.is_ascii_digit() || matches!(c, '*' | '#' | '+');
@@ -104,7 +113,7 @@ fn stranger(request: &Message, gateway: &Trusted) -> Caller {
         number: number.into(),
         name: name.into(),
         is_withheld: false,
-        class: gateway.class,
+        class,
     };
     if wants_privacy(request) {
         withheld(caller)

@@ -3,7 +3,7 @@
 //! There is one [`ShimContext`] in a [`crate::Shim`], lent to whichever part is at work. Maps here and
 //! elsewhere in the core hash with [`Keyed`] or [`Mixed`], so that a run can be repeated.
 
-use std::collections::{BinaryHeap, VecDeque};
+use std::collections::{BTreeMap, BinaryHeap, VecDeque};
 use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use std::time::Duration;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 use tandem_engine::seam::LegId;
-use tandem_pbx::seam::SipEvent;
+use tandem_pbx::seam::{AddressTransport, SipEvent, TrunkHost};
 use tandem_storage::name::Id;
 use tandem_storage::time::{Now, Time};
 
@@ -20,7 +20,7 @@ use crate::counters::ShimCounters;
 use crate::message::{Message, Name};
 use crate::shim::ShimOutput;
 use crate::uri::split_list;
-use crate::wire::{Flow, WireOut};
+use crate::wire::{Flow, Transport, WireOut};
 
 /// RFC 3261 §17.1.1.1: the estimated round trip.
 pub(crate) const T1: Duration = Duration::from_millis(500);
@@ -52,6 +52,8 @@ pub(crate) struct ShimContext {
     pub(crate) timers: Timers,
     pub(crate) keyed: Keyed,
     pub(crate) outputs: VecDeque<ShimOutput>,
+    /// Where trunks are.
+    pub(crate) trunks: BTreeMap<Id, TrunkHost>,
     rng: ChaCha8Rng,
 }
 
@@ -104,6 +106,7 @@ impl ShimContext {
             timers: Timers::default(),
             keyed,
             outputs: VecDeque::new(),
+            trunks: BTreeMap::new(),
             rng,
         }
     }
@@ -151,9 +154,28 @@ impl ShimContext {
         self.outputs.push_back(ShimOutput::Media(command));
     }
 
-    /// Does a flow come from a trusted host, whoever it speaks for?
+    /// Does a flow come from a trusted host, whoever it speaks for, or from a trunk's?
     pub(crate) fn is_trusted_host(&self, flow: &Flow) -> bool {
-        self.config.trusted.iter().any(|t| t.is_at(flow))
+        let is_trusted = self.config.trusted.iter().any(|t| t.is_at(flow));
+        is_trusted || self.trunks.values().any(|host| is_host(host, flow))
+    }
+
+    /// The trunk by which a request came: what comes from its very address, or from another port of its
+    /// host, if none was given for it (over a stream it is always another) and nothing else is trusted
+    /// there. Of several at one host it is the one made first.
+    pub(crate) fn trunk_of(&self, flow: &Flow, request: &Message) -> Option<Id> {
+        let mut trunks = self.trunks.iter();
+        let exact = trunks.find(|(_, host)| is_host(host, flow) && host.peer == flow.peer);
+        if let Some((id, _)) = exact {
+            return Some(*id);
+        }
+        if self.trusted(flow, request).is_some() {
+            return None;
+        }
+        let mut trunks = self.trunks.iter();
+        let from_there = |host: &TrunkHost| host.is_any_port || flow.is_reliable();
+        let there = trunks.find(|(_, host)| is_host(host, flow) && from_there(host));
+        there.map(|(id, _)| *id)
     }
 
     /// The gateway whose calls need no password that a request comes from. One that a front end there passed
@@ -165,6 +187,15 @@ impl ShimContext {
         let mut trusted = self.config.trusted.iter();
         trusted.find(|t| t.is_at(flow) && (t.is_proxy || !is_passed_on))
     }
+}
+
+/// A flow comes from a trunk's host.
+fn is_host(host: &TrunkHost, flow: &Flow) -> bool {
+    let transport = match host.transport {
+        AddressTransport::Udp => Transport::Udp,
+        AddressTransport::Tcp => Transport::Tcp,
+    };
+    host.peer.ip() == flow.peer.ip() && transport == flow.transport
 }
 
 /// A time far ahead, at which something is due. Its alarm is set again every [`T1_64`] at the

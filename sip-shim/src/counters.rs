@@ -37,6 +37,10 @@ pub struct ShimCounters {
     pub calls_in: u64,
     /// Calls that went out, one for each phone.
     pub calls_out: u64,
+    /// Challenges to calls of ours that were answered with a password.
+    pub challenges_answered: u64,
+    /// Calls of ours that ended because the other side did not take our password, or we have none.
+    pub logins_refused: u64,
     /// Calls refused because a table or the ports are full.
     pub calls_refused_full: u64,
     /// Requests refused 503 because too many transactions are waiting.

@@ -322,7 +322,7 @@ fn response<D: Digest>(ha1: &str, method: &str, c: &Credentials<'_>) -> String {
 }
 
 /// The hash of some parts joined with colons, in hex.
-fn hash<D: Digest>(parts: &[&str]) -> String {
+pub(crate) fn hash<D: Digest>(parts: &[&str]) -> String {
     let mut hash = D::new();
     for (i, part) in parts.iter().enumerate() {
         if i > 0 {

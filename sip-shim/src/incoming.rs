@@ -9,7 +9,7 @@ use tandem_pbx::seam::{Cause, SipEvent};
 
 use crate::body;
 use crate::call::{Invite, Phase, Unconfirmed, Wants};
-use crate::caller::dialed;
+use crate::caller::{caller_by_trunk, dialed};
 use crate::config::{ShimConfig, Trusted};
 use crate::dialog::Dialog;
 use crate::history;
@@ -33,7 +33,12 @@ impl Shim {
         if self.calls.len() >= self.cx.config.dialogs_max {
             return self.refuse_full(server, &request);
         }
-        let Some(caller) = self.caller(server, flow, &request) else {
+        let trunk = self.cx.trunk_of(&flow, &request);
+        let caller = match trunk {
+            Some(_) => Some(caller_by_trunk(&request)),
+            None => self.caller(server, flow, &request),
+        };
+        let Some(caller) = caller else {
             return;
         };
         let user_max = self.cx.config.calls_per_user_max;
@@ -63,7 +68,8 @@ impl Shim {
         };
         // A phone's word on it is not believed.
         let is_peer = |trusted: &Trusted| trusted.asserts_identity && caller.user.is_none();
-        let diversions = match self.cx.trusted(&flow, &request).is_some_and(is_peer) {
+        let is_peer = self.cx.trusted(&flow, &request).is_some_and(is_peer);
+        let diversions = match is_peer || trunk.is_some() {
             true => history::read(&request),
             false => Vec::new(),
         };
@@ -110,6 +116,7 @@ impl Shim {
             dialed,
             replaces,
             diversions,
+            trunk,
         });
     }
 

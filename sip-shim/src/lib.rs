@@ -28,6 +28,7 @@ mod access;
 mod body;
 mod call;
 mod caller;
+mod client_digest;
 mod client_transactions;
 mod context;
 mod dialog_info;

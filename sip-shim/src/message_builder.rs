@@ -344,6 +344,10 @@ fn derive(request: &[u8], method: &str, to: Option<&str>, headers: &str) -> Arc<
             (_, "Via" | "From" | "Call-ID" | "Route" | "Max-Forwards" | "User-Agent") => {
                 let _ = write!(out, "{line}\r\n");
             }
+            // RFC 3261 §22.1: the ACK repeats the credentials of its INVITE.
+            (_, "Authorization" | "Proxy-Authorization") if method == "ACK" => {
+                let _ = write!(out, "{line}\r\n");
+            }
             _ => {}
         }
     }

@@ -1,4 +1,4 @@
-//! Calls that go out: all phones of a user at once, the first to answer wins.
+//! Calls that go out: all phones of a user at once, the first to answer wins; or a number behind a host.
 //!
 //! Each phone gets an INVITE of its own (own Call-ID and tag), so that none knows of the others.
 //! The call rings when one of them does. It is answered by the first 2xx; the others are
@@ -6,15 +6,20 @@
 //! user and ends the call (RFC 3261 §16.7, step 5); other refusals only end that phone's part.
 //! When all have refused, the call ends with the cause that says most about the user:
 //! busy, declined, no answer, and then what went wrong.
+//!
+//! A host's challenges are answered (`client_digest`), its redirections are not followed: a call goes where
+//! call control says and nowhere else. What it shows of the caller is the number the host knows us by.
 
 use std::fmt::Write as _;
 
 use tandem_engine::seam::{Command, Learning, LegId};
-use tandem_pbx::seam::{Cause, SipEvent};
+use tandem_pbx::seam::{AddressTarget, AddressTransport, Caller, Cause, SipEvent, Target};
 
 use crate::call::{Fork, Out, Phase};
-use crate::caller::{caller_address, encoded};
+use crate::caller::{address, caller_address, encoded};
+use crate::client_digest::Proofs;
 use crate::client_transactions::{Outcome, Owner, TransactionEvent, Why};
+use crate::context::ShimContext;
 use crate::dialog::Dialog;
 use crate::history;
 use crate::incoming::read_description;
@@ -26,15 +31,18 @@ use crate::sdp::Session;
 use crate::session::{self, SessionTimer};
 use crate::shim::{Shim, ShimOutput};
 use crate::uri::{NameAddr, Uri, split_list};
-use crate::wire::Flow;
+use crate::wire::{Flow, Transport};
 
 impl Shim {
     pub(crate) fn call(&mut self, leg: LegId, out: Out) {
         let now = self.cx.now.mono;
-        let has_phone = self
-            .registrar
-            .user(out.user)
-            .is_some_and(|u| u.phones(now).next().is_some());
+        let has_phone = match &out.target {
+            Target::User(user) => self
+                .registrar
+                .user(*user)
+                .is_some_and(|u| u.phones(now).next().is_some()),
+            Target::Address(_) => true,
+        };
         let room = self.calls.len() < self.cx.config.dialogs_max;
         if !has_phone || !room {
             let cause = if room {
@@ -60,23 +68,29 @@ impl Shim {
             .and_then(|c| c.talk.as_ref());
         let first = like.map(MediaNegotiation::preference).unwrap_or_default();
         let now = self.cx.now.mono;
-        let forks: Vec<Fork> = match self.registrar.user(out.user) {
-            Some(user) => user
-                .phones(now)
-                .map(|b| Fork {
-                    branch: self.cx.random(),
-                    flow: b.target(),
-                    behind_nat: b.behind_nat,
-                    contact: b.contact.clone(),
-                    path: b.path.clone(),
-                    tag: self.cx.random(),
-                    call_id: format!("{:016x}", self.cx.random()).into(),
-                    cseq: 1,
-                    early: Vec::new(),
-                    failed: None,
-                })
-                .collect(),
-            None => Vec::new(),
+        let forks: Vec<Fork> = match &out.target {
+            Target::User(user) => match self.registrar.user(*user) {
+                Some(user) => user
+                    .phones(now)
+                    .map(|b| Fork {
+                        behind_nat: b.behind_nat,
+                        path: b.path.clone(),
+                        ..Fork::new(&mut self.cx, b.target(), b.contact.clone())
+                    })
+                    .collect(),
+                None => Vec::new(),
+            },
+            Target::Address(to) => {
+                let flow = Flow {
+                    transport: match to.transport {
+                        AddressTransport::Udp => Transport::Udp,
+                        AddressTransport::Tcp => Transport::Tcp,
+                    },
+                    peer: to.peer,
+                    connection: 0,
+                };
+                vec![Fork::new(&mut self.cx, flow, uri_of(to).into())]
+            }
         };
         let count = forks.len();
         let Some(call) = self.calls.get_mut(leg) else {
@@ -90,39 +104,50 @@ impl Shim {
             talk.offer(&first);
         }
         self.cx.counters.calls_out += count as u64;
-        let min_se_s = self.cx.config.min_se_s;
         for index in 0..count {
-            self.invite(leg, index, min_se_s);
+            self.invite(leg, index);
         }
         if count == 0 {
             self.all_failed(leg);
         }
     }
 
-    fn invite(&mut self, leg: LegId, index: usize, min_se_s: u32) {
-        let Some(call) = self.calls.get(leg) else {
+    fn invite(&mut self, leg: LegId, index: usize) {
+        let Some(call) = self.calls.get_mut(leg) else {
             return;
         };
-        let (Phase::Calling(out), Some(talk)) = (&call.phase, &call.talk) else {
+        let (Phase::Calling(out), Some(talk)) = (&mut call.phase, &call.talk) else {
             return;
         };
-        let Some(fork) = out.forks.get(index) else {
+        let Some(fork) = out.forks.get_mut(index) else {
             return;
         };
-        let extension = self
-            .registrar
-            .user(out.user)
-            .map(|u| u.sip.extension.clone());
-        let extension = extension.unwrap_or_default();
-        let to = format!("<sip:{}@{}>", encoded(&extension), self.cx.host);
-        let address = caller_address(&self.cx, &out.caller);
+        let (extension, to) = match &out.target {
+            Target::User(user) => {
+                let user = self.registrar.user(*user);
+                let extension = user.map(|u| u.sip.extension.clone()).unwrap_or_default();
+                let to = format!("<sip:{}@{}>", encoded(&extension), self.cx.host);
+                (extension, to)
+            }
+            Target::Address(to) => (to.number.clone(), format!("<{}>", uri_of(to))),
+        };
+        let (address, asserted) = addresses(&self.cx, &out.target, &out.caller);
         let from = format!("{address};tag={:016x}", fork.tag);
         let mut headers = message_builder::contact(&self.cx, &fork.flow);
         // Writing to a String cannot fail.
-        let _ = match out.caller.is_withheld {
-            true => write!(headers, "Privacy: id\r\n{ALLOW}"),
-            false => write!(headers, "P-Asserted-Identity: {address}\r\n{ALLOW}"),
-        };
+        if out.caller.is_withheld {
+            headers.push_str("Privacy: id\r\n");
+        }
+        if let Some(asserted) = asserted {
+            let _ = write!(headers, "P-Asserted-Identity: {asserted}\r\n");
+        }
+        headers.push_str(ALLOW);
+        if let Target::Address(to) = &out.target
+            && let Some(login) = &to.login
+        {
+            let proofs = &mut fork.proofs;
+            headers.push_str(&proofs.headers(&mut self.cx, login, "INVITE", &fork.contact));
+        }
         if out.auto_answer {
             // What Polycom, Yealink, Snom and Grandstream phones understand (RFC 5373, and Call-Info).
             let host = &self.cx.host;
@@ -134,6 +159,7 @@ impl Shim {
         }
         headers.push_str(&history::headers(&self.cx, &out.history, &extension));
         let interval_s = self.cx.config.session_expires_s;
+        let min_se_s = fork.min_se_s.unwrap_or(self.cx.config.min_se_s);
         headers.push_str(&session::invite_headers(&self.cx, interval_s, min_se_s));
         let text = talk.again();
         let request = Request {
@@ -178,17 +204,54 @@ impl Shim {
             (Outcome::Response(..300), Some(response)) => {
                 self.accepted(leg, index, heard, response)
             }
-            (Outcome::Response(300..=302 | 305), Some(response)) => {
+            (Outcome::Response(300..=302 | 305), Some(response)) if self.is_to_user(leg) => {
                 self.redirected(leg, index, response);
+            }
+            (Outcome::Response(401 | 407), Some(response)) if !self.is_to_user(leg) => {
+                self.challenged(leg, index, response);
             }
             (Outcome::Response(422), Some(response)) => self.ask_longer(leg, index, response),
             (Outcome::Response(status), _) => {
                 self.failed(leg, index, cause_of(status), status >= 600)
             }
             (Outcome::Timeout | Outcome::Unreachable, _) => {
-                self.failed(leg, index, Cause::NoAnswer, false);
+                let cause = match self.is_to_user(leg) {
+                    true => Cause::NoAnswer,
+                    false => Cause::Failed,
+                };
+                self.failed(leg, index, cause, false);
             }
         }
+    }
+
+    fn is_to_user(&self, leg: LegId) -> bool {
+        let call = self.calls.get(leg);
+        !call.is_some_and(|call| match &call.phase {
+            Phase::Calling(out) => matches!(out.target, Target::Address(_)),
+            _ => false,
+        })
+    }
+
+    /// The host wants to know who we are (RFC 3261 §22.2).
+    fn challenged(&mut self, leg: LegId, index: usize, response: &Message) {
+        let branch = self.cx.random();
+        let Some(call) = self.calls.get_mut(leg) else {
+            return;
+        };
+        let Phase::Calling(out) = &mut call.phase else {
+            return;
+        };
+        let Some(fork) = out.forks.get_mut(index) else {
+            return;
+        };
+        let has_login = matches!(&out.target, Target::Address(to) if to.login.is_some());
+        if !has_login || !fork.proofs.take(response) {
+            self.cx.counters.logins_refused += 1;
+            return self.failed(leg, index, Cause::Forbidden, false);
+        }
+        self.cx.counters.challenges_answered += 1;
+        fork.again(branch);
+        self.invite(leg, index);
     }
 
     /// A provisional response with a description: the caller may hear what the phone, or the network
@@ -334,13 +397,12 @@ impl Shim {
         let Some(fork) = out.forks.get_mut(index) else {
             return;
         };
-        if fork.cseq > 1 || !(1..=86_400).contains(&min_se_s) {
+        if fork.min_se_s.is_some() || !(1..=86_400).contains(&min_se_s) {
             return self.failed(leg, index, Cause::Failed, false);
         }
-        fork.cseq += 1;
-        fork.early.clear();
-        fork.branch = branch;
-        self.invite(leg, index, min_se_s);
+        fork.min_se_s = Some(min_se_s);
+        fork.again(branch);
+        self.invite(leg, index);
     }
 
     fn failed(&mut self, leg: LegId, index: usize, cause: Cause, for_all: bool) {
@@ -411,9 +473,12 @@ impl Shim {
         let cseq = response.cseq().map_or(1, |(n, _, _)| n);
         let branch = self.cx.random();
         let route = dialog.route();
-        let ack = dialog
-            .request(Method::Ack, cseq, branch, &route)
-            .write(&self.cx, &dialog.flow);
+        let proofs = proofs_in(&heard.request);
+        let ack = Request {
+            headers: &proofs,
+            ..dialog.request(Method::Ack, cseq, branch, &route)
+        };
+        let ack = ack.write(&self.cx, &dialog.flow);
         self.clients.acknowledge(
             &mut self.cx,
             heard.branch,
@@ -434,6 +499,71 @@ impl Shim {
         dialog.local_cseq += PRACKS_MAX;
         self.bye(&mut dialog, Cause::Cancelled);
     }
+}
+
+impl Fork {
+    fn new(cx: &mut ShimContext, flow: Flow, contact: Box<str>) -> Fork {
+        Fork {
+            branch: cx.random(),
+            flow,
+            behind_nat: false,
+            contact,
+            path: Vec::new(),
+            tag: cx.random(),
+            call_id: format!("{:016x}", cx.random()).into(),
+            cseq: 1,
+            min_se_s: None,
+            proofs: Proofs::default(),
+            early: Vec::new(),
+            failed: None,
+        }
+    }
+
+    /// Its INVITE goes out once more, as another transaction (RFC 3261 §8.1.3.5).
+    fn again(&mut self, branch: u64) {
+        self.cseq += 1;
+        self.early.clear();
+        self.branch = branch;
+    }
+}
+
+/// The address of a number behind a host.
+fn uri_of(to: &AddressTarget) -> String {
+    let params = match to.transport {
+        AddressTransport::Udp => "",
+        AddressTransport::Tcp => ";transport=tcp",
+    };
+    format!("sip:{}@{}{params}", encoded(&to.number), to.peer)
+}
+
+/// Who is named in From, and who is asserted (RFC 3325): to a user's phones the caller, unless it is
+/// withheld; to a host the number it knows us by, which it is told even then, with Privacy.
+fn addresses(cx: &ShimContext, target: &Target, caller: &Caller) -> (String, Option<String>) {
+    let own = caller_address(cx, caller);
+    let identity = match target {
+        Target::User(_) => None,
+        Target::Address(to) => to.identity.as_ref(),
+    };
+    let known = identity.map(|number| address(cx, number, "", ""));
+    match (known, caller.is_withheld) {
+        (known, true) => (own, known),
+        (Some(known), false) => (known.clone(), Some(known)),
+        (None, false) => (own.clone(), Some(own)),
+    }
+}
+
+/// RFC 3261 §22.1: the ACK repeats the credentials of its INVITE, of which this is the text.
+fn proofs_in(invite: &[u8]) -> String {
+    let text = std::str::from_utf8(invite).unwrap_or_default();
+    let head = text.split("\r\n\r\n").next().unwrap_or_default();
+    let is_proof =
+        |l: &&str| l.starts_with("Authorization: ") || l.starts_with("Proxy-Authorization: ");
+    let mut proofs = String::new();
+    for line in head.split("\r\n").filter(is_proof) {
+        proofs.push_str(line);
+        proofs.push_str("\r\n");
+    }
+    proofs
 }
 
 impl Out {

@@ -211,14 +211,14 @@ impl Shim {
             SipCommand::Answer { leg, like } => self.answer(leg, like),
             SipCommand::Call {
                 leg,
-                user,
+                target,
                 caller,
                 like,
                 auto_answer,
                 history,
             } => {
                 let out = Out {
-                    user,
+                    target,
                     caller,
                     like,
                     auto_answer,
@@ -232,6 +232,12 @@ impl Shim {
             SipCommand::End { leg, cause } => self.end(leg, cause),
             SipCommand::MessageSummary { user, lamp } => self.set_lamp(user, lamp),
             SipCommand::Text { number, target } => self.pass_on(number, target),
+            SipCommand::Trunk { id, host } => {
+                match host {
+                    Some(host) => self.cx.trunks.insert(id, host),
+                    None => self.cx.trunks.remove(&id),
+                };
+            }
             SipCommand::Watchable { what, label } => self.set_watchable(what, label),
             SipCommand::Calls { what, calls } => self.set_calls(what, calls),
             SipCommand::Phone { user, slot, seen } => {

@@ -5,7 +5,7 @@ mod common;
 use common::*;
 
 use tandem_engine::seam::LegId;
-use tandem_pbx::seam::{CallHistory, Cause, SipCommand};
+use tandem_pbx::seam::{CallHistory, Cause, SipCommand, Target};
 
 //= RFC 3261 §17.2.1 type=test
 //# The request MUST be passed to the TU.
@@ -679,7 +679,7 @@ fn the_codec_of_the_other_leg_is_preferred() {
     };
     w.pbx(SipCommand::Call {
         leg: LegId(2),
-        user: id(102),
+        target: Target::User(id(102)),
         caller,
         like: Some(LegId(1)),
         auto_answer: false,

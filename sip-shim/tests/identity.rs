@@ -5,7 +5,7 @@ mod common;
 use common::*;
 
 use tandem_engine::seam::LegId;
-use tandem_pbx::seam::{CallHistory, Caller, ClassOfService, SipCommand};
+use tandem_pbx::seam::{CallHistory, Caller, ClassOfService, SipCommand, Target};
 use tandem_sip_shim::{ShimConfig, Trusted};
 
 const SECRET: &str = "+4366412345678";
@@ -69,7 +69,7 @@ fn the_called_phone_is_told_that_a_number_is_withheld() {
     };
     w.pbx(SipCommand::Call {
         leg: LegId(2),
-        user: id(102),
+        target: Target::User(id(102)),
         caller,
         like: None,
         auto_answer: false,

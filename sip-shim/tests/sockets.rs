@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 
 use common::{header, id, mended, user};
 use tandem_engine::seam::LegId;
-use tandem_pbx::seam::{CallHistory, SipCommand, SipEvent};
+use tandem_pbx::seam::{CallHistory, SipCommand, SipEvent, Target};
 use tandem_sip_shim::{Shim, ShimConfig, ShimInput, ShimOutput, SipShell, SipShellConfig, WireIn};
 use tandem_storage::time::{Now, Time};
 
@@ -178,7 +178,7 @@ impl Pbx {
                 let out = LegId(leg.0 + 1);
                 vec![SipCommand::Call {
                     leg: out,
-                    user,
+                    target: Target::User(user),
                     caller,
                     like: Some(leg),
                     auto_answer: false,

@@ -25,6 +25,7 @@ mod lists;
 mod mailboxes;
 mod nodes;
 mod office;
+pub(crate) mod outward;
 mod recordings;
 mod rooms;
 mod server;
@@ -138,6 +139,7 @@ fn verbs() -> (Router<Answerer>, OpenApi) {
         .merge(users::routes())
         .merge(groups::routes())
         .merge(rooms::routes())
+        .merge(outward::routes())
         .merge(office::routes())
         .merge(mailboxes::routes())
         .merge(sound::routes())

@@ -11,6 +11,8 @@ use crate::admin::tokens::Role;
 use crate::commands;
 use crate::config::PortRange;
 
+pub(crate) mod outward;
+
 /// A telephone system that does not stop.
 #[derive(Debug, Parser)]
 #[command(name = "tandem", version, disable_help_subcommand = true)]
@@ -46,6 +48,12 @@ enum Command {
     Room(Room),
     /// Who is in which room
     Rooms(Ask),
+    /// Lines to the world: add, set, remove, list
+    #[command(subcommand)]
+    Trunk(outward::Trunk),
+    /// Which numbers go over which trunks: add, set, remove, list
+    #[command(subcommand)]
+    Route(outward::Route),
     /// Tokens for the API, each with a role: add, list, remove
     #[command(subcommand)]
     Token(Token),
@@ -179,7 +187,9 @@ pub(crate) enum User {
     },
     /// Change a user: name=…, extension=…, password=…, pin=…, dnd=on|off, forward=EXT (or forward= for
     /// no longer; likewise forward_busy, forward_no_answer, forward_unreachable), reject_anonymous=on|off,
-    /// blocked=NUMBER,NUMBER, record=never|on-demand|always
+    /// blocked=NUMBER,NUMBER, class=internal|outward|international, forward_outside=on|off,
+    /// rings_also=NUMBER,NUMBER, works_at=NUMBER, caller_id=NUMBER,
+    /// record=never|on-demand|always
     Set {
         /// Whom, by extension
         extension: String,
@@ -299,7 +309,7 @@ pub(crate) enum Token {
 /// `tandem office …`
 #[derive(Debug, Subcommand)]
 pub(crate) enum Office {
-    /// Write all users, groups and rooms to a file
+    /// Write all users, groups, rooms, trunks and routes to a file
     Export {
         /// Where to [default: standard output]
         file: Option<PathBuf>,
@@ -597,6 +607,8 @@ pub(crate) fn run() -> ExitCode {
         Command::Group(group) => commands::group::run(&group),
         Command::Room(room) => commands::room::run(&room),
         Command::Rooms(ask) => commands::room::members(&ask),
+        Command::Trunk(trunk) => commands::trunk::run(&trunk),
+        Command::Route(route) => commands::trunk::run_route(&route),
         Command::Token(token) => commands::token::run(&token),
         Command::Dial(dial) => commands::group::dial(&dial),
         Command::Conflicts(ask) => commands::lists::conflicts(&ask),

@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::Deserialize;
+use tandem_pbx::config::OutwardLimits;
 use tandem_pbx::{KeyMap, PbxConfig, days};
 
 use faults::{FAULTS_MAX, line_of, line_of_key, without_line};
@@ -131,6 +132,12 @@ impl Config {
         PbxConfig {
             ring_for: Duration::from_secs(self.calls.ring_s),
             calls_max: self.calls.max,
+            transfer_keys: self.calls.transfer_keys.as_str().into(),
+            outward_limits: OutwardLimits {
+                at_once: usize::try_from(self.calls.outside_at_once).unwrap_or(usize::MAX),
+                an_hour: u32::try_from(self.calls.outside_an_hour).unwrap_or(u32::MAX),
+                a_day: u32::try_from(self.calls.outside_a_day).unwrap_or(u32::MAX),
+            },
             message_max: Duration::from_secs(self.voicemail.message_max_s),
             message_min: Duration::from_millis(self.voicemail.message_min_ms),
             silence_for: Duration::from_secs(self.voicemail.silence_s),

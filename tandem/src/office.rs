@@ -4,8 +4,10 @@
 //! only digests of them.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 
 use tandem_pbx::office::group::{Group, Overflow, Strategy, group_key};
+use tandem_pbx::office::outside::{OutsideRoute, Trunk, route_key, trunk_key};
 use tandem_pbx::office::room::{Room, room_key};
 use tandem_pbx::office::{Account, new_user};
 use tandem_storage::Opened;
@@ -19,6 +21,8 @@ pub(crate) struct Office {
     pub(crate) groups: Vec<NewGroup>,
     /// The extensions of rooms.
     pub(crate) rooms: std::ops::RangeInclusive<u32>,
+    /// What is reached behind a 9: where the trunk is, which extension it calls back.
+    pub(crate) loops_to: Option<(SocketAddr, &'static str)>,
     /// For people to read: number, and what it does.
     pub(crate) numbers: &'static [(&'static str, &'static str)],
 }
@@ -44,7 +48,9 @@ const RING_S: u16 = 20;
 
 impl Office {
     /// The demo office of the README.
-    pub(crate) fn demo() -> Office {
+    ///
+    /// Its trunk is at `sip`: this node itself, so that what is called outside comes in from there.
+    pub(crate) fn demo(sip: SocketAddr) -> Office {
         let user = |extension: u32, name: &str| NewUser {
             extension: extension.to_string(),
             name: name.into(),
@@ -73,11 +79,13 @@ impl Office {
                 },
             ],
             rooms: 800..=809,
+            loops_to: Some((sip, "600")),
             numbers: &[
                 ("101-104", "the users"),
                 ("600", "102, 103 and 104 at once"),
                 ("750", "speak to every idle phone"),
                 ("800-809", "rooms to meet in; * is their menu"),
+                ("9...", "the trunk: it leads back here, to 600"),
                 ("*97, *98EXT", "my messages; EXT's messages"),
                 ("*EXT", "leave EXT a message without ringing"),
                 ("*43, *60, *65", "echo, speaking clock, my number"),
@@ -134,6 +142,23 @@ impl Office {
             let value = serde_json::to_string(&group).map_err(|e| e.to_string())?;
             registers.push((group_key(ids.next_id()).to_string(), value));
         }
+        if let Some((sip, extension)) = self.loops_to {
+            let trunk = ids.next_id();
+            let line = Trunk {
+                number: Some("+4930555".into()),
+                otherwise: Some(extension.into()),
+                ..Trunk::new("loop".into(), sip.to_string().into())
+            };
+            let route = OutsideRoute {
+                strip: 1,
+                trunks: vec![trunk],
+                ..OutsideRoute::new("9.".into())
+            };
+            let text = |value| serde_json::to_string(value).map_err(|e| e.to_string());
+            registers.push((trunk_key(trunk).to_string(), text(&line)?));
+            let route = serde_json::to_string(&route).map_err(|e| e.to_string())?;
+            registers.push((route_key(ids.next_id()).to_string(), route));
+        }
         for extension in self.rooms.clone() {
             let room = Room::new(extension.to_string().into());
             let value = serde_json::to_string(&room).map_err(|e| e.to_string())?;
@@ -186,11 +211,11 @@ mod tests {
     #[test]
     fn no_secret_is_in_a_register() {
         let mut ids = Ids::new("demo".parse().unwrap(), 1);
-        let office = Office::demo();
+        let office = Office::demo("127.0.0.1:5060".parse().unwrap());
         let registers = office.registers(&keeper("tandem"), &mut ids).unwrap();
         assert_eq!(
             registers.len(),
-            2 * office.users.len() + office.groups.len() + office.rooms.clone().count()
+            2 * office.users.len() + office.groups.len() + office.rooms.clone().count() + 2
         );
         for user in &office.users {
             let pin = format!("\"{}\"", user.pin);

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use rand::RngExt;
-use tandem_node::HA1;
+use tandem_node::{HA1, TRUNK_PASSWORD};
 use tandem_pbx::PbxConfig;
 use tandem_pbx::users::{PinFault, pin_fault};
 use tandem_sip_shim::digest;
@@ -86,6 +86,8 @@ pub(crate) struct Keeper {
     pub(crate) keyring: Keyring,
 }
 
+const TRUNK_PASSWORD_BYTES_MAX: usize = 128;
+
 /// A kind of secret, authenticated with it.
 const PIN: &str = "pin";
 
@@ -95,6 +97,16 @@ impl Keeper {
         let (md5, sha256) = digest::ha1(extension, &self.realm, password);
         let lock = |digest: String| self.keyring.lock(HA1, rand::random(), &digest).into();
         (lock(md5), lock(sha256))
+    }
+
+    /// What is kept of a trunk's password: all of it, locked. It is at most 128 bytes long.
+    pub(crate) fn trunk_password(&self, password: &str) -> Result<Arc<str>, String> {
+        if password.is_empty() || password.len() > TRUNK_PASSWORD_BYTES_MAX {
+            let most = TRUNK_PASSWORD_BYTES_MAX;
+            return Err(format!("a trunk's password is 1 to {most} bytes long"));
+        }
+        let locked = self.keyring.lock(TRUNK_PASSWORD, rand::random(), password);
+        Ok(locked.into())
     }
 
     /// What is kept of a PIN. Takes some tens of milliseconds.
@@ -141,6 +153,11 @@ mod tests {
         let (md5, _) = digest::ha1("101", "tandem", "a password");
         assert_eq!(*keyring.unlock(HA1, &ha1_md5).unwrap(), md5);
         assert!(Keyring::default().unlock(HA1, &ha1_md5).is_err());
+        let kept = keeper.trunk_password("pepper").unwrap();
+        assert!(kept.starts_with("locked:"), "{kept}");
+        assert_eq!(*keyring.unlock(TRUNK_PASSWORD, &kept).unwrap(), "pepper");
+        assert!(keeper.trunk_password("").is_err());
+        assert!(keeper.trunk_password(&"p".repeat(129)).is_err());
         let kept = keeper.pin_hash("4711").unwrap();
         assert!(kept.starts_with("locked:"), "{kept}");
         assert!(

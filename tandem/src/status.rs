@@ -92,5 +92,6 @@ fn all_alarms(parts: &Parts, log: &LogStats) -> Vec<String> {
         link.as_ref(),
         parts.node.users_locked(),
         parts.node.pbx().counters().recordings_missed,
+        &parts.node.pbx().toll_alarms(),
     )
 }

@@ -14,7 +14,7 @@ use std::time::Duration;
 use tandem_engine::seam::{Command, LegId};
 use tandem_pbx::seam::{
     CallHistory, CallState, Caller, Cause, DIVERSIONS_MAX, Diversion, DiversionReason,
-    MessageSummary, SipCommand, SipEvent, SipUser, Watchable, WatchedCall,
+    MessageSummary, SipCommand, SipEvent, SipUser, Target, Watchable, WatchedCall,
 };
 use tandem_sip_shim::{Flow, Shim, ShimConfig, ShimInput, ShimOutput, WireIn, WireOut};
 use tandem_sip_shim::{digest, validate};
@@ -133,7 +133,7 @@ impl Story {
                 };
                 SipCommand::Call {
                     leg,
-                    user: id(1),
+                    target: Target::User(id(1)),
                     caller,
                     like: None,
                     auto_answer: true,
@@ -261,6 +261,7 @@ impl Story {
                 dialed,
                 replaces,
                 diversions,
+                ..
             } => {
                 assert!(diversions.len() <= DIVERSIONS_MAX);
                 assert!(replaces.is_none_or(|replaced| self.legs.contains(&replaced)));

@@ -12,6 +12,7 @@ use tandem_storage::seam::Token;
 use tandem_storage::time::{Time, WallTime};
 
 use crate::app::{App, Next};
+use crate::call::outward;
 use crate::call::routing::forward_target;
 use crate::call::{Leg, LegEvent};
 use crate::office::group::logged_out_key;
@@ -55,6 +56,8 @@ pub(crate) enum Change {
     Forward(Option<Arc<str>>),
     ForwardIn(ForwardCase, Option<Arc<str>>),
     RejectAnonymous(bool),
+    /// The number outside that is the user's phone for now.
+    WorkAt(Option<Arc<str>>),
     /// Logged in to this group, or to all of the user's.
     Group(Option<Id>, bool),
 }
@@ -228,6 +231,17 @@ impl Change {
                     x.register(waiter, key, (!is_in).then_some(&true)),
                     Say::one(word),
                 )
+            }
+            Change::WorkAt(to) => {
+                if let Some(to) = &to {
+                    outward::allowed_route(x, user, to)?;
+                }
+                let token = x.register(waiter, office::works_at_key(user), to.as_deref());
+                let said = match &to {
+                    Some(to) => Say::one(words::FORWARD_ON).digits(to),
+                    None => Say::one(words::FORWARD_OFF),
+                };
+                (token, said)
             }
             Change::Forward(None) => {
                 let token = x.register::<str>(waiter, office::forward_key(user), None);

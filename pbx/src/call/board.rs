@@ -40,6 +40,12 @@ pub(crate) struct Board {
     /// Legs that came in.
     #[serde(skip)]
     incoming: usize,
+    /// How many legs each trunk has.
+    #[serde(skip)]
+    by_trunk: BTreeMap<Id, usize>,
+    /// How many legs go outside in each name.
+    #[serde(skip)]
+    by_payer: BTreeMap<Option<Id>, usize>,
     /// The legs whose calls go, or went, through each group.
     #[serde(skip)]
     by_group: BTreeMap<Id, BTreeSet<LegId>>,
@@ -163,6 +169,12 @@ impl Board {
         self.touched.extend(lines_of(&leg));
         self.touched_legs.push(leg.id);
         self.incoming += usize::from(leg.direction == Direction::In);
+        if let Some(outside) = &leg.outside {
+            *self.by_trunk.entry(outside.trunk).or_default() += 1;
+            if leg.direction == Direction::Out {
+                *self.by_payer.entry(outside.by).or_default() += 1;
+            }
+        }
         for group in &leg.through {
             self.by_group.entry(*group).or_default().insert(leg.id);
         }
@@ -212,6 +224,16 @@ impl Board {
         }
     }
 
+    /// How many legs a trunk has.
+    pub(crate) fn legs_at(&self, trunk: Id) -> usize {
+        self.by_trunk.get(&trunk).copied().unwrap_or_default()
+    }
+
+    /// How many legs go outside in this name.
+    pub(crate) fn outward_of(&self, by: Option<Id>) -> usize {
+        self.by_payer.get(&by).copied().unwrap_or_default()
+    }
+
     /// A user talks to somebody, or to the machine.
     pub(crate) fn is_on_the_phone(&self, user: Id) -> bool {
         self.legs_of(user)
@@ -225,6 +247,12 @@ impl Board {
         self.forget_through(id, &leg.through);
         self.note_slot(id, leg.noted_slot, None);
         self.incoming -= usize::from(leg.direction == Direction::In);
+        if let Some(outside) = &leg.outside {
+            one_less(&mut self.by_trunk, &outside.trunk);
+            if leg.direction == Direction::Out {
+                one_less(&mut self.by_payer, &outside.by);
+            }
+        }
         if let Some(user) = leg.party.user
             && let Some(legs) = self.by_user.get_mut(&user)
         {
@@ -321,6 +349,15 @@ impl Board {
         }
         for id in self.dials.keys().copied().collect::<Vec<_>>() {
             self.note_dial(id);
+        }
+    }
+}
+
+fn one_less<K: Ord>(counts: &mut BTreeMap<K, usize>, key: &K) {
+    if let Some(count) = counts.get_mut(key) {
+        *count -= 1;
+        if *count == 0 {
+            counts.remove(key);
         }
     }
 }

@@ -11,20 +11,21 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use tandem_engine::seam::{Codec, Command, LegId};
-use tandem_storage::name::Id;
 use tandem_storage::time::Time;
 
 use crate::app::{Next, Start};
 use crate::call::conference::ConferenceId;
-use crate::call::dial_request::{DialRequest, Otherwise, Trail};
+use crate::call::dial_request::{DialRequest, DialTarget, Otherwise, Trail};
 use crate::call::groups;
-use crate::call::history::{History, Party};
-use crate::call::leg::{Leg, LegState, Place};
+use crate::call::leg::{LegState, Place};
+use crate::call::outward;
 use crate::call::routing::{self, Dialer};
 use crate::pbx::Pbx;
 use crate::say::Say;
-use crate::seam::{CallHistory, Caller, Cause, Diversion, DiversionReason, SipCommand};
+use crate::seam::{Caller, Cause, Diversion, DiversionReason, SipCommand};
 use crate::voicemail::deposit::Reason;
+
+mod ring;
 
 /// Who waits hears ringing after this long, though no phone has said yet that it rings.
 const RING_AFTER: Duration = Duration::from_secs(1);
@@ -50,6 +51,8 @@ pub(crate) struct Dial {
     /// Where the call has been, as those of the present step are told.
     diversions: Vec<Diversion>,
     rings: Vec<LegId>,
+    /// A number outside was tried.
+    went_outside: bool,
     /// Why those who were rung did not come, as far as it says something about them.
     cause: Cause,
     tone: Tone,
@@ -173,6 +176,7 @@ impl Pbx {
             request,
             diversions: Vec::new(),
             rings: Vec::new(),
+            went_outside: false,
             cause: Cause::NoAnswer,
             tone: Tone::Nothing,
             ring_at: now + RING_AFTER,
@@ -197,50 +201,18 @@ impl Pbx {
             let skips_busy = dial.request.skips_busy;
             dial.until = self.x.now.mono + step.ring_for;
             dial.diversions = step.diversions;
-            for user in step.targets {
-                if skips_busy && self.board.is_on_the_phone(user) {
-                    continue;
+            for target in step.targets {
+                match target {
+                    DialTarget::User(user) if skips_busy && self.board.is_on_the_phone(user) => {}
+                    DialTarget::User(user) => self.ring_user(id, user),
+                    DialTarget::Outside(call) => self.ring_outside(id, &call),
                 }
-                self.ring(id, user);
             }
             let rings = self.board.dials.get(&id).map_or(0, |dial| dial.rings.len());
             if rings > 0 {
                 return self.board.note_dial(id);
             }
         }
-    }
-
-    fn ring(&mut self, id: DialId, user: Id) {
-        let Some(dial) = self.board.dials.get_mut(&id) else {
-            return;
-        };
-        let Some(party) = self.x.party(user) else {
-            return;
-        };
-        let leg = self.x.new_leg();
-        // Of a dial for nobody, the first who is rung is the call.
-        let of = dial.waits.or(dial.rings.first().copied());
-        let of = of.and_then(|leg| self.board.legs.get(&leg));
-        let mut history = History::first(of.map_or(leg, |leg| leg.history.call));
-        history.from = Some(Party::of(&dial.shown));
-        dial.rings.push(leg);
-        self.x.note_caller(user, &dial.shown);
-        self.x.sip(SipCommand::Call {
-            leg,
-            user,
-            caller: dial.shown.clone(),
-            like: dial.waits,
-            auto_answer: dial.request.auto_answer,
-            history: CallHistory {
-                diversions: dial.diversions.as_slice().into(),
-                referred_by: dial.request.referred_by.clone(),
-            },
-        });
-        let dialed = party.number.clone();
-        let mut called = Leg::outgoing(leg, party, dialed, &self.x);
-        called.place = Place::Rings(id);
-        called.history = history;
-        self.board.insert_leg(called);
     }
 
     /// One of those who are rung rings.
@@ -375,12 +347,21 @@ impl Pbx {
 
     /// One of those who are rung refused, or could not be reached.
     pub(crate) fn target_gone(&mut self, id: DialId, leg: LegId, cause: Cause) {
+        let is_outside = self.is_outside(leg);
         self.over(leg);
         if let Some(dial) = self.board.dials.get_mut(&id) {
             dial.rings.retain(|other| *other != leg);
             dial.cause = cause;
+            if is_outside && outward::is_final(cause) {
+                dial.request.drop_outside();
+            }
         }
         self.target_lost(id);
+    }
+
+    fn is_outside(&self, leg: LegId) -> bool {
+        let leg = self.board.legs.get(&leg);
+        leg.is_some_and(|leg| leg.outside.is_some() && leg.party.user.is_none())
     }
 
     fn target_lost(&mut self, id: DialId) {
@@ -400,6 +381,7 @@ impl Pbx {
         }
         let rings = std::mem::take(&mut dial.rings);
         dial.cause = Cause::NoAnswer;
+        dial.request.drop_outside();
         self.end_all(rings, Cause::NoAnswer);
         self.next_step(id);
     }
@@ -428,7 +410,8 @@ impl Pbx {
     /// What follows for the one who waits when nobody has answered.
     fn otherwise(&mut self, dial: &Dial) -> Next {
         let mut trail = dial.trail();
-        let case = groups::case_of(dial.cause);
+        // Of a user whose calls go outside no other forward follows.
+        let case = groups::case_of(dial.cause).filter(|_| !dial.went_outside);
         let rung = trail.passed.last().copied();
         match &dial.request.otherwise {
             Otherwise::Mailbox(mailbox) => {
@@ -462,6 +445,7 @@ impl Pbx {
                 }
             }
             Otherwise::End(cause) => Next::End(*cause),
+            Otherwise::Cause => Next::End(dial.cause),
             Otherwise::Park(parking) => Next::Start(Start::Parked(*parking)),
         }
     }
@@ -500,19 +484,5 @@ impl Pbx {
             }
             self.over(id);
         }
-    }
-}
-
-/// A user as the party of a leg that goes out.
-impl crate::state::PbxState {
-    pub(crate) fn party(&self, user: Id) -> Option<Caller> {
-        let account = self.office.account(user)?;
-        Some(Caller {
-            user: Some(user),
-            number: Arc::clone(&account.extension),
-            name: Arc::clone(&account.name),
-            is_withheld: false,
-            class: crate::seam::ClassOfService::Internal,
-        })
     }
 }

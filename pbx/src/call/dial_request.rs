@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use tandem_storage::name::Id;
 
+use crate::call::outward::OutsideCall;
 use crate::call::parking::Parking;
 use crate::seam::{Cause, Diversion, Referrer};
 
@@ -38,11 +39,19 @@ pub(crate) struct Trail {
 /// Who is rung at once, and for how long.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Step {
-    /// Users, all phones of each.
-    pub(crate) targets: Vec<Id>,
+    pub(crate) targets: Vec<DialTarget>,
     /// Where the call has been, as these are told.
     pub(crate) diversions: Vec<Diversion>,
     pub(crate) ring_for: Duration,
+}
+
+/// Who is rung.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum DialTarget {
+    /// All phones of a user.
+    User(Id),
+    /// A number outside.
+    Outside(OutsideCall),
 }
 
 /// What follows if nobody answers.
@@ -54,6 +63,8 @@ pub(crate) enum Otherwise {
     Number(Arc<str>),
     /// It is ended.
     End(Cause),
+    /// It is ended, for the reason for which those who were rung did not come.
+    Cause,
     /// The one who waits is parked again.
     Park(Parking),
 }
@@ -73,7 +84,7 @@ impl DialRequest {
         let Trail { passed, diversions } = trail;
         let user = passed.last().copied().unwrap_or(called);
         let step = Step {
-            targets: vec![user],
+            targets: vec![DialTarget::User(user)],
             diversions,
             ring_for,
         };
@@ -85,6 +96,15 @@ impl DialRequest {
             otherwise: Otherwise::Mailbox(called),
             referred_by: None,
         }
+    }
+
+    /// A call outside is tried no further.
+    pub(crate) fn drop_outside(&mut self) {
+        let is_outside = |step: &Step| {
+            let mut targets = step.targets.iter();
+            targets.all(|target| matches!(target, DialTarget::Outside(_)))
+        };
+        self.steps.retain(|step| !is_outside(step));
     }
 
     /// The same, and this mailbox takes the call if nobody does.

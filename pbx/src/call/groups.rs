@@ -9,7 +9,8 @@ use std::collections::VecDeque;
 use tandem_storage::name::Id;
 
 use crate::app::{Next, Start};
-use crate::call::dial_request::{DialRequest, Otherwise, Step, Trail};
+use crate::call::dial_request::{DialRequest, DialTarget, Otherwise, Step, Trail};
+use crate::call::outward;
 use crate::call::routing::Dialer;
 use crate::office::group::{Overflow, Strategy};
 use crate::office::{Entry, ForwardCase};
@@ -48,10 +49,14 @@ pub(crate) fn call_group(x: &mut PbxState, dialer: &Dialer<'_>, group: Id) -> Ne
 
 /// A call goes on to this number. `None`: to nobody who has not had it yet.
 pub(crate) fn onward(x: &mut PbxState, to: &str, trail: Trail) -> Option<DialRequest> {
-    match x.office.entry(to)? {
-        Entry::User(user) => to_user(x, user, trail),
-        Entry::Group(group) => to_group(x, group, trail),
-        Entry::Room(_) => None,
+    match x.office.entry(to) {
+        Some(Entry::User(user)) => to_user(x, user, trail),
+        Some(Entry::Group(group)) => to_group(x, group, trail),
+        Some(Entry::Room(_)) => None,
+        None => {
+            let by = trail.passed.last().copied()?;
+            outward::forwarded(x, by, to, trail)
+        }
     }
 }
 
@@ -92,12 +97,16 @@ fn to_user(x: &mut PbxState, user: Id, mut trail: Trail) -> Option<DialRequest> 
             return rings.then(|| DialRequest::user_by(called, trail, x.config.ring_for));
         };
         trail.divert(x, at, DiversionReason::Unconditional);
-        match x.office.entry(&forward)? {
-            Entry::User(next) => at = next,
-            Entry::Group(group) => {
+        match x.office.entry(&forward) {
+            Some(Entry::User(next)) => at = next,
+            Some(Entry::Group(group)) => {
                 return Some(to_group(x, group, trail)?.or_mailbox(called));
             }
-            Entry::Room(_) => return None,
+            Some(Entry::Room(_)) => return None,
+            None => {
+                let request = outward::forwarded(x, at, &forward, trail)?;
+                return Some(request.or_mailbox(called));
+            }
         }
     }
 }
@@ -133,7 +142,7 @@ fn to_group(x: &mut PbxState, id: Id, mut trail: Trail) -> Option<DialRequest> {
     let ring_for = std::time::Duration::from_secs(group.ring_s.into());
     let Trail { passed, diversions } = trail;
     let step = |targets: Vec<Id>| Step {
-        targets,
+        targets: targets.into_iter().map(DialTarget::User).collect(),
         diversions: diversions.clone(),
         ring_for,
     };

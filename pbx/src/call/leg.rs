@@ -16,6 +16,7 @@ use crate::app::room::InRoom;
 use crate::call::bridge::{BridgeId, KeysPressed};
 use crate::call::dial::DialId;
 use crate::call::history::History;
+use crate::call::outward::OutsideLeg;
 use crate::say::Say;
 use crate::seam::{Caller, Cause, Diversion, SipCommand};
 use crate::state::PbxState;
@@ -45,6 +46,8 @@ pub(crate) struct Leg {
     /// The message that was left.
     pub(crate) message: Option<Id>,
     pub(crate) place: Place,
+    /// It is a trunk's.
+    pub(crate) outside: Option<OutsideLeg>,
     /// Where its call has been before it came here, the first line first.
     pub(crate) diversions: Vec<Diversion>,
     /// The groups that its call goes through, or went through to whom it talks with.
@@ -140,6 +143,7 @@ impl Leg {
             cause: Cause::Normal,
             message: None,
             place: Place::Between,
+            outside: None,
             diversions: Vec::new(),
             through: Vec::new(),
             history: History::first(id),

@@ -28,6 +28,7 @@ pub(crate) mod history;
 pub(crate) mod leg;
 pub(crate) mod listing;
 pub(crate) mod moves;
+pub(crate) mod outward;
 pub(crate) mod parking;
 mod pickup;
 pub(crate) mod recording;

@@ -10,9 +10,10 @@ use tandem_storage::name::Id;
 
 use crate::app::codes::Change;
 use crate::app::{Next, Start};
-use crate::call::dial_request::{DialRequest, Otherwise};
+use crate::call::dial_request::{DialRequest, Otherwise, Trail};
 use crate::call::groups;
 use crate::call::leg::Leg;
+use crate::call::outward;
 use crate::call::parking;
 use crate::config::{PbxConfig, Service};
 use crate::office::{Entry, Office};
@@ -41,6 +42,7 @@ pub(crate) enum Route {
     PickUp(Option<Id>),
     Park,
     Fetch(u32),
+    Outside(Id),
 }
 
 /// Who wants to go where, and by whose rights.
@@ -51,6 +53,8 @@ pub(crate) struct Dialer<'a> {
     pub(crate) dialed: &'a str,
     /// What may be reached.
     pub(crate) class: ClassOfService,
+    /// In whose name calls outside are made.
+    pub(crate) payer: Option<Id>,
     /// Somebody else dialled for this party: it is transferred.
     pub(crate) for_another: bool,
     /// Where its call has been before it came here.
@@ -64,13 +68,14 @@ impl Dialer<'_> {
             party: &leg.party,
             dialed: &leg.dialed,
             class: leg.party.class,
+            payer: leg.party.user,
             for_another: false,
             diversions: &leg.diversions,
         }
     }
 }
 
-/// Reads what was dialled. `None`: there is no such number.
+/// Reads what was dialled: an extension, a code, a number outside. `None`: there is no such number.
 pub(crate) fn route(dialed: &str, config: &PbxConfig, office: &Office) -> Option<Route> {
     match office.entry(dialed) {
         Some(Entry::User(user)) => return Some(Route::User(user)),
@@ -94,6 +99,7 @@ pub(crate) fn route(dialed: &str, config: &PbxConfig, office: &Office) -> Option
     codes
         .into_iter()
         .find_map(|code| service(code.service, &dialed[code.code.len()..], office))
+        .or_else(|| office.outside.route_for(dialed).map(Route::Outside))
 }
 
 /// A service and the number that follows its code.
@@ -114,11 +120,13 @@ fn service(service: Service, rest: &str, office: &Office) -> Option<Route> {
         Service::ForwardCaseOn(case) if !rest.is_empty() => {
             Route::Change(Change::ForwardIn(case, Some(rest.into())))
         }
+        Service::WorkAt if !rest.is_empty() => Route::Change(Change::WorkAt(Some(rest.into()))),
         Service::PickUp => Route::PickUp(Some(office.by_extension(rest)?)),
         Service::Park if !rest.is_empty() => Route::Fetch(parking::slot(rest)?),
         Service::ForwardOn if !rest.is_empty() => Route::Change(Change::Forward(Some(rest.into()))),
         _ if !rest.is_empty() => return None,
-        Service::ForwardOn | Service::ForwardCaseOn(_) => return None,
+        Service::ForwardOn | Service::ForwardCaseOn(_) | Service::WorkAt => return None,
+        Service::WorkHere => Route::Change(Change::WorkAt(None)),
         Service::MyMessages => Route::MyMessages,
         Service::Echo => Route::Echo,
         Service::Clock => Route::Clock,
@@ -141,7 +149,7 @@ pub(crate) fn start(dialer: &Dialer<'_>, x: &mut PbxState) -> Next {
     let Some(route) = route(dialer.dialed, &x.config, &x.office) else {
         return Next::End(Cause::NoSuchNumber);
     };
-    if !may(dialer, &route) {
+    if !may(dialer, &route, &x.office) {
         return Next::End(Cause::Forbidden);
     }
     let start = match route {
@@ -153,6 +161,7 @@ pub(crate) fn start(dialer: &Dialer<'_>, x: &mut PbxState) -> Next {
         Route::Group(group) => return groups::call_group(x, dialer, group),
         Route::Page(group) => Start::Page(group),
         Route::Room(room) => Start::Room(room),
+        Route::Outside(route) => return call_outside(dialer, route, x),
         Route::Intercom(user) => return Next::Dial(intercom(user, x)),
         Route::CallBack => return call_back(dialer, x),
         Route::PickUp(whose) => return Next::PickUp(whose),
@@ -175,13 +184,18 @@ pub(crate) fn start(dialer: &Dialer<'_>, x: &mut PbxState) -> Next {
 }
 
 /// What a class of service allows, in one place. What a user does for itself, nobody does for it.
-fn may(dialer: &Dialer<'_>, route: &Route) -> bool {
+fn may(dialer: &Dialer<'_>, route: &Route, office: &Office) -> bool {
+    let needs = match route {
+        Route::Outside(route) => office.outside.route(*route).map(|route| route.kind.needs()),
+        _ => None,
+    };
     let is_internal = dialer.class != ClassOfService::Public;
     let is_user = dialer.party.user.is_some() && !dialer.for_another;
     match route {
         Route::User(_) | Route::Group(_) | Route::Room(_) | Route::Leave(_) => true,
         Route::Echo | Route::Clock | Route::MyNumber => true,
         Route::MyMessages | Route::MessagesOf(_) => is_internal,
+        Route::Outside(_) => needs.is_some_and(|needs| dialer.class >= needs),
         Route::Park if dialer.for_another => is_internal,
         Route::Fetch(_) | Route::Intercom(_) => is_internal,
         // Nobody is made to speak to phones that answer by themselves.
@@ -196,6 +210,18 @@ fn intercom(user: Id, x: &PbxState) -> DialRequest {
         auto_answer: true,
         otherwise: Otherwise::End(Cause::NoAnswer),
         ..DialRequest::user(user, vec![user], x.config.ring_for)
+    }
+}
+
+/// A number outside is called, by the trunks of its route.
+fn call_outside(dialer: &Dialer<'_>, route: Id, x: &mut PbxState) -> Next {
+    let trail = Trail {
+        passed: Vec::new(),
+        diversions: dialer.diversions.to_vec(),
+    };
+    match outward::to_route(x, route, dialer.dialed, dialer.payer, trail) {
+        Some(request) => Next::Dial(request),
+        None => Next::End(Cause::NoSuchNumber),
     }
 }
 
@@ -216,9 +242,13 @@ fn own_mailbox(party: &Caller, office: &Office) -> Option<Id> {
     party.user.or_else(|| office.by_extension(&party.number))
 }
 
-/// An extension one may forward to: somebody else's, or a group's.
+/// A number one may forward to: somebody else's extension, a group's, or one outside if that is allowed.
 pub(crate) fn forward_target(x: &PbxState, user: Id, to: &str) -> Option<Arc<str>> {
-    let other = x.office.entry(to)?;
+    let Some(other) = x.office.entry(to) else {
+        let may = x.office.settings(user).forward_outside;
+        let route = outward::allowed_route(x, user, to).filter(|_| may);
+        return route.map(|_| to.into());
+    };
     let takes_calls = !matches!(other, Entry::Room(_));
     (takes_calls && other != Entry::User(user)).then(|| to.into())
 }

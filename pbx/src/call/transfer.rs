@@ -117,6 +117,7 @@ impl Pbx {
             party: &leg.party,
             dialed: to,
             class: from.party.class,
+            payer: from.party.user,
             for_another: true,
             diversions: &[],
         };
@@ -184,6 +185,7 @@ impl Pbx {
                     party: &b.party,
                     dialed: &b.dialed,
                     class: b.party.class,
+                    payer: b.party.user,
                     for_another: true,
                     diversions: &[],
                 };

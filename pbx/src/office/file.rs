@@ -5,6 +5,7 @@
 //! is written unless the whole file is right; then all of it is.
 
 mod differences;
+mod outside;
 #[cfg(test)]
 mod tests;
 
@@ -14,6 +15,8 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use tandem_storage::name::Id;
 
+pub use self::outside::{RouteEntry, TrunkEntry};
+use self::outside::{check_outside, leads_outside, user_faults};
 use crate::groups::MEMBERS_MAX;
 use crate::office::group::{Overflow, Strategy};
 use crate::office::room::Room;
@@ -43,6 +46,12 @@ pub struct OfficeFile {
     /// Rooms, likewise.
     #[serde(default)]
     pub room: Vec<RoomEntry>,
+    /// Trunks, in the order of their names.
+    #[serde(default)]
+    pub trunk: Vec<TrunkEntry>,
+    /// Routes, the one that says most first.
+    #[serde(default)]
+    pub route: Vec<RouteEntry>,
 }
 
 /// One user. What is left out is as for any new user.
@@ -92,6 +101,21 @@ pub struct UserEntry {
     /// Numbers whose calls are refused.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub blocked: Vec<Arc<str>>,
+    /// What the user may call: `internal`, `outward`, `international`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub class: Option<Arc<str>>,
+    /// Calls may be forwarded outside.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub forward_outside: bool,
+    /// Numbers outside that ring with the phones.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub rings_also: Vec<Arc<str>>,
+    /// The number outside that is the user's phone for now.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub works_at: Option<Arc<str>>,
+    /// Shown to who is called outside.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub caller_id: Option<Arc<str>>,
     /// `never` or `always`; `None`: on demand.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub record: Option<Arc<str>>,
@@ -190,7 +214,7 @@ impl Default for RoomEntry {
 /// Something that is wrong with a file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Fault {
-    /// `user`, `group` or `room`.
+    /// `user`, `group`, `room`, `trunk` or `route`.
     pub table: String,
     /// Which of them, from 0.
     pub index: usize,
@@ -253,6 +277,11 @@ impl Office {
                 forward_unreachable: settings.forward_unreachable,
                 reject_anonymous: settings.reject_anonymous,
                 blocked: settings.blocked,
+                class: settings.class.map(|class| class.name().into()),
+                forward_outside: settings.forward_outside,
+                rings_also: settings.rings_also,
+                works_at: settings.works_at,
+                caller_id: settings.caller_id,
                 record: (settings.record != RecordWish::default())
                     .then(|| settings.record.name().into()),
             });
@@ -287,6 +316,7 @@ impl Office {
                 host_pin: None,
             });
         }
+        self.export_outside(&mut file);
         file.room.sort_by(|a, b| a.extension.cmp(&b.extension));
         file.user.sort_by(|a, b| a.extension.cmp(&b.extension));
         file.group.sort_by(|a, b| a.extension.cmp(&b.extension));
@@ -303,13 +333,16 @@ impl Office {
             return faults.into_comparison();
         }
         let named = self.names(file, new_id, &mut faults);
+        let trunks = self.trunk_ids(file, new_id);
+        check_outside(file, &named.extensions, &trunks, &mut faults);
         self.check_users(file, &named, &mut faults);
         check_groups(file, &named, &mut faults);
         check_rooms(file, &mut faults);
         if !faults.0.is_empty() {
             return faults.into_comparison();
         }
-        let told = self.differences(file, &named);
+        let mut told = self.differences(file, &named);
+        self.outside_differs(&mut told, file, &trunks, new_id);
         if told.registers.len() > REGISTERS_MAX {
             let mut faults = Faults::default();
             let what = format!(
@@ -414,6 +447,12 @@ impl Office {
             for (key, to) in forwards(user) {
                 let Some(to) = to else { continue };
                 match named.extensions.get(to).filter(|id| !named.is_room(**id)) {
+                    None if leads_outside(file, to) && user.forward_outside => {}
+                    None if leads_outside(file, to) => {
+                        let what = "calls of this user may not be forwarded outside; \
+                                    forward_outside = true lets them";
+                        fault(key, what.to_owned());
+                    }
                     None => fault(key, format!("nobody has the extension {to}")),
                     Some(other) if other == id => {
                         fault(
@@ -423,6 +462,9 @@ impl Office {
                     }
                     Some(_) => {}
                 }
+            }
+            for (key, what) in user_faults(file, &named.extensions, user) {
+                fault(key, what);
             }
             let record = user
                 .record

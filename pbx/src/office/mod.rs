@@ -14,9 +14,15 @@
 //! | `user/ID/reject_anonymous` | `true`: no calls of who withholds the number |
 //! | `user/ID/record` | string: `never`, `always`; removed: on demand |
 //! | `user/ID/blocked` | list of strings: numbers whose calls are refused |
+//! | `user/ID/class` | string: what the user may call ([`ClassOfService`]) |
+//! | `user/ID/forward_outside` | `true`: calls may be forwarded to numbers outside |
+//! | `user/ID/rings_also` | list of strings: numbers outside that ring with the phones |
+//! | `user/ID/works_at` | string: the number outside that is the user's phone for now |
+//! | `user/ID/caller_id` | string: shown to who is called outside |
 //! | `user/ID/greeting/unavailable`, `…/busy`, `…/temporary`, `…/name` | string: a sound's id |
 //!
-//! Groups and rooms are beside them ([`group`], [`room`]); all of them share the extensions.
+//! Groups and rooms are beside them ([`group`], [`room`]); all of them share the extensions. Lines to the
+//! world have a file of their own ([`outside`]).
 //!
 //! A user's identity is its [`Id`]; the extension is only a value it has. A mailbox belongs to
 //! the identity, so swapping two extensions swaps no mailboxes. Should two claim one
@@ -30,11 +36,13 @@ use serde::{Deserialize, Serialize};
 use tandem_storage::name::Id;
 
 use crate::office::group::Group;
+use crate::office::outside::Outside;
 use crate::office::room::Room;
-use crate::seam::SipUser;
+use crate::seam::{ClassOfService, SipUser};
 
 pub mod file;
 pub mod group;
+pub mod outside;
 pub mod room;
 #[cfg(test)]
 mod tests;
@@ -135,6 +143,12 @@ pub(crate) struct Settings {
     pub(crate) forward_unreachable: Option<Arc<str>>,
     pub(crate) reject_anonymous: bool,
     pub(crate) blocked: Vec<Arc<str>>,
+    /// `None`: as for any user.
+    pub(crate) class: Option<ClassOfService>,
+    pub(crate) forward_outside: bool,
+    pub(crate) rings_also: Vec<Arc<str>>,
+    pub(crate) works_at: Option<Arc<str>>,
+    pub(crate) caller_id: Option<Arc<str>>,
     pub(crate) record: RecordWish,
     pub(crate) greetings: BTreeMap<Greeting, Id>,
 }
@@ -146,6 +160,7 @@ pub(crate) struct Office {
     settings: BTreeMap<Id, Settings>,
     groups: BTreeMap<Id, Group>,
     rooms: BTreeMap<Id, Room>,
+    pub(crate) outside: Outside,
     /// The groups that each user is a member of.
     groups_of: BTreeMap<Id, BTreeSet<Id>>,
     /// Group and member: has logged out.
@@ -202,6 +217,31 @@ pub fn blocked_key(id: Id) -> Arc<str> {
     format!("user/{id}/blocked").into()
 }
 
+/// The register that says what a user may call.
+pub fn class_key(id: Id) -> Arc<str> {
+    format!("user/{id}/class").into()
+}
+
+/// The register that says that a user's calls may be forwarded outside.
+pub fn forward_outside_key(id: Id) -> Arc<str> {
+    format!("user/{id}/forward_outside").into()
+}
+
+/// The register that says which numbers outside ring with a user's phones.
+pub fn rings_also_key(id: Id) -> Arc<str> {
+    format!("user/{id}/rings_also").into()
+}
+
+/// The register that says which number outside is a user's phone for now.
+pub fn works_at_key(id: Id) -> Arc<str> {
+    format!("user/{id}/works_at").into()
+}
+
+/// The register that says which number of a user is shown outside.
+pub fn caller_id_key(id: Id) -> Arc<str> {
+    format!("user/{id}/caller_id").into()
+}
+
 /// The register that says whether a user's calls are recorded.
 pub fn record_key(id: Id) -> Arc<str> {
     format!("user/{id}/record").into()
@@ -221,6 +261,14 @@ pub(crate) fn greeting_of(key: &str, value: Option<&str>) -> Option<Id> {
     sound.parse().ok()
 }
 
+/// A list of texts in a register; `None`: it is none.
+fn list(value: Option<&str>) -> Option<Vec<Arc<str>>> {
+    match value {
+        Some(value) => serde_json::from_str(value).ok(),
+        None => Some(Vec::new()),
+    }
+}
+
 impl ForwardCase {
     /// As in its register.
     pub fn name(self) -> &'static str {
@@ -233,6 +281,11 @@ impl ForwardCase {
 }
 
 impl Settings {
+    /// What the user may call.
+    pub(crate) fn class(&self) -> ClassOfService {
+        self.class.unwrap_or(ClassOfService::Outward)
+    }
+
     /// Where calls go in this case.
     pub(crate) fn forward_in(&self, case: ForwardCase) -> Option<&Arc<str>> {
         match case {
@@ -263,8 +316,18 @@ impl Greeting {
 }
 
 impl Office {
-    /// Takes in a register. Returns the user or group that changed (not merely a setting of it).
+    /// Takes in a register. Returns the user or group that changed (not merely a setting of it), or the
+    /// trunk or route, with any setting of it.
     pub(crate) fn apply(&mut self, key: &str, value: Option<&str>) -> Option<Id> {
+        let outside = match key.split_once('/')? {
+            ("trunk", rest) => Some(self.outside.apply_trunk(rest, value)),
+            ("route", rest) => Some(self.outside.apply_route(rest, value)),
+            _ => None,
+        };
+        if let Some(id) = outside {
+            self.unreadable += u64::from(id.is_none());
+            return id;
+        }
         if let Some(rest) = key.strip_prefix("group/") {
             return self.apply_group_part(rest, value);
         }
@@ -410,12 +473,14 @@ impl Office {
             ("forward_no_answer", None) => settings.forward_no_answer = text()?,
             ("forward_unreachable", None) => settings.forward_unreachable = text()?,
             ("reject_anonymous", None) => settings.reject_anonymous = value == Some("true"),
-            ("blocked", None) => {
-                settings.blocked = match value {
-                    Some(value) => serde_json::from_str(value).ok()?,
-                    None => Vec::new(),
-                };
+            ("blocked", None) => settings.blocked = list(value)?,
+            ("class", None) => {
+                settings.class = value.map(serde_json::from_str).transpose().ok()?;
             }
+            ("forward_outside", None) => settings.forward_outside = value == Some("true"),
+            ("rings_also", None) => settings.rings_also = list(value)?,
+            ("works_at", None) => settings.works_at = text()?,
+            ("caller_id", None) => settings.caller_id = text()?,
             ("record", None) => {
                 settings.record = match text()? {
                     Some(name) => RecordWish::named(&name)?,

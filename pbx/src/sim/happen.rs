@@ -10,8 +10,8 @@ use tandem_storage::seam::{LogEvent, SoundCodec};
 use crate::office::RecordWish;
 use crate::office::group::{Overflow, Strategy};
 use crate::seam::{
-    AdminAsk, AdminRequest, Caller, Cause, GroupChange, Input, Referrer, RoomChange, SipEvent,
-    UserChange,
+    AdminAsk, AdminRequest, Caller, Cause, ClassOfService, GroupChange, Input, Referrer,
+    RoomChange, SipEvent, UserChange,
 };
 use crate::sim::{Leg, World, log};
 
@@ -81,6 +81,14 @@ impl World {
             "forward_busy" => change.forward_busy = to(),
             "forward_no_answer" => change.forward_no_answer = to(),
             "forward_unreachable" => change.forward_unreachable = to(),
+            "class" => change.class = ClassOfService::parse(value),
+            "forward_outside" => change.forward_outside = Some(value == "on"),
+            "rings_also" => {
+                let numbers = value.split(',').filter(|number| !number.is_empty());
+                change.rings_also = Some(numbers.map(Into::into).collect());
+            }
+            "works_at" => change.works_at = to(),
+            "caller_id" => change.caller_id = to(),
             "record" => change.record = RecordWish::named(value),
             "blocked" => change.blocked = Some(value.split(',').map(Into::into).collect()),
             _ => self.faults.push(format!("a user has no {key}")),
@@ -102,6 +110,7 @@ impl World {
     pub(super) fn call(&mut self, leg: LegId, from: &str, dialed: &str, replaces: Option<LegId>) {
         let caller = self.caller(from);
         let diversions = std::mem::take(&mut self.diversions);
+        let trunk = self.trunk.take();
         self.legs.insert(leg, Leg::default());
         self.sip(SipEvent::Incoming {
             leg,
@@ -109,6 +118,7 @@ impl World {
             dialed: dialed.into(),
             replaces,
             diversions,
+            trunk,
         });
     }
 
@@ -134,7 +144,7 @@ impl World {
             number: number.into(),
             name: "".into(),
             is_withheld,
-            class: crate::seam::ClassOfService::Internal,
+            class: ClassOfService::Internal,
         }
     }
 

@@ -1,7 +1,7 @@
 //! The log of this world: the real one on a disk made of memory, which can be held, filled up, poisoned,
 //! cut off; and a look at the promises that call control keeps towards it.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use tandem_storage::View;
 use tandem_storage::block::ChunkBlock;
@@ -26,6 +26,9 @@ pub(super) struct WorldLog {
     node: NodeName,
     /// What was refused at the door.
     refused: VecDeque<Token>,
+    /// Sounds that were refused there: while nobody has heard of it, the log is in the middle of the
+    /// write in which it finds no room, and takes no chunk of them either.
+    refused_sounds: BTreeSet<Id>,
     /// The sounds of chunks that were not answered, in order.
     chunks: VecDeque<(Token, Id)>,
     /// How each sound that began was sealed.
@@ -50,6 +53,7 @@ impl WorldLog {
             log: opened.log,
             node,
             refused: VecDeque::new(),
+            refused_sounds: BTreeSet::new(),
             chunks: VecDeque::new(),
             sounds: BTreeMap::new(),
         };
@@ -70,7 +74,10 @@ impl WorldLog {
             _ => None,
         };
         match sound {
-            Some(_) if self.full => self.refused.push_back(token),
+            Some(id) if self.full || self.refused_sounds.contains(&id) => {
+                self.refused_sounds.insert(id);
+                self.refused.push_back(token);
+            }
             _ => self.log.submit(now, token, append),
         }
     }
@@ -87,7 +94,13 @@ impl WorldLog {
                     self.log.complete_write(now);
                     continue;
                 }
-                None => (self.refused.pop_front()).map(|token| LogEvent::Refused { token, why }),
+                None => {
+                    let token = self.refused.pop_front();
+                    if self.refused.is_empty() {
+                        self.refused_sounds.clear();
+                    }
+                    token.map(|token| LogEvent::Refused { token, why })
+                }
             };
             return event.inspect(|event| self.watch(event));
         }
@@ -156,6 +169,7 @@ impl WorldLog {
         self.log = opened.log;
         self.held = false;
         self.refused.clear();
+        self.refused_sounds.clear();
         self.chunks.clear();
         for id in self.unsealed().collect::<Vec<_>>() {
             let seal = opened.view.sound(id).and_then(|sound| sound.seal.as_ref());

@@ -38,6 +38,7 @@
 
 mod happen;
 mod log;
+mod outside;
 mod show;
 mod stir;
 mod watch;
@@ -58,7 +59,8 @@ use crate::call::board::Board;
 use crate::config::PbxConfig;
 use crate::office::{Account, new_user};
 use crate::seam::{
-    AdminAsk, Diversion, DiversionReason, Input, Output, SipCommand, SipEvent, Watchable,
+    AdminAsk, Diversion, DiversionReason, Input, Output, OutwardAsk, SipCommand, SipEvent,
+    Watchable,
 };
 use crate::sim::log::WorldLog;
 use crate::sim::show::Names;
@@ -87,6 +89,8 @@ pub struct World {
     groups: BTreeSet<String>,
     /// Where the next call that comes in has been.
     diversions: Vec<Diversion>,
+    /// By which trunk the next call comes in.
+    trunk: Option<Id>,
     /// What can be watched besides users, by number.
     watchable: BTreeMap<Arc<str>, Watchable>,
 }
@@ -168,6 +172,7 @@ impl World {
             stopped: false,
             groups: BTreeSet::new(),
             diversions: Vec::new(),
+            trunk: None,
             watchable: BTreeMap::new(),
         };
         world.settle();
@@ -330,6 +335,13 @@ impl World {
                     .submit(self.now, Token::new(Owner::Node, 0), append);
             }
             ["group", extension, ref settings @ ..] => self.group(extension, settings),
+            ["trunk", name, ref settings @ ..] => self.trunk(name, settings),
+            ["route", pattern, ref settings @ ..] => self.route(pattern, settings),
+            ["trunks"] => self.ask(AdminAsk::Outward(OutwardAsk::Trunks)),
+            ["call", leg, from, dialed, "by", trunk] => {
+                self.comes_by(trunk);
+                self.call(leg_of(leg), from, dialed, None);
+            }
             ["room", extension, ref settings @ ..] => self.office_room(extension, settings),
             ["rooms"] => self.ask(AdminAsk::Rooms),
             ["user", extension, setting] => self.set_user(extension, setting),

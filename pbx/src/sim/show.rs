@@ -12,7 +12,7 @@ use tandem_storage::seam::{Append, ChunkPlace};
 
 use crate::call_log::{self, CallRecord, LegDirection};
 use crate::counters::cause_name;
-use crate::seam::{AdminAnswer, Happened, Output, SipCommand, Watchable};
+use crate::seam::{AdminAnswer, Happened, Output, SipCommand, Target, Watchable};
 
 /// What goes on and on is shown once.
 const RINGING: &str = "<ringing>";
@@ -148,7 +148,7 @@ impl Names {
             }
             SipCommand::Call {
                 leg,
-                user,
+                target,
                 caller,
                 auto_answer,
                 history,
@@ -166,11 +166,18 @@ impl Names {
                 } else {
                     ""
                 };
+                let target = match target {
+                    Target::User(user) => self.user(*user),
+                    Target::Address(to) => {
+                        let shown = to.identity.as_ref();
+                        let shown = shown.map(|number| format!(" as {number}"));
+                        let shown = shown.unwrap_or_default();
+                        format!("{} at {}{shown}", to.number, to.peer)
+                    }
+                };
                 format!(
-                    "call {}: {} from {}{by_itself}{via}{referred}",
-                    leg.0,
-                    self.user(*user),
-                    caller.number
+                    "call {}: {target} from {}{by_itself}{via}{referred}",
+                    leg.0, caller.number
                 )
             }
             SipCommand::Text { number, target } => match target {
@@ -184,6 +191,10 @@ impl Names {
             SipCommand::End { leg, cause } => format!("end {}: {}", leg.0, cause_name(*cause)),
             SipCommand::Phone { user, slot, seen } => {
                 format!("phone {} {slot}: {seen}", self.user(*user))
+            }
+            SipCommand::Trunk { id, host } => {
+                let at = host.map_or("gone".to_owned(), |host| host.peer.to_string());
+                format!("trunk {}: {at}", self.text(&id.to_string()))
             }
             SipCommand::Watchable { what, label } => {
                 let extension = label.as_ref().map_or("gone", |label| &*label.extension);

@@ -7,10 +7,10 @@ use crate::call::leg::{Leg, Place};
 use crate::sim::{Owes, World};
 
 /// Numbers worth dialling, and some that are not.
-const DIALED: [&str; 33] = [
+const DIALED: [&str; 36] = [
     "801", "801", "802", "750", "101", "102", "103", "101", "102", "103", "199", "*97", "*97",
     "*98", "*98101", "*101", "*102", "*103", "*43", "*60", "*65", "*78", "*79", "*72102", "*72103",
-    "*73", "*8", "**101", "**102", "68", "68", "681", "682",
+    "*73", "*8", "**101", "**102", "68", "68", "681", "682", "9111", "9222", "*72903",
 ];
 const FROM: [&str; 5] = ["101", "102", "103", "~5551234", "~102"];
 const CAUSES: [&str; 6] = [
@@ -21,8 +21,8 @@ const CAUSES: [&str; 6] = [
     "not_registered",
     "cancelled",
 ];
-const KEYS: [&str; 17] = [
-    "*3", "1", "2", "3", "4", "5", "6", "7", "9", "0", "#", "*", "1101#", "4711#", "02", "01", "#1",
+const KEYS: [&str; 16] = [
+    "1", "2", "3", "4", "5", "6", "7", "9", "0", "#", "*", "1101#", "4711#", "02", "01", "#1",
 ];
 const LENGTHS_MS: [&str; 5] = ["1", "500", "2500", "7000", "31000"];
 
@@ -93,6 +93,10 @@ impl World {
         match what {
             0..=13 if self.pbx.calls_len() < CALLS_MAX => {
                 self.leg_last += 2;
+                if dice.below(12) == 0 {
+                    let dialed = dice.pick(&["555", "777"]);
+                    return format!("call {} ~5551234 {dialed} by p", self.leg_last);
+                }
                 format!(
                     "call {} {} {}",
                     self.leg_last,
@@ -120,6 +124,19 @@ impl World {
             90 => format!("hash {leg} {}", dice.pick(&["ok", "failed"])),
             91..=93 => format!("log {}", dice.pick(&["hold", "go", "go", "go", "go"])),
             94..=95 => format!("disk {}", dice.pick(&["full", "ok", "ok", "ok", "ok"])),
+            96 | 97 if dice.below(3) > 0 => dice
+                .pick(&[
+                    "trunk p host=192.0.2.1 calls_max=3 numbers=555:101 otherwise=102",
+                    "trunk p calls_max=4",
+                    "trunk q host=192.0.2.2",
+                    "route 9. strip=1 trunks=p,q",
+                    "route 9. strip=1 trunks=p",
+                    "user 101 forward_outside=on",
+                    "user 101 rings_also=901",
+                    "user 102 works_at=902",
+                    "user 102 works_at=",
+                ])
+                .to_owned(),
             96 => format!("phone {}", dice.pick(&["101", "102"])),
             97 => format!(
                 "import {} {}",
@@ -177,7 +194,11 @@ impl World {
     /// What some leg's party would do next.
     fn due(&self, dice: &mut Dice) -> Option<String> {
         let (LegId(id), leg) = self.legs.iter().nth(dice.below(self.legs.len()))?;
-        let key = dice.pick(&KEYS);
+        let is_bridged = self.pbx.bridge_of(LegId(*id)).is_some();
+        let key = match dice.pick(&KEYS) {
+            "*" if is_bridged => "*3",
+            key => key,
+        };
         Some(match leg.owes {
             Some(Owes::Confirmation) => format!("confirmed {id}"),
             Some(Owes::Check) => format!("pin {id} right"),

@@ -54,6 +54,7 @@ impl World {
             SipCommand::Text { .. }
             | SipCommand::MessageSummary { .. }
             | SipCommand::Calls { .. }
+            | SipCommand::Trunk { .. }
             | SipCommand::Phone { .. } => {}
         }
     }

@@ -12,6 +12,7 @@ mod hearing;
 mod login;
 mod moves;
 mod node;
+mod outward;
 mod quota;
 mod recordings;
 mod records;

@@ -63,6 +63,7 @@ pub enum Name {
     PPreferredIdentity,
     Path,
     Privacy,
+    ProxyAuthenticate,
     ProxyAuthorization,
     ProxyRequire,
     RAck,
@@ -83,6 +84,7 @@ pub enum Name {
     To,
     UserAgent,
     Via,
+    WwwAuthenticate,
     Other,
 }
 
@@ -153,7 +155,7 @@ const METHODS: [(&str, Method); 14] = [
     ("PRACK", Method::Prack),
 ];
 
-const NAMES: [(&str, Name); 44] = [
+const NAMES: [(&str, Name); 46] = [
     ("Via", Name::Via),
     ("From", Name::From),
     ("To", Name::To),
@@ -198,4 +200,6 @@ const NAMES: [(&str, Name); 44] = [
     ("History-Info", Name::HistoryInfo),
     ("RAck", Name::RAck),
     ("RSeq", Name::RSeq),
+    ("Proxy-Authenticate", Name::ProxyAuthenticate),
+    ("WWW-Authenticate", Name::WwwAuthenticate),
 ];

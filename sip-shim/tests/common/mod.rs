@@ -14,7 +14,8 @@ use std::time::Duration;
 
 use tandem_engine::seam::{Command, LegId};
 use tandem_pbx::seam::{
-    CallHistory, Caller, ClassOfService, MessageSummary, SipCommand, SipEvent, SipUser, Watchable,
+    CallHistory, Caller, ClassOfService, MessageSummary, SipCommand, SipEvent, SipUser, Target,
+    Watchable,
 };
 use tandem_sip_shim::validate::read_datagram;
 use tandem_sip_shim::{
@@ -303,7 +304,7 @@ impl World {
         };
         self.pbx(SipCommand::Call {
             leg: LegId(leg),
-            user: id(102),
+            target: Target::User(id(102)),
             caller,
             like: None,
             auto_answer: false,
@@ -445,8 +446,10 @@ fn event_line(event: &SipEvent) -> String {
             caller,
             dialed,
             replaces,
+            trunk,
             ..
         } => {
+            let by = trunk.map_or(String::new(), |id| format!(" by {}", id.number));
             let over = replaces.map_or(String::new(), |leg| format!(" over {}", leg.0));
             let who = caller
                 .user
@@ -454,7 +457,7 @@ fn event_line(event: &SipEvent) -> String {
                 .unwrap_or_default();
             let Caller { number, name, .. } = caller;
             format!(
-                "pbx: Incoming {}: {number} \"{name}\"{who} -> {dialed}{over}",
+                "pbx: Incoming {}: {number} \"{name}\"{who} -> {dialed}{over}{by}",
                 leg.0
             )
         }

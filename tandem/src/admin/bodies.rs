@@ -219,6 +219,16 @@ pub(crate) struct User {
     pub(crate) reject_anonymous: bool,
     /// Numbers whose calls are refused.
     pub(crate) blocked: Vec<String>,
+    /// What the user may call: internal, outward or international.
+    pub(crate) class: String,
+    /// Calls may be forwarded to numbers outside.
+    pub(crate) forward_outside: bool,
+    /// Numbers outside that ring with the phones.
+    pub(crate) rings_also: Vec<String>,
+    /// The number outside that is the user's phone for now.
+    pub(crate) works_at: Option<String>,
+    /// Shown to who is called outside.
+    pub(crate) caller_id: Option<String>,
     /// Whether calls are recorded: never, on-demand or always.
     pub(crate) record: String,
     /// Another user has this extension.
@@ -315,6 +325,31 @@ pub(crate) struct UserSettings {
     /// Numbers whose calls are refused, all of them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) blocked: Option<Vec<String>>,
+    /// What the user may call: internal, outward or international.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) class: Option<String>,
+    /// Calls may be forwarded to numbers outside.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) forward_outside: Option<bool>,
+    /// All numbers outside that ring with the phones.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) rings_also: Option<Vec<String>>,
+    /// The number outside that is the user's phone for now; null: no longer.
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "null_counts"
+    )]
+    #[schema(value_type = Option<String>)]
+    pub(crate) works_at: Option<Option<String>>,
+    /// Shown to who is called outside; null: what the trunk knows the user by.
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "null_counts"
+    )]
+    #[schema(value_type = Option<String>)]
+    pub(crate) caller_id: Option<Option<String>>,
     /// Whether calls are recorded: never, on-demand or always.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) record: Option<String>,
@@ -448,7 +483,7 @@ pub(crate) struct OfficeDifference {
 /// Something that is wrong with an office file.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub(crate) struct OfficeFault {
-    /// user, group or room.
+    /// user, group, room, trunk or route.
     pub(crate) table: String,
     /// Which of them, from 0.
     pub(crate) index: usize,
@@ -478,7 +513,9 @@ pub(crate) struct NewCall {
 }
 
 /// What is left out is `None`; what is null, `Some(None)`.
-fn null_counts<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Option<String>>, D::Error> {
+pub(super) fn null_counts<'de, D: Deserializer<'de>>(
+    from: D,
+) -> Result<Option<Option<String>>, D::Error> {
     Option::deserialize(from).map(Some)
 }
 

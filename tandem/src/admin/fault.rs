@@ -51,11 +51,13 @@ impl Fault {
 }
 
 /// Something that was asked for by name is not there.
-const NOT_FOUND: [&str; 7] = [
+const NOT_FOUND: [&str; 9] = [
     "there is no recording ",
     "no user has the extension ",
     "no group has the extension ",
     "no room has the extension ",
+    "no trunk is called ",
+    "no route has the pattern ",
     "nobody has the number ",
     "there is no node ",
     "extension ",

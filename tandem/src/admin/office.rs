@@ -151,6 +151,14 @@ fn digested(keeper: &Keeper, mut file: OfficeFile) -> (OfficeFile, Vec<OfficeFau
             }
         }
     }
+    for (index, trunk) in file.trunk.iter_mut().enumerate() {
+        if let Some(password) = trunk.password.take() {
+            match keeper.trunk_password(&password) {
+                Ok(kept) => trunk.password = Some(kept),
+                Err(what) => fault("trunk", index, "password", what),
+            }
+        }
+    }
     let faults = faults.into_iter().map(OfficeFault::from).collect();
     (file, faults)
 }

@@ -85,8 +85,8 @@ pub(super) fn needed(method: &Method, path: &str) -> Role {
     let is_reading = method == Method::GET || method == Method::HEAD;
     match parts[..] {
         [
-            "status" | "calls" | "phones" | "users" | "groups" | "rooms" | "conflicts" | "nodes"
-            | "events",
+            "status" | "calls" | "phones" | "users" | "groups" | "rooms" | "trunks" | "routes"
+            | "conflicts" | "nodes" | "events",
         ]
         | ["calls", "log" | "log.csv"]
         | ["mailboxes", _, "messages" | "deleted" | "quota"]
@@ -401,7 +401,9 @@ mod tests {
             "read GET /recordings",
             "read GET /recordings/{id}",
             "read GET /rooms",
+            "read GET /routes",
             "read GET /status",
+            "read GET /trunks",
             "read GET /users",
         ];
         assert_eq!(open, expected);

@@ -4,7 +4,7 @@
 use axum::extract::State;
 use axum::http::StatusCode;
 use tandem_pbx::office::{Account, RecordWish};
-use tandem_pbx::seam::{AdminAsk, UserChange};
+use tandem_pbx::seam::{AdminAsk, ClassOfService, UserChange};
 use tandem_pbx::users::{extension_fault, name_fault};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -118,6 +118,11 @@ fn add(keeper: &Keeper, user: NewUser) -> Result<(AdminAsk, UserMade), String> {
     Ok((ask, made))
 }
 
+fn class(text: &str) -> Result<ClassOfService, String> {
+    let wrong = || format!("'{text}' is none of internal, outward, international");
+    ClassOfService::parse(text).ok_or_else(wrong)
+}
+
 /// A user to be changed.
 fn set(keeper: &Keeper, extension: String, to: UserSettings) -> Result<AdminAsk, String> {
     let record = to.record.map(|wish| {
@@ -137,6 +142,13 @@ fn set(keeper: &Keeper, extension: String, to: UserSettings) -> Result<AdminAsk,
         blocked: to
             .blocked
             .map(|all| all.into_iter().map(Into::into).collect()),
+        class: to.class.map(|text| class(&text)).transpose()?,
+        forward_outside: to.forward_outside,
+        rings_also: to
+            .rings_also
+            .map(|all| all.into_iter().map(Into::into).collect()),
+        works_at: to.works_at.map(|to| to.map(Into::into)),
+        caller_id: to.caller_id.map(|to| to.map(Into::into)),
         ..UserChange::default()
     };
     if let Some(pin) = to.pin {

@@ -19,6 +19,7 @@ pub(crate) mod site;
 pub(crate) mod stopped;
 pub(crate) mod storage;
 pub(crate) mod token;
+pub(crate) mod trunk;
 pub(crate) mod user;
 
 use std::path::{Path, PathBuf};

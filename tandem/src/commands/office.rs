@@ -22,7 +22,7 @@ const FILE_BYTES_MAX: u64 = 16 << 20;
 
 /// What stands at the head of an exported file.
 const HEAD: &str = "\
-# The office: users, groups and rooms. `tandem office apply FILE` makes it so; who is not in the file is removed.
+# The office: users, groups, rooms, trunks and routes. `tandem office apply FILE` makes it so; who is not in the file is removed.
 # An id says who somebody is, whatever the extension. In place of the hashes one can write password = \"…\"
 # and pin = \"…\".
 
@@ -128,9 +128,11 @@ enum Kind {
     Flag,
     Number,
     Texts,
+    /// Texts by name.
+    Pairs,
 }
 
-const USER_KEYS: [(&str, Kind); 15] = [
+const USER_KEYS: [(&str, Kind); 20] = [
     ("id", Kind::Text),
     ("extension", Kind::Text),
     ("name", Kind::Text),
@@ -146,6 +148,11 @@ const USER_KEYS: [(&str, Kind); 15] = [
     ("forward_unreachable", Kind::Text),
     ("reject_anonymous", Kind::Flag),
     ("blocked", Kind::Texts),
+    ("class", Kind::Text),
+    ("forward_outside", Kind::Flag),
+    ("rings_also", Kind::Texts),
+    ("works_at", Kind::Text),
+    ("caller_id", Kind::Text),
 ];
 const GROUP_KEYS: [(&str, Kind); 9] = [
     ("id", Kind::Text),
@@ -171,6 +178,26 @@ const ROOM_KEYS: [(&str, Kind); 9] = [
     ("host_pin", Kind::Text),
 ];
 
+const TRUNK_KEYS: [(&str, Kind); 9] = [
+    ("name", Kind::Text),
+    ("host", Kind::Text),
+    ("transport", Kind::Text),
+    ("username", Kind::Text),
+    ("password", Kind::Text),
+    ("number", Kind::Text),
+    ("calls_max", Kind::Number),
+    ("otherwise", Kind::Text),
+    ("numbers", Kind::Pairs),
+];
+
+const ROUTE_KEYS: [(&str, Kind); 5] = [
+    ("pattern", Kind::Text),
+    ("strip", Kind::Number),
+    ("prefix", Kind::Text),
+    ("trunks", Kind::Texts),
+    ("kind", Kind::Text),
+];
+
 /// Reads a file; every fault with its line.
 fn read(text: &str) -> Result<Read, Vec<(usize, String)>> {
     let breaks = text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n');
@@ -192,9 +219,11 @@ fn read(text: &str) -> Result<Read, Vec<(usize, String)>> {
             "user" => &USER_KEYS,
             "group" => &GROUP_KEYS,
             "room" => &ROOM_KEYS,
+            "trunk" => &TRUNK_KEYS,
+            "route" => &ROUTE_KEYS,
             other => {
                 let what = format!(
-                    "there is no '{other}' in an office; there are [[user]], [[group]] and [[room]]"
+                    "there is no '{other}' in an office; there are [[user]], [[group]], [[room]], [[trunk]] and [[route]]"
                 );
                 reader.fault(line, what);
                 continue;
@@ -257,8 +286,13 @@ impl Reader<'_> {
                 }
                 lines.insert(name, line);
             }
-            for needed in ["extension", "name"] {
-                if !lines.contains_key(needed) {
+            let needed: &[&str] = match table {
+                "trunk" => &["name", "host"],
+                "route" => &["pattern", "trunks"],
+                _ => &["extension", "name"],
+            };
+            for needed in needed {
+                if !lines.contains_key(*needed) {
                     self.fault(line, format!("this {table} has no {needed}"));
                 }
             }
@@ -287,6 +321,17 @@ impl Kind {
                 items
                     .map(|item| text(item.get_ref()).ok_or(wanted))
                     .collect()
+            }
+            Kind::Pairs => {
+                let wanted = "a table of texts, as in { \"+49301\" = \"101\" }";
+                let items = value.as_table().ok_or(wanted)?.iter();
+                let pairs = items.map(|(key, value)| {
+                    let value = text(value.get_ref()).ok_or(wanted)?;
+                    Ok((key.get_ref().to_string(), value))
+                });
+                pairs
+                    .collect::<Result<serde_json::Map<_, _>, _>>()
+                    .map(Value::Object)
             }
         }
     }

@@ -1,7 +1,7 @@
 //! `tandem demo | run | check`.
 
 use std::io::Write;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
 use crate::cli::{ConfigFile, Demo};
@@ -39,7 +39,11 @@ pub(crate) fn demo(args: &Demo) -> Result<(), String> {
     if let Some((key, what)) = config.wrong_values().first() {
         return Err(format!("{key}: {what}"));
     }
-    let office = Office::demo();
+    let here = match args.bind {
+        all if all.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        one => one,
+    };
+    let office = Office::demo(SocketAddr::new(here, args.sip_port));
     let node = Node::start(&config, None, Some(&office))?;
     print_demo(&config, &office, &node);
     serve(node)

@@ -76,6 +76,15 @@ fn print_users(users: Vec<admin::bodies::User>) {
         if !user.blocked.is_empty() {
             marks.push(format!("blocked: {}", user.blocked.join(" ")));
         }
+        if user.class != "outward" {
+            marks.push(format!("class: {}", user.class));
+        }
+        if let Some(number) = user.works_at {
+            marks.push(format!("works at {number}"));
+        }
+        if !user.rings_also.is_empty() {
+            marks.push(format!("rings also: {}", user.rings_also.join(" ")));
+        }
         if user.record != "on-demand" {
             marks.push(format!("recorded: {}", user.record));
         }
@@ -108,22 +117,30 @@ fn parse(typed: &[String]) -> Result<UserSettings, String> {
             "forward_no_answer" => settings.forward_no_answer = extension(value),
             "forward_unreachable" => settings.forward_unreachable = extension(value),
             "reject_anonymous" => settings.reject_anonymous = Some(on_or_off(key, value)?),
+            "blocked" => settings.blocked = Some(list(value)),
+            "class" => settings.class = text(),
+            "forward_outside" => settings.forward_outside = Some(on_or_off(key, value)?),
+            "rings_also" => settings.rings_also = Some(list(value)),
+            "works_at" => settings.works_at = extension(value),
+            "caller_id" => settings.caller_id = extension(value),
             "record" => settings.record = text(),
-            "blocked" => {
-                let numbers = value.split(',').map(str::trim);
-                let numbers = numbers.filter(|number| !number.is_empty());
-                settings.blocked = Some(numbers.map(str::to_owned).collect());
-            }
             _ => {
                 return Err(format!(
                     "'{key}' cannot be set; what can: name, extension, password, pin, dnd (on, off), forward, forward_busy, \
                      forward_no_answer, forward_unreachable (an extension, or nothing), reject_anonymous (on, off), \
-                     blocked (numbers), record (never, on-demand, always)"
+                     blocked (numbers), class (internal, outward, international), forward_outside (on, off), \
+                     rings_also (numbers), works_at, caller_id (a number, or nothing), record (never, on-demand, always)"
                 ));
             }
         }
     }
     Ok(settings)
+}
+
+fn list(value: &str) -> Vec<String> {
+    let items = value.split(',').map(str::trim);
+    let items = items.filter(|item| !item.is_empty());
+    items.map(str::to_owned).collect()
 }
 
 /// An extension, or nothing: no longer.

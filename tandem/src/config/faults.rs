@@ -92,6 +92,14 @@ impl Config {
             let what = "the shortest message must be shorter than message_max_s".into();
             wrong.push(("voicemail.message_min_ms", what));
         }
+        let keys = &self.calls.transfer_keys;
+        let are_keys = keys
+            .bytes()
+            .all(|key| key.is_ascii_digit() || b"*#".contains(&key));
+        if keys.len() > 4 || !are_keys {
+            let what = "must be up to 4 of the digits, * and #, as in \"##\"; or \"\"";
+            wrong.push(("calls.transfer_keys", what.into()));
+        }
         if !["asterisk", "intuity"].contains(&self.voicemail.keys.as_str()) {
             wrong.push((
                 "voicemail.keys",
@@ -170,7 +178,7 @@ impl Config {
     }
 
     /// Numbers, and the least and the most that each can be.
-    fn bounds(&self) -> [(&'static str, u64, u64, u64); 24] {
+    fn bounds(&self) -> [(&'static str, u64, u64, u64); 27] {
         [
             ("sip.port", u64::from(self.sip.port), 1, 65_535),
             (
@@ -202,6 +210,19 @@ impl Config {
             ("portal.port", u64::from(self.portal.port), 1, 65_535),
             ("backup.keep", self.backup.keep as u64, 1, 100_000),
             ("calls.ring_s", self.calls.ring_s, 1, 600),
+            ("calls.outside_at_once", self.calls.outside_at_once, 0, 1000),
+            (
+                "calls.outside_an_hour",
+                self.calls.outside_an_hour,
+                0,
+                100_000,
+            ),
+            (
+                "calls.outside_a_day",
+                self.calls.outside_a_day,
+                0,
+                1_000_000,
+            ),
             ("calls.max", self.calls.max as u64, 1, 1_000_000),
             (
                 "voicemail.message_max_s",

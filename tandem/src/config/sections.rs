@@ -233,6 +233,12 @@ pub(crate) struct Calls {
     pub(crate) ring_s: u64,
     /// Calls at once; more are refused.
     pub(crate) max: usize,
+    /// What a user presses in a call to transfer the other party; empty: nothing does.
+    pub(crate) transfer_keys: String,
+    /// Calls outside that one user may have at once, begin in an hour, and in a day.
+    pub(crate) outside_at_once: u64,
+    pub(crate) outside_an_hour: u64,
+    pub(crate) outside_a_day: u64,
 }
 
 /// `[recording]`: of calls.
@@ -430,6 +436,10 @@ impl Default for Calls {
         Calls {
             ring_s: 20,
             max: 4000,
+            transfer_keys: "##".into(),
+            outside_at_once: 5,
+            outside_an_hour: 60,
+            outside_a_day: 300,
         }
     }
 }

@@ -312,6 +312,7 @@ impl Control {
             recordings: node.pbx().recordings_len(),
             phones: node.shim().phones_len(now),
             users_locked: node.users_locked(),
+            toll_alarms: node.pbx().toll_alarms(),
             mailboxes_paused: node.pbx().mailboxes_paused(now.mono),
             log_waiting: self.log_waiting.len(),
             log_overflow: self.log_overflow,

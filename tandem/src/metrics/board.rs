@@ -31,6 +31,8 @@ pub(crate) struct Counted {
     pub(crate) phones: usize,
     /// Users whose passwords are locked with a key that is not here.
     pub(crate) users_locked: usize,
+    /// Who calls outside more than it may, in words.
+    pub(crate) toll_alarms: Vec<String>,
     pub(crate) mailboxes_paused: usize,
     /// Writes that wait for room in the log's queue.
     pub(crate) log_waiting: usize,

@@ -92,6 +92,7 @@ impl Figures {
             link,
             counted.users_locked,
             counted.pbx.recordings_missed,
+            &counted.toll_alarms,
         );
         page.gauge("calls", counted.calls);
         page.gauge("recordings", counted.recordings);

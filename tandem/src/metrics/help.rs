@@ -47,6 +47,9 @@ pbx_calls_answered: Calls that were answered, by a person or by the mailbox.
 pbx_ended: Calls by how they ended.
 pbx_refused_full: Calls refused because there were too many.
 pbx_calls_out_answered: Of calls that went out, answered.
+pbx_calls_outward: Calls to numbers outside.
+pbx_calls_outward_refused: Calls to numbers outside that were one too many for whoever made them.
+pbx_trunks_full: Calls that a trunk had no line free for.
 pbx_calls_unwanted: Calls that the user called does not want: anonymous ones, blocked numbers.
 pbx_transfers: Transfers, blind and attended.
 pbx_transfers_refused: Transfers that were asked for and not made.
@@ -96,6 +99,8 @@ sip_slowed: Requests dropped or refused because their source tries too often.
 sip_challenges_suppressed: Challenges not sent because their address has been sent too many.
 sip_calls_in: Calls that came in.
 sip_calls_out: Calls that went out, one for each phone.
+sip_challenges_answered: Challenges to calls of ours that were answered with a password.
+sip_logins_refused: Calls of ours that ended because our password was not taken, or we have none.
 sip_calls_refused_full: Calls refused because a table or the ports are full.
 sip_overload: Requests refused 503 because too many transactions are waiting.
 sip_overload_source: Requests refused 503 because too many transactions of their source are waiting.

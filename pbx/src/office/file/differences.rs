@@ -10,9 +10,11 @@ use super::{Comparison, GroupEntry, Named, OfficeFile, RoomEntry, UserEntry, for
 use crate::office::group::{Group, Overflow, Strategy, group_key};
 use crate::office::room::{Room, host_pin_key, room_key, room_pin_key};
 use crate::office::{
-    Account, ForwardCase, Office, RecordWish, Settings, account_key, blocked_key, dnd_key,
-    forward_case_key, forward_key, json, pin_key, record_key, reject_anonymous_key,
+    Account, ForwardCase, Office, RecordWish, Settings, account_key, blocked_key, caller_id_key,
+    class_key, dnd_key, forward_case_key, forward_key, forward_outside_key, json, pin_key,
+    record_key, reject_anonymous_key, rings_also_key, works_at_key,
 };
+use crate::seam::ClassOfService;
 
 impl Office {
     pub(super) fn differences(&self, file: &OfficeFile, named: &Named) -> Comparison {
@@ -106,6 +108,41 @@ impl Office {
                     |to: Option<&Arc<str>>| to.map_or("none".to_owned(), |to| to.to_string());
                 diff.see(key, &show(old), &show(to.as_ref()));
                 diff.set(register, to.as_ref().map(json));
+            }
+        }
+        let class = user.class.as_deref().and_then(ClassOfService::parse);
+        if settings.class != class {
+            let name = |class: Option<ClassOfService>| class.map_or("default", |c| c.name());
+            diff.see("class", name(settings.class), name(class));
+            diff.set(class_key(id), class.map(|class| json(&class)));
+        }
+        let key = forward_outside_key(id);
+        let (old, new) = (settings.forward_outside, user.forward_outside);
+        diff.flag("forward_outside", old, new, key);
+        if settings.rings_also != user.rings_also {
+            diff.say("numbers that ring also");
+            let value = (!user.rings_also.is_empty()).then(|| json(&user.rings_also));
+            diff.set(rings_also_key(id), value);
+        }
+        let texts = [
+            (
+                "works_at",
+                &settings.works_at,
+                &user.works_at,
+                works_at_key(id),
+            ),
+            (
+                "caller_id",
+                &settings.caller_id,
+                &user.caller_id,
+                caller_id_key(id),
+            ),
+        ];
+        for (name, old, new, key) in texts {
+            if old != new {
+                let text = |text: &Option<Arc<str>>| text.clone().unwrap_or("none".into());
+                diff.see(name, &text(old), &text(new));
+                diff.set(key, new.as_ref().map(json));
             }
         }
         if settings.blocked != user.blocked {
@@ -218,14 +255,14 @@ fn forward_of<'a>(settings: &'a Settings, key: &str, id: Id) -> (Option<&'a Arc<
 }
 
 /// What is different about one entry.
-struct Differences<'a> {
+pub(super) struct Differences<'a> {
     told: &'a mut Comparison,
     parts: Vec<String>,
     registers: Vec<(Arc<str>, Option<Arc<str>>)>,
 }
 
 impl Differences<'_> {
-    fn new(told: &mut Comparison) -> Differences<'_> {
+    pub(super) fn new(told: &mut Comparison) -> Differences<'_> {
         Differences {
             told,
             parts: Vec::new(),
@@ -233,7 +270,12 @@ impl Differences<'_> {
         }
     }
 
-    fn see<T: Display + PartialEq + ?Sized>(&mut self, key: &str, old: &T, new: &T) {
+    /// Says that something is different, without what.
+    pub(super) fn say(&mut self, what: &str) {
+        self.parts.push(what.to_owned());
+    }
+
+    pub(super) fn see<T: Display + PartialEq + ?Sized>(&mut self, key: &str, old: &T, new: &T) {
         if old != new {
             self.parts.push(format!("{key} {old} -> {new}"));
         }
@@ -247,11 +289,11 @@ impl Differences<'_> {
         }
     }
 
-    fn set(&mut self, register: Arc<str>, value: Option<Arc<str>>) {
+    pub(super) fn set(&mut self, register: Arc<str>, value: Option<Arc<str>>) {
         self.registers.push((register, value));
     }
 
-    fn finish(self, kind: &str, extension: &str, name: &str, is_new: bool) {
+    pub(super) fn finish(self, kind: &str, extension: &str, name: &str, is_new: bool) {
         if is_new {
             self.told
                 .changes

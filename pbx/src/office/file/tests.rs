@@ -218,3 +218,112 @@ fn who_is_in_conflict_is_in_the_file_and_not_removed_by_it() {
         told.faults
     );
 }
+
+fn outside_file() -> OfficeFile {
+    let (office, _) = office(2);
+    let mut file = office.export();
+    file.trunk.push(TrunkEntry {
+        name: "provider".into(),
+        host: "192.0.2.1".into(),
+        password: Some("secret".into()),
+        numbers: BTreeMap::from([("+4930".into(), "10000".into())]),
+        ..TrunkEntry::default()
+    });
+    file.route.push(RouteEntry {
+        pattern: "9.".into(),
+        strip: 1,
+        trunks: vec!["provider".into()],
+        ..RouteEntry::default()
+    });
+    file.user[0].class = Some("international".into());
+    file.user[0].forward_outside = true;
+    file.user[0].forward = Some("9123".into());
+    file.user[1].rings_also = vec!["9456".into()];
+    file
+}
+
+#[test]
+fn trunks_and_routes_come_and_go_with_a_file_and_the_password_stays_inside() {
+    let (office, mut ids) = office(2);
+    let mut file = outside_file();
+    let told = office.compare(&file, &mut || ids.next_id());
+    let lines = [
+        "~ user 10000: forward none -> 9123, class default -> international, forward_outside on",
+        "~ user 10001: numbers that ring also",
+        "+ trunk provider 192.0.2.1",
+        "+ route 9. provider",
+    ];
+    assert_eq!(
+        (told.faults.len(), told.changes.as_slice()),
+        (0, &lines.map(str::to_owned)[..])
+    );
+    let office = applied(office, &told);
+    let exported = office.export();
+    assert_eq!(exported.trunk[0].password, None);
+    let told = office.compare(&exported, &mut || ids.next_id());
+    assert_eq!(told, Comparison::default());
+    // Without a password it keeps the one it has.
+    file = exported;
+    file.trunk[0].host = "192.0.2.2".into();
+    file.route[0].kind = "international".into();
+    let told = office.compare(&file, &mut || ids.next_id());
+    let lines = [
+        "~ trunk provider: host 192.0.2.1 -> 192.0.2.2",
+        "~ route 9.: kind outward -> international",
+    ];
+    assert_eq!(told.changes, lines);
+    let office = applied(office, &told);
+    let trunk = office.outside.trunk_named("provider").unwrap();
+    assert_eq!(office.outside.password(trunk).map(|p| &**p), Some("secret"));
+    (file.trunk, file.route) = (Vec::new(), Vec::new());
+    (file.user[0].forward, file.user[1].rings_also) = (None, Vec::new());
+    let told = office.compare(&file, &mut || ids.next_id());
+    assert_eq!(told.changes[2..], ["- trunk provider", "- route 9."]);
+    let office = applied(office, &told);
+    assert_eq!(
+        office.outside.trunks().count() + office.outside.routes().len(),
+        0
+    );
+}
+
+#[test]
+fn faults_of_trunks_and_routes_are_told_where_they_are() {
+    let (office, mut ids) = office(2);
+    let mut faulty = |change: fn(&mut OfficeFile)| {
+        let mut file = outside_file();
+        change(&mut file);
+        let told = office.compare(&file, &mut || ids.next_id());
+        let fault = told.faults.first().expect("a fault");
+        format!("{}.{}: {}", fault.table, fault.key, fault.what)
+    };
+    let host = faulty(|file| file.trunk[0].host = "sip.example.com".into());
+    assert!(
+        host.starts_with("trunk.host: 'sip.example.com' is not an IP address"),
+        "{host}"
+    );
+    assert_eq!(
+        faulty(|file| file.trunk[0].otherwise = Some("199".into())),
+        "trunk.otherwise: nobody has the extension 199"
+    );
+    assert_eq!(
+        faulty(|file| file.route[0].trunks.push("other".into())),
+        "route.trunks: no trunk is called other"
+    );
+    assert_eq!(
+        faulty(|file| file.route[0].strip = 2),
+        "route.strip: strip takes off more than 9. begins with"
+    );
+    assert_eq!(
+        faulty(|file| file.user[1].rings_also = vec!["10000".into()]),
+        "user.rings_also: 10000 is an extension, and not outside"
+    );
+    assert_eq!(
+        faulty(|file| file.user[1].works_at = Some("8123".into())),
+        "user.works_at: no route of the file leads to 8123"
+    );
+    let not_outside = faulty(|file| file.user[0].forward_outside = false);
+    assert!(
+        not_outside.starts_with("user.forward: calls of this user may not"),
+        "{not_outside}"
+    );
+}
