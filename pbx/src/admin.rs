@@ -76,14 +76,14 @@ impl Pbx {
                 Ok(()) => return,
                 Err(why) => Err(why),
             },
-            AdminAsk::Recordings { before, limit } => {
-                Ok(AdminAnswer::Json(self.recordings_json(before, limit)))
-            }
             AdminAsk::Outward(ask) => match self.on_outward_ask(asker, ask) {
                 Ok(Some(rows)) => Ok(AdminAnswer::Json(rows)),
                 Ok(None) => return,
                 Err(why) => Err(why),
             },
+            AdminAsk::Recordings { before, limit } => {
+                Ok(AdminAnswer::Json(self.recordings_json(before, limit)))
+            }
             AdminAsk::Recording { id } => self.recording_json(id),
             AdminAsk::RecordingTracks { id } => self.recording_tracks(id),
             AdminAsk::DeleteRecording { id } => match self.delete_recording(asker, id) {

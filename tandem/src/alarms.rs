@@ -8,15 +8,15 @@ use tandem_storage::recovery::Ending;
 const CLOCK_OFF_MS_MAX: u64 = 5000;
 
 /// All that is wrong now. `found`: what the log was like when it was opened; `users_locked`: users whose
-/// passwords are locked with a key that is not here; `recordings_missed`: calls that policy wants recorded
-/// and that are not; `toll`: who calls outside more than it may, in words.
+/// passwords are locked with a key that is not here; `toll`: who calls outside more than it may, in words;
+/// `recordings_missed`: calls that policy wants recorded and that are not.
 pub(crate) fn alarms(
     log: &LogStats,
     found: &Ending,
     link: Option<&LinkStatus>,
     users_locked: usize,
-    recordings_missed: u64,
     toll: &[String],
+    recordings_missed: u64,
 ) -> Vec<String> {
     let mut alarms = toll.to_vec();
     if log.is_poisoned {

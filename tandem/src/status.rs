@@ -91,7 +91,7 @@ fn all_alarms(parts: &Parts, log: &LogStats) -> Vec<String> {
         &parts.log_found,
         link.as_ref(),
         parts.node.users_locked(),
-        parts.node.pbx().counters().recordings_missed,
         &parts.node.pbx().toll_alarms(),
+        parts.node.pbx().counters().recordings_missed,
     )
 }

@@ -91,8 +91,8 @@ impl Figures {
             &self.log_found,
             link,
             counted.users_locked,
-            counted.pbx.recordings_missed,
             &counted.toll_alarms,
+            counted.pbx.recordings_missed,
         );
         page.gauge("calls", counted.calls);
         page.gauge("recordings", counted.recordings);
