@@ -230,6 +230,8 @@ pub(crate) struct RecordingIndex {
     recordings: BTreeMap<Id, Entry>,
     by_age: BTreeSet<(WallTime, Id)>,
     deleted: BTreeSet<Id>,
+    /// The recording of each track, and its number there: of one that was destroyed, nothing says so.
+    of_track: BTreeMap<Id, (Id, u32)>,
 }
 
 /// One of them.
@@ -252,15 +254,15 @@ impl RecordingIndex {
 
     /// Takes in a sound that began, or ended. True: it is a track.
     pub(crate) fn see(&mut self, view: &View, sound: &Sound) -> bool {
+        let seal = sound.seal.as_ref();
+        if seal.is_some_and(|(kind, _)| *kind == SealKind::Discarded) {
+            let of = self.of_track.remove(&sound.id);
+            return of.map(|(id, track)| self.forget(id, track)).is_some();
+        }
         let Some(about) = TrackAbout::of(sound) else {
             return false;
         };
         let id = about.recording;
-        let seal = sound.seal.as_ref();
-        if seal.is_some_and(|(kind, _)| *kind == SealKind::Discarded) {
-            self.forget(id, about.track);
-            return true;
-        }
         let entry = self.recordings.entry(id).or_insert_with(|| {
             self.by_age.insert((about.began, id));
             Entry {
@@ -269,6 +271,7 @@ impl RecordingIndex {
             }
         });
         entry.tracks.insert(about.track, sound.id);
+        self.of_track.insert(sound.id, (id, about.track));
         if view.register(&deleted_key(id)) == Some("true") {
             self.deleted.insert(id);
         }
@@ -533,4 +536,162 @@ fn may_go(x: &PbxState, id: Id) -> bool {
         let user = track.about.who.user;
         track.sound.seal.is_some() && !user.is_some_and(|user| is_held(x, user))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::PbxConfig;
+    use crate::office::json;
+    use crate::retention::{days, hold_key};
+    use crate::seam::Output;
+    use tandem_storage::name::Ids;
+    use tandem_storage::seam::{Append, Committed, Hlc, Payload, SoundCodec, Stamp};
+    use tandem_storage::time::{Now, Time};
+
+    const USER: &str = "a.1.1";
+
+    fn on(day: u64) -> WallTime {
+        WallTime(0) + days(day as f64)
+    }
+
+    /// A recording of two tracks that a node made on day 1, told in this order, and what was set on
+    /// which day; as node `a` knows it on a day.
+    fn state(by: &str, set: &[(u64, String, &str)], today: u64, is_turned: bool) -> PbxState {
+        let first: Id = format!("{by}.1.7").parse().unwrap();
+        let second: Id = format!("{by}.1.8").parse().unwrap();
+        let who = Party {
+            user: Some(USER.parse().unwrap()),
+            ..Party::default()
+        };
+        let mut told = Vec::new();
+        for (number, id, side) in [(1, first, Side::Left), (2, second, Side::Right)] {
+            let about = TrackAbout::new(
+                (first, number, side),
+                (who.clone(), first),
+                (Why::Asked, None),
+                (on(1), 0),
+            );
+            let (codec, at, about) = (SoundCodec::Pcmu, on(1), json(&about));
+            told.push((
+                1,
+                Payload::Begin {
+                    id,
+                    codec,
+                    at,
+                    about,
+                },
+            ));
+            let (kind, about) = (SealKind::Whole, json(&TrackSealed::unknown(8000)));
+            told.push((1, Payload::Seal { id, kind, about }));
+        }
+        told.extend(set.iter().map(|(day, key, value)| {
+            let (key, value) = (key.as_str().into(), Some((*value).into()));
+            (*day, Payload::Register { key, value })
+        }));
+        let now = Now {
+            mono: Time(0),
+            wall: on(today),
+        };
+        let ids = Ids::new("a".parse().unwrap(), 2);
+        let mut x = PbxState::new(PbxConfig::default(), View::new(), ids, now);
+        let mut told: Vec<_> = (1..).zip(told).collect();
+        if is_turned {
+            told.reverse();
+        }
+        for (seq, (day, what)) in told {
+            let stamp = Stamp {
+                hlc: Hlc(on(day).0 << 16),
+                node: by.parse().unwrap(),
+                epoch: 1,
+                seq,
+            };
+            x.apply(&Committed {
+                stamp,
+                segment: 1,
+                what,
+            });
+        }
+        x
+    }
+
+    /// What a sweep does, once for each order in which it may be told.
+    fn swept(by: &str, set: &[(u64, String, &str)], today: u64) -> Vec<String> {
+        let [one, other] = [false, true].map(|is_turned| {
+            let mut x = state(by, set, today, is_turned);
+            while x.poll().is_some() {}
+            sweep(&mut x);
+            let outputs = std::iter::from_fn(|| x.poll());
+            let said = outputs.filter_map(|output| match output {
+                Output::Log {
+                    append: Append::Seal { id, kind, .. },
+                    ..
+                } => Some(format!("{kind:?} {id}")),
+                Output::Log {
+                    append: Append::Register { key, .. },
+                    ..
+                } => Some(key.to_string()),
+                _ => None,
+            });
+            said.collect::<Vec<String>>()
+        });
+        assert_eq!(one, other, "{set:?}");
+        one
+    }
+
+    fn deleted(by: &str) -> String {
+        format!("message/{by}.1.7/deleted")
+    }
+
+    #[test]
+    fn a_recording_is_deleted_after_a_year_and_destroyed_a_month_later_the_first_track_last() {
+        let none: Vec<String> = Vec::new();
+        assert_eq!(swept("a", &[], 365), none);
+        assert_eq!(swept("a", &[], 366), [deleted("a")]);
+        let set = [(366, deleted("a"), "true")];
+        assert_eq!(swept("a", &set, 395), none);
+        let destroyed = ["Discarded a.1.8", "Discarded a.1.7"];
+        assert_eq!(swept("a", &set, 396), destroyed);
+        // Another node's is left to it for a week.
+        assert_eq!(swept("b", &[], 372), none);
+        assert_eq!(swept("b", &[], 373), [deleted("b")]);
+    }
+
+    #[test]
+    fn nothing_of_a_party_on_legal_hold_goes() {
+        let hold = hold_key(USER.parse().unwrap());
+        let set = [(2, hold, "true"), (3, deleted("a"), "true")];
+        assert_eq!(swept("a", &set[..1], 4000), Vec::<String>::new());
+        assert_eq!(swept("a", &set, 4000), Vec::<String>::new());
+        let off = [set[1].clone(), (4, set[0].1.clone(), "false")];
+        assert_eq!(swept("a", &off, 4000).len(), 2);
+    }
+
+    #[test]
+    fn what_was_destroyed_is_listed_no_more_and_neither_is_what_was_deleted() {
+        let mut x = state("a", &[], 2, false);
+        assert_eq!(x.recordings.len(), 1);
+        let row = x.recording_row("a.1.7".parse().unwrap()).unwrap();
+        assert_eq!(row["state"], "cut short", "its ending was not written");
+        x.recordings.apply(&deleted("a"), Some("true"));
+        assert_eq!(x.recordings.len(), 0);
+        for id in ["a.1.8", "a.1.7"] {
+            let id = id.parse().unwrap();
+            let (kind, about) = (SealKind::Discarded, "".into());
+            let stamp = Stamp {
+                hlc: Hlc(on(9).0 << 16),
+                node: "a".parse().unwrap(),
+                epoch: 1,
+                seq: 99,
+            };
+            x.apply(&Committed {
+                stamp,
+                segment: 1,
+                what: Payload::Seal { id, kind, about },
+            });
+        }
+        let index = &x.recordings;
+        assert!(index.recordings.is_empty() && index.by_age.is_empty());
+        assert!(index.deleted.is_empty() && index.of_track.is_empty());
+    }
 }

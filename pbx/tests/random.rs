@@ -9,7 +9,7 @@ use tandem_pbx::{KeyMap, PbxConfig};
 
 /// Plays a world; how many transfers, pickups, parkings, comings into rooms, pages and calls
 /// outside there were in it.
-fn run(seed: u64, config: PbxConfig) -> [u64; 6] {
+fn run(seed: u64, config: PbxConfig) -> [u64; 7] {
     let mut dice = ChaCha8Rng::seed_from_u64(seed);
     let mut world = World::new(config, &["101", "102", "103"]);
     world.tell("trunk p host=192.0.2.1 calls_max=3 numbers=555:101 otherwise=102");
@@ -42,19 +42,20 @@ fn run(seed: u64, config: PbxConfig) -> [u64; 6] {
         rooms[0],
         rooms[1],
         seen.calls_outward,
+        seen.recordings_begun,
     ]
 }
 
 #[test]
 fn a_hundred_random_worlds_keep_every_promise() {
-    let mut seen = [0; 6];
+    let mut seen = [0; 7];
     for seed in 0..100 {
         let moves = run(seed, PbxConfig::default());
         seen.iter_mut()
             .zip(moves)
             .for_each(|(all, one)| *all += one);
     }
-    // Transfers, pickups, parkings, comings into rooms, pages, calls outside.
+    // Transfers, pickups, parkings, comings into rooms, pages, calls outside, recordings.
     assert!(
         seen.iter().all(|moves| *moves > 20),
         "too few moves: {seen:?}"

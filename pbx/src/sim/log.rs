@@ -163,6 +163,7 @@ impl WorldLog {
         self.log = opened.log;
         self.held = false;
         self.refused.clear();
+        self.holed.clear();
         self.chunks.clear();
         for id in self.unsealed().collect::<Vec<_>>() {
             let seal = opened.view.sound(id).and_then(|sound| sound.seal.as_ref());

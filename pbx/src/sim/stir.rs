@@ -21,8 +21,8 @@ const CAUSES: [&str; 6] = [
     "not_registered",
     "cancelled",
 ];
-const KEYS: [&str; 17] = [
-    "*3", "1", "2", "3", "4", "5", "6", "7", "9", "0", "#", "*", "1101#", "4711#", "02", "01", "#1",
+const KEYS: [&str; 16] = [
+    "1", "2", "3", "4", "5", "6", "7", "9", "0", "#", "*", "1101#", "4711#", "02", "01", "#1",
 ];
 const LENGTHS_MS: [&str; 5] = ["1", "500", "2500", "7000", "31000"];
 
@@ -194,7 +194,11 @@ impl World {
     /// What some leg's party would do next.
     fn due(&self, dice: &mut Dice) -> Option<String> {
         let (LegId(id), leg) = self.legs.iter().nth(dice.below(self.legs.len()))?;
-        let key = dice.pick(&KEYS);
+        let is_bridged = self.pbx.bridge_of(LegId(*id)).is_some();
+        let key = match dice.pick(&KEYS) {
+            "*" if is_bridged => "*3",
+            key => key,
+        };
         Some(match leg.owes {
             Some(Owes::Confirmation) => format!("confirmed {id}"),
             Some(Owes::Check) => format!("pin {id} right"),
