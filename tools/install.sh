@@ -8,7 +8,7 @@ set -euo pipefail
 # command:package, for Debian and Ubuntu. A command that is there is never installed again.
 build_tools="cc:gcc cc:libc6-dev pkg-config:pkg-config"
 fuzz_tools="c++:g++"
-test_tools="$fuzz_tools sipp:sip-tester baresip:baresip-core sox:sox flite:flite ffmpeg:ffmpeg"
+test_tools="$fuzz_tools sipp:sip-tester baresip:baresip-core sox:sox flite:flite ffmpeg:ffmpeg kamailio:kamailio"
 
 case "${1:-}" in
     build | check) wanted=$build_tools ;;
@@ -35,6 +35,13 @@ if [ ${#missing[@]} -gt 0 ]; then
     echo "installing: ${missing[*]}"
     "${as_root[@]}" apt-get update -qq
     "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
+    # The tests start a SIP server of their own; the machine is not to become one.
+    case " ${missing[*]} " in
+        *" kamailio "*)
+            if [ -d /run/systemd/system ]; then
+                "${as_root[@]}" systemctl disable --now --quiet kamailio
+            fi ;;
+    esac
 fi
 
 if ! command -v cargo >/dev/null; then

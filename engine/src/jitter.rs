@@ -30,7 +30,8 @@ pub struct Jitter {
 #[derive(Clone, Copy, Debug)]
 pub struct Held {
     at: Time,
-    seq: u16,
+    /// Its sequence number.
+    pub seq: u16,
     len: usize,
     used: bool,
     /// Its timestamp.

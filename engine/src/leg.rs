@@ -24,6 +24,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tandem_storage::block::ChunkBlock;
+use tandem_storage::name::Id;
 use tandem_storage::seam::ChunkPlace;
 use tandem_storage::time::Time;
 
@@ -42,7 +43,8 @@ use crate::recorder::Recorder;
 use crate::rtcp::{self, Ourselves, Reporter};
 use crate::rtp::{self, Header};
 use crate::seam::{
-    Codec, Event, LegId, LegReport, MediaParams, OpusConfig, PlayId, Receives, RecordEnd,
+    Codec, Event, LegId, LegReport, MediaParams, OpusConfig, PlayId, Receives, RecordEnd, TAPS_MAX,
+    TapPackets, TapReport,
 };
 use crate::seq::{Order, Reception};
 use crate::stats::Counters;
@@ -99,6 +101,8 @@ pub struct Leg {
     press: Option<Press>,
     press_due: Time,
     recorder: Option<Box<Recorder>>,
+    /// Those that write while it is heard by others; at most [`TAPS_MAX`].
+    taps: Vec<Recorder>,
     reporter: Reporter,
     heard: Time,
     timeout_told: bool,
@@ -169,6 +173,7 @@ impl Leg {
             press: None,
             press_due: now,
             recorder: None,
+            taps: Vec::new(),
             reporter: Reporter::new(now, random),
             heard: now,
             timeout_told: false,
@@ -235,11 +240,22 @@ impl Leg {
         if codec != self.codec_in {
             self.codec_in = codec;
             self.detector.reset();
-            if let Some(recorder) = &mut self.recorder {
-                recorder.on_source_change();
-            }
+            self.recorders().for_each(|r| r.on_source_change());
         }
         self.reception.set_clock(codec.clock_hz());
+    }
+
+    /// All that write what it says.
+    fn recorders(&mut self) -> impl Iterator<Item = &mut Recorder> {
+        self.recorder
+            .as_deref_mut()
+            .into_iter()
+            .chain(&mut self.taps)
+    }
+
+    /// Something writes what it says. One branch for a packet that is only passed on.
+    fn is_recorded(&self) -> bool {
+        self.recorder.is_some() | !self.taps.is_empty()
     }
 
     /// Did the party begin to speak another codec? Its packet waits to be handed in again.
@@ -339,6 +355,31 @@ impl Leg {
         }
     }
 
+    /// Taps it.
+    pub fn tap(&mut self, tap: Recorder, context: &mut LegContext<'_>) {
+        let is_there = self.taps.iter().any(|t| t.sound() == tap.sound());
+        if is_there || self.closing || self.taps.len() >= TAPS_MAX {
+            let report = TapReport::refused(tap.sound());
+            return context.tell_tap(self.id, report);
+        }
+        self.taps.push(tap);
+    }
+
+    /// A tap writes silence from now on, or again what is said.
+    pub fn pause_tap(&mut self, now: Time, sound: Id, is_paused: bool) {
+        if let Some(tap) = self.taps.iter_mut().find(|t| t.sound() == sound) {
+            tap.pause(now, is_paused);
+        }
+    }
+
+    /// Ends a tap, if it runs.
+    pub fn untap(&mut self, now: Time, sound: Id, context: &mut LegContext<'_>) {
+        if let Some(tap) = self.taps.iter_mut().find(|t| t.sound() == sound) {
+            tap.finish(now, RecordEnd::Stopped);
+            self.after_recording(now, context);
+        }
+    }
+
     /// The codec that the party hears.
     pub fn codec(&self) -> Codec {
         self.params.as_ref().map_or(Codec::Pcmu, |p| p.codec)
@@ -356,10 +397,11 @@ impl Leg {
     pub fn on_chunk(
         &mut self,
         now: Time,
+        sound: Id,
         fate: Result<ChunkBlock, (u32, ChunkBlock)>,
         context: &mut LegContext<'_>,
     ) {
-        let Some(recorder) = &mut self.recorder else {
+        let Some(recorder) = self.recorders().find(|r| r.sound() == sound) else {
             return;
         };
         match fate {
@@ -386,18 +428,20 @@ impl Leg {
         self.press_due = self.press_due.max(now);
     }
 
-    /// Begins to close: says goodbye, ends the recording.
+    /// Begins to close: says goodbye, ends the recording and the taps.
     pub fn close(&mut self, now: Time, context: &mut LegContext<'_>) {
         self.closing = true;
         self.player = None;
         self.to = None;
         self.send_report(now, true, context);
-        self.finish_recording(now, RecordEnd::Stopped, context);
+        self.recorders()
+            .for_each(|r| r.finish(now, RecordEnd::Stopped));
+        self.after_recording(now, context);
     }
 
     /// It was closed, and nothing is left to be done.
     pub fn is_over(&self) -> bool {
-        self.closing && self.recorder.is_none()
+        self.closing && !self.is_recorded()
     }
 
     fn tell_address(&mut self, context: &mut LegContext<'_>) {
@@ -435,25 +479,32 @@ impl Leg {
     }
 
     fn after_recording(&mut self, now: Time, context: &mut LegContext<'_>) {
-        let Some(recorder) = &mut self.recorder else {
-            return;
-        };
-        if let Some(end) = recorder.end() {
-            recorder.finish(now, end);
-        }
-        let sound = recorder.sound();
-        while let Some((index, block)) = recorder.take_chunk() {
-            context.out.push(Output::Chunk {
-                slot: context.slot,
-                sound,
-                index,
-                block,
-            });
+        for recorder in self.recorders() {
+            if let Some(end) = recorder.end() {
+                recorder.finish(now, end);
+            }
+            let sound = recorder.sound();
+            while let Some((index, block)) = recorder.take_chunk() {
+                context.out.push(Output::Chunk {
+                    slot: context.slot,
+                    sound,
+                    index,
+                    block,
+                });
+            }
         }
         self.report_recording(now, context);
     }
 
     fn report_recording(&mut self, now: Time, context: &mut LegContext<'_>) {
+        let leg = self.id;
+        self.taps.retain(|tap| match tap.report(now) {
+            Some(report) => {
+                context.tell_tap(leg, report);
+                false
+            }
+            None => true,
+        });
         let Some(done) = self.recorder.as_ref().and_then(|r| r.done(now)) else {
             return;
         };
@@ -473,7 +524,28 @@ impl Leg {
     }
 }
 
+impl TapReport {
+    /// A tap that could not begin.
+    fn refused(sound: Id) -> TapReport {
+        TapReport {
+            sound,
+            samples: 0,
+            end: RecordEnd::LogRefused,
+            packets: TapPackets::default(),
+            gaps: Vec::new(),
+            gaps_more: 0,
+            pauses: Vec::new(),
+            sha256: None,
+        }
+    }
+}
+
 impl LegContext<'_> {
+    fn tell_tap(&mut self, leg: LegId, report: TapReport) {
+        let report = Box::new(report);
+        self.tell(Event::TapDone { leg, report });
+    }
+
     fn tell(&mut self, event: Event) {
         self.out.push(Output::Event(event));
     }

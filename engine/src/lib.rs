@@ -31,6 +31,7 @@ pub mod seq;
 mod shell;
 pub mod stats;
 pub mod stream;
+pub mod tap;
 pub mod tone;
 pub mod worker;
 

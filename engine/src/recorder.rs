@@ -10,6 +10,9 @@
 //!
 //! The end is one of: asked for, the limit, silence for as long as allowed, the log's refusal.
 //!
+//! A tap is a recorder with a [`Book`]: it keeps our time and not the party's, silence does not end it,
+//! and it can be paused.
+//!
 //! ```text
 //! packet ─> Jitter ─> place() ─> ChunkBlock ─> take_chunk() ─> log
 //!                        └─> Level: was that speech?
@@ -24,9 +27,10 @@ use tandem_storage::time::Time;
 
 use crate::jitter::{Jitter, Offer};
 use crate::level::{Level, Loudness};
-use crate::seam::{Codec, RecordEnd};
+use crate::seam::{Codec, RecordEnd, TapReport};
 use crate::seq::CLOCK_HZ;
 use crate::stream::samples_in;
+use crate::tap::Book;
 
 /// A chunk goes out this long after its first sample.
 const CHUNK_AGE_MAX: Duration = Duration::from_millis(500);
@@ -80,6 +84,8 @@ pub struct Recorder {
     finished: Option<Time>,
     /// Chunks taken whose fate is not known yet.
     offered: usize,
+    /// Of a tap.
+    book: Option<Box<Book>>,
 }
 
 /// What a recording came to.
@@ -129,6 +135,15 @@ impl Recorder {
             end: None,
             finished: None,
             offered: 0,
+            book: None,
+        }
+    }
+
+    /// A tap that begins now.
+    pub fn tap(now: Time, sound: Id, codec: Codec, limit: Duration) -> Recorder {
+        Recorder {
+            book: Some(Box::default()),
+            ..Recorder::new(now, sound, codec, limit, None)
         }
     }
 
@@ -139,16 +154,60 @@ impl Recorder {
 
     /// A packet of sound in the leg's codec.
     pub fn on_sound(&mut self, now: Time, seq: u16, timestamp: u32, payload: &[u8]) {
-        if self.finished.is_some() {
+        if self.takes_nothing() {
             return;
         }
         match self.jitter.offer(now, seq, timestamp, payload) {
-            Offer::InOrder => self.place(now, timestamp, payload),
+            Offer::InOrder => {
+                self.note_packet(seq);
+                self.place(now, timestamp, payload);
+            }
             Offer::Held => {}
-            Offer::Dropped => return,
+            Offer::Dropped => return self.note_late(),
         }
         self.release(now);
         self.heard = now;
+    }
+
+    /// What was decoded of a packet, in order and without a gap but for pauses. [`Recorder::note_packet`]
+    /// comes before it.
+    pub fn on_decoded(&mut self, now: Time, timestamp: u32, payload: &[u8]) {
+        if !self.takes_nothing() {
+            self.place(now, timestamp, payload);
+            self.heard = now;
+        }
+    }
+
+    /// A packet is about to be written.
+    pub fn note_packet(&mut self, seq: u16) {
+        if let Some(book) = self.book.as_mut().filter(|book| !book.is_paused()) {
+            book.placed(seq);
+        }
+    }
+
+    /// A packet came too late.
+    pub fn note_late(&mut self) {
+        if let Some(book) = &mut self.book {
+            book.late();
+        }
+    }
+
+    fn takes_nothing(&self) -> bool {
+        self.finished.is_some() || self.book.as_ref().is_some_and(|book| book.is_paused())
+    }
+
+    /// A tap writes silence from now on, or again what it hears.
+    pub fn pause(&mut self, now: Time, is_paused: bool) {
+        if self.finished.is_some() {
+            return;
+        }
+        self.release_all();
+        let at_sample = u64::from(samples_in(self.began, now));
+        if let Some(book) = &mut self.book {
+            book.pause(is_paused, at_sample);
+            self.jitter.reset();
+            self.timestamp_next = None;
+        }
     }
 
     /// The leg's codec changed; the sound keeps its own.
@@ -160,6 +219,9 @@ impl Recorder {
     pub fn on_source_change(&mut self) {
         self.jitter.reset();
         self.timestamp_next = None;
+        if let Some(book) = &mut self.book {
+            book.new_source();
+        }
     }
 
     /// Time has passed.
@@ -194,6 +256,9 @@ impl Recorder {
     pub fn take_chunk(&mut self) -> Option<(u32, ChunkBlock)> {
         let chunk = self.waiting.pop_front()?;
         self.offered += 1;
+        if let Some(book) = &mut self.book {
+            book.given(chunk.0, chunk.1.samples());
+        }
         Some(chunk)
     }
 
@@ -216,8 +281,10 @@ impl Recorder {
         if self.finished.is_some() {
             return;
         }
-        while self.jitter.deadline().is_some() {
-            self.release(Time(u64::MAX));
+        self.release_all();
+        if self.takes_nothing() {
+            let elapsed = u64::from(samples_in(self.began, now));
+            self.write_silence(now, elapsed.saturating_sub(self.samples));
         }
         self.end_chunk(now);
         if *self.end.get_or_insert(why) == RecordEnd::Silence {
@@ -255,10 +322,34 @@ impl Recorder {
         })
     }
 
+    /// The same of a tap.
+    pub fn report(&self, now: Time) -> Option<TapReport> {
+        let done = self.done(now)?;
+        let kept = self.book.as_ref()?.kept(done.samples);
+        let is_all_taken = done.end != RecordEnd::LogRefused;
+        Some(TapReport {
+            sound: done.sound,
+            samples: done.samples,
+            end: done.end,
+            packets: kept.packets,
+            gaps: kept.gaps,
+            gaps_more: kept.gaps_more,
+            pauses: kept.pauses,
+            sha256: is_all_taken.then_some(kept.sha256),
+        })
+    }
+
+    fn release_all(&mut self) {
+        while self.jitter.deadline().is_some() {
+            self.release(Time(u64::MAX));
+        }
+    }
+
     fn release(&mut self, now: Time) {
         while let Some(held) = self.jitter.pop(now) {
             // The borrow of the buffer ends with this copy; only what was out of order pays it.
             let held = *held;
+            self.note_packet(held.seq);
             self.place(now, held.timestamp, held.payload());
         }
     }
@@ -270,7 +361,9 @@ impl Recorder {
             Some(next) => timestamp.wrapping_sub(next) as i32,
             None => i32::MAX,
         };
-        let believed = ahead.unsigned_abs() <= LEAP_SAMPLES_MAX as u32;
+        // Who goes on after a pause as if there had been none is put where it is now, by a tap.
+        let is_leap = self.book.is_some() && self.paused && ahead < 0;
+        let believed = ahead.unsigned_abs() <= LEAP_SAMPLES_MAX as u32 && !is_leap;
         let mut skip = 0;
         if believed && ahead >= 0 {
             self.write_silence(now, ahead as u64);
@@ -286,6 +379,9 @@ impl Recorder {
         let payload_len = payload.len() as u32;
         self.write_heard(now, &payload[skip..]);
         self.timestamp_next = Some(timestamp.wrapping_add(payload_len));
+        if let Some(book) = &mut self.book {
+            book.written(elapsed, self.samples);
+        }
     }
 
     /// Silence up to where a sender who pauses must have been silent.
@@ -299,6 +395,14 @@ impl Recorder {
     }
 
     fn write_heard(&mut self, now: Time, payload: &[u8]) {
+        if let Some(book) = &mut self.book {
+            let (count, twice) = book.fit(payload.len());
+            self.write(now, &payload[..count]);
+            if twice {
+                self.write(now, &payload[count - 1..count]);
+            }
+            return;
+        }
         let loudness = self.level.judge(self.codec, payload);
         // A packet may lie in two chunks; then both have something in them that can be heard.
         self.chunk_is_quiet &= loudness == Loudness::Quiet;

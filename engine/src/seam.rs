@@ -2,7 +2,8 @@
 //!
 //! A *leg* is one party's media: a local port pair, the party's address, the codec agreed with
 //! it. The SIP shim opens, sets and closes legs; the pbx bridges them, plays to them and records
-//! them. A leg belongs to one worker thread; a bridge brings its two legs to the same one, a room
+//! them: a *recording* is what a leg says to the machine, a *tap* what it says to whomever, wherever it
+//! is. A leg belongs to one worker thread; a bridge brings its two legs to the same one, a room
 //! all its members.
 //!
 //! Commands for one leg are carried out in the order they were given. A command for a leg that
@@ -287,6 +288,35 @@ pub enum Command {
         /// Whom.
         leg: LegId,
     },
+    /// Writes what the leg says into a sound that has begun in the log, and goes on while the leg is
+    /// bridged, held, in a room, or speaks another codec. The tap is named by its sound; a leg has at
+    /// most [`TAPS_MAX`]. [`Event::TapDone`] tells of its end.
+    Tap {
+        /// Whom.
+        leg: LegId,
+        /// Into what.
+        sound: Id,
+        /// What the sound is kept as. What is said in this codec is written as it comes.
+        codec: SoundCodec,
+        /// Stop after this much.
+        limit: Duration,
+    },
+    /// A tap writes silence from now on, or again what the leg says.
+    PauseTap {
+        /// Whose.
+        leg: LegId,
+        /// Which.
+        sound: Id,
+        /// Silence.
+        is_paused: bool,
+    },
+    /// Ends a tap.
+    Untap {
+        /// Whose.
+        leg: LegId,
+        /// Which.
+        sound: Id,
+    },
     /// Sends a digit to the party as RFC 4733 events.
     SendDigit {
         /// To whom.
@@ -294,7 +324,7 @@ pub enum Command {
         /// `0`-`9`, `*`, `#`, `A`-`D`.
         digit: char,
     },
-    /// Frees the leg and its ports. A recording that runs is ended first.
+    /// Frees the leg and its ports. A recording that runs is ended first, and so are taps.
     Close {
         /// Which leg.
         leg: LegId,
@@ -316,6 +346,9 @@ impl Command {
             | Command::StopPlay { leg }
             | Command::Record { leg, .. }
             | Command::StopRecord { leg }
+            | Command::Tap { leg, .. }
+            | Command::PauseTap { leg, .. }
+            | Command::Untap { leg, .. }
             | Command::SendDigit { leg, .. }
             | Command::Close { leg } => *leg,
         }
@@ -324,6 +357,61 @@ impl Command {
 
 /// The most items in one [`Command::Play`].
 pub const PLAY_ITEMS_MAX: usize = 64;
+
+/// The most taps on one leg.
+pub const TAPS_MAX: usize = 4;
+
+/// What a tap came to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TapReport {
+    /// Its sound.
+    pub sound: Id,
+    /// Samples given to the log.
+    pub samples: u64,
+    /// Why it ended; never for silence.
+    pub end: RecordEnd,
+    /// The party's packets, counted.
+    pub packets: TapPackets,
+    /// Where packets are missing, as far as named.
+    pub gaps: Vec<TapGap>,
+    /// Gaps that are not named.
+    pub gaps_more: u64,
+    /// Where it was paused.
+    pub pauses: Vec<TapPause>,
+    /// SHA-256 of the samples; `None`: the log did not take all that was hashed.
+    pub sha256: Option<[u8; 32]>,
+}
+
+/// The packets of a party that is tapped.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TapPackets {
+    /// By their numbers, those that the party sent.
+    pub expected: u64,
+    /// Those that came in time.
+    pub come: u64,
+    /// Those that came too late, or twice.
+    pub late: u64,
+    /// Those in whose place something else was written.
+    pub concealed: u64,
+}
+
+/// Packets that are missing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TapGap {
+    /// Where, in samples from the beginning.
+    pub at_sample: u64,
+    /// How many.
+    pub packets: u32,
+}
+
+/// A time in which a tap was paused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TapPause {
+    /// In samples from the beginning.
+    pub from_sample: u64,
+    /// Likewise.
+    pub to_sample: u64,
+}
 
 /// Why a recording ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -376,6 +464,13 @@ pub enum Event {
         samples_speech: u64,
         /// Why.
         end: RecordEnd,
+    },
+    /// A tap ended and its last chunk was given to the log: a seal may follow.
+    TapDone {
+        /// Whose.
+        leg: LegId,
+        /// What it came to.
+        report: Box<TapReport>,
     },
     /// A leg could not come into a room: as many are in it as can be.
     RoomFull {

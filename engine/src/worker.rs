@@ -24,6 +24,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tandem_storage::block::ChunkBlock;
+use tandem_storage::name::Id;
 use tandem_storage::time::Time;
 
 use crate::codec::effort::ComplexityControl;
@@ -257,6 +258,23 @@ impl Worker {
             Command::StopRecord { leg } => self.with(now, leg, |leg, context| {
                 leg.finish_recording(now, RecordEnd::Stopped, context);
             }),
+            Command::Tap {
+                leg,
+                sound,
+                codec,
+                limit,
+            } => self.with(now, leg, |leg, context| {
+                let tap = Recorder::tap(now, sound, Codec::of_sound(codec), limit);
+                leg.tap(tap, context);
+            }),
+            Command::PauseTap {
+                leg,
+                sound,
+                is_paused,
+            } => self.with(now, leg, |leg, _| leg.pause_tap(now, sound, is_paused)),
+            Command::Untap { leg, sound } => {
+                self.with(now, leg, |leg, context| leg.untap(now, sound, context));
+            }
             Command::SendDigit { leg, digit } => {
                 self.with(now, leg, |leg, context| leg.press(now, digit, context));
             }
@@ -274,9 +292,14 @@ impl Worker {
     }
 
     /// The log took a chunk, for an empty one, or gave it back.
-    pub fn on_chunk(&mut self, now: Time, slot: Slot, fate: Result<ChunkBlock, (u32, ChunkBlock)>) {
+    pub fn on_chunk(
+        &mut self,
+        now: Time,
+        (slot, sound): (Slot, Id),
+        fate: Result<ChunkBlock, (u32, ChunkBlock)>,
+    ) {
         if let Some((leg, mut context)) = self.parts(slot) {
-            leg.on_chunk(now, fate, &mut context);
+            leg.on_chunk(now, sound, fate, &mut context);
             self.end_if_over(slot);
         }
     }

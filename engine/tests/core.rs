@@ -1,6 +1,7 @@
 //! The worker's core against a clock and a network made of numbers.
 #![allow(clippy::unwrap_used)]
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,6 +14,8 @@ use tandem_engine::rtp::{self, Header};
 use tandem_engine::seam::*;
 use tandem_engine::worker::Worker;
 use tandem_storage::block::ChunkBlock;
+use tandem_storage::name::Id;
+use tandem_storage::seam::SoundCodec;
 use tandem_storage::time::Time;
 
 fn receives() -> Vec<(u8, Receives)> {
@@ -53,6 +56,8 @@ struct World {
     seen: Vec<Seen>,
     /// What the log has taken.
     log: Vec<u8>,
+    /// The same by sound.
+    sounds: BTreeMap<Id, Vec<u8>>,
     log_is_full: bool,
 }
 
@@ -70,6 +75,7 @@ impl World {
             slots: Vec::new(),
             seen: Vec::new(),
             log: Vec::new(),
+            sounds: BTreeMap::new(),
             log_is_full: false,
         }
     }
@@ -192,15 +198,22 @@ impl World {
                 Output::Event(event) => self.seen.push(Seen::Event(event)),
                 Output::Read { .. } => {}
                 Output::Chunk {
-                    slot, index, block, ..
+                    slot,
+                    sound,
+                    index,
+                    block,
                 } => {
                     let fate = if self.log_is_full {
                         Err((index, block))
                     } else {
                         self.log.extend(block.samples());
+                        self.sounds
+                            .entry(sound)
+                            .or_default()
+                            .extend(block.samples());
                         Ok(ChunkBlock::new())
                     };
-                    self.worker.on_chunk(self.now, slot, fate);
+                    self.worker.on_chunk(self.now, (slot, sound), fate);
                 }
                 Output::Close { slot, leg, report } => {
                     self.seen.push(Seen::Closed { leg: leg.0 });
@@ -814,5 +827,131 @@ fn any_step(w: &mut World, random: &mut Random) {
             );
         }
         _ => w.run(5),
+    }
+}
+
+fn tap(leg: u64, number: u64, codec: SoundCodec) -> Command {
+    Command::Tap {
+        leg: LegId(leg),
+        sound: sound_id(number),
+        codec,
+        limit: Duration::from_secs(60),
+    }
+}
+
+fn sound_id(number: u64) -> Id {
+    format!("office.1.{number}").parse().unwrap()
+}
+
+fn reports(events: Vec<Event>) -> Vec<(u64, TapReport)> {
+    let taps = events.into_iter().filter_map(|event| match event {
+        Event::TapDone { leg, report } => Some((leg.0, *report)),
+        _ => None,
+    });
+    taps.collect()
+}
+
+#[test]
+fn what_two_say_to_each_other_is_tapped_as_it_came_while_they_hear_each_other() {
+    let mut w = World::new();
+    w.leg(1, |_| {});
+    w.leg(2, |_| {});
+    w.command(Command::Bridge {
+        a: LegId(1),
+        b: LegId(2),
+    });
+    w.command(tap(1, 1, SoundCodec::Pcmu));
+    w.command(tap(2, 2, SoundCodec::Pcmu));
+    for n in 0..100u16 {
+        w.run(20);
+        w.packet(1, addr(1), sound_header(n), &[0x20; 160]);
+        w.packet(2, addr(2), sound_header(n), &[0x30; 160]);
+    }
+    let heard = w.heard_by(2);
+    assert!(heard.iter().all(|(_, payload)| payload[..] == [0x20; 160]));
+    assert_eq!(heard.len(), 100);
+    // One leaves, and is tapped no more; the other is held, and then speaks to somebody else.
+    w.command(Command::Close { leg: LegId(2) });
+    w.run(1000);
+    w.leg(3, |_| {});
+    w.command(Command::Bridge {
+        a: LegId(1),
+        b: LegId(3),
+    });
+    for n in 100..150u16 {
+        w.run(20);
+        w.packet(1, addr(1), sound_header(n), &[0x40; 160]);
+    }
+    w.command(Command::Untap {
+        leg: LegId(1),
+        sound: sound_id(1),
+    });
+    w.run(20);
+    let done = reports(w.events());
+    let ends: Vec<_> = done
+        .iter()
+        .map(|(leg, r)| (*leg, r.sound, r.samples, r.end))
+        .collect();
+    let expected = [
+        (2, sound_id(2), 16_000, RecordEnd::Stopped),
+        (1, sound_id(1), 32_000, RecordEnd::Stopped),
+    ];
+    assert_eq!(ends, expected);
+    assert_eq!(w.sounds[&sound_id(2)], [0x30; 16_000]);
+    let one = &w.sounds[&sound_id(1)];
+    assert_eq!(one[..16_000], [0x20; 16_000]);
+    assert_eq!(one[24_000..], [0x40; 8000]);
+    let packets = done[1].1.packets;
+    assert_eq!((packets.expected, packets.come), (150, 150));
+}
+
+#[test]
+fn a_tap_outlives_a_change_of_codec_and_a_leg_has_several() {
+    let mut w = World::new();
+    w.leg(1, |_| {});
+    for number in 1..=TAPS_MAX as u64 + 1 {
+        w.command(tap(1, number, SoundCodec::Pcmu));
+    }
+    let refused = reports(w.events());
+    assert_eq!(refused.len(), 1);
+    assert_eq!(
+        (refused[0].1.sound, refused[0].1.end),
+        (sound_id(5), RecordEnd::LogRefused)
+    );
+    // A recording beside them ends alone.
+    w.command(Command::Record {
+        leg: LegId(1),
+        sound: sound_id(9),
+        limit: Duration::from_secs(1),
+        silence: None,
+    });
+    let a_law = Codec::Pcma.encode(8000);
+    for n in 0..100u16 {
+        w.run(20);
+        let is_first = n < 50;
+        let (payload_type, byte) = if is_first { (0, 0x20) } else { (8, a_law) };
+        let header = Header {
+            payload_type,
+            ..sound_header(n)
+        };
+        w.packet(1, addr(1), header, &[byte; 160]);
+    }
+    w.command(Command::PauseTap {
+        leg: LegId(1),
+        sound: sound_id(2),
+        is_paused: true,
+    });
+    w.command(Command::Close { leg: LegId(1) });
+    w.run(100);
+    let events = w.events();
+    assert!(matches!(events[0], Event::RecordDone { .. }), "{events:?}");
+    let done = reports(events);
+    assert_eq!(done.len(), TAPS_MAX);
+    for (_, report) in &done {
+        let samples = &w.sounds[&report.sound];
+        assert_eq!(report.samples, 16_000);
+        assert_eq!(samples[..8000], [0x20; 8000]);
+        let said = Codec::Pcmu.decode(samples[12_000]);
+        assert!((said - 8000).abs() < 400, "{said}");
     }
 }

@@ -71,6 +71,9 @@ pub struct CallRecord {
     pub started: WallTime,
     pub answered: Option<WallTime>,
     pub ended: WallTime,
+    /// The trunk it went over, by name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trunk: Option<Arc<str>>,
     /// Why it ended, as in metrics.
     pub cause: Arc<str>,
     /// What became of it; `None` in records of earlier releases.
@@ -223,6 +226,8 @@ impl CallRecord {
             number: leg.0,
         };
         let is_user = party.user.is_some();
+        let trunk = leg.outside.as_ref();
+        let trunk = trunk.and_then(|outside| x.office.outside.trunk(outside.trunk));
         CallRecord {
             leg: Some(name(leg.id)),
             call: Some(name(history.call)),
@@ -239,6 +244,7 @@ impl CallRecord {
             started: leg.started,
             answered: leg.answered,
             ended: x.now.wall,
+            trunk: trunk.map(|trunk| trunk.name.clone()),
             cause: cause_name(leg.cause).into(),
             outcome: Some(Outcome::of(
                 leg.cause,

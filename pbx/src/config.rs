@@ -73,6 +73,14 @@ pub struct PbxConfig {
     pub keys: KeyMap,
     /// What a user presses in a call to transfer the other party; empty: nothing does.
     pub transfer_keys: Arc<str>,
+    /// What a user presses in a call to record it, to pause, and to go on; empty: nothing does.
+    pub record_keys: Arc<str>,
+    /// Both parties hear it when a recording begins, pauses and goes on.
+    pub recording_beep: bool,
+    /// The longest recording of a call.
+    pub recording_max: Duration,
+    /// How long recordings are kept; then they are deleted, as messages are.
+    pub recordings_for: Duration,
     /// Codes to dial.
     pub codes: Vec<StarCode>,
     /// There are other nodes: sound that one of them recorded may have to be fetched.
@@ -140,8 +148,14 @@ pub enum Service {
     GroupLogin,
     /// Log out.
     GroupLogout,
+    /// What the two digits that follow stand for.
+    SpeedDial,
     /// Call who called me last.
     CallBack,
+    /// Ring me, and then whom I did not reach last, when that one is free.
+    CallWhenFreeOn,
+    /// Do so for nobody any more.
+    CallWhenFreeOff,
     /// The phone of the extension that follows answers by itself.
     Intercom,
     /// Answer what rings at the extension that follows.
@@ -190,6 +204,10 @@ impl Default for PbxConfig {
             echo_prompt: true,
             keys: KeyMap::Comedian,
             transfer_keys: "##".into(),
+            record_keys: "*3".into(),
+            recording_beep: true,
+            recording_max: Duration::from_secs(4 * 3600),
+            recordings_for: Duration::from_secs(365 * 24 * 3600),
             codes: StarCode::defaults(),
             has_peers: false,
         }
@@ -248,6 +266,9 @@ impl StarCode {
             ("*45", Service::GroupLogin),
             ("*46", Service::GroupLogout),
             ("*69", Service::CallBack),
+            ("*66", Service::CallWhenFreeOn),
+            ("*86", Service::CallWhenFreeOff),
+            ("*0", Service::SpeedDial),
             ("*80", Service::Intercom),
             ("**", Service::PickUp),
             ("*8", Service::PickUpGroup),

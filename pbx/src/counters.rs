@@ -58,8 +58,22 @@ pub struct Counters {
     pub pin_pauses: u64,
     /// Deleted messages destroyed after their time.
     pub messages_destroyed: u64,
+    /// Recordings of calls that a user asked for, or that policy wants.
+    pub recordings_wanted: u64,
+    /// Recordings that have begun in the log.
+    pub recordings_begun: u64,
+    /// Recordings that were wanted and could not begin.
+    pub recordings_refused: u64,
+    /// Recordings of which something is missing at the end.
+    pub recordings_cut_short: u64,
+    /// Recordings destroyed after their time.
+    pub recordings_destroyed: u64,
     /// Mails asked for, because a mailbox was nearly full.
     pub quota_warnings: u64,
+    /// Calls made because somebody who was asked for had become free.
+    pub calls_when_free: u64,
+    /// Wishes for one that found no room.
+    pub calls_when_free_refused: u64,
     /// Messages imported by an administrator.
     pub imports: u64,
     /// Records the log refused, of any kind.

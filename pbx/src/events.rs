@@ -15,12 +15,14 @@
 //! | `phone.registered`, `phone.gone` | a phone is somewhere new, or nowhere | its user and its number there |
 //! | `message.new`, `.changed`, `.deleted`, `.destroyed` | as it says | a message, as in its mailbox's list |
 //! | `message.heard`, `message.unheard`, `message.restored` | likewise | the same |
+//! | `recording.begin`, `.pause`, `.resume`, `.end`, `.deleted` | as it says | a recording, as in its list |
 //! | `user.changed`, `user.removed` | a setting of a user | a user, as listed, and what was set |
 //! | `group.changed`, `group.removed` | likewise | a group |
 //! | `room.changed`, `room.removed` | likewise | a room: its id, extension and name |
 //! | `trunk.changed`, `trunk.removed`, `route.changed`, `route.removed` | likewise | as `tandem trunk list` and `tandem route list` |
 //! | `schedule.changed`, `schedule.removed` | likewise | a schedule, as `tandem schedule list` has it |
 //! | `blocked.added`, `blocked.removed` | the company refuses a number's calls, or no longer | the number |
+//! | `speed_dial.changed`, `speed_dial.removed` | a speed dial | its digits, number and name |
 //! | `conflict` | something lost in a merge | as listed |
 //!
 //! Invariants: no PIN, password, digest or sound is in a body. Who withholds the number has none here
@@ -98,6 +100,17 @@ impl PbxState {
             false => "blocked.removed",
         };
         self.event(kind, |_| json!({ "number": number }));
+    }
+
+    /// A speed dial is another, or gone.
+    pub(crate) fn speed_dial_happened(&mut self, code: &str) {
+        let row = self.office.speed_dials.get(code);
+        let row = row.map(|dial| json!({ "code": code, "number": dial.number, "name": dial.name }));
+        let kind = match row {
+            Some(_) => "speed_dial.changed",
+            None => "speed_dial.removed",
+        };
+        self.event(kind, |_| row.unwrap_or_else(|| json!({ "code": code })));
     }
 
     /// A message's register was set.
@@ -188,12 +201,11 @@ impl Pbx {
     }
 
     /// Tells how the legs changed that were touched since the last time.
-    pub(crate) fn tell_legs(&mut self) {
-        let touched = self.board.take_touched_legs();
+    pub(crate) fn tell_legs(&mut self, touched: BTreeSet<LegId>) {
         if !self.x.is_watched {
             return;
         }
-        for id in touched.into_iter().collect::<BTreeSet<LegId>>() {
+        for id in touched {
             let Some(leg) = self.board.legs.get(&id) else {
                 continue;
             };

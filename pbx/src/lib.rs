@@ -23,6 +23,7 @@ mod mailbox;
 pub mod office;
 mod pbx;
 pub mod quota;
+pub mod recordings;
 pub mod retention;
 mod returned;
 mod rooms;

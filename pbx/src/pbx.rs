@@ -7,6 +7,8 @@
 //! Invariant: a leg is on the board from its first event until nothing of it is left to wait for; then
 //! it gets its record in the call log ([`crate::call_log`]).
 
+use std::collections::BTreeSet;
+
 use tandem_engine::seam::{Event, LegId};
 use tandem_storage::View;
 use tandem_storage::compaction::Input as CompactionInput;
@@ -22,11 +24,13 @@ use crate::call::leg::{Direction, Leg};
 use crate::call::outward::OutsideLeg;
 use crate::call::routing::{self, Dialer};
 use crate::call::watched::Watched;
+use crate::call::when_free::WhenFree;
 use crate::call_log;
 use crate::config::PbxConfig;
 use crate::counters::Counters;
 use crate::events::ToldLegs;
 use crate::imports::Imports;
+use crate::recordings;
 use crate::retention;
 use crate::returned;
 use crate::seam::{Caller, Cause, DIVERSIONS_MAX, Input, Output, SipCommand, SipEvent};
@@ -38,6 +42,7 @@ pub struct Pbx {
     pub(crate) x: PbxState,
     pub(crate) board: Board,
     pub(crate) watched: Watched,
+    pub(crate) when_free: WhenFree,
     pub(crate) imports: Imports,
     /// Records of legs that wait for what the engine counted.
     pub(crate) records: call_log::Waiting,
@@ -66,6 +71,7 @@ impl Pbx {
             x: PbxState::new(config, view, ids, now),
             board: Board::default(),
             watched: Watched::default(),
+            when_free: WhenFree::default(),
             imports: Imports::default(),
             records: call_log::Waiting::default(),
             told: ToldLegs::new(),
@@ -92,6 +98,7 @@ impl Pbx {
             Input::Admin(request) => self.on_admin(request),
             Input::Sweep => {
                 retention::sweep(&mut self.x);
+                recordings::sweep(&mut self.x);
                 returned::sweep(&mut self.x);
                 self.x.sweep_toll();
             }
@@ -99,8 +106,8 @@ impl Pbx {
             Input::Drain => self.on_drain(),
             Input::Stop => self.on_stop(),
         }
-        self.tell_watched();
-        self.tell_legs();
+        self.call_who_is_free();
+        self.after_moves();
         self.check_stopped();
     }
 
@@ -111,7 +118,12 @@ impl Pbx {
 
     /// When to call [`Pbx::tick`], at the latest.
     pub fn deadline(&self) -> Option<Time> {
-        let deadlines = [self.board.deadline(), self.records.deadline()];
+        let deadlines = [
+            self.board.deadline(),
+            self.records.deadline(),
+            self.board.recordings.deadline(),
+            self.when_free.deadline(),
+        ];
         deadlines.into_iter().flatten().min()
     }
 
@@ -125,9 +137,22 @@ impl Pbx {
             }
         }
         self.write_due_records();
-        self.tell_watched();
-        self.tell_legs();
+        self.recordings_due();
+        self.forget_when_free();
+        self.call_who_is_free();
+        self.after_moves();
         self.check_stopped();
+    }
+
+    /// Whoever watches is told what has changed; and who is recorded may have come to where it is not.
+    fn after_moves(&mut self) {
+        self.tell_watched();
+        let touched = self.board.take_touched_legs();
+        let touched: BTreeSet<LegId> = touched.into_iter().collect();
+        for leg in &touched {
+            self.check_recorded(*leg);
+        }
+        self.tell_legs(touched);
     }
 
     /// What has been seen so far.
@@ -271,6 +296,11 @@ impl Pbx {
         None
     }
 
+    /// Calls are taken, and made.
+    pub(crate) fn is_running(&self) -> bool {
+        self.stage == Stage::Running
+    }
+
     /// No more calls can begin.
     pub(crate) fn is_full(&self) -> bool {
         self.board.incoming_len() >= self.x.config.calls_max
@@ -306,6 +336,7 @@ impl Pbx {
                 },
             ),
             Event::MediaTimeout { leg } => self.tell(leg, &LegEvent::Silent),
+            Event::TapDone { report, .. } => self.tap_done(*report),
             Event::RoomFull { leg } => self.tell(leg, &LegEvent::RoomFull),
             Event::Closed { leg, report } => self.media_closed(leg, report),
         }
@@ -341,6 +372,7 @@ impl Pbx {
             Some(Waiter::Pin(leg, verdict)) => self.tell(leg, &LegEvent::PinChecked(verdict)),
             Some(Waiter::Asker(asker)) => self.on_asker_answer(asker, refused),
             Some(Waiter::Import(id)) => self.on_import_answer(id, refused),
+            Some(Waiter::Track(sound)) => self.track_answered(sound, refused.is_some()),
             Some(Waiter::Nobody) | None => {}
         }
     }
@@ -394,6 +426,7 @@ impl Pbx {
             && self.board.legs.is_empty()
             && self.imports.is_empty()
             && self.records.is_empty()
+            && self.board.recordings.is_empty()
             && self.x.all_answered()
         {
             self.stage = Stage::Stopped;

@@ -27,9 +27,9 @@ use crate::mailbox::{Message, deleted_key, heard_key};
 use crate::state::{PbxState, Waiter};
 
 /// Messages that one sweep deletes or destroys.
-const SWEPT_MAX: usize = 200;
+pub(crate) const SWEPT_MAX: usize = 200;
 /// Another node's messages are destroyed so much later, should it not have done so itself.
-const AWAY_GRACE: Duration = Duration::from_secs(7 * 24 * 3600);
+pub(crate) const AWAY_GRACE: Duration = Duration::from_secs(7 * 24 * 3600);
 /// The longest time, in days, that can be set anywhere.
 pub const DAYS_MAX: f64 = 36_500.0;
 
@@ -114,7 +114,7 @@ fn to_delete(x: &PbxState, message: &Message, keep_for: Duration) -> Option<Due>
     (is_over && !is_held(x, message.mailbox)).then_some(Due::Delete(message.id))
 }
 
-fn is_over(x: &PbxState, since: WallTime, wait: Duration) -> bool {
+pub(crate) fn is_over(x: &PbxState, since: WallTime, wait: Duration) -> bool {
     since + wait <= x.now.wall
 }
 

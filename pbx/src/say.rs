@@ -85,6 +85,26 @@ impl Say {
         })
     }
 
+    /// The call is recorded from now on.
+    pub(crate) fn recording_began() -> Say {
+        Say::recording_tone(200)
+    }
+
+    /// It is not, for now: two short ones.
+    pub(crate) fn recording_paused() -> Say {
+        let short = || Say::recording_tone(100);
+        short().pause(100).then(short())
+    }
+
+    /// The pitch by which recording is known (47 CFR 64.501, formerly).
+    fn recording_tone(duration_ms: u32) -> Say {
+        Say::new().item(PlayItem::Tone {
+            frequency_hz: 1400,
+            duration_ms,
+            level_dbfs: -20,
+        })
+    }
+
     /// Two tones up: somebody has come into the room.
     pub(crate) fn somebody_came() -> Say {
         Say::tones([440, 660])

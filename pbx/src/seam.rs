@@ -561,6 +561,8 @@ pub struct UserChange {
     pub works_at: Option<Option<Arc<str>>>,
     /// Shown to who is called outside; `Some(None)`: what the trunk knows the user by.
     pub caller_id: Option<Option<Arc<str>>>,
+    /// Whether calls are recorded.
+    pub record: Option<crate::office::RecordWish>,
 }
 
 /// What is to be different about a group; `None`: as it was.
@@ -670,6 +672,14 @@ pub enum AdminAsk {
     Outward(OutwardAsk),
     /// When the office is open.
     Schedule(ScheduleAsk),
+    /// Speed dials, as JSON.
+    SpeedDials,
+    /// Set a speed dial; `None`: remove it. Answered when it is durable.
+    SetSpeedDial {
+        /// Its two digits.
+        code: Arc<str>,
+        dial: Option<crate::office::speed::SpeedDial>,
+    },
     /// Numbers whose calls the company refuses, as JSON.
     Blocked,
     /// Refuse the calls of a number from outside, or no longer. Answered when it is durable.
@@ -726,6 +736,14 @@ pub enum AdminAsk {
         kept: Box<crate::backup_message::BackupMessage>,
         samples: Arc<[u8]>,
     },
+    /// Recordings of calls, as JSON.
+    Recordings,
+    /// One of them.
+    Recording { id: Id },
+    /// Where the samples of its tracks lie.
+    RecordingTracks { id: Id },
+    /// Delete it. Answered when it is durable.
+    DeleteRecording { id: Id },
     /// Put a finished sound into a mailbox. Answered when it is durable.
     Import {
         extension: Arc<str>,
@@ -755,6 +773,27 @@ pub struct CallLogPart {
     pub is_last: bool,
 }
 
+/// A track of a recording, and where its samples lie.
+#[derive(Clone, Debug)]
+pub struct TrackSound {
+    /// From 1.
+    pub number: u32,
+    pub side: crate::recordings::Side,
+    pub sound: Id,
+    /// Where it begins on the recording's time line.
+    pub from_ms: u64,
+    /// How its samples are kept.
+    pub codec: tandem_storage::seam::SoundCodec,
+    /// The chunks that are here, by their numbers.
+    pub pieces: Vec<(u32, tandem_storage::seam::ChunkPlace)>,
+    /// How it ended; `None`: it is under way.
+    pub seal: Option<tandem_storage::seam::SealKind>,
+    /// What its seal says; `None`: nothing.
+    pub sealed: Option<crate::recordings::TrackSealed>,
+    /// What is not here may be at another node.
+    pub is_elsewhere: bool,
+}
+
 /// An answer's form.
 #[derive(Clone, Debug)]
 pub enum AdminAnswer {
@@ -768,6 +807,13 @@ pub enum AdminAnswer {
         places: Arc<[tandem_storage::seam::ChunkPlace]>,
         /// Some of it is damaged and cannot be had.
         is_incomplete: bool,
+    },
+    /// The tracks of a recording.
+    Tracks {
+        /// In the order in which they began.
+        tracks: Vec<TrackSound>,
+        /// `None`: it is under way, or was cut short.
+        ending: Option<crate::recordings::Ending>,
     },
     /// Part of the call log.
     CallLog(CallLogPart),

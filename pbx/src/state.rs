@@ -29,6 +29,7 @@ use crate::mailbox::{Mailboxes, Message};
 use crate::office::file::{Comparison, OfficeFile};
 use crate::office::{Office, greeting_of};
 use crate::quota::{self, Warned};
+use crate::recordings::{self, RecordingIndex};
 use crate::returned::Returned;
 use crate::say;
 use crate::seam::{Caller, Label, MessageSummary, Output, SipCommand, TrunkHost, Watchable};
@@ -41,6 +42,8 @@ pub(crate) enum Waiter {
     Leg(LegId),
     /// The caller on this leg, whose PIN was checked; it is told this.
     Pin(LegId, Verdict),
+    /// A track of a recording under way, by its sound.
+    Track(Id),
     /// An import by an administrator, by the sound it makes.
     Import(Id),
     /// An administrator, by its number.
@@ -56,6 +59,7 @@ pub(crate) struct PbxState {
     pub(crate) view: View,
     pub(crate) office: Office,
     pub(crate) mailboxes: Mailboxes,
+    pub(crate) recordings: RecordingIndex,
     pub(crate) guard: Guard,
     pub(crate) warned: Warned,
     pub(crate) toll: Toll,
@@ -93,6 +97,7 @@ impl PbxState {
             view,
             office: Office::default(),
             mailboxes: Mailboxes::default(),
+            recordings: RecordingIndex::default(),
             guard: Guard::default(),
             warned: Warned::default(),
             toll: Toll::default(),
@@ -135,7 +140,7 @@ impl PbxState {
         for (key, value) in self.view.registers("room/") {
             self.office.apply(key, Some(value));
         }
-        for prefix in ["trunk/", "route/", "schedule/", "blocked/"] {
+        for prefix in ["trunk/", "route/", "schedule/", "blocked/", "speed/"] {
             for (key, value) in self.view.registers(prefix) {
                 self.office.apply(key, Some(value));
             }
@@ -145,6 +150,7 @@ impl PbxState {
         }
         let samples_min = samples(self.config.message_min);
         self.mailboxes = Mailboxes::read(&self.view, samples_min);
+        self.recordings = RecordingIndex::read(&self.view);
         let groups = self.office.groups().map(|(id, _)| id);
         let rooms = self.office.rooms().map(|(id, _)| id);
         let have_pins: Vec<Id> = self.office.users().chain(groups).chain(rooms).collect();
@@ -176,6 +182,7 @@ impl PbxState {
             Some(TrunkHost {
                 peer: trunk.address()?,
                 transport: trunk.transport,
+                is_any_port: trunk.is_any_port(),
             })
         });
         self.sip(SipCommand::Trunk { id, host });
@@ -238,6 +245,11 @@ impl PbxState {
     pub(crate) fn apply(&mut self, record: &Committed) {
         conflicts::see(self, record);
         self.view.apply(record);
+        if let Payload::Begin { id, .. } | Payload::Seal { id, .. } = record.what
+            && let Some(sound) = self.view.sound(id)
+        {
+            self.recordings.see(&self.view, sound);
+        }
         match &record.what {
             Payload::Register { key, .. } => self.on_register(record.stamp.node, key),
             // What is being spoken here goes on, even if a node that took this one to be dead has
@@ -311,6 +323,9 @@ impl PbxState {
         if let Some(number) = key.strip_prefix("blocked/") {
             self.blocking_happened(number, value.is_some());
         }
+        if let Some(code) = key.strip_prefix("speed/") {
+            self.speed_dial_happened(code);
+        }
         if let Some(greeting) = greeting_of(key, value.as_deref()) {
             // Small, few, and heard by callers wherever they come in: every node has them.
             self.fetch(greeting);
@@ -319,6 +334,12 @@ impl PbxState {
             self.message_happened(key, value.as_deref());
             self.lamp_changed(mailbox);
             quota::changed(self, node, mailbox);
+        }
+        if let Some(id) = self.recordings.apply(key, value.as_deref()) {
+            self.recording_happened("recording.deleted", id);
+        }
+        if let Some(id) = recordings::ended_by(key) {
+            self.recording_happened("recording.end", id);
         }
         self.warned.apply(key, value.as_deref());
         if let Some(mailbox) = quota::set_by(key) {

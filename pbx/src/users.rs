@@ -10,10 +10,10 @@ use tandem_storage::name::Id;
 
 use crate::config::PbxConfig;
 use crate::office::{
-    self, Account, Entry, ForwardCase, account_key, blocked_key, blocked_to_mailbox_key,
-    caller_id_key, class_key, company_blocked_key, dnd_except_key, dnd_key, forward_case_key,
-    forward_key, forward_outside_key, json, pin_key, reject_anonymous_key, rings_also_key,
-    works_at_key,
+    self, Account, Entry, ForwardCase, RecordWish, account_key, blocked_key,
+    blocked_to_mailbox_key, caller_id_key, class_key, company_blocked_key, dnd_except_key, dnd_key,
+    forward_case_key, forward_key, forward_outside_key, json, pin_key, record_key,
+    reject_anonymous_key, rings_also_key, works_at_key,
 };
 use crate::pbx::Pbx;
 use crate::seam::UserChange;
@@ -231,6 +231,10 @@ impl Pbx {
             let wrong = number.as_ref().filter(|number| !is_phone_number(number));
             wrong.map_or(Ok(()), |number| Err(number_fault(number)))?;
             registers.push((caller_id_key(user), number.map(|n| json(&n))));
+        }
+        if let Some(wish) = change.record {
+            let value = (wish != RecordWish::default()).then(|| json(wish.name()));
+            registers.push((record_key(user), value));
         }
         Ok(registers)
     }

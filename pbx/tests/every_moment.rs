@@ -75,8 +75,41 @@ const DAY: &str = "
     played 15
 ";
 
+/// Calls that are recorded.
+const RECORDED: &str = "
+    user 103 record=always
+    call 1 101 102
+    answered 2
+    confirmed 1
+    keys 1 *3
+    speak 1 1000
+    log hold
+    refer 2 103
+    log go
+    answered 4
+    speak 4 500
+    keys 4 *3
+    keys 4 *3
+    call 3 103 101
+    answered 6
+    confirmed 3
+    refer 4 68
+    call 5 102 681
+    confirmed 5
+    log hold
+    keys 3 *3
+    refer 3 *102
+    log go
+    refer 5 *103
+";
+
 fn check(end: &[&str]) {
-    let lines: Vec<&str> = DAY
+    check_day(DAY, end);
+    check_day(RECORDED, end);
+}
+
+fn check_day(day: &str, end: &[&str]) {
+    let lines: Vec<&str> = day
         .lines()
         .map(str::trim)
         .filter(|line| !line.is_empty())

@@ -160,8 +160,9 @@ impl ShimContext {
         is_trusted || self.trunks.values().any(|host| is_host(host, flow))
     }
 
-    /// The trunk by which a request came: what comes from its very address, or from its host, if nothing
-    /// else is trusted there. Of several at one host it is the one made first.
+    /// The trunk by which a request came: what comes from its very address, or from another port of its
+    /// host, if none was given for it (over a stream it is always another) and nothing else is trusted
+    /// there. Of several at one host it is the one made first.
     pub(crate) fn trunk_of(&self, flow: &Flow, request: &Message) -> Option<Id> {
         let mut trunks = self.trunks.iter();
         let exact = trunks.find(|(_, host)| is_host(host, flow) && host.peer == flow.peer);
@@ -172,7 +173,8 @@ impl ShimContext {
             return None;
         }
         let mut trunks = self.trunks.iter();
-        let there = trunks.find(|(_, host)| is_host(host, flow));
+        let from_there = |host: &TrunkHost| host.is_any_port || flow.is_reliable();
+        let there = trunks.find(|(_, host)| is_host(host, flow) && from_there(host));
         there.map(|(id, _)| *id)
     }
 

@@ -304,10 +304,11 @@ fn a_host_may_be_spoken_to_by_tcp() {
     assert_eq!(flow, expected);
 }
 
-fn trunk(w: &mut World, number: u64, peer: &str) {
+fn trunk(w: &mut World, number: u64, peer: &str, is_any_port: bool) {
     let host = TrunkHost {
         peer: peer.parse().unwrap(),
         transport: AddressTransport::Udp,
+        is_any_port,
     };
     w.pbx(SipCommand::Trunk {
         id: id(number),
@@ -325,7 +326,7 @@ fn comes(w: &mut World, from: &str) -> String {
 #[test]
 fn a_call_from_a_trunks_host_comes_by_the_trunk_and_may_do_what_strangers_may() {
     let mut w = World::new();
-    trunk(&mut w, 7, PROVIDER);
+    trunk(&mut w, 7, PROVIDER, false);
     assert_eq!(
         comes(&mut w, PROVIDER),
         "pbx: Incoming 1: 555 \"Gate\" -> 102 by 7"
@@ -335,24 +336,27 @@ fn a_call_from_a_trunks_host_comes_by_the_trunk_and_may_do_what_strangers_may() 
         panic!("{event:?}");
     };
     assert_eq!(caller.class, ClassOfService::Public);
-    // Providers send from other ports, too.
-    let mut w = World::new();
-    trunk(&mut w, 7, PROVIDER);
+    // Providers send from other ports, too; not those of which a port was given.
     let elsewhere = "192.0.2.20:40000";
+    let mut w = World::new();
+    trunk(&mut w, 7, PROVIDER, true);
     assert!(comes(&mut w, elsewhere).ends_with("by 7"));
+    let mut w = World::new();
+    trunk(&mut w, 7, PROVIDER, false);
+    assert!(comes(&mut w, elsewhere).contains("401"));
 }
 
 #[test]
 fn a_trunk_that_is_gone_is_a_stranger() {
     let mut w = World::new();
-    trunk(&mut w, 7, PROVIDER);
+    trunk(&mut w, 7, PROVIDER, false);
     w.pbx(SipCommand::Trunk {
         id: id(7),
         host: None,
     });
     assert_eq!(comes(&mut w, PROVIDER), "192.0.2.20:5080: 401 (1 INVITE)");
     let mut w = World::new();
-    trunk(&mut w, 7, PROVIDER);
+    trunk(&mut w, 7, PROVIDER, false);
     let other = "192.0.2.21:5080";
     assert_eq!(comes(&mut w, other), "192.0.2.21:5080: 401 (1 INVITE)");
 }
@@ -361,9 +365,9 @@ fn a_trunk_that_is_gone_is_a_stranger() {
 fn beside_a_gateway_only_the_trunks_very_address_is_the_trunk() {
     let there = "10.7.0.3:5090";
     let mut w = World::new();
-    trunk(&mut w, 7, there);
+    trunk(&mut w, 7, there, true);
     assert!(comes(&mut w, there).ends_with("by 7"));
     let mut w = World::new();
-    trunk(&mut w, 7, there);
+    trunk(&mut w, 7, there, true);
     assert!(comes(&mut w, "10.7.0.3:5060").ends_with("-> 102"));
 }

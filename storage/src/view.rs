@@ -282,6 +282,15 @@ impl View {
         &tale.sound.chunks[..from]
     }
 
+    /// The chunks of a sound that are here, each with its number: where numbers are missing, chunks are.
+    pub fn pieces(&self, id: Id) -> impl Iterator<Item = (u32, ChunkPlace)> {
+        let tale = self.sounds.get(&id).into_iter();
+        tale.flat_map(|tale| {
+            let numbers = tale.indexes.iter().map(|index| index & !ENCRYPTED);
+            numbers.zip(tale.sound.chunks.iter().copied())
+        })
+    }
+
     /// Where a sound was sealed.
     pub fn sealed_at(&self, id: Id) -> Option<Stamp> {
         Some(self.sounds.get(&id)?.sealed?.1)

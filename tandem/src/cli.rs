@@ -61,6 +61,9 @@ enum Command {
     /// Numbers whose calls from outside are refused: add, remove, list
     #[command(subcommand)]
     Block(schedule::Block),
+    /// Two digits that stand for a number: set, remove, list
+    #[command(subcommand)]
+    Speed(schedule::Speed),
     /// Tokens for the API, each with a role: add, list, remove
     #[command(subcommand)]
     Token(Token),
@@ -195,7 +198,8 @@ pub(crate) enum User {
     /// forward=EXT (or forward= for no longer; likewise forward_busy, forward_no_answer,
     /// forward_unreachable), reject_anonymous=on|off, blocked=NUMBER,NUMBER,
     /// blocked_to_mailbox=on|off, class=internal|outward|international, forward_outside=on|off,
-    /// rings_also=NUMBER,NUMBER, works_at=NUMBER, caller_id=NUMBER
+    /// rings_also=NUMBER,NUMBER, works_at=NUMBER, caller_id=NUMBER,
+    /// record=never|on-demand|always
     Set {
         /// Whom, by extension
         extension: String,
@@ -316,7 +320,7 @@ pub(crate) enum Token {
 /// `tandem office …`
 #[derive(Debug, Subcommand)]
 pub(crate) enum Office {
-    /// Write all users, groups, rooms, trunks, routes and schedules to a file
+    /// Write the whole office to a file: users, groups, rooms, trunks, routes, schedules, speed dials
     Export {
         /// Where to [default: standard output]
         file: Option<PathBuf>,
@@ -582,6 +586,7 @@ pub(crate) fn run() -> ExitCode {
         Command::Route(route) => commands::trunk::run_route(&route),
         Command::Schedule(schedule) => commands::schedule::run(&schedule),
         Command::Block(block) => commands::schedule::block(&block),
+        Command::Speed(speed) => commands::schedule::speed(&speed),
         Command::Token(token) => commands::token::run(&token),
         Command::Dial(dial) => commands::group::dial(&dial),
         Command::Conflicts(ask) => commands::lists::conflicts(&ask),

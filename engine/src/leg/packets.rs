@@ -53,9 +53,7 @@ impl Leg {
         context.counters.packets_received += 1;
         if order == Order::First {
             self.detector.reset();
-            if let Some(recorder) = &mut self.recorder {
-                recorder.on_source_change();
-            }
+            self.recorders().for_each(|r| r.on_source_change());
         }
         let mut taken = taken;
         match taken.codec {
@@ -67,7 +65,7 @@ impl Leg {
                 if self.inbound.is_some() {
                     taken.flow = self.decode(now, &taken, bytes, context);
                 }
-                if self.recorder.is_some() && codec.is_g711() {
+                if self.is_recorded() && codec.is_g711() {
                     self.record_sound(now, &taken, codec, bytes);
                 }
             }
@@ -222,19 +220,18 @@ impl Leg {
     }
 
     fn record_sound(&mut self, now: Time, taken: &RxPacket, codec: Codec, bytes: &[u8]) {
-        let Some(recorder) = &mut self.recorder else {
-            return;
-        };
         let (h, payload) = (&taken.header, &bytes[taken.payload.clone()]);
-        if codec == recorder.codec() {
-            recorder.on_sound(now, h.seq, h.timestamp, payload);
-            return;
+        for recorder in self.recorders() {
+            if codec == recorder.codec() {
+                recorder.on_sound(now, h.seq, h.timestamp, payload);
+                continue;
+            }
+            let mut copy = [0; PAYLOAD_BYTES_MAX];
+            let copy = &mut copy[..payload.len()];
+            copy.copy_from_slice(payload);
+            transcode(codec, recorder.codec(), copy);
+            recorder.on_sound(now, h.seq, h.timestamp, copy);
         }
-        let mut copy = [0; PAYLOAD_BYTES_MAX];
-        let copy = &mut copy[..payload.len()];
-        copy.copy_from_slice(payload);
-        transcode(codec, recorder.codec(), copy);
-        recorder.on_sound(now, h.seq, h.timestamp, copy);
     }
 }
 

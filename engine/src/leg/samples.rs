@@ -18,7 +18,6 @@ const RECORDED_SAMPLES_MAX: usize = 2400;
 pub(super) struct RecordingTranscoder {
     halve: HalfBand,
     narrow: Vec<i16>,
-    seq: u16,
     timestamp: u32,
     /// When the last samples came.
     at: Time,
@@ -50,7 +49,7 @@ impl Leg {
     ) -> Option<u32> {
         let codec = self.codec_in;
         let other = listener.filter(|l| !codec.passes_to(l.codec));
-        let is_written = self.recorder.is_some() && !codec.is_g711();
+        let is_written = self.is_recorded() && !codec.is_g711();
         let clocks_differ = listener.is_some_and(|l| l.dtmf_clock_hz != self.dtmf_clock_hz());
         self.transcode = other.is_some();
         self.regenerate_dtmf = other.is_some() || clocks_differ;
@@ -122,12 +121,14 @@ impl Leg {
         };
         if flow == Flow::Late {
             context.counters.packets_unused += 1;
+            self.recorders().for_each(|r| r.note_late());
             return None;
         }
-        if let (Some(transcoder), Some(recorder)) =
-            (&mut self.recording_transcoder, &mut self.recorder)
-        {
-            transcoder.write(now, inbound, flow, recorder);
+        if let Some(transcoder) = &mut self.recording_transcoder {
+            let seq = taken.header.seq;
+            let recorders = self.recorder.as_deref_mut().into_iter();
+            let recorders = recorders.chain(&mut self.taps);
+            transcoder.write(now, inbound, (flow, seq), recorders);
         }
         Some(flow)
     }
@@ -247,13 +248,18 @@ impl RecordingTranscoder {
         RecordingTranscoder {
             halve: HalfBand::down(),
             narrow: Vec::with_capacity(RECORDED_SAMPLES_MAX),
-            seq: 0,
             timestamp: 0,
             at: now,
         }
     }
 
-    fn write(&mut self, now: Time, said: &Inbound, flow: Flow, recorder: &mut Recorder) {
+    fn write<'a>(
+        &mut self,
+        now: Time,
+        said: &Inbound,
+        (flow, seq): (Flow, u16),
+        recorders: impl Iterator<Item = &'a mut Recorder>,
+    ) {
         self.narrow.clear();
         if said.rate_hz() == CLOCK_HZ as u32 {
             self.narrow.extend_from_slice(said.pcm());
@@ -265,14 +271,18 @@ impl RecordingTranscoder {
             self.timestamp = self.timestamp.wrapping_add(pause);
         }
         self.at = now;
-        for piece in self.narrow.chunks(PAYLOAD_BYTES_MAX) {
-            let mut law = [0; PAYLOAD_BYTES_MAX];
-            for (byte, sample) in law.iter_mut().zip(piece) {
-                *byte = recorder.codec().encode(*sample);
+        let from = self.timestamp;
+        for recorder in recorders {
+            self.timestamp = from;
+            recorder.note_packet(seq);
+            for piece in self.narrow.chunks(PAYLOAD_BYTES_MAX) {
+                let mut law = [0; PAYLOAD_BYTES_MAX];
+                for (byte, sample) in law.iter_mut().zip(piece) {
+                    *byte = recorder.codec().encode(*sample);
+                }
+                recorder.on_decoded(now, self.timestamp, &law[..piece.len()]);
+                self.timestamp = self.timestamp.wrapping_add(piece.len() as u32);
             }
-            recorder.on_sound(now, self.seq, self.timestamp, &law[..piece.len()]);
-            self.seq = self.seq.wrapping_add(1);
-            self.timestamp = self.timestamp.wrapping_add(piece.len() as u32);
         }
     }
 }

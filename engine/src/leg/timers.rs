@@ -12,6 +12,7 @@ impl Leg {
             self.is_spoken_to().then_some(self.packet_due),
             pressing.then_some(self.press_due),
             self.recorder.as_ref().map(|r| r.deadline()),
+            self.taps.iter().map(|tap| tap.deadline()).min(),
             (self.misses_party() && !self.timeout_told).then(|| self.heard + media_timeout),
         ]
         .into_iter()
@@ -24,8 +25,8 @@ impl Leg {
     pub fn on_time(&mut self, now: Time, context: &mut LegContext<'_>) {
         self.send_presses(now, context);
         self.send_played(now, context);
-        if let Some(recorder) = &mut self.recorder {
-            recorder.on_time(now);
+        if self.is_recorded() {
+            self.recorders().for_each(|r| r.on_time(now));
             self.after_recording(now, context);
         }
         if now >= self.reporter.deadline() {

@@ -1,6 +1,8 @@
 //! Recordings of made-up speakers over made-up networks.
 
 use super::*;
+use crate::seam::{TapGap, TapPackets, TapPause};
+use sha2::Digest as _;
 use tandem_storage::block::CHUNK_SAMPLES_MAX;
 
 fn at(ms: u64) -> Time {
@@ -231,4 +233,102 @@ fn a_log_that_is_full_for_a_moment_gets_everything_in_order() {
     t.recorder.finish(at(2000), RecordEnd::Stopped);
     assert_eq!(t.recorder.done(at(2000)), None);
     assert_eq!(t.finish(2020).samples, 16_000);
+}
+
+/// A tap of a party whose clock is so far off, for so many seconds; gives what it came to, and how long
+/// it took by our clock.
+fn tapped(ppm: i64, seconds: u64) -> (TapReport, Vec<u8>, u64) {
+    let limit = Duration::from_secs(100_000);
+    let mut tap = Recorder::tap(at(0), id(), Codec::Pcmu, limit);
+    let mut samples = vec![];
+    let step_ns = (20_000_000 - 20 * ppm) as u64;
+    let packets = seconds * 50;
+    let mut random = crate::random::Random::new(7);
+    for n in 0..packets {
+        let jitter_ns = random.draw() % 5_000_000;
+        let now = Time(20_000_000 + n * step_ns + jitter_ns);
+        tap.on_time(now);
+        let payload = [Codec::Pcmu.encode(5000); 160];
+        tap.on_sound(now, n as u16, 160 * n as u32, &payload);
+        while let Some((_, block)) = tap.take_chunk() {
+            samples.extend(block.samples());
+            tap.on_taken(ChunkBlock::new());
+        }
+    }
+    let end = Time(packets * step_ns);
+    tap.finish(end, RecordEnd::Stopped);
+    while let Some((_, block)) = tap.take_chunk() {
+        samples.extend(block.samples());
+        tap.on_taken(ChunkBlock::new());
+    }
+    let report = tap.report(end).expect("all was taken");
+    (report, samples, u64::from(samples_in(at(0), end)))
+}
+
+#[test]
+fn a_tap_keeps_our_time_and_not_the_partys() {
+    for ppm in [-200, 0, 200] {
+        let (report, samples, elapsed) = tapped(ppm, 600);
+        assert_eq!(report.samples, samples.len() as u64);
+        let off = report.samples.abs_diff(elapsed);
+        assert!(off < 80, "{ppm}: {off} samples");
+        let packets = report.packets;
+        assert_eq!((packets.expected, packets.come), (30_000, 30_000));
+        assert_eq!(report.gaps, []);
+        let hash: [u8; 32] = sha2::Sha256::digest(&samples).into();
+        assert_eq!(report.sha256, Some(hash));
+    }
+}
+
+#[test]
+fn a_tap_that_is_paused_is_silent_and_as_long_as_the_time_it_took() {
+    let limit = Duration::from_secs(60);
+    let mut t = Tape::new(0, None);
+    t.recorder = Recorder::tap(at(0), id(), Codec::Pcmu, limit);
+    for n in 0..150 {
+        let ms = 20 * u64::from(n) + 20;
+        match n {
+            50 => t.recorder.pause(at(ms), true),
+            100 => t.recorder.pause(at(ms), false),
+            _ => {}
+        }
+        t.packet(ms, n, 5000);
+    }
+    t.recorder.finish(at(3000), RecordEnd::Stopped);
+    t.drain();
+    let report = t.recorder.report(at(3000)).unwrap();
+    assert_eq!(report.samples, 24_000);
+    assert!(t.quiet(8000, 16_000) && !t.quiet(7840, 8000) && !t.quiet(16_000, 16_160));
+    let pause = TapPause {
+        from_sample: 51 * 160,
+        to_sample: 101 * 160,
+    };
+    assert_eq!(report.pauses, [pause]);
+    assert_eq!(report.packets.concealed, 0);
+}
+
+#[test]
+fn what_a_tap_lost_is_named_and_what_came_late_is_counted() {
+    let limit = Duration::from_secs(60);
+    let mut t = Tape::new(0, None);
+    t.recorder = Recorder::tap(at(0), id(), Codec::Pcmu, limit);
+    for n in (0..100u16).filter(|n| !(40..43).contains(n)) {
+        t.packet(20 * u64::from(n) + 20, n, 5000);
+    }
+    t.packet(2010, 41, 5000);
+    t.recorder.finish(at(2020), RecordEnd::Stopped);
+    t.drain();
+    let report = t.recorder.report(at(2020)).unwrap();
+    let packets = TapPackets {
+        expected: 100,
+        come: 97,
+        late: 1,
+        concealed: 3,
+    };
+    assert_eq!((report.samples, report.packets), (16_000, packets));
+    let gap = TapGap {
+        at_sample: 6400,
+        packets: 3,
+    };
+    assert_eq!(report.gaps, [gap]);
 }

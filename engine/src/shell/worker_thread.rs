@@ -326,7 +326,7 @@ impl<S: SoundStore, E: Fn(Event)> Thread<S, E> {
                         Ok(()) => Ok(store.chunk()),
                         Err(block) => Err((index, block)),
                     };
-                    self.setup.core.on_chunk(now, slot, fate);
+                    self.setup.core.on_chunk(now, (slot, sound), fate);
                 }
                 Output::Close { slot, leg, report } => {
                     self.end(slot, Ending::Close(leg, report));

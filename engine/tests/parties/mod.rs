@@ -220,9 +220,12 @@ impl World {
                     let bytes = self.worker.packet(&packet).to_vec();
                     self.hear(slot, &bytes);
                 }
-                Output::Chunk { slot, block, .. } => {
+                Output::Chunk {
+                    slot, sound, block, ..
+                } => {
                     self.log.extend(block.samples());
-                    self.worker.on_chunk(self.now, slot, Ok(ChunkBlock::new()));
+                    let fate = Ok(ChunkBlock::new());
+                    self.worker.on_chunk(self.now, (slot, sound), fate);
                 }
                 Output::Event(event) => self.told.push(event),
                 _ => {}

@@ -166,6 +166,19 @@ impl Story {
         };
         let limit = Duration::from_millis(feed.below(5000) as u64);
         let silence = feed.one_in(2).then_some(Duration::from_millis(700));
+        if feed.one_in(2) {
+            let codec = match feed.one_in(2) {
+                true => SoundCodec::Pcma,
+                false => SoundCodec::Pcmu,
+            };
+            let tap = Command::Tap {
+                leg,
+                sound,
+                codec,
+                limit,
+            };
+            return self.worker.on_command(self.now, tap);
+        }
         self.worker.on_command(
             self.now,
             Command::Record {
@@ -177,8 +190,17 @@ impl Story {
         );
     }
 
+    /// One of those that began last.
+    fn some_sound(&self, feed: &mut Feed<'_>) -> Id {
+        Id {
+            node: "office".parse().expect("a legal name"),
+            epoch: 1,
+            number: self.serial.saturating_sub(feed.below(6) as u64),
+        }
+    }
+
     fn command(&mut self, leg: LegId, feed: &mut Feed<'_>) {
-        let command = match feed.below(11) {
+        let command = match feed.below(13) {
             9 => Command::Join {
                 leg,
                 room: RoomId(feed.below(3) as u64),
@@ -189,6 +211,15 @@ impl Story {
                     hears_gain_db: feed.byte() as i8,
                     is_evened: feed.one_in(2),
                 },
+            },
+            11 => Command::PauseTap {
+                leg,
+                sound: self.some_sound(feed),
+                is_paused: feed.one_in(2),
+            },
+            12 => Command::Untap {
+                leg,
+                sound: self.some_sound(feed),
             },
             10 => Command::PlayToRoom {
                 leg,
@@ -337,12 +368,15 @@ impl Story {
 
     fn chunk(&mut self, slot: Slot, sound: Id, index: u32, block: ChunkBlock) {
         if self.refuses {
-            return self.worker.on_chunk(self.now, slot, Err((index, block)));
+            return self
+                .worker
+                .on_chunk(self.now, (slot, sound), Err((index, block)));
         }
         let next = self.pieces.entry(sound).or_default();
         assert_eq!(index, *next, "a piece is missing, or comes twice");
         *next += 1;
-        self.worker.on_chunk(self.now, slot, Ok(ChunkBlock::new()));
+        let fate = Ok(ChunkBlock::new());
+        self.worker.on_chunk(self.now, (slot, sound), fate);
     }
 
     fn hear(&mut self, event: &Event) {
@@ -355,6 +389,7 @@ impl Story {
                 ..
             } => assert!(samples_speech <= samples),
             Event::SoundLocked { .. }
+            | Event::TapDone { .. }
             | Event::RoomFull { .. }
             | Event::MediaTimeout { .. }
             | Event::Closed { .. } => {}

@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use tandem_engine::seam::{Command, Event, LegId, LegReport, MediaParams, PLAY_ITEMS_MAX};
-use tandem_engine::seam::{PlayId, PlayItem, RecordEnd};
+use tandem_engine::seam::{PlayId, PlayItem, RecordEnd, TAPS_MAX, TapPackets, TapReport};
 use tandem_storage::block::{CHUNK_SAMPLES_MAX, ChunkBlock};
 use tandem_storage::name::Id;
 use tandem_storage::seam::ChunkPlace;
@@ -55,6 +55,7 @@ struct Leg {
     params: Option<MediaParams>,
     play: Option<Play>,
     recording: Option<Recording>,
+    taps: Vec<Recording>,
     silent_since: Option<Time>,
     told: bool,
 }
@@ -71,6 +72,7 @@ struct Play {
 #[derive(Debug)]
 struct Recording {
     sound: Id,
+    is_tap: bool,
     began: Time,
     limit: Duration,
     silence: Option<Duration>,
@@ -102,6 +104,7 @@ impl Engine {
             params,
             play,
             recording,
+            taps: Vec::new(),
             silent_since: None,
             told: false,
         };
@@ -174,6 +177,16 @@ impl Engine {
                 );
                 leg.recording = Some(Recording::new(now, sound, limit, silence));
             }
+            Command::Tap { sound, limit, .. } => {
+                assert!(leg.taps.len() < TAPS_MAX, "{named:?} has too many taps");
+                let tap = Recording {
+                    is_tap: true,
+                    ..Recording::new(now, sound, limit, None)
+                };
+                leg.taps.push(tap);
+            }
+            Command::PauseTap { .. } => {}
+            Command::Untap { sound, .. } => self.end_tap(named, sound, RecordEnd::Stopped),
             Command::StopRecord { .. } => self.end_recording(named, RecordEnd::Stopped),
             Command::Close { .. } => self.close(named),
             Command::Unbridge { .. } | Command::SendDigit { .. } => {}
@@ -209,7 +222,8 @@ impl Engine {
                 .silent_since
                 .filter(|_| !leg.told)
                 .map(|at| at + MEDIA_TIMEOUT);
-            [play, silent, leg.recording.as_ref().map(|r| r.next)]
+            let tap = leg.taps.iter().map(|tap| tap.next).min();
+            [play, silent, tap, leg.recording.as_ref().map(|r| r.next)]
         });
         each.flatten().min()
     }
@@ -246,7 +260,7 @@ impl Engine {
         let running = self
             .legs
             .values_mut()
-            .filter_map(|leg| leg.recording.as_mut());
+            .flat_map(|leg| leg.recording.iter_mut().chain(&mut leg.taps));
         let ended = self.ended.iter_mut().map(|(_, recording, _)| recording);
         if let Some(recording) = running.chain(ended).find(|r| r.sound == sound) {
             recording.waiting.push((index, block));
@@ -276,7 +290,7 @@ impl Engine {
     }
 
     fn write_recordings(&mut self) {
-        let mut ended = Vec::new();
+        let (mut ended, mut taps) = (Vec::new(), Vec::new());
         for (name, leg) in &mut self.legs {
             let address = leg.params.as_ref().and_then(|p| p.remote_rtp);
             let voice = address.and_then(|address| self.air.get(&address)).copied();
@@ -284,10 +298,29 @@ impl Engine {
                 let end = recording.write(self.now, voice, &mut self.out);
                 ended.extend(end.map(|end| (*name, end)));
             }
+            for tap in &mut leg.taps {
+                let end = tap.write(self.now, voice, &mut self.out);
+                taps.extend(end.map(|end| (*name, tap.sound, end)));
+            }
         }
         for (leg, end) in ended {
             self.end_recording(leg, end);
         }
+        for (leg, sound, end) in taps {
+            self.end_tap(leg, sound, end);
+        }
+    }
+
+    fn end_tap(&mut self, name: LegId, sound: Id, end: RecordEnd) {
+        let Some(leg) = self.legs.get_mut(&name) else {
+            return;
+        };
+        let Some(at) = leg.taps.iter().position(|tap| tap.sound == sound) else {
+            return;
+        };
+        let mut tap = leg.taps.remove(at);
+        tap.write(self.now, None, &mut self.out);
+        self.ended.push_back((name, tap, end));
     }
 
     fn end_recording(&mut self, name: LegId, end: RecordEnd) {
@@ -305,6 +338,11 @@ impl Engine {
 
     fn close(&mut self, name: LegId) {
         self.end_recording(name, RecordEnd::Stopped);
+        let taps = self.legs.get(&name).map(|leg| &leg.taps);
+        let taps = taps.into_iter().flatten().map(|tap| tap.sound);
+        for sound in taps.collect::<Vec<Id>>() {
+            self.end_tap(name, sound, RecordEnd::Stopped);
+        }
         if let Some(leg) = self.legs.remove(&name) {
             self.ports.push_back(leg.port);
             self.closed += 1;
@@ -319,6 +357,7 @@ impl Recording {
     fn new(now: Time, sound: Id, limit: Duration, silence: Option<Duration>) -> Recording {
         Recording {
             sound,
+            is_tap: false,
             began: now,
             limit,
             silence,
@@ -387,6 +426,19 @@ impl Recording {
         } else {
             end
         };
+        if self.is_tap {
+            let report = Box::new(TapReport {
+                sound: self.sound,
+                samples,
+                end,
+                packets: TapPackets::default(),
+                gaps: Vec::new(),
+                gaps_more: 0,
+                pauses: Vec::new(),
+                sha256: None,
+            });
+            return Event::TapDone { leg, report };
+        }
         Event::RecordDone {
             leg,
             sound: self.sound,

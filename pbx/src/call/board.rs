@@ -17,6 +17,7 @@ use crate::call::conference::{Conference, ConferenceId};
 use crate::call::dial::{Dial, DialId};
 use crate::call::leg::{Direction, Leg, Place};
 use crate::call::parking::slot_of;
+use crate::call::recording::Recordings;
 use crate::seam::Watchable;
 
 /// See the chapter above.
@@ -28,6 +29,7 @@ pub(crate) struct Board {
     pub(crate) conferences: BTreeMap<ConferenceId, Conference>,
     /// The conference of each leg that is in one.
     pub(crate) member_of: BTreeMap<LegId, ConferenceId>,
+    pub(crate) recordings: Recordings,
     /// The last number that was given to a dial or a bridge.
     place_last: u64,
     #[serde(skip)]

@@ -2,9 +2,11 @@
 //!
 //! Who is held by the other's phone hears music. Digits go from end to end as media; only one that came
 //! in signalling is passed on here. A user whose phone has no key for it transfers the other with the
-//! keys of [`transfer_keys`]: it is asked for a number, while the other hears music.
+//! keys of [`transfer_keys`]: it is asked for a number, while the other hears music. With those of
+//! [`record_keys`] the call is recorded ([`crate::call::recording`]).
 //!
 //! [`transfer_keys`]: crate::config::PbxConfig::transfer_keys
+//! [`record_keys`]: crate::config::PbxConfig::record_keys
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -26,6 +28,9 @@ use crate::words;
 /// Keys that mean something together are pressed within this time of each other.
 const KEYS_WITHIN: Duration = Duration::from_secs(2);
 
+/// So many are kept in mind.
+const KEYS_MAX: usize = 8;
+
 /// A bridge's number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(crate) struct BridgeId(pub(crate) u64);
@@ -39,17 +44,29 @@ pub(crate) struct Bridge {
     music: BTreeMap<LegId, PlayId>,
 }
 
-/// How far a party has come with the keys that begin a transfer.
-#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+/// The last keys that a party pressed.
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct KeysPressed {
-    count: usize,
+    keys: String,
     at: Time,
+}
+
+/// What keys that are pressed together ask for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Wish {
+    Transfer,
+    Record,
 }
 
 impl Bridge {
     /// The legs that hear this one.
     pub(crate) fn others(&self, leg: LegId) -> impl Iterator<Item = LegId> {
         self.legs.iter().copied().filter(move |other| *other != leg)
+    }
+
+    /// It hears music in place of the others.
+    pub(crate) fn hears_music(&self, leg: LegId) -> bool {
+        self.music.contains_key(&leg)
     }
 }
 
@@ -71,6 +88,7 @@ impl Pbx {
         let music = BTreeMap::new();
         self.board.bridges.insert(id, Bridge { legs, music });
         self.update_music(id);
+        self.record_bridge(id);
     }
 
     /// A leg in a bridge is told something.
@@ -93,8 +111,10 @@ impl Pbx {
                         self.x.media(Command::SendDigit { leg, digit });
                     }
                 }
-                if self.completes_transfer_keys(leg, *digit) {
-                    self.ask_for_number(id, leg);
+                match self.keys_ask_for(leg, *digit) {
+                    Some(Wish::Transfer) => self.ask_for_number(id, leg),
+                    Some(Wish::Record) => self.record_keys_pressed(id, leg),
+                    None => {}
                 }
             }
             _ => {}
@@ -139,28 +159,30 @@ impl Pbx {
         }
     }
 
-    /// Notes a key; true: it is the last of those that begin a transfer, pressed by a user.
-    fn completes_transfer_keys(&mut self, id: LegId, digit: char) -> bool {
-        let keys = &self.x.config.transfer_keys;
+    /// Notes a key, and says what those that a user pressed together ask for.
+    fn keys_ask_for(&mut self, id: LegId, digit: char) -> Option<Wish> {
+        let config = &self.x.config;
+        let wishes = [
+            (&config.transfer_keys, Wish::Transfer),
+            (&config.record_keys, Wish::Record),
+        ];
         let now = self.x.now.mono;
-        let Some(leg) = self.board.legs.get_mut(&id) else {
-            return false;
-        };
-        if leg.party.user.is_none() || keys.is_empty() {
-            return false;
-        }
+        let leg = self.board.legs.get_mut(&id)?;
+        leg.party.user?;
         let before = leg.keys_pressed.take();
         let before = before.filter(|keys| now.since(keys.at) <= KEYS_WITHIN);
-        let nth = before.map_or(0, |keys| keys.count);
-        let count = match keys.chars().nth(nth) == Some(digit) {
-            true => nth + 1,
-            false => usize::from(keys.starts_with(digit)),
-        };
-        if count == keys.chars().count() {
-            return true;
+        let mut keys = before.map_or(String::new(), |before| before.keys);
+        keys.push(digit);
+        let mut wishes = wishes.iter();
+        let asked = wishes.find(|(wanted, _)| !wanted.is_empty() && keys.ends_with(&***wanted));
+        if let Some((_, wish)) = asked {
+            return Some(*wish);
         }
-        leg.keys_pressed = (count > 0).then_some(KeysPressed { count, at: now });
-        false
+        if keys.chars().count() > KEYS_MAX {
+            keys.remove(0);
+        }
+        leg.keys_pressed = Some(KeysPressed { keys, at: now });
+        None
     }
 
     fn ask_for_number(&mut self, id: BridgeId, leg: LegId) {

@@ -57,6 +57,8 @@ pub(crate) struct Leg {
     /// It is asked where the one whom it talks with is to be transferred.
     pub(crate) asking: Option<Question>,
     pub(crate) keys_pressed: Option<KeysPressed>,
+    /// The recording that its words are written into.
+    pub(crate) recording: Option<Id>,
     /// Digits that came while none was wanted.
     typed: VecDeque<char>,
     /// The deadline that is noted for it outside.
@@ -147,6 +149,7 @@ impl Leg {
             history: History::first(id),
             asking: None,
             keys_pressed: None,
+            recording: None,
             typed: VecDeque::new(),
             noted: None,
             noted_slot: None,

@@ -12,6 +12,7 @@
 //! | dial | [`dial`] | an attempt to get somebody on the line |
 //! | bridge | [`bridge`] | legs that hear each other |
 //! | conference | [`conference`] | legs that meet in a room |
+//! | recording | [`recording`] | what the legs of a bridge say, written down |
 //! | application | `crate::app` | what a leg goes through alone with the machine |
 //!
 //! [`moves`] takes legs from one place to another; [`routing`] reads what was dialled. All four nouns
@@ -30,10 +31,12 @@ pub(crate) mod moves;
 pub(crate) mod outward;
 pub(crate) mod parking;
 mod pickup;
+pub(crate) mod recording;
 pub(crate) mod routing;
 mod texts;
 pub(crate) mod transfer;
 pub(crate) mod watched;
+pub(crate) mod when_free;
 
 use std::sync::Arc;
 

@@ -7,6 +7,7 @@
 //! | give up | waits in a dial | – | over | end of those who ring |
 //! | nobody answers | waits in a dial | no step is left | the mailbox | answer |
 //! | forward (302) | rings in a dial | it goes on to somebody new | over; another rings | call |
+//! | record, pause by keys | bridge | nobody in it is never recorded | stays | taps; a beep |
 //! | hold, resume | bridge | – | stays | music for who is held; its end |
 //! | transfer by keys | bridge of two | a user presses them and a number | as a blind transfer; the transferor is hung up | play, unbridge |
 //! | transfer, blind | bridge of two | the number may be called | dial or application; the transferor waits | unbridge |
@@ -17,6 +18,7 @@
 //! | park | bridge of two | the parker holds; a slot is free | parked, with music | unbridge; end of the parker |
 //! | fetch | outside | somebody is parked there | bridge with who was parked | answer, bridge |
 //! | recall | parked | nobody came in time | dial of the parker | – |
+//! | call when free | a user is on the phone no more | another asked for that, and is not on the phone | dial of who asked, who calls then | call |
 //! | hang up, fall silent | bridge | – | over | end of who is left alone |
 //! | hang up | application | a recording waits for its seal | stays until then | – |
 //! | hang up | application | otherwise | over | – |
@@ -145,6 +147,7 @@ impl Pbx {
                 }
                 Next::Dial(request) => return self.dial(id, request, None),
                 Next::PickUp(whose) => return self.pick_up(id, whose),
+                Next::WhenFree(is_wanted) => return self.when_free(id, is_wanted),
                 Next::ParkHeld => return self.park_held(id),
                 Next::Park(parker) => return self.park(id, parker),
                 Next::FetchParked(slot) => return self.fetch_parked(id, slot),
@@ -202,11 +205,13 @@ impl Pbx {
     pub(crate) fn over(&mut self, id: LegId) {
         self.x.hears_nothing(id);
         self.leave_conference(id);
+        self.recorded_leg_over(id);
         let Some(leg) = self.board.remove_leg(id) else {
             return;
         };
         if let Some(user) = leg.party.user.filter(|_| leg.answered.is_some()) {
             self.x.note_idle(user);
+            self.when_free.over(user);
         }
         self.file_record(&leg);
     }

@@ -7,6 +7,7 @@
 mod differences;
 mod outside;
 mod schedule;
+mod speed;
 #[cfg(test)]
 mod tests;
 
@@ -20,10 +21,12 @@ pub use self::outside::{RouteEntry, TrunkEntry};
 use self::outside::{check_outside, leads_outside, user_faults};
 pub use self::schedule::ScheduleEntry;
 use self::schedule::check_schedules;
+pub use self::speed::SpeedDialEntry;
+use self::speed::check_speed_dials;
 use crate::groups::MEMBERS_MAX;
-use crate::office::Office;
 use crate::office::group::{Overflow, Strategy};
 use crate::office::room::Room;
+use crate::office::{Office, RecordWish};
 use crate::trunks::{is_phone_number, number_fault};
 use crate::users::{
     BLOCKED_MAX, COMPANY_BLOCKED_MAX, DND_EXCEPT_MAX, extension_fault, name_fault, numbers_fault,
@@ -64,6 +67,9 @@ pub struct OfficeFile {
     /// Schedules, in the order of their names.
     #[serde(default)]
     pub schedule: Vec<ScheduleEntry>,
+    /// Speed dials, in the order of their digits.
+    #[serde(default)]
+    pub speed_dial: Vec<SpeedDialEntry>,
 }
 
 /// One user. What is left out is as for any new user.
@@ -134,6 +140,9 @@ pub struct UserEntry {
     /// Shown to who is called outside.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub caller_id: Option<Arc<str>>,
+    /// `never` or `always`; `None`: on demand.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub record: Option<Arc<str>>,
 }
 
 /// One group. What is left out is as for any new group.
@@ -241,7 +250,8 @@ impl Default for RoomEntry {
 /// Something that is wrong with a file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Fault {
-    /// `user`, `group`, `room`, `trunk`, `route`, `schedule` or `blocked`.
+    /// `user`, `group`, `room`, `trunk`, `route`, `schedule`, `speed_dial`
+    /// or `blocked`.
     pub table: String,
     /// Which of them, from 0.
     pub index: usize,
@@ -313,6 +323,8 @@ impl Office {
                 rings_also: settings.rings_also,
                 works_at: settings.works_at,
                 caller_id: settings.caller_id,
+                record: (settings.record != RecordWish::default())
+                    .then(|| settings.record.name().into()),
             });
         }
         for (id, group) in self.groups() {
@@ -353,6 +365,7 @@ impl Office {
         file.blocked = self.blocked().cloned().collect();
         self.export_outside(&mut file);
         self.export_schedules(&mut file);
+        self.export_speed_dials(&mut file);
         file.room.sort_by(|a, b| a.extension.cmp(&b.extension));
         file.user.sort_by(|a, b| a.extension.cmp(&b.extension));
         file.group.sort_by(|a, b| a.extension.cmp(&b.extension));
@@ -372,6 +385,7 @@ impl Office {
         let trunks = self.trunk_ids(file, new_id);
         check_outside(file, &named.extensions, &trunks, &mut faults);
         check_schedules(file, &self.schedules, &mut faults);
+        check_speed_dials(file, &mut faults);
         self.check_users(file, &named, &mut faults);
         check_groups(file, &named, &mut faults);
         check_blocked(file, &mut faults);
@@ -382,6 +396,7 @@ impl Office {
         let mut told = self.differences(file, &named);
         self.outside_differs(&mut told, file, &trunks, new_id);
         self.schedules_differ(&mut told, file, &named.schedules);
+        self.speed_dials_differ(&mut told, file);
         if told.registers.len() > REGISTERS_MAX {
             let mut faults = Faults::default();
             let what = format!(
@@ -505,6 +520,14 @@ impl Office {
             }
             for (key, what) in user_faults(file, &named.extensions, user) {
                 fault(key, what);
+            }
+            let record = user
+                .record
+                .as_deref()
+                .filter(|wish| RecordWish::named(wish).is_none());
+            if let Some(wish) = record {
+                let what = format!("'{wish}' is not never, on-demand or always");
+                fault("record", what);
             }
             let hashes = [&user.ha1_md5, &user.ha1_sha256, &user.pin_hash];
             if hashes.iter().any(|hash| is_too_long(hash)) {

@@ -13,6 +13,7 @@
 //! | `user/ID/forward` | string: the extension all calls go to |
 //! | `user/ID/forward_busy`, `…_no_answer`, `…_unreachable` | string: where calls go in that case |
 //! | `user/ID/reject_anonymous` | `true`: no calls of who withholds the number |
+//! | `user/ID/record` | string: `never`, `always`; removed: on demand |
 //! | `user/ID/blocked` | list of strings: numbers whose calls are refused |
 //! | `user/ID/blocked_to_mailbox` | `true`: they come to the mailbox |
 //! | `user/ID/class` | string: what the user may call ([`ClassOfService`]) |
@@ -24,7 +25,8 @@
 //! | `blocked/NUMBER` | `true`: the company refuses calls of this number from outside |
 //!
 //! Groups and rooms are beside them ([`group`], [`room`]); all of them share the extensions. Lines to the
-//! world have a file of their own ([`outside`]), and so has when the office is open ([`schedule`]).
+//! world have a file of their own ([`outside`]), and so have speed dials ([`speed`]) and when the office is
+//! open ([`schedule`]).
 //!
 //! A user's identity is its [`Id`]; the extension is only a value it has. A mailbox belongs to
 //! the identity, so swapping two extensions swaps no mailboxes. Should two claim one
@@ -41,6 +43,7 @@ use crate::office::group::Group;
 use crate::office::outside::Outside;
 use crate::office::room::Room;
 use crate::office::schedule::Schedules;
+use crate::office::speed::SpeedDials;
 use crate::seam::{Caller, ClassOfService, SipUser};
 
 pub mod file;
@@ -48,6 +51,7 @@ pub mod group;
 pub mod outside;
 pub mod room;
 pub mod schedule;
+pub mod speed;
 #[cfg(test)]
 mod tests;
 
@@ -73,6 +77,36 @@ pub enum ForwardCase {
     NoAnswer,
     /// No phone is registered.
     Unreachable,
+}
+
+/// Whether a user's calls are recorded.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RecordWish {
+    /// Not even if somebody asks for it.
+    Never,
+    /// When one of the parties asks for it.
+    #[default]
+    OnDemand,
+    /// All of them.
+    Always,
+}
+
+impl RecordWish {
+    /// As in its register.
+    pub fn name(self) -> &'static str {
+        match self {
+            RecordWish::Never => "never",
+            RecordWish::OnDemand => "on-demand",
+            RecordWish::Always => "always",
+        }
+    }
+
+    /// The one of this name.
+    pub fn named(name: &str) -> Option<RecordWish> {
+        let all = [RecordWish::Never, RecordWish::OnDemand, RecordWish::Always];
+        all.into_iter().find(|wish| wish.name() == name)
+    }
 }
 
 /// Who answers to an extension.
@@ -125,6 +159,7 @@ pub(crate) struct Settings {
     pub(crate) rings_also: Vec<Arc<str>>,
     pub(crate) works_at: Option<Arc<str>>,
     pub(crate) caller_id: Option<Arc<str>>,
+    pub(crate) record: RecordWish,
     pub(crate) greetings: BTreeMap<Greeting, Id>,
 }
 
@@ -137,6 +172,7 @@ pub(crate) struct Office {
     rooms: BTreeMap<Id, Room>,
     pub(crate) outside: Outside,
     pub(crate) schedules: Schedules,
+    pub(crate) speed_dials: SpeedDials,
     /// Numbers whose calls from outside are refused.
     blocked: BTreeSet<Arc<str>>,
     /// The groups that each user is a member of.
@@ -235,6 +271,11 @@ pub fn caller_id_key(id: Id) -> Arc<str> {
     format!("user/{id}/caller_id").into()
 }
 
+/// The register that says whether a user's calls are recorded.
+pub fn record_key(id: Id) -> Arc<str> {
+    format!("user/{id}/record").into()
+}
+
 /// A value as the text of a register.
 pub(crate) fn json<T: Serialize + ?Sized>(value: &T) -> Arc<str> {
     // Only strings, numbers, booleans and structs of them are written; these have no failing form.
@@ -312,6 +353,11 @@ impl Office {
                 Some("true") => self.blocked.insert(number.into()),
                 _ => self.blocked.remove(number),
             };
+            return None;
+        }
+        if let Some(code) = key.strip_prefix("speed/") {
+            let is_read = self.speed_dials.apply(code, value).is_some();
+            self.unreadable += u64::from(!is_read);
             return None;
         }
         let apart = match key.split_once('/')? {
@@ -479,6 +525,12 @@ impl Office {
             ("rings_also", None) => settings.rings_also = list(value)?,
             ("works_at", None) => settings.works_at = text()?,
             ("caller_id", None) => settings.caller_id = text()?,
+            ("record", None) => {
+                settings.record = match text()? {
+                    Some(name) => RecordWish::named(&name)?,
+                    None => RecordWish::default(),
+                };
+            }
             ("greeting", Some(which)) => {
                 let greeting = Greeting::ALL.into_iter().find(|g| g.name() == which)?;
                 match text()? {

@@ -31,7 +31,7 @@ const SIP_PORT: u16 = 5060;
 pub struct Trunk {
     /// What it is called.
     pub name: Arc<str>,
-    /// An IP address, with a port or without.
+    /// An IP address, with a port or without; with one it calls from there alone.
     pub host: Arc<str>,
     #[serde(default)]
     pub transport: AddressTransport,
@@ -130,6 +130,11 @@ impl Trunk {
     /// Where it is.
     pub fn address(&self) -> Option<SocketAddr> {
         host_address(&self.host)
+    }
+
+    /// No port was given for it: it calls from any.
+    pub(crate) fn is_any_port(&self) -> bool {
+        self.host.parse::<SocketAddr>().is_err()
     }
 
     /// Its own number of an extension.

@@ -78,6 +78,8 @@ impl std::fmt::Debug for Login {
 pub struct TrunkHost {
     pub peer: SocketAddr,
     pub transport: AddressTransport,
+    /// No port was given: it calls from any.
+    pub is_any_port: bool,
 }
 
 /// What is to be different about a trunk; `None`: as it was.

@@ -3,9 +3,11 @@
 use std::time::Duration;
 
 use tandem_engine::TOKEN_CHUNK;
-use tandem_engine::seam::{Event, LegId, LegReport, RecordEnd};
+use tandem_engine::seam::{Event, LegId, LegReport, RecordEnd, TapPackets, TapReport};
+use tandem_storage::name::Id;
 use tandem_storage::seam::{LogEvent, SoundCodec};
 
+use crate::office::RecordWish;
 use crate::office::group::{Overflow, Strategy};
 use crate::seam::{
     AdminAsk, AdminRequest, Caller, Cause, ClassOfService, GroupChange, Input, Referrer,
@@ -98,6 +100,7 @@ impl World {
                 let numbers = value.split(',').filter(|number| !number.is_empty());
                 change.dnd_except = Some(numbers.map(Into::into).collect());
             }
+            "record" => change.record = RecordWish::named(value),
             "blocked" => change.blocked = Some(value.split(',').map(Into::into).collect()),
             _ => self.faults.push(format!("a user has no {key}")),
         }
@@ -221,13 +224,18 @@ impl World {
     pub(super) fn speak(&mut self, leg: LegId, ms: u64) {
         for _ in 0..ms / 500 {
             self.wait(Duration::from_millis(500));
-            let Some(recording) = self.legs.get_mut(&leg).and_then(|l| l.recording.as_mut()) else {
+            let Some(leg) = self.legs.get_mut(&leg) else {
                 return;
             };
-            recording.samples += 4000;
-            let append = log::chunk(recording.sound, recording.index);
-            recording.index += 1;
-            self.log.submit(self.now, TOKEN_CHUNK, append);
+            let mut chunks = Vec::new();
+            for recording in leg.recording.iter_mut().chain(&mut leg.taps) {
+                recording.samples += 4000;
+                chunks.push(log::chunk(recording.sound, recording.index));
+                recording.index += 1;
+            }
+            for append in chunks {
+                self.log.submit(self.now, TOKEN_CHUNK, append);
+            }
             self.settle();
         }
     }
@@ -244,8 +252,40 @@ impl World {
         }
     }
 
+    pub(super) fn tap_ended(&mut self, sound: Id, end: RecordEnd) {
+        for (leg, it) in &mut self.legs {
+            let Some(at) = it.taps.iter().position(|tap| tap.sound == sound) else {
+                continue;
+            };
+            let tap = it.taps.remove(at);
+            let packets = TapPackets {
+                expected: tap.samples / 160,
+                come: tap.samples / 160,
+                ..TapPackets::default()
+            };
+            let report = Box::new(TapReport {
+                sound,
+                samples: tap.samples,
+                end,
+                packets,
+                gaps: Vec::new(),
+                gaps_more: 0,
+                pauses: Vec::new(),
+                sha256: (end == RecordEnd::Stopped).then_some([7; 32]),
+            });
+            let done = Event::TapDone { leg: *leg, report };
+            self.inbox.push_back(Input::Media(done));
+            return;
+        }
+    }
+
     pub(super) fn close(&mut self, leg: LegId) {
         self.recorded(leg, RecordEnd::Stopped);
+        let taps = self.legs.get(&leg).map(|leg| &leg.taps);
+        let taps = taps.into_iter().flatten().map(|tap| tap.sound);
+        for sound in taps.collect::<Vec<Id>>() {
+            self.tap_ended(sound, RecordEnd::Stopped);
+        }
         if self.legs.remove(&leg).is_some() {
             let report = LegReport {
                 packets_received: 100,

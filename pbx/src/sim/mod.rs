@@ -20,6 +20,7 @@
 //! | `played LEG` | what is being played to the leg ends |
 //! | `speak LEG MS` | time passes in which the leg's recording grows |
 //! | `recorded LEG CAUSE` | the recording ends: `silence`, `limit` |
+//! | `recordings` | those of calls are asked for |
 //! | `vanish LEG` | the leg falls silent |
 //! | `wait MS` | time passes, timers run |
 //! | `pin LEG right`, `pin LEG wrong`, `hash LEG ok`, `hash LEG failed` | the PIN helper answers |
@@ -31,6 +32,7 @@
 //! | `register KEY VALUE` | another writes it into the log |
 //! | `user EXT KEY=VALUE` | changes a user: `forward_busy=102`, `blocked=1,2` |
 //! | `block NUMBER`, `unblock NUMBER` | the company refuses its calls |
+//! | `speed NN NUMBER`, `speed NN removed` | a speed dial is set, or gone |
 //! | `watch EXT`, `unwatch EXT` | somebody watches a user's calls |
 //! | `dial EXT NUMBER` | has a user's phones rung, and then a number |
 //! | `records` | the call log is asked for; as they are written, those of legs that came in are shown |
@@ -102,6 +104,7 @@ pub struct World {
 struct Leg {
     play: Option<PlayId>,
     recording: Option<Recording>,
+    taps: Vec<Recording>,
     /// What call control waits for, from this leg's phone or from the PIN helper.
     owes: Option<Owes>,
 }
@@ -321,6 +324,7 @@ impl World {
                 since: WallTime(0),
                 before: None,
             }),
+            ["recordings"] => self.ask(AdminAsk::Recordings),
             ["dial", extension, number] => self.ask(AdminAsk::Dial {
                 extension: extension.into(),
                 number: number.into(),
@@ -339,6 +343,8 @@ impl World {
                 number: number.into(),
                 is_blocked: words[0] == "block",
             }),
+            ["speed", code, "removed"] => self.speed_dial(code, None),
+            ["speed", code, number] => self.speed_dial(code, Some(number)),
             ["schedules"] => self.ask(AdminAsk::Schedule(ScheduleAsk::List)),
             ["trunks"] => self.ask(AdminAsk::Outward(OutwardAsk::Trunks)),
             ["call", leg, from, dialed, "by", trunk] => {
@@ -430,6 +436,8 @@ impl World {
                 .find(|(_, leg)| sound.is_some() && recording(leg) == sound);
             if let Some(leg) = leg.map(|(leg, _)| *leg) {
                 self.recorded(leg, RecordEnd::LogRefused);
+            } else if let Some(sound) = sound {
+                self.tap_ended(sound, RecordEnd::LogRefused);
             }
         }
         self.pbx.handle(self.now, Input::Log(event));

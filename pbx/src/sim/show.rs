@@ -79,6 +79,12 @@ impl Names {
             Output::CheckPin { leg, hash, pin } => format!("check pin {}: {pin} {hash}", leg.0),
             Output::HashPin { leg, pin } => format!("hash pin {}: {pin}", leg.0),
             Output::Admin(reply) => match &reply.answer {
+                Ok(AdminAnswer::Json(Value::Array(rows)))
+                    if rows.first().is_some_and(|row| row.get("tracks").is_some()) =>
+                {
+                    let rows = rows.iter().map(|row| self.recording(row));
+                    format!("reply: {}", rows.collect::<Vec<String>>().join(" | "))
+                }
                 Ok(AdminAnswer::Json(json)) => {
                     let mut json = json.clone();
                     json.sort_all_objects();
@@ -86,6 +92,7 @@ impl Names {
                     format!("reply: {}", self.text(&json.to_string()))
                 }
                 Ok(AdminAnswer::Sound { places, .. }) => format!("reply: {}", length(places)),
+                Ok(AdminAnswer::Tracks { tracks, .. }) => format!("reply: {} tracks", tracks.len()),
                 Ok(AdminAnswer::CallLog(part)) => {
                     let bodies = part.entries.iter().filter_map(|(_, body)| record(body));
                     format!("reply: {}", bodies.collect::<Vec<String>>().join(" | "))
@@ -263,6 +270,12 @@ impl Names {
                 )
             }
             Command::StopRecord { leg } => format!("stop record {}", leg.0),
+            Command::Tap { leg, sound, .. } => format!("tap {}: {}", leg.0, self.sound(*sound)),
+            Command::PauseTap { leg, is_paused, .. } => match is_paused {
+                true => format!("pause tap {}", leg.0),
+                false => format!("tap {} again", leg.0),
+            },
+            Command::Untap { leg, .. } => format!("untap {}", leg.0),
             Command::SendDigit { leg, digit } => format!("send {}: {digit}", leg.0),
             other => format!("{other:?}"),
         }
@@ -270,10 +283,33 @@ impl Names {
 
     fn log(&self, append: &Append) -> String {
         match append {
+            Append::Begin { id, about, .. } if about.starts_with("{\"kind\":\"recording\"") => {
+                format!("log begin {}: {}", self.sound(*id), self.track(about))
+            }
             Append::Begin { id, about, .. } => {
                 format!("log begin {}: {}", self.sound(*id), self.text(about))
             }
             Append::Chunk { id, .. } => format!("log chunk of {}", self.sound(*id)),
+            Append::Seal { id, kind, about } if about.contains("\"packets\"") => {
+                let sealed: Value = serde_json::from_str(about).unwrap_or_default();
+                let (samples, end) = (&sealed["samples"], &sealed["end"]);
+                let end = end.as_str().unwrap_or("not told");
+                format!(
+                    "log seal {}: {kind:?}, {samples} samples, {end}",
+                    self.sound(*id)
+                )
+            }
+            Append::Register { key, value } if key.ends_with("/recording") => {
+                let ending = value
+                    .as_deref()
+                    .map(|value| serde_json::from_str(value).unwrap_or(Value::Null));
+                let tracks = ending.map(|ending| ending["tracks"].to_string());
+                format!(
+                    "log set {} = {} tracks",
+                    self.text(key),
+                    tracks.unwrap_or_default()
+                )
+            }
             Append::Seal { id, kind, about } => {
                 format!("log seal {}: {kind:?} {about}", self.sound(*id))
                     .trim_end()
@@ -289,6 +325,32 @@ impl Names {
             Append::Entry { topic, body } => format!("log {topic}: {}", self.entry(body)),
             Append::Replica { stamp, .. } => format!("log restates {stamp:?}"),
         }
+    }
+
+    /// A track that begins.
+    fn track(&self, about: &str) -> String {
+        let about: Value = serde_json::from_str(about).unwrap_or_default();
+        let text = |value: &Value| self.text(value.as_str().unwrap_or_default());
+        format!(
+            "track {} of {}, {}, {}, {}",
+            about["track"],
+            text(&about["recording"]),
+            text(&about["side"]),
+            text(&about["who"]["number"]),
+            text(&about["why"]),
+        )
+    }
+
+    /// A recording in a list.
+    fn recording(&self, row: &Value) -> String {
+        let text = |value: &Value| self.text(value.as_str().unwrap_or_default());
+        let tracks = row["tracks"].as_array().into_iter().flatten();
+        let tracks = tracks.map(|track| {
+            let (number, side) = (text(&track["number"]), text(&track["side"]));
+            format!("{number} {side} {} ms", track["length_ms"])
+        });
+        let tracks = tracks.collect::<Vec<String>>().join(", ");
+        format!("{} {}: {tracks}", text(&row["id"]), text(&row["state"]))
     }
 
     /// The part of an entry that does not change with the time of day.

@@ -89,6 +89,17 @@ impl World {
                 self.expect(leg, "stop record");
                 self.recorded(leg, RecordEnd::Stopped);
             }
+            Command::Tap { leg, sound, .. } => {
+                self.expect(leg, "tap");
+                let tap = Recording {
+                    sound,
+                    samples: 0,
+                    index: 0,
+                };
+                self.legs.entry(leg).and_modify(|leg| leg.taps.push(tap));
+            }
+            Command::PauseTap { leg, .. } => self.expect(leg, "pause tap"),
+            Command::Untap { sound, .. } => self.tap_ended(sound, RecordEnd::Stopped),
             Command::Join { leg, .. } | Command::PlayToRoom { leg, .. } => {
                 self.expect(leg, "room");
             }

@@ -80,10 +80,10 @@ fn settings_and_messages_are_told_without_secrets_and_a_withheld_number_stays_so
         > events on
         > user 102 forward_busy=103
         log set user/102/forward_busy = '103'
-        user.changed: {'blocked':[],'blocked_to_mailbox':false,'caller_id':null,'class':'outward','conflict':false,'dnd':false,'dnd_except':[],'extension':'102','forward':null,'forward_busy':'103','forward_no_answer':null,'forward_outside':false,'forward_unreachable':null,'id':'102','messages':{'new':0,'new_urgent':0,'old':0,'old_urgent':0},'name':'User 102','reject_anonymous':false,'rings_also':[],'set':'forward_busy','works_at':null}
+        user.changed: {'blocked':[],'blocked_to_mailbox':false,'caller_id':null,'class':'outward','conflict':false,'dnd':false,'dnd_except':[],'extension':'102','forward':null,'forward_busy':'103','forward_no_answer':null,'forward_outside':false,'forward_unreachable':null,'id':'102','messages':{'new':0,'new_urgent':0,'old':0,'old_urgent':0},'name':'User 102','record':'on-demand','reject_anonymous':false,'rings_also':[],'set':'forward_busy','works_at':null}
         reply: done
         > register user/a.1.1/pin \"secret\"
-        user.changed: {'blocked':[],'blocked_to_mailbox':false,'caller_id':null,'class':'outward','conflict':false,'dnd':false,'dnd_except':[],'extension':'101','forward':null,'forward_busy':null,'forward_no_answer':null,'forward_outside':false,'forward_unreachable':null,'id':'101','messages':{'new':0,'new_urgent':0,'old':0,'old_urgent':0},'name':'User 101','reject_anonymous':false,'rings_also':[],'set':'pin','works_at':null}
+        user.changed: {'blocked':[],'blocked_to_mailbox':false,'caller_id':null,'class':'outward','conflict':false,'dnd':false,'dnd_except':[],'extension':'101','forward':null,'forward_busy':null,'forward_no_answer':null,'forward_outside':false,'forward_unreachable':null,'id':'101','messages':{'new':0,'new_urgent':0,'old':0,'old_urgent':0},'name':'User 101','record':'on-demand','reject_anonymous':false,'rings_also':[],'set':'pin','works_at':null}
         > group 600 members=102
         log set group/S1 = {'extension':'600','name':'Group 600','members':['102'],'strategy':'all','ring_s':20,'overflow':'mailbox'}
         group.changed: {'extension':'600','id':'S1','members':[{'extension':'102','logged_in':true}],'name':'Group 600','night':'mailbox','open':true,'overflow':'mailbox','ring_s':20,'schedule':null,'set':'itself','strategy':'all'}

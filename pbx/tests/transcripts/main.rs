@@ -14,11 +14,13 @@ mod moves;
 mod node;
 mod outward;
 mod quota;
+mod recordings;
 mod records;
 mod rooms;
 mod schedules;
 mod unwanted;
 mod watched;
+mod when_free;
 
 use tandem_pbx::PbxConfig;
 use tandem_pbx::sim::World;

@@ -233,6 +233,8 @@ pub(crate) struct User {
     pub(crate) works_at: Option<String>,
     /// Shown to who is called outside.
     pub(crate) caller_id: Option<String>,
+    /// Whether calls are recorded: never, on-demand or always.
+    pub(crate) record: String,
     /// Another user has this extension.
     pub(crate) conflict: bool,
     pub(crate) messages: MessageSummary,
@@ -243,6 +245,25 @@ pub(crate) struct User {
 #[serde(deny_unknown_fields)]
 pub(crate) struct NewBlocked {
     pub(crate) number: String,
+}
+
+/// Two digits that stand for a number.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub(crate) struct SpeedDial {
+    pub(crate) code: String,
+    pub(crate) number: String,
+    /// Whose it is.
+    pub(crate) name: String,
+}
+
+/// What a speed dial is to stand for.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct SpeedDialSettings {
+    /// An extension, or a number outside as it would be dialled.
+    pub(crate) number: String,
+    /// Whose it is.
+    pub(crate) name: String,
 }
 
 /// Messages of a mailbox, counted.
@@ -365,6 +386,9 @@ pub(crate) struct UserSettings {
     )]
     #[schema(value_type = Option<String>)]
     pub(crate) caller_id: Option<Option<String>>,
+    /// Whether calls are recorded: never, on-demand or always.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) record: Option<String>,
 }
 
 /// Users under one extension.
@@ -512,7 +536,7 @@ pub(crate) struct OfficeDifference {
 /// Something that is wrong with an office file.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub(crate) struct OfficeFault {
-    /// user, group, room, trunk, route, schedule or blocked.
+    /// user, group, room, trunk, route, schedule, speed_dial or blocked.
     pub(crate) table: String,
     /// Which of them, from 0.
     pub(crate) index: usize,

@@ -60,6 +60,8 @@ pub(crate) struct CallRecord {
     /// answered, mailbox, parked, transferred, service, busy, no_answer, unreachable, refused, cancelled,
     /// answered_elsewhere, no_such_number or failed.
     pub(crate) outcome: String,
+    /// The trunk it went over; null: none.
+    pub(crate) trunk: Option<String>,
     /// Why it ended, as in metrics.
     pub(crate) cause: String,
     /// What it went through, in order.
@@ -285,6 +287,7 @@ pub(crate) fn row(record: call_log::CallRecord) -> CallRecord {
         ended: record.ended.0,
         talked_s: record.talked_s(),
         outcome: record.outcome().as_str().into(),
+        trunk: record.trunk.as_deref().map(Into::into),
         cause: record.cause.to_string(),
         through: through.collect(),
         message: record.message.as_ref().map(name),
@@ -300,7 +303,7 @@ pub(crate) fn row(record: call_log::CallRecord) -> CallRecord {
 }
 
 /// The columns of the table.
-const COLUMNS: [&str; 24] = [
+const COLUMNS: [&str; 25] = [
     "leg",
     "call",
     "joined",
@@ -325,6 +328,7 @@ const COLUMNS: [&str; 24] = [
     "packets_sent",
     "jitter_us",
     "round_trip_us",
+    "trunk",
 ];
 
 /// The table's first line.
@@ -371,6 +375,7 @@ pub(crate) fn csv_row(record: &CallRecord) -> String {
         figure(|quality| quality.packets_sent.to_string()),
         figure(|quality| quality.jitter_us.to_string()),
         figure(|quality| quality.round_trip_us.to_string()),
+        text(&record.trunk),
     ];
     let cells: Vec<String> = cells.iter().map(|text| cell(text)).collect();
     cells.join(",") + "\r\n"
@@ -436,7 +441,7 @@ mod tests {
     fn every_column_has_its_cell() {
         let body = r#"{"leg":"a.1.2","call":"a.1.1","direction":"out","user":"a.1.9","extension":"102",
             "from":{"number":"101","name":"Reception, front","user":null},"to":"102",
-            "started":1000,"answered":2000,"ended":5000,"cause":"normal","outcome":"answered",
+            "started":1000,"answered":2000,"ended":5000,"cause":"normal","outcome":"answered","trunk":"carrier",
             "through":[{"at":2000,"what":"talking","whom":"101"}],"codec":"PCMA",
             "quality":{"packets_received":150,"packets_lost":-1,"packets_sent":151,"jitter_us":90,
             "round_trip_us":0}}"#;
@@ -444,7 +449,7 @@ mod tests {
         assert_eq!(
             csv_row(&record),
             "a.1.2,a.1.1,,out,102,101,\"Reception, front\",102,,,1970-01-01T00:00:01Z,\
-             1970-01-01T00:00:02Z,1970-01-01T00:00:05Z,3,answered,normal,talking 101,,PCMA,150,-1,151,90,0\r\n"
+             1970-01-01T00:00:02Z,1970-01-01T00:00:05Z,3,answered,normal,talking 101,,PCMA,150,-1,151,90,0,carrier\r\n"
         );
         let header = csv_header();
         let columns = header.trim_end().split(',').count();

@@ -32,14 +32,14 @@ pub(crate) struct Trunk {
     pub(crate) has_password: bool,
     /// What it knows us by.
     pub(crate) number: Option<String>,
-    /// Calls now.
-    pub(crate) calls: usize,
     /// The most calls at once.
     pub(crate) calls_max: u16,
     /// Numbers under which it calls us, and the extension each is for.
     pub(crate) numbers: BTreeMap<String, String>,
     /// The extension for every other number.
     pub(crate) otherwise: Option<String>,
+    /// Calls now.
+    pub(crate) calls: usize,
 }
 
 /// A trunk to be made, or what is to be different about one; what is left out stays, or is as for any new

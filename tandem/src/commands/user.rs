@@ -94,6 +94,9 @@ fn print_users(users: Vec<admin::bodies::User>) {
         if !user.rings_also.is_empty() {
             marks.push(format!("rings also: {}", user.rings_also.join(" ")));
         }
+        if user.record != "on-demand" {
+            marks.push(format!("recorded: {}", user.record));
+        }
         if user.conflict {
             marks.push("another user has this extension".into());
         }
@@ -131,12 +134,13 @@ fn parse(typed: &[String]) -> Result<UserSettings, String> {
             "rings_also" => settings.rings_also = Some(list(value)),
             "works_at" => settings.works_at = extension(value),
             "caller_id" => settings.caller_id = extension(value),
+            "record" => settings.record = text(),
             _ => {
                 return Err(format!(
                     "'{key}' cannot be set; what can: name, extension, password, pin, dnd (on, off), dnd_except (numbers), forward, forward_busy, \
                      forward_no_answer, forward_unreachable (an extension, or nothing), reject_anonymous (on, off), \
                      blocked (numbers), blocked_to_mailbox (on, off), class (internal, outward, international), forward_outside (on, off), \
-                     rings_also (numbers), works_at, caller_id (a number, or nothing)"
+                     rings_also (numbers), works_at, caller_id (a number, or nothing), record (never, on-demand, always)"
                 ));
             }
         }

@@ -65,7 +65,14 @@ pbx_logins: Mailboxes opened with the right PIN.
 pbx_pin_wrong: Wrong PINs.
 pbx_pin_pauses: Times a mailbox paused after wrong PINs.
 pbx_messages_destroyed: Deleted messages destroyed after their time.
+pbx_recordings_wanted: Recordings of calls that a user asked for, or that policy wants.
+pbx_recordings_begun: Recordings that have begun in the log.
+pbx_recordings_refused: Recordings that were wanted and could not begin.
+pbx_recordings_cut_short: Recordings of which something is missing at the end.
+pbx_recordings_destroyed: Recordings destroyed after their time.
 pbx_quota_warnings: Mails asked for, because a mailbox was nearly full.
+pbx_calls_when_free: Calls made because somebody who was asked for had become free.
+pbx_calls_when_free_refused: Wishes for such a call that found no room.
 pbx_imports: Messages imported by an administrator.
 pbx_log_refused: Records the log refused, of any kind.
 pbx_events_stray: Events for legs, plays or tokens nobody waits for: mostly crossings, harmless.

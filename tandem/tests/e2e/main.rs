@@ -23,6 +23,7 @@ mod mailbox;
 mod nodes;
 mod office;
 mod old_disks;
+mod outside;
 mod phones;
 mod pins;
 mod privacy;

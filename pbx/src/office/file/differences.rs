@@ -10,10 +10,10 @@ use super::{Comparison, GroupEntry, Named, OfficeFile, RoomEntry, UserEntry, for
 use crate::office::group::{Group, Overflow, Strategy, group_key};
 use crate::office::room::{Room, host_pin_key, room_key, room_pin_key};
 use crate::office::{
-    Account, ForwardCase, Office, Settings, account_key, blocked_key, blocked_to_mailbox_key,
-    caller_id_key, class_key, company_blocked_key, dnd_except_key, dnd_key, forward_case_key,
-    forward_key, forward_outside_key, json, pin_key, reject_anonymous_key, rings_also_key,
-    works_at_key,
+    Account, ForwardCase, Office, RecordWish, Settings, account_key, blocked_key,
+    blocked_to_mailbox_key, caller_id_key, class_key, company_blocked_key, dnd_except_key, dnd_key,
+    forward_case_key, forward_key, forward_outside_key, json, pin_key, record_key,
+    reject_anonymous_key, rings_also_key, works_at_key,
 };
 use crate::seam::ClassOfService;
 
@@ -171,6 +171,13 @@ impl Office {
             diff.parts.push("blocked numbers".to_owned());
             let value = (!user.blocked.is_empty()).then(|| json(&user.blocked));
             diff.set(blocked_key(id), value);
+        }
+        let record = user.record.as_deref().and_then(RecordWish::named);
+        let record = record.unwrap_or_default();
+        if settings.record != record {
+            diff.see("record", &settings.record.name(), &record.name());
+            let value = (record != RecordWish::default()).then(|| json(record.name()));
+            diff.set(record_key(id), value);
         }
         diff.finish("user", &user.extension, &user.name, is_new);
     }

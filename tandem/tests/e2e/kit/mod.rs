@@ -4,6 +4,7 @@
 //! Everything waits for events with a generous limit; nothing sleeps a fixed time and hopes.
 
 pub mod baresip;
+pub mod kamailio;
 pub mod node;
 pub mod place;
 pub mod proxy;

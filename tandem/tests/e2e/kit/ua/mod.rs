@@ -94,6 +94,11 @@ impl Ua {
         ua
     }
 
+    /// It calls by this proxy from now on.
+    pub fn calls_by(&mut self, proxy: SocketAddr) {
+        self.server = proxy;
+    }
+
     /// A telephone at `ip`.
     pub fn at(node: &Node, user: &str, ip: Ipv4Addr) -> Ua {
         let socket = UdpSocket::bind((ip, 0)).expect("a free UDP port on loopback");
@@ -117,6 +122,11 @@ impl Ua {
 }
 
 impl Call {
+    /// The INVITE that came.
+    pub fn invite(&self) -> &Message {
+        self.invite.as_ref().expect("the call came in")
+    }
+
     /// The call as a Replaces header names it to the node (RFC 3891).
     pub fn replaces(&self) -> String {
         let tag = |address: &str| parameter(address, "tag").unwrap_or_default();
