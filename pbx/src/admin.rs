@@ -7,6 +7,7 @@ use tandem_storage::seam::Refusal;
 use crate::conflicts;
 use crate::mailbox::{self, Message, deleted_key};
 use crate::office::file::OfficeFile;
+use crate::office::speed::{self, SpeedDial};
 use crate::pbx::Pbx;
 use crate::quota::{self, messages_max_key, quota_minutes_key};
 use crate::retention::{hold_key, keep_heard_key};
@@ -95,6 +96,19 @@ impl Pbx {
                 Ok(None) => return,
                 Err(why) => Err(why),
             },
+            AdminAsk::SpeedDials => {
+                let all = self.x.office.speed_dials.all();
+                let rows = all.map(|(code, dial)| {
+                    json!({ "code": code, "number": dial.number, "name": dial.name })
+                });
+                Ok(AdminAnswer::Json(rows.collect()))
+            }
+            AdminAsk::SetSpeedDial { code, dial } => {
+                match self.set_speed_dial(asker, &code, dial.as_ref()) {
+                    Ok(()) => return,
+                    Err(why) => Err(why),
+                }
+            }
             AdminAsk::Blocked => {
                 let numbers = self.x.office.blocked();
                 Ok(AdminAnswer::Json(numbers.map(|number| &**number).collect()))
@@ -254,6 +268,25 @@ impl Pbx {
             self.x.append_register(Waiter::Nobody, key, value);
         }
         self.x.append_register(Waiter::Asker(asker), last, value);
+        Ok(())
+    }
+
+    fn set_speed_dial(
+        &mut self,
+        asker: u64,
+        code: &str,
+        dial: Option<&SpeedDial>,
+    ) -> Result<(), String> {
+        speed::code_fault(code).map_or(Ok(()), Err)?;
+        match dial {
+            Some(dial) => speed::speed_dial_fault(dial).map_or(Ok(()), |(_, what)| Err(what))?,
+            None if self.x.office.speed_dials.get(code).is_none() => {
+                return Err(format!("no speed dial has the digits {code}"));
+            }
+            None => {}
+        }
+        let key = speed::speed_key(code);
+        self.x.register(Waiter::Asker(asker), key, dial);
         Ok(())
     }
 

@@ -148,8 +148,14 @@ pub enum Service {
     GroupLogin,
     /// Log out.
     GroupLogout,
+    /// What the two digits that follow stand for.
+    SpeedDial,
     /// Call who called me last.
     CallBack,
+    /// Ring me, and then whom I did not reach last, when that one is free.
+    CallWhenFreeOn,
+    /// Do so for nobody any more.
+    CallWhenFreeOff,
     /// The phone of the extension that follows answers by itself.
     Intercom,
     /// Answer what rings at the extension that follows.
@@ -260,6 +266,9 @@ impl StarCode {
             ("*45", Service::GroupLogin),
             ("*46", Service::GroupLogout),
             ("*69", Service::CallBack),
+            ("*66", Service::CallWhenFreeOn),
+            ("*86", Service::CallWhenFreeOff),
+            ("*0", Service::SpeedDial),
             ("*80", Service::Intercom),
             ("**", Service::PickUp),
             ("*8", Service::PickUpGroup),

@@ -15,7 +15,7 @@ const TOPIC: &str = "conflicts";
 /// The newest are listed.
 const LISTED_MAX: usize = 200;
 /// What people set; what nodes and phones write for themselves is no conflict.
-const SET_BY_PEOPLE: [&str; 8] = [
+const SET_BY_PEOPLE: [&str; 9] = [
     "user/",
     "group/",
     "room/",
@@ -24,6 +24,7 @@ const SET_BY_PEOPLE: [&str; 8] = [
     "route/",
     "schedule/",
     "blocked/",
+    "speed/",
 ];
 
 /// Looks at a record before the view takes it in.

@@ -72,6 +72,10 @@ pub struct Counters {
     pub recordings_destroyed: u64,
     /// Mails asked for, because a mailbox was nearly full.
     pub quota_warnings: u64,
+    /// Calls made because somebody who was asked for had become free.
+    pub calls_when_free: u64,
+    /// Wishes for one that found no room.
+    pub calls_when_free_refused: u64,
     /// Messages imported by an administrator.
     pub imports: u64,
     /// Records the log refused, of any kind.

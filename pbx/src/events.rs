@@ -22,6 +22,7 @@
 //! | `trunk.changed`, `trunk.removed`, `route.changed`, `route.removed` | likewise | as `tandem trunk list` and `tandem route list` |
 //! | `schedule.changed`, `schedule.removed` | likewise | a schedule, as `tandem schedule list` has it |
 //! | `blocked.added`, `blocked.removed` | the company refuses a number's calls, or no longer | the number |
+//! | `speed_dial.changed`, `speed_dial.removed` | a speed dial | its digits, number and name |
 //! | `conflict` | something lost in a merge | as listed |
 //!
 //! Invariants: no PIN, password, digest or sound is in a body. Who withholds the number has none here
@@ -99,6 +100,17 @@ impl PbxState {
             false => "blocked.removed",
         };
         self.event(kind, |_| json!({ "number": number }));
+    }
+
+    /// A speed dial is another, or gone.
+    pub(crate) fn speed_dial_happened(&mut self, code: &str) {
+        let row = self.office.speed_dials.get(code);
+        let row = row.map(|dial| json!({ "code": code, "number": dial.number, "name": dial.name }));
+        let kind = match row {
+            Some(_) => "speed_dial.changed",
+            None => "speed_dial.removed",
+        };
+        self.event(kind, |_| row.unwrap_or_else(|| json!({ "code": code })));
     }
 
     /// A message's register was set.

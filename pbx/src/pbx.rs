@@ -24,6 +24,7 @@ use crate::call::leg::{Direction, Leg};
 use crate::call::outward::OutsideLeg;
 use crate::call::routing::{self, Dialer};
 use crate::call::watched::Watched;
+use crate::call::when_free::WhenFree;
 use crate::call_log;
 use crate::config::PbxConfig;
 use crate::counters::Counters;
@@ -41,6 +42,7 @@ pub struct Pbx {
     pub(crate) x: PbxState,
     pub(crate) board: Board,
     pub(crate) watched: Watched,
+    pub(crate) when_free: WhenFree,
     pub(crate) imports: Imports,
     /// Records of legs that wait for what the engine counted.
     pub(crate) records: call_log::Waiting,
@@ -69,6 +71,7 @@ impl Pbx {
             x: PbxState::new(config, view, ids, now),
             board: Board::default(),
             watched: Watched::default(),
+            when_free: WhenFree::default(),
             imports: Imports::default(),
             records: call_log::Waiting::default(),
             told: ToldLegs::new(),
@@ -103,6 +106,7 @@ impl Pbx {
             Input::Drain => self.on_drain(),
             Input::Stop => self.on_stop(),
         }
+        self.call_who_is_free();
         self.after_moves();
         self.check_stopped();
     }
@@ -118,6 +122,7 @@ impl Pbx {
             self.board.deadline(),
             self.records.deadline(),
             self.board.recordings.deadline(),
+            self.when_free.deadline(),
         ];
         deadlines.into_iter().flatten().min()
     }
@@ -133,6 +138,8 @@ impl Pbx {
         }
         self.write_due_records();
         self.recordings_due();
+        self.forget_when_free();
+        self.call_who_is_free();
         self.after_moves();
         self.check_stopped();
     }
@@ -294,6 +301,11 @@ impl Pbx {
         None
     }
 
+    /// Calls are taken, and made.
+    pub(crate) fn is_running(&self) -> bool {
+        self.stage == Stage::Running
+    }
+
     /// No more calls can begin.
     pub(crate) fn is_full(&self) -> bool {
         self.board.incoming_len() >= self.x.config.calls_max
@@ -410,6 +422,8 @@ impl Pbx {
     fn on_stop(&mut self) {
         if matches!(self.stage, Stage::Running | Stage::Draining) {
             self.stage = Stage::Stopping;
+            // Nobody is called back any more.
+            self.when_free = WhenFree::default();
             self.tell_all(&LegEvent::Stop);
         }
     }

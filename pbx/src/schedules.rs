@@ -105,14 +105,22 @@ impl Pbx {
         schedule.holidays = change.holidays.unwrap_or(schedule.holidays);
         schedule.time_zone = change.time_zone.unwrap_or(schedule.time_zone);
         schedule_fault(&schedule).map_or(Ok(()), |(_, what)| Err(what))?;
-        if let Some(switched) = change.switched {
-            let value = override_value(switched);
-            self.x
-                .append_register(Waiter::Nobody, override_key(id), value);
+        // Who only switches it writes nothing else: another may change the hours at another node.
+        let is_same = schedules.get(id) == Some(&schedule);
+        let mut registers = Vec::new();
+        if change.switched.is_none() || !is_same {
+            registers.push((schedule_key(id), Some(json(&schedule))));
         }
-        let value = Some(json(&schedule));
-        self.x
-            .append_register(Waiter::Asker(asker), schedule_key(id), value);
+        if let Some(switched) = change.switched {
+            registers.push((override_key(id), override_value(switched)));
+        }
+        let last = registers.pop();
+        for (key, value) in registers {
+            self.x.append_register(Waiter::Nobody, key, value);
+        }
+        if let Some((key, value)) = last {
+            self.x.append_register(Waiter::Asker(asker), key, value);
+        }
         Ok(())
     }
 }

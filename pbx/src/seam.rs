@@ -672,6 +672,14 @@ pub enum AdminAsk {
     Outward(OutwardAsk),
     /// When the office is open.
     Schedule(ScheduleAsk),
+    /// Speed dials, as JSON.
+    SpeedDials,
+    /// Set a speed dial; `None`: remove it. Answered when it is durable.
+    SetSpeedDial {
+        /// Its two digits.
+        code: Arc<str>,
+        dial: Option<crate::office::speed::SpeedDial>,
+    },
     /// Numbers whose calls the company refuses, as JSON.
     Blocked,
     /// Refuse the calls of a number from outside, or no longer. Answered when it is durable.

@@ -140,7 +140,7 @@ impl PbxState {
         for (key, value) in self.view.registers("room/") {
             self.office.apply(key, Some(value));
         }
-        for prefix in ["trunk/", "route/", "schedule/", "blocked/"] {
+        for prefix in ["trunk/", "route/", "schedule/", "blocked/", "speed/"] {
             for (key, value) in self.view.registers(prefix) {
                 self.office.apply(key, Some(value));
             }
@@ -322,6 +322,9 @@ impl PbxState {
         }
         if let Some(number) = key.strip_prefix("blocked/") {
             self.blocking_happened(number, value.is_some());
+        }
+        if let Some(code) = key.strip_prefix("speed/") {
+            self.speed_dial_happened(code);
         }
         if let Some(greeting) = greeting_of(key, value.as_deref()) {
             // Small, few, and heard by callers wherever they come in: every node has them.

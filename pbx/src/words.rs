@@ -152,6 +152,8 @@ words! {
     ANONYMOUS_ACCEPTED = "codes/anonymous-accepted";
     OFFICE_OPEN = "codes/office-open";
     OFFICE_CLOSED = "codes/office-closed";
+    CALL_WHEN_FREE = "codes/call-when-free";
+    CALL_WHEN_FREE_OFF = "codes/call-when-free-off";
     LOGGED_IN = "codes/logged-in";
     LOGGED_OUT = "codes/logged-out";
     NOTHING_RINGS = "codes/nothing-rings";

@@ -14,6 +14,7 @@ fn run(seed: u64, config: PbxConfig) -> [u64; 7] {
     let mut world = World::new(config, &["101", "102", "103"]);
     world.tell("trunk p host=192.0.2.1 calls_max=3 numbers=555:101 otherwise=102");
     world.tell("route 9. strip=1 trunks=p");
+    world.tell("group 750 members=101,102,103 strategy=page");
     let mut story = Vec::new();
     for _ in 0..1000 {
         let (line, said) = world.stir(dice.next_u64());

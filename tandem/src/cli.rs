@@ -61,6 +61,9 @@ enum Command {
     /// Numbers whose calls from outside are refused: add, remove, list
     #[command(subcommand)]
     Block(schedule::Block),
+    /// Two digits that stand for a number: set, remove, list
+    #[command(subcommand)]
+    Speed(schedule::Speed),
     /// Tokens for the API, each with a role: add, list, remove
     #[command(subcommand)]
     Token(Token),
@@ -318,7 +321,7 @@ pub(crate) enum Token {
 /// `tandem office …`
 #[derive(Debug, Subcommand)]
 pub(crate) enum Office {
-    /// Write all users, groups, rooms, trunks, routes and schedules to a file
+    /// Write the whole office to a file: users, groups, rooms, trunks, routes, schedules, speed dials
     Export {
         /// Where to [default: standard output]
         file: Option<PathBuf>,
@@ -620,6 +623,7 @@ pub(crate) fn run() -> ExitCode {
         Command::Route(route) => commands::trunk::run_route(&route),
         Command::Schedule(schedule) => commands::schedule::run(&schedule),
         Command::Block(block) => commands::schedule::block(&block),
+        Command::Speed(speed) => commands::schedule::speed(&speed),
         Command::Token(token) => commands::token::run(&token),
         Command::Dial(dial) => commands::group::dial(&dial),
         Command::Conflicts(ask) => commands::lists::conflicts(&ask),

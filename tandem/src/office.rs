@@ -102,6 +102,10 @@ impl Office {
                 ("68, 68N", "park whom I hold; fetch who is parked at N"),
                 ("*3 in a call", "record it; pause; go on"),
                 (
+                    "*66, *86",
+                    "ring me when whom I did not reach is free; no longer",
+                ),
+                (
                     "*69, *80EXT",
                     "call back who called last; EXT's phone answers by itself",
                 ),

@@ -79,6 +79,8 @@ pub(crate) enum Next {
     Dial(DialRequest),
     /// It picks up what rings at this user; `None`: at anybody whose calls it may pick up.
     PickUp(Option<Id>),
+    /// Its user wants to be called when whom it missed last is free; false: no longer.
+    WhenFree(bool),
     /// Its user parks whom it holds.
     ParkHeld,
     /// It is parked, by this user.

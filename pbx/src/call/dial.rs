@@ -394,6 +394,7 @@ impl Pbx {
         let Some(waits) = dial.waits else {
             return;
         };
+        self.note_missed(&dial, dial.cause);
         match self.otherwise(&dial) {
             Next::Dial(mut request) => {
                 request.referred_by = dial.request.referred_by;
@@ -462,11 +463,21 @@ impl Pbx {
         self.go(id, next);
     }
 
+    /// Who waits was not connected with the user who was dialled.
+    fn note_missed(&mut self, dial: &Dial, cause: Cause) {
+        let first = dial.request.passed.first().copied();
+        let called = first.filter(|id| self.x.office.account(*id).is_some());
+        if let (Some(_), Some(by), Some(to)) = (dial.waits, dial.shown.user, called) {
+            self.when_free.missed(by, to, cause);
+        }
+    }
+
     /// Who waited has gone.
     pub(crate) fn dial_abandoned(&mut self, id: DialId, cause: Cause) {
         let Some(dial) = self.board.remove_dial(id) else {
             return;
         };
+        self.note_missed(&dial, Cause::NoAnswer);
         let cause = match cause {
             Cause::AnsweredElsewhere => Cause::AnsweredElsewhere,
             _ => Cause::Cancelled,

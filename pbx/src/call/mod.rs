@@ -36,6 +36,7 @@ pub(crate) mod routing;
 mod texts;
 pub(crate) mod transfer;
 pub(crate) mod watched;
+pub(crate) mod when_free;
 
 use std::sync::Arc;
 

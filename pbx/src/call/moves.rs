@@ -18,6 +18,7 @@
 //! | park | bridge of two | the parker holds; a slot is free | parked, with music | unbridge; end of the parker |
 //! | fetch | outside | somebody is parked there | bridge with who was parked | answer, bridge |
 //! | recall | parked | nobody came in time | dial of the parker | – |
+//! | call when free | a user is on the phone no more | another asked for that, and is not on the phone | dial of who asked, who calls then | call |
 //! | hang up, fall silent | bridge | – | over | end of who is left alone |
 //! | hang up | application | a recording waits for its seal | stays until then | – |
 //! | hang up | application | otherwise | over | – |
@@ -146,6 +147,7 @@ impl Pbx {
                 }
                 Next::Dial(request) => return self.dial(id, request, None),
                 Next::PickUp(whose) => return self.pick_up(id, whose),
+                Next::WhenFree(is_wanted) => return self.when_free(id, is_wanted),
                 Next::ParkHeld => return self.park_held(id),
                 Next::Park(parker) => return self.park(id, parker),
                 Next::FetchParked(slot) => return self.fetch_parked(id, slot),
@@ -209,6 +211,7 @@ impl Pbx {
         };
         if let Some(user) = leg.party.user.filter(|_| leg.answered.is_some()) {
             self.x.note_idle(user);
+            self.when_free.over(user);
         }
         self.file_record(&leg);
     }

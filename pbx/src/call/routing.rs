@@ -32,6 +32,7 @@ pub(crate) enum Route {
     Room(Id),
     Intercom(Id),
     CallBack,
+    WhenFree(bool),
     Leave(Id),
     MyMessages,
     MessagesOf(Option<Id>),
@@ -77,6 +78,7 @@ impl Dialer<'_> {
 
 /// Reads what was dialled: an extension, a code, a number outside. `None`: there is no such number.
 pub(crate) fn route(dialed: &str, config: &PbxConfig, office: &Office) -> Option<Route> {
+    let dialed = in_full(dialed, config, office).map_or(dialed, |number| number);
     match office.entry(dialed) {
         Some(Entry::User(user)) => return Some(Route::User(user)),
         Some(Entry::Group(group)) => {
@@ -100,6 +102,21 @@ pub(crate) fn route(dialed: &str, config: &PbxConfig, office: &Office) -> Option
         .into_iter()
         .find_map(|code| service(code.service, &dialed[code.code.len()..], office))
         .or_else(|| office.outside.route_for(dialed).map(Route::Outside))
+}
+
+/// What a speed dial stands for. `None`: it is none.
+fn in_full<'a>(dialed: &str, config: &PbxConfig, office: &'a Office) -> Option<&'a Arc<str>> {
+    if office.entry(dialed).is_some() {
+        return None;
+    }
+    let mut codes = config.codes.iter();
+    codes.find_map(|code| {
+        let digits = match code.service {
+            Service::SpeedDial => dialed.strip_prefix(&*code.code)?,
+            _ => return None,
+        };
+        office.speed_dials.get(digits).map(|dial| &dial.number)
+    })
 }
 
 /// A service and the number that follows its code.
@@ -129,6 +146,7 @@ fn service(service: Service, rest: &str, office: &Office) -> Option<Route> {
         Service::PickUp => Route::PickUp(Some(office.by_extension(rest)?)),
         Service::Park if !rest.is_empty() => Route::Fetch(parking::slot(rest)?),
         Service::ForwardOn if !rest.is_empty() => Route::Change(Change::Forward(Some(rest.into()))),
+        Service::SpeedDial => return None,
         _ if !rest.is_empty() => return None,
         Service::ForwardOn | Service::ForwardCaseOn(_) | Service::WorkAt => return None,
         Service::WorkHere => Route::Change(Change::WorkAt(None)),
@@ -143,6 +161,8 @@ fn service(service: Service, rest: &str, office: &Office) -> Option<Route> {
         Service::RejectAnonymousOn => Route::Change(Change::RejectAnonymous(true)),
         Service::RejectAnonymousOff => Route::Change(Change::RejectAnonymous(false)),
         Service::CallBack => Route::CallBack,
+        Service::CallWhenFreeOn => Route::WhenFree(true),
+        Service::CallWhenFreeOff => Route::WhenFree(false),
         Service::PickUpGroup => Route::PickUp(None),
         Service::Park => Route::Park,
     };
@@ -151,6 +171,11 @@ fn service(service: Service, rest: &str, office: &Office) -> Option<Route> {
 
 /// Where a leg goes for which this was dialled.
 pub(crate) fn start(dialer: &Dialer<'_>, x: &mut PbxState) -> Next {
+    let number = in_full(dialer.dialed, &x.config, &x.office).cloned();
+    let dialer = &Dialer {
+        dialed: number.as_deref().unwrap_or(dialer.dialed),
+        ..*dialer
+    };
     let Some(route) = route(dialer.dialed, &x.config, &x.office) else {
         return Next::End(Cause::NoSuchNumber);
     };
@@ -174,6 +199,7 @@ pub(crate) fn start(dialer: &Dialer<'_>, x: &mut PbxState) -> Next {
         Route::Outside(route) => return call_outside(dialer, route, x),
         Route::Intercom(user) => return Next::Dial(intercom(user, x)),
         Route::CallBack => return call_back(dialer, x),
+        Route::WhenFree(is_wanted) => return Next::WhenFree(is_wanted),
         Route::PickUp(whose) => return Next::PickUp(whose),
         Route::Park if dialer.for_another => return Next::Park(None),
         Route::Park => return Next::ParkHeld,
@@ -210,7 +236,8 @@ fn may(dialer: &Dialer<'_>, route: &Route, office: &Office) -> bool {
         Route::Fetch(_) | Route::Intercom(_) => is_internal,
         // Nobody is made to speak to phones that answer by themselves.
         Route::Page(_) => is_internal && !dialer.for_another,
-        Route::Park | Route::PickUp(_) | Route::Change(_) | Route::CallBack => is_user,
+        Route::Park | Route::PickUp(_) | Route::Change(_) => is_user,
+        Route::CallBack | Route::WhenFree(_) => is_user,
     }
 }
 
@@ -241,8 +268,16 @@ fn call_back(dialer: &Dialer<'_>, x: &mut PbxState) -> Next {
     let Some(number) = user.and_then(|user| x.last_caller(user)) else {
         return Next::goodbye(Say::one(words::UNKNOWN_NUMBER).pause(300));
     };
-    match x.office.entry(&number) {
-        Some(Entry::User(user)) => groups::call_user(x, dialer, user),
+    let dialer = &Dialer {
+        dialed: &number,
+        ..*dialer
+    };
+    match route(&number, &x.config, &x.office) {
+        Some(Route::User(user)) => groups::call_user(x, dialer, user),
+        Some(route @ Route::Outside(by)) => match may(dialer, &route, &x.office) {
+            true => call_outside(dialer, by, x),
+            false => Next::End(Cause::Forbidden),
+        },
         _ => Next::End(Cause::NoSuchNumber),
     }
 }

@@ -7,6 +7,7 @@
 mod differences;
 mod outside;
 mod schedule;
+mod speed;
 #[cfg(test)]
 mod tests;
 
@@ -20,6 +21,8 @@ pub use self::outside::{RouteEntry, TrunkEntry};
 use self::outside::{check_outside, leads_outside, user_faults};
 pub use self::schedule::ScheduleEntry;
 use self::schedule::check_schedules;
+pub use self::speed::SpeedDialEntry;
+use self::speed::check_speed_dials;
 use crate::groups::MEMBERS_MAX;
 use crate::office::group::{Overflow, Strategy};
 use crate::office::room::Room;
@@ -64,6 +67,9 @@ pub struct OfficeFile {
     /// Schedules, in the order of their names.
     #[serde(default)]
     pub schedule: Vec<ScheduleEntry>,
+    /// Speed dials, in the order of their digits.
+    #[serde(default)]
+    pub speed_dial: Vec<SpeedDialEntry>,
 }
 
 /// One user. What is left out is as for any new user.
@@ -244,7 +250,8 @@ impl Default for RoomEntry {
 /// Something that is wrong with a file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Fault {
-    /// `user`, `group`, `room`, `trunk`, `route`, `schedule` or `blocked`.
+    /// `user`, `group`, `room`, `trunk`, `route`, `schedule`, `speed_dial`
+    /// or `blocked`.
     pub table: String,
     /// Which of them, from 0.
     pub index: usize,
@@ -358,6 +365,7 @@ impl Office {
         file.blocked = self.blocked().cloned().collect();
         self.export_outside(&mut file);
         self.export_schedules(&mut file);
+        self.export_speed_dials(&mut file);
         file.room.sort_by(|a, b| a.extension.cmp(&b.extension));
         file.user.sort_by(|a, b| a.extension.cmp(&b.extension));
         file.group.sort_by(|a, b| a.extension.cmp(&b.extension));
@@ -377,6 +385,7 @@ impl Office {
         let trunks = self.trunk_ids(file, new_id);
         check_outside(file, &named.extensions, &trunks, &mut faults);
         check_schedules(file, &self.schedules, &mut faults);
+        check_speed_dials(file, &mut faults);
         self.check_users(file, &named, &mut faults);
         check_groups(file, &named, &mut faults);
         check_blocked(file, &mut faults);
@@ -387,6 +396,7 @@ impl Office {
         let mut told = self.differences(file, &named);
         self.outside_differs(&mut told, file, &trunks, new_id);
         self.schedules_differ(&mut told, file, &named.schedules);
+        self.speed_dials_differ(&mut told, file);
         if told.registers.len() > REGISTERS_MAX {
             let mut faults = Faults::default();
             let what = format!(

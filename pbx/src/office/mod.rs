@@ -25,7 +25,8 @@
 //! | `blocked/NUMBER` | `true`: the company refuses calls of this number from outside |
 //!
 //! Groups and rooms are beside them ([`group`], [`room`]); all of them share the extensions. Lines to the
-//! world have a file of their own ([`outside`]), and so has when the office is open ([`schedule`]).
+//! world have a file of their own ([`outside`]), and so have speed dials ([`speed`]) and when the office is
+//! open ([`schedule`]).
 //!
 //! A user's identity is its [`Id`]; the extension is only a value it has. A mailbox belongs to
 //! the identity, so swapping two extensions swaps no mailboxes. Should two claim one
@@ -42,6 +43,7 @@ use crate::office::group::Group;
 use crate::office::outside::Outside;
 use crate::office::room::Room;
 use crate::office::schedule::Schedules;
+use crate::office::speed::SpeedDials;
 use crate::seam::{Caller, ClassOfService, SipUser};
 
 pub mod file;
@@ -49,6 +51,7 @@ pub mod group;
 pub mod outside;
 pub mod room;
 pub mod schedule;
+pub mod speed;
 #[cfg(test)]
 mod tests;
 
@@ -169,6 +172,7 @@ pub(crate) struct Office {
     rooms: BTreeMap<Id, Room>,
     pub(crate) outside: Outside,
     pub(crate) schedules: Schedules,
+    pub(crate) speed_dials: SpeedDials,
     /// Numbers whose calls from outside are refused.
     blocked: BTreeSet<Arc<str>>,
     /// The groups that each user is a member of.
@@ -349,6 +353,11 @@ impl Office {
                 Some("true") => self.blocked.insert(number.into()),
                 _ => self.blocked.remove(number),
             };
+            return None;
+        }
+        if let Some(code) = key.strip_prefix("speed/") {
+            let is_read = self.speed_dials.apply(code, value).is_some();
+            self.unreadable += u64::from(!is_read);
             return None;
         }
         let apart = match key.split_once('/')? {

@@ -32,6 +32,7 @@
 //! | `register KEY VALUE` | another writes it into the log |
 //! | `user EXT KEY=VALUE` | changes a user: `forward_busy=102`, `blocked=1,2` |
 //! | `block NUMBER`, `unblock NUMBER` | the company refuses its calls |
+//! | `speed NN NUMBER`, `speed NN removed` | a speed dial is set, or gone |
 //! | `watch EXT`, `unwatch EXT` | somebody watches a user's calls |
 //! | `dial EXT NUMBER` | has a user's phones rung, and then a number |
 //! | `records` | the call log is asked for; as they are written, those of legs that came in are shown |
@@ -345,6 +346,8 @@ impl World {
                 number: number.into(),
                 is_blocked: words[0] == "block",
             }),
+            ["speed", code, "removed"] => self.speed_dial(code, None),
+            ["speed", code, number] => self.speed_dial(code, Some(number)),
             ["schedules"] => self.ask(AdminAsk::Schedule(ScheduleAsk::List)),
             ["trunks"] => self.ask(AdminAsk::Outward(OutwardAsk::Trunks)),
             ["call", leg, from, dialed, "by", trunk] => {

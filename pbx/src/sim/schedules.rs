@@ -1,8 +1,9 @@
-//! Schedules, in this world, as they are typed.
+//! Schedules and speed dials, in this world, as they are typed.
 
 use std::sync::Arc;
 
 use crate::office::schedule::Override;
+use crate::office::speed::SpeedDial;
 use crate::seam::{AdminAsk, ScheduleAsk, ScheduleChange};
 use crate::sim::World;
 
@@ -33,5 +34,15 @@ impl World {
             true => ScheduleAsk::Set { name, change },
             false => ScheduleAsk::Add { name, change },
         }));
+    }
+
+    /// A speed dial is set, or gone.
+    pub(super) fn speed_dial(&mut self, code: &str, number: Option<&str>) {
+        let dial = number.map(|number| SpeedDial {
+            number: number.into(),
+            name: "Shop".into(),
+        });
+        let code = code.into();
+        self.ask(AdminAsk::SetSpeedDial { code, dial });
     }
 }

@@ -7,10 +7,11 @@ use crate::call::leg::{Leg, Place};
 use crate::sim::{Owes, World};
 
 /// Numbers worth dialling, and some that are not.
-const DIALED: [&str; 36] = [
+const DIALED: [&str; 45] = [
     "801", "801", "802", "750", "101", "102", "103", "101", "102", "103", "199", "*97", "*97",
     "*98", "*98101", "*101", "*102", "*103", "*43", "*60", "*65", "*78", "*79", "*72102", "*72103",
-    "*73", "*8", "**101", "**102", "68", "68", "681", "682", "9111", "9222", "*72903",
+    "*73", "*8", "**101", "**102", "68", "68", "681", "682", "9111", "9222", "*72903", "*66",
+    "*66", "*86", "600", "*281", "*001", "68", "68", "**103",
 ];
 const FROM: [&str; 5] = ["101", "102", "103", "~5551234", "~102"];
 const CAUSES: [&str; 6] = [
@@ -149,6 +150,10 @@ impl World {
                     "room 801",
                     "room 802 pin=1101 host_pin=4711",
                     "group 750 members=101,102,103 strategy=page",
+                    "schedule day hours=daily_10:00-10:30",
+                    "group 600 members=101,102 schedule=day night=103",
+                    "user 102 dnd_except=101",
+                    "speed 01 9111",
                 ])
                 .to_owned(),
             _ if dice.below(20) == 0 => "power cut".to_owned(),
@@ -172,13 +177,13 @@ impl World {
             _ => (leg, dice.pick(&FROM).to_owned()),
         };
         let holds = at.is_some_and(|at| at.holds);
-        let kind = dice.below(7);
+        let kind = dice.below(9);
         if kind > 3 && self.pbx.calls_len() < CALLS_MAX {
             self.leg_last += 2;
             let (new, from) = (self.leg_last, dice.pick(&FROM));
             return match kind {
                 4 => format!("call {new} {from} over {leg}"),
-                5 | 6 if holds => format!("call {new} {party} 68"),
+                5..=8 if holds => format!("call {new} {party} 68"),
                 _ => format!("call {new} {party} {}", dice.pick(&DIALED)),
             };
         }

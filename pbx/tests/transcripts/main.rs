@@ -20,6 +20,7 @@ mod rooms;
 mod schedules;
 mod unwanted;
 mod watched;
+mod when_free;
 
 use tandem_pbx::PbxConfig;
 use tandem_pbx::sim::World;

@@ -552,3 +552,68 @@ fn trunks_and_routes_are_there_after_a_restart() {
         ",
     );
 }
+
+#[test]
+fn a_speed_dial_is_the_number_it_stands_for_by_the_rights_of_who_dials() {
+    check(
+        "
+        > trunk p host=192.0.2.1
+        log set trunk/S1 = {'name':'p','host':'192.0.2.1','transport':'udp','username':null,'number':null,'calls_max':30,'numbers':{},'otherwise':null}
+        trunk S1: 192.0.2.1:5060
+        reply: done
+        > route 9. strip=1 trunks=p
+        log set route/S2 = {'pattern':'9.','strip':1,'prefix':'','trunks':['S1'],'kind':'outward'}
+        reply: done
+        > speed 01 9555
+        log set speed/01 = {'number':'9555','name':'Shop'}
+        reply: done
+        > speed 02 102
+        log set speed/02 = {'number':'102','name':'Shop'}
+        reply: done
+        > speed 3 102
+        reply: no, '3' are not the digits of a speed dial: 00 to 99
+        > speed 03 *001
+        reply: no, a speed dial stands for an extension or a number outside, not for a code
+        > call 1 101 *001
+        call 2: 555 at 192.0.2.1:5060 from 101
+        > ended 2 busy
+        end 1: busy
+        log call: 101 to *001, not answered, busy
+        > call 3 101 *002
+        call 4: 102 from 101
+        > ended 3 cancelled
+        end 4: cancelled
+        log call: 101 to *002, not answered, cancelled
+        > user 101 class=internal
+        log set user/101/class = 'internal'
+        reply: done
+        > call 5 101 *001
+        end 5: forbidden
+        log call: 101 to *001, not answered, forbidden
+        > call 7 101 *003
+        end 7: no_such_number
+        log call: 101 to *003, not answered, no_such_number
+        > speed 03 removed
+        reply: no, no speed dial has the digits 03
+        > power cut
+        user 101: 101
+        lamp 101: 0/0 (0/0)
+        user 102: 102
+        lamp 102: 0/0 (0/0)
+        user 103: 103
+        lamp 103: 0/0 (0/0)
+        trunk S1: 192.0.2.1:5060
+        > call 1 103 *001
+        call 2: 555 at 192.0.2.1:5060 from 103
+        > ended 1 cancelled
+        end 2: cancelled
+        log call: 103 to *001, not answered, cancelled
+        > speed 01 removed
+        log set speed/01 = removed
+        reply: done
+        > call 3 103 *001
+        end 3: no_such_number
+        log call: 103 to *001, not answered, no_such_number
+        ",
+    );
+}

@@ -63,7 +63,6 @@ fn switching_goes_with_the_clock_again_where_that_says_so() {
         log call: 101 to *281, answered, normal
         > schedule day override=clock
         log set schedule/S1/override = removed
-        log set schedule/S1 = {'name':'day','number':1,'hours':['daily 10:00-10:30'],'holidays':[],'time_zone':null}
         reply: done
         ",
     );
@@ -130,10 +129,10 @@ fn who_watches_hears_of_it() {
         "
         > events on
         > schedule day override=closed
-        log set schedule/S1/override = 'closed'
         log set schedule/S1 = {'name':'day','number':1,'hours':[],'holidays':[],'time_zone':null}
-        schedule.removed: {'id':'S1','set':'override'}
-        schedule.changed: {'groups':[],'holidays':[],'hours':[],'id':'S1','name':'day','number':1,'open':false,'override':'closed','set':'itself','time_zone':null}
+        log set schedule/S1/override = 'closed'
+        schedule.changed: {'groups':[],'holidays':[],'hours':[],'id':'S1','name':'day','number':1,'open':true,'override':'clock','set':'itself','time_zone':null}
+        schedule.changed: {'groups':[],'holidays':[],'hours':[],'id':'S1','name':'day','number':1,'open':false,'override':'closed','set':'override','time_zone':null}
         reply: done
         > schedule day removed
         log set schedule/S1/override = removed
@@ -203,8 +202,8 @@ fn a_closed_group_is_closed_after_a_restart_and_open_when_its_schedule_is_gone()
     check(
         "
         > schedule day override=closed
-        log set schedule/S1/override = 'closed'
         log set schedule/S1 = {'name':'day','number':1,'hours':[],'holidays':[],'time_zone':null}
+        log set schedule/S1/override = 'closed'
         reply: done
         > group 600 members=102 schedule=day night=busy
         log set group/S2 = {'extension':'600','name':'Group 600','members':['102'],'strategy':'all','ring_s':20,'overflow':'mailbox','schedule':'S1','night':'busy'}
@@ -235,8 +234,8 @@ fn closed_groups_that_lead_to_each_other_come_to_an_end() {
     check(
         "
         > schedule day override=closed
-        log set schedule/S1/override = 'closed'
         log set schedule/S1 = {'name':'day','number':1,'hours':[],'holidays':[],'time_zone':null}
+        log set schedule/S1/override = 'closed'
         reply: done
         > group 600 schedule=day
         log set group/S2 = {'extension':'600','name':'Group 600','members':[],'strategy':'all','ring_s':20,'overflow':'mailbox','schedule':'S1'}

@@ -247,6 +247,25 @@ pub(crate) struct NewBlocked {
     pub(crate) number: String,
 }
 
+/// Two digits that stand for a number.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub(crate) struct SpeedDial {
+    pub(crate) code: String,
+    pub(crate) number: String,
+    /// Whose it is.
+    pub(crate) name: String,
+}
+
+/// What a speed dial is to stand for.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct SpeedDialSettings {
+    /// An extension, or a number outside as it would be dialled.
+    pub(crate) number: String,
+    /// Whose it is.
+    pub(crate) name: String,
+}
+
 /// Messages of a mailbox, counted.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub(crate) struct MessageSummary {
@@ -517,7 +536,7 @@ pub(crate) struct OfficeDifference {
 /// Something that is wrong with an office file.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub(crate) struct OfficeFault {
-    /// user, group, room, trunk, route, schedule or blocked.
+    /// user, group, room, trunk, route, schedule, speed_dial or blocked.
     pub(crate) table: String,
     /// Which of them, from 0.
     pub(crate) index: usize,

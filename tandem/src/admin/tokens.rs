@@ -86,7 +86,7 @@ pub(super) fn needed(method: &Method, path: &str) -> Role {
     match parts[..] {
         [
             "status" | "calls" | "phones" | "users" | "groups" | "rooms" | "trunks" | "routes"
-            | "schedules" | "blocked" | "conflicts" | "nodes" | "events",
+            | "schedules" | "blocked" | "speed-dials" | "conflicts" | "nodes" | "events",
         ]
         | ["calls", "log" | "log.csv"]
         | ["mailboxes", _, "messages" | "deleted" | "quota"]
@@ -404,6 +404,7 @@ mod tests {
             "read GET /rooms",
             "read GET /routes",
             "read GET /schedules",
+            "read GET /speed-dials",
             "read GET /status",
             "read GET /trunks",
             "read GET /users",

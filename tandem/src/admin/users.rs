@@ -9,7 +9,9 @@ use tandem_pbx::users::{extension_fault, name_fault};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::bodies::{ErrorBody, NewBlocked, NewUser, User, UserMade, UserSettings};
+use super::bodies::{
+    ErrorBody, NewBlocked, NewUser, SpeedDial, SpeedDialSettings, User, UserMade, UserSettings,
+};
 use super::fault::{Fault, Json, Named};
 use super::{Answerer, blocking};
 use crate::control::Ask;
@@ -21,6 +23,8 @@ pub(super) fn routes() -> OpenApiRouter<Answerer> {
         .routes(routes!(set_user, remove_user))
         .routes(routes!(list_blocked, add_blocked))
         .routes(routes!(remove_blocked))
+        .routes(routes!(list_speed_dials))
+        .routes(routes!(set_speed_dial, remove_speed_dial))
 }
 
 /// All users
@@ -137,6 +141,61 @@ async fn remove_blocked(
     let is_blocked = false;
     answerer
         .carry_out(AdminAsk::Block { number, is_blocked })
+        .await
+}
+
+/// Speed dials of the company
+#[utoipa::path(
+    get, path = "/speed-dials", tag = "users",
+    responses(
+        (status = 200, description = "Speed dials", body = [SpeedDial]),
+        (status = "default", description = "Why not", body = ErrorBody),
+    )
+)]
+async fn list_speed_dials(State(answerer): State<Answerer>) -> Result<Json<Vec<SpeedDial>>, Fault> {
+    answerer.show(Ask::Pbx(AdminAsk::SpeedDials)).await
+}
+
+/// Set a speed dial
+#[utoipa::path(
+    put, path = "/speed-dials/{code}", tag = "users", request_body = SpeedDialSettings,
+    params(("code" = String, Path, description = "Its two digits")),
+    responses(
+        (status = 204, description = "It is durable"),
+        (status = "default", description = "Why not", body = ErrorBody),
+    )
+)]
+async fn set_speed_dial(
+    State(answerer): State<Answerer>,
+    Named(code): Named<String>,
+    Json(to): Json<SpeedDialSettings>,
+) -> Result<StatusCode, Fault> {
+    let dial = Some(tandem_pbx::office::speed::SpeedDial {
+        number: to.number.into(),
+        name: to.name.into(),
+    });
+    let code = code.into();
+    answerer
+        .carry_out(AdminAsk::SetSpeedDial { code, dial })
+        .await
+}
+
+/// Remove a speed dial
+#[utoipa::path(
+    delete, path = "/speed-dials/{code}", tag = "users",
+    params(("code" = String, Path, description = "Its two digits")),
+    responses(
+        (status = 204, description = "It is durable"),
+        (status = "default", description = "Why not", body = ErrorBody),
+    )
+)]
+async fn remove_speed_dial(
+    State(answerer): State<Answerer>,
+    Named(code): Named<String>,
+) -> Result<StatusCode, Fault> {
+    let (code, dial) = (code.into(), None);
+    answerer
+        .carry_out(AdminAsk::SetSpeedDial { code, dial })
         .await
 }
 

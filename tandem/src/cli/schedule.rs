@@ -1,4 +1,5 @@
-//! `tandem schedule …` and `tandem block …`: when calls are taken, and whose are not.
+//! `tandem schedule …`, `tandem block …` and `tandem speed …`: when calls are taken and whose are not,
+//! and whom the company calls often.
 
 use clap::Subcommand;
 
@@ -54,6 +55,31 @@ pub(crate) enum Block {
     Remove {
         /// Which
         number: String,
+        #[command(flatten)]
+        node: WhichNode,
+    },
+    /// All of them
+    List(Ask),
+}
+
+/// `tandem speed …`
+#[derive(Debug, Subcommand)]
+pub(crate) enum Speed {
+    /// Set what two digits stand for, behind *0
+    Set {
+        /// 00 to 99
+        code: String,
+        /// An extension, or a number outside as it would be dialled
+        number: String,
+        /// Whose it is
+        name: String,
+        #[command(flatten)]
+        node: WhichNode,
+    },
+    /// Remove a speed dial
+    Remove {
+        /// Which, by its digits
+        code: String,
         #[command(flatten)]
         node: WhichNode,
     },

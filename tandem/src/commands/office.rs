@@ -22,7 +22,7 @@ const FILE_BYTES_MAX: u64 = 16 << 20;
 
 /// What stands at the head of an exported file.
 const HEAD: &str = "\
-# The office: users, groups, rooms, trunks, routes and schedules. `tandem office apply FILE` makes it so; who is not in the file is removed.
+# The office: users, groups, rooms, trunks, routes, schedules, speed dials. `tandem office apply FILE` makes it so; who is not in the file is removed.
 # An id says who somebody is, whatever the extension. In place of the hashes one can write password = \"…\"
 # and pin = \"…\".
 
@@ -132,7 +132,7 @@ enum Kind {
     Pairs,
 }
 
-const USER_KEYS: [(&str, Kind); 22] = [
+const USER_KEYS: [(&str, Kind); 23] = [
     ("id", Kind::Text),
     ("extension", Kind::Text),
     ("name", Kind::Text),
@@ -155,6 +155,7 @@ const USER_KEYS: [(&str, Kind); 22] = [
     ("rings_also", Kind::Texts),
     ("works_at", Kind::Text),
     ("caller_id", Kind::Text),
+    ("record", Kind::Text),
 ];
 const GROUP_KEYS: [(&str, Kind); 11] = [
     ("id", Kind::Text),
@@ -202,6 +203,12 @@ const ROUTE_KEYS: [(&str, Kind); 5] = [
     ("kind", Kind::Text),
 ];
 
+const SPEED_DIAL_KEYS: [(&str, Kind); 3] = [
+    ("code", Kind::Text),
+    ("number", Kind::Text),
+    ("name", Kind::Text),
+];
+
 const SCHEDULE_KEYS: [(&str, Kind); 6] = [
     ("name", Kind::Text),
     ("number", Kind::Number),
@@ -247,10 +254,11 @@ fn read(text: &str) -> Result<Read, Vec<(usize, String)>> {
             "trunk" => &TRUNK_KEYS,
             "route" => &ROUTE_KEYS,
             "schedule" => &SCHEDULE_KEYS,
+            "speed_dial" => &SPEED_DIAL_KEYS,
             other => {
                 let what = format!(
-                    "there is no '{other}' in an office; there are blocked, [[user]], [[group]], [[room]], [[trunk]], [[route]] \
-                     and [[schedule]]"
+                    "there is no '{other}' in an office; there are blocked, [[user]], [[group]], [[room]], [[trunk]], [[route]], \
+                     [[schedule]] and [[speed_dial]]"
                 );
                 reader.fault(line, what);
                 continue;
@@ -317,6 +325,7 @@ impl Reader<'_> {
                 "trunk" => &["name", "host"],
                 "route" => &["pattern", "trunks"],
                 "schedule" => &["name"],
+                "speed_dial" => &["code", "number", "name"],
                 _ => &["extension", "name"],
             };
             for needed in needed {

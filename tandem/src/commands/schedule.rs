@@ -1,11 +1,12 @@
-//! `tandem schedule add | set | remove | list`, and `tandem block add | remove | list`.
+//! `tandem schedule add | set | remove | list`, `tandem block add | remove | list`, and `tandem speed set |
+//! remove | list`.
 
 use axum::http::Method;
 
 use crate::admin::Client;
-use crate::admin::bodies::NewBlocked;
+use crate::admin::bodies::{NewBlocked, SpeedDial, SpeedDialSettings};
 use crate::admin::schedules::{self, ScheduleSettings};
-use crate::cli::schedule::{Block, Schedule};
+use crate::cli::schedule::{Block, Schedule, Speed};
 use crate::commands::lists::{print_table, show};
 
 pub(crate) fn run(schedule: &Schedule) -> Result<(), String> {
@@ -49,6 +50,33 @@ pub(crate) fn block(block: &Block) -> Result<(), String> {
         Block::List(how) => show(how, &["blocked"], |numbers: Vec<String>| {
             let rows = numbers.into_iter().map(|number| vec![number]);
             print_table(&["NUMBER"], rows, "no number is blocked");
+        }),
+    }
+}
+
+pub(crate) fn speed(speed: &Speed) -> Result<(), String> {
+    match speed {
+        Speed::Set {
+            code,
+            number,
+            name,
+            node,
+        } => {
+            let (number, name) = (number.clone(), name.clone());
+            let settings = SpeedDialSettings { number, name };
+            Client::of(node.data()).send(Method::PUT, &["speed-dials", code], &settings)
+        }
+        Speed::Remove { code, node } => {
+            Client::of(node.data()).carry_out(Method::DELETE, &["speed-dials", code])
+        }
+        Speed::List(how) => show(how, &["speed-dials"], |dials: Vec<SpeedDial>| {
+            let rows = dials.into_iter();
+            let rows = rows.map(|dial| vec![format!("*0{}", dial.code), dial.number, dial.name]);
+            print_table(
+                &["DIAL", "NUMBER", "NAME"],
+                rows,
+                "no speed dials yet; tandem speed set NN NUMBER NAME makes one",
+            );
         }),
     }
 }

@@ -73,6 +73,8 @@ pbx_recordings_missed: Of these, recordings of calls that policy wants recorded.
 pbx_recordings_cut_short: Recordings of which something is missing at the end.
 pbx_recordings_destroyed: Recordings destroyed after their time.
 pbx_quota_warnings: Mails asked for, because a mailbox was nearly full.
+pbx_calls_when_free: Calls made because somebody who was asked for had become free.
+pbx_calls_when_free_refused: Wishes for such a call that found no room.
 pbx_imports: Messages imported by an administrator.
 pbx_log_refused: Records the log refused, of any kind.
 pbx_events_stray: Events for legs, plays or tokens nobody waits for: mostly crossings, harmless.

@@ -60,6 +60,8 @@ fn a_closed_group_rings_nobody_and_a_code_opens_it_beyond_a_restart() {
     let mut ours = a.dial("600");
     a.answer_challenge(&mut ours);
     let at_b = b.wait_call();
+    b.ring(&at_b);
+    a.wait_provisional(&mut ours, 180);
     a.cancel(&mut ours);
     b.wait_cancel(&at_b);
 
@@ -121,6 +123,8 @@ fn who_is_an_exception_rings_and_who_is_not_wanted_is_refused() {
     assert!(error.contains("nobody has blocked 0123456"), "{error}");
     let mut let_in = caller.dial("101");
     let at_a = a.wait_call();
+    a.ring(&at_a);
+    caller.wait_provisional(&mut let_in, 180);
     caller.cancel(&mut let_in);
     a.wait_cancel(&at_a);
 
@@ -183,4 +187,47 @@ fn schedules_and_blocked_numbers_are_in_the_office_file() {
         assert!(said.out.contains(part), "{}", said.out);
     }
     assert_eq!(node.json(&["block", "list"]), Value::from(vec!["+4930556"]));
+}
+
+#[test]
+fn who_was_busy_is_called_when_free_and_a_speed_dial_stands_for_a_number() {
+    let node = Node::demo();
+    let [mut a, mut b, mut c] = phones(&node, ["101", "102", "103"]);
+    let mut theirs = c.dial("102");
+    c.answer_challenge(&mut theirs);
+    let mut at_b = b.wait_call();
+    b.answer(&mut at_b);
+    assert_eq!(c.wait_final(&mut theirs), 200);
+    let mut missed = a.dial("102");
+    a.answer_challenge(&mut missed);
+    let second = b.wait_call();
+    b.refuse(&second, 486);
+    assert_eq!(a.wait_final(&mut missed), 200);
+    a.hang_up(&mut missed);
+    let mut code = a.call("*66");
+    code.media.wait_phrase(0, "codes/call-when-free", SOON);
+    a.hang_up_or_be_hung_up(&mut code);
+    c.hang_up(&mut theirs);
+    b.wait_hang_up(&at_b);
+    let mut at_a = a.wait_call();
+    a.answer(&mut at_a);
+    let mut at_b = b.wait_call();
+    b.answer(&mut at_b);
+    assert_both_hear(&at_a, &at_b);
+    a.hang_up(&mut at_a);
+    b.wait_hang_up(&at_b);
+
+    does(&node, &["speed", "set", "01", "102", "Sales"]);
+    let mut ours = a.dial("*001");
+    a.answer_challenge(&mut ours);
+    let at_b = b.wait_call();
+    b.ring(&at_b);
+    a.wait_provisional(&mut ours, 180);
+    a.cancel(&mut ours);
+    b.wait_cancel(&at_b);
+    assert_eq!(node.json(&["speed", "list"])[0]["name"], "Sales");
+    does(&node, &["speed", "remove", "01"]);
+    let error = fails(&node, &["speed", "remove", "01"]);
+    assert!(error.contains("no speed dial has the digits 01"), "{error}");
+    assert_idle(&node);
 }

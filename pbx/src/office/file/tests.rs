@@ -485,3 +485,38 @@ fn whose_calls_are_wanted_comes_and_goes_with_a_file() {
         ]
     );
 }
+
+#[test]
+fn speed_dials_come_and_go_with_a_file() {
+    let (office, mut ids) = office(1);
+    let mut file = office.export();
+    let dial = |code: &str, number: &str| SpeedDialEntry {
+        code: code.into(),
+        number: number.into(),
+        name: "Shop".into(),
+    };
+    file.speed_dial = vec![dial("01", "+4930"), dial("02", "10000")];
+    let told = office.compare(&file, &mut || ids.next_id());
+    assert_eq!(
+        told.changes,
+        ["+ speed dial 01 +4930", "+ speed dial 02 10000"]
+    );
+    let office = applied(office, &told);
+    let mut exported = office.export();
+    let told = office.compare(&exported, &mut || ids.next_id());
+    assert_eq!(told, Comparison::default());
+    exported.speed_dial = vec![dial("01", "+4931")];
+    let told = office.compare(&exported, &mut || ids.next_id());
+    assert_eq!(
+        told.changes,
+        ["~ speed dial 01: number +4930 -> +4931", "- speed dial 02"]
+    );
+    exported.speed_dial = vec![dial("1", "5"), dial("02", "*97"), dial("02", "x")];
+    let told = office.compare(&exported, &mut || ids.next_id());
+    let places = told.faults.iter().map(|f| (f.index, &*f.key));
+    let places: Vec<(usize, &str)> = places.collect();
+    assert_eq!(
+        places,
+        [(0, "code"), (1, "number"), (2, "code"), (2, "number")]
+    );
+}
