@@ -119,6 +119,11 @@ impl Pbx {
                     Err(why) => Err(why),
                 }
             }
+            AdminAsk::Codes => Ok(AdminAnswer::Json(self.codes_json())),
+            AdminAsk::SetCode { service, code } => match self.set_code(asker, &service, code) {
+                Ok(()) => return,
+                Err(why) => Err(why),
+            },
             AdminAsk::ExportOffice => Ok(AdminAnswer::Json(json!(self.x.office.export()))),
             AdminAsk::CompareOffice(file) => {
                 let told = self.x.compare_office(&file);

@@ -238,48 +238,89 @@ impl PbxConfig {
     }
 }
 
+/// What each service is called, the code that most people know it by, and what it is.
+const KNOWN: [(&str, &str, Service); 31] = [
+    ("my_messages", "*97", Service::MyMessages),
+    ("messages_of", "*98", Service::MessagesOf),
+    ("leave_message", "*", Service::LeaveMessage),
+    ("echo", "*43", Service::Echo),
+    ("clock", "*60", Service::Clock),
+    ("my_number", "*65", Service::MyNumber),
+    ("dnd_on", "*78", Service::DndOn),
+    ("dnd_off", "*79", Service::DndOff),
+    ("forward_on", "*72", Service::ForwardOn),
+    ("forward_off", "*73", Service::ForwardOff),
+    (
+        "forward_busy_on",
+        "*90",
+        Service::ForwardCaseOn(ForwardCase::Busy),
+    ),
+    (
+        "forward_busy_off",
+        "*91",
+        Service::ForwardCaseOff(ForwardCase::Busy),
+    ),
+    (
+        "forward_no_answer_on",
+        "*92",
+        Service::ForwardCaseOn(ForwardCase::NoAnswer),
+    ),
+    (
+        "forward_no_answer_off",
+        "*93",
+        Service::ForwardCaseOff(ForwardCase::NoAnswer),
+    ),
+    (
+        "forward_unreachable_on",
+        "*94",
+        Service::ForwardCaseOn(ForwardCase::Unreachable),
+    ),
+    (
+        "forward_unreachable_off",
+        "*95",
+        Service::ForwardCaseOff(ForwardCase::Unreachable),
+    ),
+    ("reject_anonymous_on", "*77", Service::RejectAnonymousOn),
+    ("reject_anonymous_off", "*87", Service::RejectAnonymousOff),
+    ("work_at", "*75", Service::WorkAt),
+    ("work_here", "*76", Service::WorkHere),
+    ("switch_schedule", "*28", Service::SwitchSchedule),
+    ("group_login", "*45", Service::GroupLogin),
+    ("group_logout", "*46", Service::GroupLogout),
+    ("call_back", "*69", Service::CallBack),
+    ("call_when_free", "*66", Service::CallWhenFreeOn),
+    ("call_when_free_off", "*86", Service::CallWhenFreeOff),
+    ("speed_dial", "*0", Service::SpeedDial),
+    ("intercom", "*80", Service::Intercom),
+    ("pick_up", "**", Service::PickUp),
+    ("pick_up_group", "*8", Service::PickUpGroup),
+    ("park", "68", Service::Park),
+];
+
+impl Service {
+    /// As it is set and listed.
+    pub fn name(self) -> &'static str {
+        let mut known = KNOWN.iter();
+        let found = known.find(|(_, _, service)| *service == self);
+        found.map_or("", |(name, ..)| name)
+    }
+
+    /// Reads what was written.
+    pub fn parse(text: &str) -> Option<Service> {
+        let mut known = KNOWN.iter();
+        let found = known.find(|(name, ..)| *name == text);
+        found.map(|(.., service)| *service)
+    }
+}
+
 impl StarCode {
     /// The codes most people know already.
     pub fn defaults() -> Vec<StarCode> {
-        [
-            ("*97", Service::MyMessages),
-            ("*98", Service::MessagesOf),
-            ("*", Service::LeaveMessage),
-            ("*43", Service::Echo),
-            ("*60", Service::Clock),
-            ("*65", Service::MyNumber),
-            ("*78", Service::DndOn),
-            ("*79", Service::DndOff),
-            ("*72", Service::ForwardOn),
-            ("*73", Service::ForwardOff),
-            ("*90", Service::ForwardCaseOn(ForwardCase::Busy)),
-            ("*91", Service::ForwardCaseOff(ForwardCase::Busy)),
-            ("*92", Service::ForwardCaseOn(ForwardCase::NoAnswer)),
-            ("*93", Service::ForwardCaseOff(ForwardCase::NoAnswer)),
-            ("*94", Service::ForwardCaseOn(ForwardCase::Unreachable)),
-            ("*95", Service::ForwardCaseOff(ForwardCase::Unreachable)),
-            ("*77", Service::RejectAnonymousOn),
-            ("*87", Service::RejectAnonymousOff),
-            ("*75", Service::WorkAt),
-            ("*76", Service::WorkHere),
-            ("*28", Service::SwitchSchedule),
-            ("*45", Service::GroupLogin),
-            ("*46", Service::GroupLogout),
-            ("*69", Service::CallBack),
-            ("*66", Service::CallWhenFreeOn),
-            ("*86", Service::CallWhenFreeOff),
-            ("*0", Service::SpeedDial),
-            ("*80", Service::Intercom),
-            ("**", Service::PickUp),
-            ("*8", Service::PickUpGroup),
-            ("68", Service::Park),
-        ]
-        .into_iter()
-        .map(|(code, service)| StarCode {
-            code: code.into(),
-            service,
-        })
-        .collect()
+        let known = KNOWN.iter().map(|(_, code, service)| StarCode {
+            code: (*code).into(),
+            service: *service,
+        });
+        known.collect()
     }
 }
 
@@ -301,5 +342,13 @@ mod tests {
             service: Service::Clock,
         });
         assert!(bad.check().unwrap_err().contains("*43"));
+    }
+
+    #[test]
+    fn every_service_has_a_name_of_its_own() {
+        for code in StarCode::defaults() {
+            assert_eq!(Service::parse(code.service.name()), Some(code.service));
+        }
+        assert_eq!(Service::parse("dance"), None);
     }
 }

@@ -15,7 +15,8 @@ const TOPIC: &str = "conflicts";
 /// The newest are listed.
 const LISTED_MAX: usize = 200;
 /// What people set; what nodes and phones write for themselves is no conflict.
-const SET_BY_PEOPLE: [&str; 9] = [
+const SET_BY_PEOPLE: [&str; 10] = [
+    "code/",
     "user/",
     "group/",
     "room/",

@@ -20,6 +20,7 @@
 //! | `group.changed`, `group.removed` | likewise | a group |
 //! | `room.changed`, `room.removed` | likewise | a room: its id, extension and name |
 //! | `trunk.changed`, `trunk.removed`, `route.changed`, `route.removed` | likewise | as `tandem trunk list` and `tandem route list` |
+//! | `code.changed` | likewise | a code to dial: its name, and what is dialled now |
 //! | `schedule.changed`, `schedule.removed` | likewise | a schedule, as `tandem schedule list` has it |
 //! | `blocked.added`, `blocked.removed` | the company refuses a number's calls, or no longer | the number |
 //! | `speed_dial.changed`, `speed_dial.removed` | a speed dial | its digits, number and name |
@@ -145,6 +146,15 @@ impl PbxState {
                 |x| json!({ "mailbox": x.office.extension(mailbox), "id": id }),
             ),
         }
+    }
+
+    /// What is dialled for a service was set.
+    pub(crate) fn code_happened(&mut self, service: &str) {
+        let mut codes = self.codes.iter();
+        let code = codes.find(|code| code.service.name() == service);
+        let code = code.map(|code| code.code.clone());
+        let body = json!({ "name": service, "code": code });
+        self.event("code.changed", |_| body);
     }
 
     /// A register of a user, group or room was set; `id` is whose.

@@ -163,7 +163,7 @@ impl Pbx {
         number: &Arc<str>,
     ) -> Result<AdminAnswer, String> {
         let user = self.user_of(extension)?;
-        if routing::route(number, &self.x.config, &self.x.office).is_none() {
+        if routing::route(number, &self.x.codes, &self.x.office).is_none() {
             return Err(format!("nobody has the number {number}"));
         }
         if self.is_full() {

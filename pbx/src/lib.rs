@@ -11,6 +11,7 @@ mod app;
 pub mod backup_message;
 mod call;
 pub mod call_log;
+mod codes;
 pub mod config;
 mod conflicts;
 pub mod counters;

@@ -688,6 +688,15 @@ pub enum AdminAsk {
         /// They are refused.
         is_blocked: bool,
     },
+    /// Codes to dial, as JSON.
+    Codes,
+    /// Set what is dialled for a service. Answered when it is durable.
+    SetCode {
+        /// By its name.
+        service: Arc<str>,
+        /// `None`: as people know it; empty: nothing is.
+        code: Option<Arc<str>>,
+    },
     /// The office as a file, as JSON ([`OfficeFile`]).
     ExportOffice,
     /// What a file would change, as JSON: `faults` and `changes`.

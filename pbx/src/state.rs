@@ -20,7 +20,8 @@ use tandem_storage::seam::{Append, Committed, Payload, SealKind, Token};
 use tandem_storage::time::{Now, Time, WallTime};
 
 use crate::call::parking::SLOTS;
-use crate::config::{PbxConfig, Service};
+use crate::codes;
+use crate::config::{PbxConfig, Service, StarCode};
 use crate::conflicts;
 use crate::counters::Counters;
 use crate::fetches::RemoteFetches;
@@ -58,6 +59,8 @@ pub(crate) struct PbxState {
     pub(crate) now: Now,
     pub(crate) view: View,
     pub(crate) office: Office,
+    /// The codes that count now.
+    pub(crate) codes: Vec<StarCode>,
     pub(crate) mailboxes: Mailboxes,
     pub(crate) recordings: RecordingIndex,
     pub(crate) guard: Guard,
@@ -96,6 +99,7 @@ impl PbxState {
             now,
             view,
             office: Office::default(),
+            codes: Vec::new(),
             mailboxes: Mailboxes::default(),
             recordings: RecordingIndex::default(),
             guard: Guard::default(),
@@ -123,11 +127,8 @@ impl PbxState {
 
     pub(crate) fn configure(&mut self, config: PbxConfig) {
         self.zone = say::zone(&config.time_zone).unwrap_or(TimeZone::UTC);
-        let are_others = self.config.codes != config.codes;
         self.config = config;
-        if are_others {
-            self.tell_slots();
-        }
+        self.set_codes();
     }
 
     fn read_view(&mut self) {
@@ -140,7 +141,14 @@ impl PbxState {
         for (key, value) in self.view.registers("room/") {
             self.office.apply(key, Some(value));
         }
-        for prefix in ["trunk/", "route/", "schedule/", "blocked/", "speed/"] {
+        for prefix in [
+            "trunk/",
+            "route/",
+            "schedule/",
+            "code/",
+            "blocked/",
+            "speed/",
+        ] {
             for (key, value) in self.view.registers(prefix) {
                 self.office.apply(key, Some(value));
             }
@@ -148,6 +156,7 @@ impl PbxState {
         for (key, value) in self.view.registers("mailbox/") {
             self.warned.apply(key, Some(value));
         }
+        self.codes = codes::effective(&self.config.codes, &self.office);
         let samples_min = samples(self.config.message_min);
         self.mailboxes = Mailboxes::read(&self.view, samples_min);
         self.recordings = RecordingIndex::read(&self.view);
@@ -200,9 +209,18 @@ impl PbxState {
         self.sip(SipCommand::Watchable { what, label });
     }
 
+    /// The codes that count now. If they are others, slots are watched under other numbers.
+    fn set_codes(&mut self) {
+        let codes = codes::effective(&self.config.codes, &self.office);
+        if codes != self.codes {
+            self.codes = codes;
+            self.tell_slots();
+        }
+    }
+
     /// Who subscribes to the number by which a parked party is fetched watches the slot.
     fn tell_slots(&mut self) {
-        let mut codes = self.config.codes.iter();
+        let mut codes = self.codes.iter();
         let code = codes.find(|code| code.service == Service::Park);
         let code = code.map(|code| code.code.clone());
         for slot in SLOTS {
@@ -319,6 +337,10 @@ impl PbxState {
         };
         if let Some(id) = id.filter(is_of_office) {
             self.office_happened(id, key);
+        }
+        if let Some(service) = key.strip_prefix("code/") {
+            self.set_codes();
+            self.code_happened(service);
         }
         if let Some(number) = key.strip_prefix("blocked/") {
             self.blocking_happened(number, value.is_some());

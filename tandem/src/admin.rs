@@ -18,6 +18,7 @@
 pub(crate) mod bodies;
 pub(crate) mod call_log;
 mod client;
+pub(crate) mod codes;
 mod events;
 mod fault;
 mod groups;
@@ -141,6 +142,7 @@ fn verbs() -> (Router<Answerer>, OpenApi) {
         .merge(groups::routes())
         .merge(rooms::routes())
         .merge(outward::routes())
+        .merge(codes::routes())
         .merge(schedules::routes())
         .merge(office::routes())
         .merge(mailboxes::routes())

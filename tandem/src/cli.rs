@@ -64,6 +64,9 @@ enum Command {
     /// Two digits that stand for a number: set, remove, list
     #[command(subcommand)]
     Speed(schedule::Speed),
+    /// Codes to dial: list, set
+    #[command(subcommand)]
+    Code(Code),
     /// Tokens for the API, each with a role: add, list, remove
     #[command(subcommand)]
     Token(Token),
@@ -294,6 +297,21 @@ pub(crate) enum Room {
     List(Ask),
 }
 
+/// `tandem code …`
+#[derive(Debug, Subcommand)]
+pub(crate) enum Code {
+    /// Change what is dialled: NAME=CODE; NAME= for nothing, NAME=default for what people know
+    Set {
+        /// What, and how it is dialled
+        #[arg(value_name = "NAME=CODE", required = true)]
+        codes: Vec<String>,
+        #[command(flatten)]
+        node: WhichNode,
+    },
+    /// All codes
+    List(Ask),
+}
+
 /// `tandem token …`
 #[derive(Debug, Subcommand)]
 pub(crate) enum Token {
@@ -321,7 +339,7 @@ pub(crate) enum Token {
 /// `tandem office …`
 #[derive(Debug, Subcommand)]
 pub(crate) enum Office {
-    /// Write the whole office to a file: users, groups, rooms, trunks, routes, schedules, speed dials
+    /// Write the whole office to a file: users, groups, rooms, trunks, routes, schedules, speed dials, codes
     Export {
         /// Where to [default: standard output]
         file: Option<PathBuf>,
@@ -624,6 +642,7 @@ pub(crate) fn run() -> ExitCode {
         Command::Schedule(schedule) => commands::schedule::run(&schedule),
         Command::Block(block) => commands::schedule::block(&block),
         Command::Speed(speed) => commands::schedule::speed(&speed),
+        Command::Code(code) => commands::code::run(&code),
         Command::Token(token) => commands::token::run(&token),
         Command::Dial(dial) => commands::group::dial(&dial),
         Command::Conflicts(ask) => commands::lists::conflicts(&ask),

@@ -15,7 +15,7 @@ use crate::call::groups;
 use crate::call::leg::Leg;
 use crate::call::outward;
 use crate::call::parking;
-use crate::config::{PbxConfig, Service};
+use crate::config::{Service, StarCode};
 use crate::office::{Entry, Office};
 use crate::say::Say;
 use crate::seam::{Caller, Cause, ClassOfService, Diversion};
@@ -77,8 +77,8 @@ impl Dialer<'_> {
 }
 
 /// Reads what was dialled: an extension, a code, a number outside. `None`: there is no such number.
-pub(crate) fn route(dialed: &str, config: &PbxConfig, office: &Office) -> Option<Route> {
-    let dialed = in_full(dialed, config, office).map_or(dialed, |number| number);
+pub(crate) fn route(dialed: &str, codes: &[StarCode], office: &Office) -> Option<Route> {
+    let dialed = in_full(dialed, codes, office).map_or(dialed, |number| number);
     match office.entry(dialed) {
         Some(Entry::User(user)) => return Some(Route::User(user)),
         Some(Entry::Group(group)) => {
@@ -92,8 +92,7 @@ pub(crate) fn route(dialed: &str, config: &PbxConfig, office: &Office) -> Option
         Some(Entry::Room(room)) => return Some(Route::Room(room)),
         None => {}
     }
-    let mut codes: Vec<_> = config
-        .codes
+    let mut codes: Vec<_> = codes
         .iter()
         .filter(|code| dialed.starts_with(&*code.code))
         .collect();
@@ -105,11 +104,11 @@ pub(crate) fn route(dialed: &str, config: &PbxConfig, office: &Office) -> Option
 }
 
 /// What a speed dial stands for. `None`: it is none.
-fn in_full<'a>(dialed: &str, config: &PbxConfig, office: &'a Office) -> Option<&'a Arc<str>> {
+fn in_full<'a>(dialed: &str, codes: &[StarCode], office: &'a Office) -> Option<&'a Arc<str>> {
     if office.entry(dialed).is_some() {
         return None;
     }
-    let mut codes = config.codes.iter();
+    let mut codes = codes.iter();
     codes.find_map(|code| {
         let digits = match code.service {
             Service::SpeedDial => dialed.strip_prefix(&*code.code)?,
@@ -171,12 +170,12 @@ fn service(service: Service, rest: &str, office: &Office) -> Option<Route> {
 
 /// Where a leg goes for which this was dialled.
 pub(crate) fn start(dialer: &Dialer<'_>, x: &mut PbxState) -> Next {
-    let number = in_full(dialer.dialed, &x.config, &x.office).cloned();
+    let number = in_full(dialer.dialed, &x.codes, &x.office).cloned();
     let dialer = &Dialer {
         dialed: number.as_deref().unwrap_or(dialer.dialed),
         ..*dialer
     };
-    let Some(route) = route(dialer.dialed, &x.config, &x.office) else {
+    let Some(route) = route(dialer.dialed, &x.codes, &x.office) else {
         return Next::End(Cause::NoSuchNumber);
     };
     if !may(dialer, &route, &x.office) {
@@ -272,7 +271,7 @@ fn call_back(dialer: &Dialer<'_>, x: &mut PbxState) -> Next {
         dialed: &number,
         ..*dialer
     };
-    match route(&number, &x.config, &x.office) {
+    match route(&number, &x.codes, &x.office) {
         Some(Route::User(user)) => groups::call_user(x, dialer, user),
         Some(route @ Route::Outside(by)) => match may(dialer, &route, &x.office) {
             true => call_outside(dialer, by, x),
@@ -321,7 +320,7 @@ mod tests {
     }
 
     fn check(dialed: &str, expected: &str) {
-        let route = route(dialed, &PbxConfig::default(), &office());
+        let route = route(dialed, &StarCode::defaults(), &office());
         let text = route.map_or("-".to_owned(), |route| format!("{route:?}"));
         assert_eq!(text, expected, "{dialed}");
     }

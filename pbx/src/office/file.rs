@@ -4,6 +4,7 @@
 //! two extensions can be swapped without swapping mailboxes. Who is not in the file is removed. Nothing
 //! is written unless the whole file is right; then all of it is.
 
+mod codes;
 mod differences;
 mod outside;
 mod schedule;
@@ -17,6 +18,8 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use tandem_storage::name::Id;
 
+pub use self::codes::CodeEntry;
+use self::codes::check_codes;
 pub use self::outside::{RouteEntry, TrunkEntry};
 use self::outside::{check_outside, leads_outside, user_faults};
 pub use self::schedule::ScheduleEntry;
@@ -70,6 +73,9 @@ pub struct OfficeFile {
     /// Speed dials, in the order of their digits.
     #[serde(default)]
     pub speed_dial: Vec<SpeedDialEntry>,
+    /// Codes that are not as people know them, in the order of their names.
+    #[serde(default)]
+    pub code: Vec<CodeEntry>,
 }
 
 /// One user. What is left out is as for any new user.
@@ -250,7 +256,7 @@ impl Default for RoomEntry {
 /// Something that is wrong with a file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Fault {
-    /// `user`, `group`, `room`, `trunk`, `route`, `schedule`, `speed_dial`
+    /// `user`, `group`, `room`, `trunk`, `route`, `schedule`, `speed_dial`, `code`
     /// or `blocked`.
     pub table: String,
     /// Which of them, from 0.
@@ -366,6 +372,7 @@ impl Office {
         self.export_outside(&mut file);
         self.export_schedules(&mut file);
         self.export_speed_dials(&mut file);
+        self.export_codes(&mut file);
         file.room.sort_by(|a, b| a.extension.cmp(&b.extension));
         file.user.sort_by(|a, b| a.extension.cmp(&b.extension));
         file.group.sort_by(|a, b| a.extension.cmp(&b.extension));
@@ -386,6 +393,7 @@ impl Office {
         check_outside(file, &named.extensions, &trunks, &mut faults);
         check_schedules(file, &self.schedules, &mut faults);
         check_speed_dials(file, &mut faults);
+        check_codes(file, &named.extensions, &mut faults);
         self.check_users(file, &named, &mut faults);
         check_groups(file, &named, &mut faults);
         check_blocked(file, &mut faults);
@@ -397,6 +405,7 @@ impl Office {
         self.outside_differs(&mut told, file, &trunks, new_id);
         self.schedules_differ(&mut told, file, &named.schedules);
         self.speed_dials_differ(&mut told, file);
+        self.codes_differ(&mut told, file);
         if told.registers.len() > REGISTERS_MAX {
             let mut faults = Faults::default();
             let what = format!(

@@ -39,6 +39,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use tandem_storage::name::Id;
 
+use crate::config::Service;
 use crate::office::group::Group;
 use crate::office::outside::Outside;
 use crate::office::room::Room;
@@ -173,6 +174,8 @@ pub(crate) struct Office {
     pub(crate) outside: Outside,
     pub(crate) schedules: Schedules,
     pub(crate) speed_dials: SpeedDials,
+    /// Codes that are not as people know them, by their services' names.
+    codes: BTreeMap<&'static str, Arc<str>>,
     /// Numbers whose calls from outside are refused.
     blocked: BTreeSet<Arc<str>>,
     /// The groups that each user is a member of.
@@ -355,6 +358,10 @@ impl Office {
             };
             return None;
         }
+        if let Some(service) = key.strip_prefix("code/") {
+            self.unreadable += u64::from(self.apply_code(service, value).is_none());
+            return None;
+        }
         if let Some(code) = key.strip_prefix("speed/") {
             let is_read = self.speed_dials.apply(code, value).is_some();
             self.unreadable += u64::from(!is_read);
@@ -391,6 +398,26 @@ impl Office {
             }
             (None, Some(_)) => None,
         }
+    }
+
+    fn apply_code(&mut self, service: &str, value: Option<&str>) -> Option<()> {
+        let name = Service::parse(service)?.name();
+        match value {
+            Some(value) => drop(self.codes.insert(name, serde_json::from_str(value).ok()?)),
+            None => drop(self.codes.remove(name)),
+        }
+        Some(())
+    }
+
+    /// What was set to be dialled for a service; empty: nothing is.
+    pub(crate) fn code(&self, service: Service) -> Option<&Arc<str>> {
+        self.codes.get(service.name())
+    }
+
+    /// All codes that were set.
+    pub(crate) fn codes(&self) -> impl Iterator<Item = (Service, &Arc<str>)> {
+        let codes = self.codes.iter();
+        codes.filter_map(|(name, code)| Some((Service::parse(name)?, code)))
     }
 
     fn apply_account(&mut self, id: Id, value: Option<&str>) -> bool {

@@ -355,6 +355,10 @@ impl World {
                 self.call(leg_of(leg), from, dialed, None);
             }
             ["room", extension, ref settings @ ..] => self.office_room(extension, settings),
+            ["code", service, ref code @ ..] => self.ask(AdminAsk::SetCode {
+                service: service.into(),
+                code: code.first().map(|code| (*code).into()),
+            }),
             ["rooms"] => self.ask(AdminAsk::Rooms),
             ["user", extension, setting] => self.set_user(extension, setting),
             ["list", extension] => self.ask(AdminAsk::Mailbox {

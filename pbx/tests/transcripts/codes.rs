@@ -192,3 +192,50 @@ fn forwarding_goes_to_somebody_else_only() {
         ",
     );
 }
+
+#[test]
+fn codes_can_be_others_and_count_from_the_next_call_on() {
+    check(
+        "
+        > code park 70
+        log set code/park = '70'
+        reply: done
+        > code echo
+        log set code/echo = removed
+        reply: done
+        > code clock *43
+        reply: no, *43 is the code of echo already
+        > code my_number 101
+        reply: no, User 101 has the extension 101 already
+        > code my_number *x
+        reply: no, '*x' is not a code: up to 8 digits, * and #
+        > code dance *1
+        reply: no, no code is called dance; tandem code list shows them
+        > call 1 102 68
+        end 1: no_such_number
+        log call: 102 to 68, not answered, no_such_number
+        > call 3 102 70
+        answer 3
+        > confirmed 3
+        play 3: codes/nobody-to-park vm/goodbye
+        > ended 3 normal
+        log call: 102 to 70, answered, normal
+        > power cut
+        user 101: 101
+        lamp 101: 0/0 (0/0)
+        user 102: 102
+        lamp 102: 0/0 (0/0)
+        user 103: 103
+        lamp 103: 0/0 (0/0)
+        > call 5 102 68
+        end 5: no_such_number
+        log call: 102 to 68, not answered, no_such_number
+        > code park
+        log set code/park = removed
+        reply: done
+        > call 7 102 70
+        end 7: no_such_number
+        log call: 102 to 70, not answered, no_such_number
+        ",
+    );
+}

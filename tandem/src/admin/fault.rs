@@ -51,7 +51,7 @@ impl Fault {
 }
 
 /// Something that was asked for by name is not there.
-const NOT_FOUND: [&str; 12] = [
+const NOT_FOUND: [&str; 13] = [
     "there is no recording ",
     "no user has the extension ",
     "no group has the extension ",
@@ -61,6 +61,7 @@ const NOT_FOUND: [&str; 12] = [
     "no schedule is called ",
     "nobody has the number ",
     "nobody has blocked ",
+    "no code is called ",
     "no speed dial has the digits ",
     "there is no node ",
     "extension ",

@@ -86,7 +86,7 @@ pub(super) fn needed(method: &Method, path: &str) -> Role {
     match parts[..] {
         [
             "status" | "calls" | "phones" | "users" | "groups" | "rooms" | "trunks" | "routes"
-            | "schedules" | "blocked" | "speed-dials" | "conflicts" | "nodes" | "events",
+            | "schedules" | "blocked" | "speed-dials" | "codes" | "conflicts" | "nodes" | "events",
         ]
         | ["calls", "log" | "log.csv"]
         | ["mailboxes", _, "messages" | "deleted" | "quota"]
@@ -391,6 +391,7 @@ mod tests {
             "read GET /calls",
             "read GET /calls/log",
             "read GET /calls/log.csv",
+            "read GET /codes",
             "read GET /conflicts",
             "read GET /events",
             "read GET /groups",

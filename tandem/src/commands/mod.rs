@@ -3,6 +3,7 @@
 
 pub(crate) mod backup;
 pub(crate) mod calls;
+pub(crate) mod code;
 pub(crate) mod events;
 pub(crate) mod group;
 pub(crate) mod lists;

@@ -22,7 +22,7 @@ const FILE_BYTES_MAX: u64 = 16 << 20;
 
 /// What stands at the head of an exported file.
 const HEAD: &str = "\
-# The office: users, groups, rooms, trunks, routes, schedules, speed dials. `tandem office apply FILE` makes it so; who is not in the file is removed.
+# The office: users, groups, rooms, trunks, routes, schedules, speed dials, codes. `tandem office apply FILE` makes it so; who is not in the file is removed.
 # An id says who somebody is, whatever the extension. In place of the hashes one can write password = \"…\"
 # and pin = \"…\".
 
@@ -218,6 +218,8 @@ const SCHEDULE_KEYS: [(&str, Kind); 6] = [
     ("override", Kind::Text),
 ];
 
+const CODE_KEYS: [(&str, Kind); 2] = [("name", Kind::Text), ("code", Kind::Text)];
+
 /// Reads a file; every fault with its line.
 fn read(text: &str) -> Result<Read, Vec<(usize, String)>> {
     let breaks = text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n');
@@ -255,10 +257,11 @@ fn read(text: &str) -> Result<Read, Vec<(usize, String)>> {
             "route" => &ROUTE_KEYS,
             "schedule" => &SCHEDULE_KEYS,
             "speed_dial" => &SPEED_DIAL_KEYS,
+            "code" => &CODE_KEYS,
             other => {
                 let what = format!(
                     "there is no '{other}' in an office; there are blocked, [[user]], [[group]], [[room]], [[trunk]], [[route]], \
-                     [[schedule]] and [[speed_dial]]"
+                     [[schedule]], [[speed_dial]] and [[code]]"
                 );
                 reader.fault(line, what);
                 continue;
@@ -326,6 +329,7 @@ impl Reader<'_> {
                 "route" => &["pattern", "trunks"],
                 "schedule" => &["name"],
                 "speed_dial" => &["code", "number", "name"],
+                "code" => &["name", "code"],
                 _ => &["extension", "name"],
             };
             for needed in needed {

@@ -130,8 +130,8 @@ fn what_cannot_be_a_user_is_refused_and_nothing_is_written() {
             "where they come from",
         ),
         (
-            vec!["user", "set", "101", "forward=999"],
-            "no user has the extension 999",
+            vec!["user", "set", "101", "forward=899"],
+            "no user has the extension 899",
         ),
         (
             vec![

@@ -520,3 +520,44 @@ fn speed_dials_come_and_go_with_a_file() {
         [(0, "code"), (1, "number"), (2, "code"), (2, "number")]
     );
 }
+
+#[test]
+fn codes_of_a_file_are_others_than_people_know_and_nobody_elses() {
+    let (office, mut ids) = office(1);
+    let mut file = office.export();
+    let code = |name: &str, code: &str| CodeEntry {
+        name: name.into(),
+        code: code.into(),
+    };
+    file.code = vec![code("park", "70"), code("echo", "")];
+    let told = office.compare(&file, &mut || ids.next_id());
+    let lines = [
+        "~ code park: dialled as known -> 70",
+        "~ code echo: dialled as known -> ",
+    ];
+    assert_eq!(
+        (told.faults.len(), &told.changes[..]),
+        (0, &lines.map(str::to_owned)[..])
+    );
+    let office = applied(office, &told);
+    let exported = office.export();
+    assert_eq!(exported.code, [code("echo", ""), code("park", "70")]);
+    assert_eq!(
+        office.compare(&exported, &mut || ids.next_id()),
+        Comparison::default()
+    );
+    let mut fault = |entries: &[(&str, &str)]| {
+        let mut file = exported.clone();
+        file.code = entries.iter().map(|(name, to)| code(name, to)).collect();
+        let told = office.compare(&file, &mut || ids.next_id());
+        told.faults.first().expect("a fault").what.clone()
+    };
+    assert_eq!(fault(&[("park", "*43")]), "*43 is the code of echo already");
+    assert_eq!(fault(&[("park", "10000")]), "10000 is an extension");
+    assert!(fault(&[("park", "x")]).starts_with("'x' is not a code"));
+    assert!(fault(&[("dance", "1")]).starts_with("no code is called dance"));
+    file = exported.clone();
+    file.code.clear();
+    let told = office.compare(&file, &mut || ids.next_id());
+    assert_eq!(told.changes, ["- code echo", "- code park"]);
+}
