@@ -46,6 +46,14 @@ impl Pbx {
             }
             OutwardAsk::RemoveTrunk { name } => {
                 let id = self.trunk_of(&name)?;
+                let routes = self.x.office.outside.routes().into_iter();
+                let mut users = routes.filter(|(_, route)| route.trunks.contains(&id));
+                if let Some((_, route)) = users.next() {
+                    return Err(format!(
+                        "the route {} goes over the trunk {name}; change it first",
+                        route.pattern
+                    ));
+                }
                 let x = &mut self.x;
                 x.append_register(Waiter::Nobody, trunk_password_key(id), None);
                 x.append_register(Waiter::Asker(asker), trunk_key(id), None);
@@ -176,6 +184,12 @@ impl Pbx {
         self.x
             .append_register(Waiter::Asker(asker), route_key(id), value);
         Ok(())
+    }
+
+    /// Each trunk by its name, with the calls it has now.
+    pub fn trunk_calls(&self) -> impl Iterator<Item = (&str, usize)> {
+        let trunks = self.x.office.outside.trunks();
+        trunks.map(|(id, trunk)| (&*trunk.name, self.board.legs_at(id)))
     }
 
     fn trunks_json(&self) -> Value {

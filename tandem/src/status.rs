@@ -1,5 +1,6 @@
 //! How the node is, as JSON: one screen for `tandem status`, and whether it is ready for `/readyz`.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -40,6 +41,7 @@ pub(crate) fn status_json(parts: &Parts, phones: usize, uptime: Duration) -> Val
             "refused": pbx["refused_full"],
         },
         "phones": { "registered": phones },
+        "trunks": trunks(parts),
         "messages": {
             "left_since_start": pbx["deposits"],
             "too_short": pbx["deposits_too_short"],
@@ -63,6 +65,12 @@ pub(crate) fn status_json(parts: &Parts, phones: usize, uptime: Duration) -> Val
             "late_ticks": engine.total.late_ticks,
         },
     })
+}
+
+/// Calls that each trunk has now, by its name.
+fn trunks(parts: &Parts) -> Value {
+    let trunks: BTreeMap<&str, usize> = parts.node.pbx().trunk_calls().collect();
+    json!(trunks)
 }
 
 /// For `tandem phones`.

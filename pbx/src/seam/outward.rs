@@ -133,7 +133,7 @@ pub enum OutwardAsk {
         name: Arc<str>,
         change: TrunkChange,
     },
-    /// Remove a trunk; no route goes over it any more.
+    /// Remove a trunk that no route goes over.
     RemoveTrunk {
         name: Arc<str>,
     },

@@ -349,6 +349,12 @@ impl World {
             ["speed", code, "removed"] => self.speed_dial(code, None),
             ["speed", code, number] => self.speed_dial(code, Some(number)),
             ["schedules"] => self.ask(AdminAsk::Schedule(ScheduleAsk::List)),
+            ["no", "trunk", name] => self.ask(AdminAsk::Outward(OutwardAsk::RemoveTrunk {
+                name: name.into(),
+            })),
+            ["no", "route", pattern] => self.ask(AdminAsk::Outward(OutwardAsk::RemoveRoute {
+                pattern: pattern.into(),
+            })),
             ["trunks"] => self.ask(AdminAsk::Outward(OutwardAsk::Trunks)),
             ["call", leg, from, dialed, "by", trunk] => {
                 self.comes_by(trunk);

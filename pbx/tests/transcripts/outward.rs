@@ -617,3 +617,31 @@ fn a_speed_dial_is_the_number_it_stands_for_by_the_rights_of_who_dials() {
         ",
     );
 }
+
+#[test]
+fn a_trunk_goes_when_no_route_goes_over_it() {
+    check(
+        "
+        > trunk p host=192.0.2.1
+        log set trunk/S1 = {'name':'p','host':'192.0.2.1','transport':'udp','username':null,'number':null,'calls_max':30,'numbers':{},'otherwise':null}
+        trunk S1: 192.0.2.1:5060
+        reply: done
+        > route 9. strip=1 trunks=p
+        log set route/S2 = {'pattern':'9.','strip':1,'prefix':'','trunks':['S1'],'kind':'outward'}
+        reply: done
+        > no trunk p
+        reply: no, the route 9. goes over the trunk p; change it first
+        > no route 9.
+        log set route/S2 = removed
+        reply: done
+        > no trunk p
+        log set trunk/S1/password = removed
+        log set trunk/S1 = removed
+        trunk S1: gone
+        reply: done
+        > call 1 101 91
+        end 1: no_such_number
+        log call: 101 to 91, not answered, no_such_number
+        ",
+    );
+}

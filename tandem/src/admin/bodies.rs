@@ -3,6 +3,8 @@
 //! Questions name all they may hold, and nothing else is taken. Of answers a reader leaves aside what it does
 //! not know, so that nodes of a later release may tell more. Times are milliseconds since 1970.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Deserializer, Serialize};
 use tandem_pbx::backup_message::BackupMessage;
 use utoipa::ToSchema;
@@ -31,6 +33,8 @@ pub(crate) struct Status {
     alarms: Vec<String>,
     calls: StatusCalls,
     phones: StatusPhones,
+    /// Calls that each trunk has now, by its name.
+    trunks: BTreeMap<String, u64>,
     messages: StatusMessages,
     log: StatusLog,
     /// Of a node that belongs to a cluster.

@@ -197,7 +197,7 @@ async fn set_trunk(
     answerer.carry_out(AdminAsk::Outward(ask)).await
 }
 
-/// Remove a trunk; no route goes over it any more
+/// Remove a trunk that no route goes over
 #[utoipa::path(
     delete, path = "/trunks/{name}", tag = "trunks",
     params(("name" = String, Path, description = "Which")),

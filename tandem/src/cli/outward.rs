@@ -28,7 +28,7 @@ pub(crate) enum Trunk {
         #[command(flatten)]
         node: WhichNode,
     },
-    /// Remove a trunk; no route goes over it any more
+    /// Remove a trunk that no route goes over
     Remove {
         /// Which, by name
         name: String,
